@@ -1,0 +1,23 @@
+"""Structured JSON logging for Django.
+
+settings.py: LOGGING = logstack_django.logging_config(service="..."), "logstack_django" in
+INSTALLED_APPS, "logstack_django.middleware.RequestLogMiddleware" first in MIDDLEWARE.
+"""
+
+from __future__ import annotations
+
+from logstack_django.config import logging_config
+from logstack_django.contexts import background_job, bind, context, current_context, wrap
+from logstack_django.events import log_event, timed
+
+__all__ = [
+    "background_job",
+    "bind",
+    "context",
+    "current_context",
+    "log_event",
+    "logging_config",
+    "timed",
+    "wrap",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,83 @@
+"""Brings a record below its size limit by cutting the largest fields first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from logstack_django.encoding import Encoder, escape_line_separators
+from logstack_django.sanitize import CUT
+from logstack_django.tracebacks import cut_middle
+
+# What identifies a record is short and never cut.
+_KEPT = frozenset({"timestamp", "level", "service_name", "environment", "truncated"})
+_SMALLEST = 64
+
+
+def cap_record(record: dict[str, Any], limit: int, encode: Encoder) -> bytes:
+    """The line of `record`, newline included, below `limit` bytes; sets `truncated`."""
+    out: dict[str, Any] = {}
+    for name, value in record.items():
+        if name not in ("truncated", *()):
+            out[name] = value
+    record = _with_truncated(out)
+    sizes = {
+        name: len(encode(value))
+        for name, value in record.items()
+        if name not in _KEPT and not isinstance(value, bool | int | float)
+    }
+    for attempt in range(4):
+        line = escape_line_separators(encode(record) + b"\n")
+        if len(line) < limit:
+            return line
+        # The estimate is exact but for escapes; each further attempt leaves more room.
+        spare = sum(sizes.values()) - (len(line) - limit + 1) - attempt * 256
+        level = _water_level(sorted(sizes.values()), spare)
+        for name, size in sizes.items():
+            if size > level:
+                record[name] = _cut(name, record[name], level, encode)
+                sizes[name] = len(encode(record[name]))
+    while len(line := escape_line_separators(encode(record) + b"\n")) >= limit:
+        del record[max(sizes, key=lambda name: len(name) + sizes[name])]
+        sizes = {name: size for name, size in sizes.items() if name in record}
+    return line
+
+
+def _with_truncated(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with `truncated` at its place, before the fields that are not in the contract."""
+    from logstack_django.fields import FIELD_ORDER
+
+    out = {name: record[name] for name in FIELD_ORDER if name in record}
+    out["truncated"] = True
+    for name, value in record.items():
+        out.setdefault(name, value)
+    return out
+
+
+def _water_level(sizes: list[int], room: int) -> int:
+    """The size to which all larger ones must be cut, so that the sum is at most `room`."""
+    left = max(room, 0)
+    for place, size in enumerate(sizes):
+        level = left // (len(sizes) - place)
+        if size > level:
+            return max(level, _SMALLEST)
+        left -= size
+    return max(sizes, default=_SMALLEST)
+
+
+def _cut(name: str, value: Any, size: int, encode: Encoder) -> str:
+    """`value` as text whose JSON takes at most about `size` bytes."""
+    text = value if isinstance(value, str) else encode(value).decode()
+    length = len(text)
+    for _ in range(8):
+        cut = cut_middle(text, length) if name == "stack_trace" else _cut_end(text, length)
+        found = len(encode(cut))
+        if found <= size:
+            return cut
+        length = max(8, min(length - 1, int(length * size / found) - 8))
+    return CUT
+
+
+def _cut_end(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    return text.removesuffix(CUT)[: max(0, length - len(CUT))] + CUT

@@ -1,0 +1,135 @@
+"""Builds Django's LOGGING setting; called from settings.py."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from logstack_django.options import Options, resolve_options
+
+# Loggers that bring handlers of their own: they are emptied and pass their records on, so that
+# each line comes out once, as JSON.
+FRAMEWORK_LOGGERS = (
+    "django",
+    "django.server",
+    "gunicorn",
+    "gunicorn.error",
+    "gunicorn.access",
+    "uvicorn",
+    "uvicorn.error",
+    "uvicorn.asgi",
+    "uvicorn.access",
+    "celery",
+    "celery.task",
+    "celery.redirected",
+)
+SERVER_ACCESS_LOGGERS = ("gunicorn.access", "uvicorn.access")
+# Key in LOGGING under which the middleware and the checks find the settings.
+OPTIONS_KEY = "logstack_django"
+HANDLER = "logstack"
+
+
+def logging_config(
+    service: str | None = None,
+    *,
+    environment: str | None = None,
+    sink: str | None = None,
+    path: Any = None,
+    levels: Mapping[str, str | int] | None = None,
+    user_id_field: str | None = None,
+    username_field: str | None = None,
+    organization_fields: Iterable[str] | None = None,
+    trusted_proxies: Iterable[str] | None = None,
+    request_id_header: str | None = None,
+    access_log: bool | None = None,
+    server_access_log: bool | None = None,
+    quiet_paths: Iterable[str] | None = None,
+    slow_request_ms: float | None = None,
+    redaction: bool | None = None,
+    redact_keys: Iterable[str] | None = None,
+    keep_keys: Iterable[str] | None = None,
+    redact_patterns: Iterable[str] | None = None,
+    max_record_bytes: int | None = None,
+    flood_rate: float | None = None,
+    flood_burst: int | None = None,
+    write_timeout_ms: float | None = None,
+) -> dict[str, Any]:
+    """The LOGGING setting. Each argument can also come from LOGSTACK_DJANGO_<ARGUMENT>.
+
+    The environment variable wins over the argument, so that one build runs everywhere. Lists are
+    separated by commas (or are JSON), levels look like `INFO,some.logger=DEBUG`.
+
+    service             name of the application, the field service_name; required
+    environment         dev, staging, prod, ...
+    sink                "stdout" (containers), "stderr", or "file" (servers)
+    path                the log file of sink="file"; reopened when renamed, shared by workers
+    levels              level per logger; "" is the root logger, INFO by default
+    user_id_field       attribute of the user for user_id; "pk" by default
+    username_field      attribute for username; by default the user model's USERNAME_FIELD
+    organization_fields attribute paths on the request that give organization_id, first hit wins;
+                        read only when loaded, never by a query
+    trusted_proxies     addresses or networks whose X-Forwarded-For and request id are believed;
+                        "unix" stands for a peer without an address (a Unix socket)
+    request_id_header   header that brings a request id in and carries it out
+    access_log          whether the middleware logs one record per request
+    server_access_log   whether gunicorn's and uvicorn's own access lines come out as well
+    quiet_paths         paths (or prefixes that end in *) without an access record on success
+    slow_request_ms     a request that takes longer is logged as WARNING; 0 for never
+    redaction           whether secrets are masked
+    redact_keys         further keys whose values are secret
+    keep_keys           keys that are not secret although they look like it
+    redact_patterns     regular expressions whose matches are masked everywhere
+    max_record_bytes    every line, newline included, is shorter than this
+    flood_rate          records a second per logger and message below ERROR; 0 for no limit
+    flood_burst         how many of them may come at once
+    write_timeout_ms    how long a log call may wait for a pipe whose reader stalls
+
+    Raises ImproperlyConfigured, which names the argument, what was wanted and what was found.
+    """
+    return build_config(resolve_options(locals()))
+
+
+def build_config(options: Options) -> dict[str, Any]:
+    """The LOGGING setting for resolved options."""
+    levels = {"": "INFO", **options.levels}
+    loggers: dict[str, dict[str, Any]] = {
+        name: {"handlers": [], "propagate": True, "level": "INFO"}
+        if name in ("django", "gunicorn.error", "uvicorn")
+        else {"handlers": [], "propagate": True}
+        for name in FRAMEWORK_LOGGERS
+    }
+    for name, level in levels.items():
+        if name:
+            loggers.setdefault(name, {})["level"] = level
+    for name in SERVER_ACCESS_LOGGERS:
+        if options.server_access_log:
+            loggers[name].setdefault("level", "INFO")
+        else:
+            loggers[name] = {"handlers": [], "propagate": False, "level": _OFF}
+    filters: dict[str, Any] = {}
+    if options.access_log:
+        filters["logstack_served"] = {"()": "logstack_django.served.NotServedFilter"}
+        loggers["django.server"]["filters"] = ["logstack_served"]
+    plain = options.as_mapping()
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": filters,
+        "handlers": {HANDLER: {"()": "logstack_django.handlers.JsonHandler", "options": plain}},
+        "root": {"handlers": [HANDLER], "level": levels[""]},
+        "loggers": loggers,
+        OPTIONS_KEY: plain,
+    }
+
+
+_OFF = logging.CRITICAL + 10
+
+
+def current_options() -> Options:
+    """The options in Django's LOGGING setting; the defaults if it was not built here."""
+    from django.conf import settings
+
+    logging_setting = getattr(settings, "LOGGING", None)
+    plain = logging_setting.get(OPTIONS_KEY) if isinstance(logging_setting, Mapping) else None
+    return Options.from_mapping(plain) if isinstance(plain, Mapping) else Options()

@@ -1,0 +1,166 @@
+"""What every record of a request or job carries, in one ContextVar holding an immutable object.
+
+The middleware, `background_job` and the Celery signals open a context; application code adds to
+it with `bind` and `context`; the formatter reads it. A context is replaced, never changed, so a
+copy in another task or thread cannot leak back.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_job_logger = logging.getLogger("logstack_django.jobs")
+
+
+class RequestFields(Protocol):
+    """Fields that are known only while a request runs, for example its user once it is loaded."""
+
+    def fields(self) -> dict[str, Any]:
+        """The fields so far; the same dict object as long as nothing changed."""
+        ...
+
+
+class Context:
+    """Bound fields plus those of the request. Never changed after it was made."""
+
+    __slots__ = ("bound", "rendered", "request")
+
+    def __init__(self, bound: dict[str, Any], request: RequestFields | None = None) -> None:
+        self.bound = bound
+        self.request = request
+        # The formatter keeps the encoded fields here, so that they are encoded once per context.
+        self.rendered: Any = None
+
+    def fields(self) -> dict[str, Any]:
+        """All fields; what was bound wins over what the request says."""
+        if self.request is None:
+            return self.bound
+        if not self.bound:
+            return self.request.fields()
+        return {**self.request.fields(), **self.bound}
+
+
+current: ContextVar[Context | None] = ContextVar("logstack_django", default=None)
+
+
+def new_request_id() -> str:
+    """A fresh request id: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def current_context() -> dict[str, Any]:
+    """A copy of the fields that a record logged here and now would carry."""
+    found = current.get()
+    return dict(found.fields()) if found is not None else {}
+
+
+def bind(**fields: Any) -> None:
+    """Add fields to every later record of the current request, job or `context` block.
+
+    A field given as None is taken out again. Outside of any context the fields stay for the rest
+    of the thread or task, so call it inside a request, a job, or `context`.
+    """
+    found = current.get()
+    request = found.request if found is not None else None
+    bound = {**found.bound, **fields} if found is not None else fields
+    current.set(Context(bound, request))
+
+
+@contextmanager
+def context(**fields: Any) -> Iterator[None]:
+    """Fields for the records logged inside the block (or the decorated function)."""
+    before = current.get()
+    bind(**fields)
+    try:
+        yield
+    finally:
+        # set(), not reset(token): an async teardown may run in another Context, where the token
+        # would be refused.
+        current.set(before)
+
+
+@contextmanager
+def activate(new: Context | None) -> Iterator[None]:
+    """Make `new` the current context inside the block."""
+    before = current.get()
+    current.set(new)
+    try:
+        yield
+    finally:
+        current.set(before)
+
+
+def wrap(function: Callable[P, R]) -> Callable[P, R]:
+    """`function` with the context of this moment, for threads and pools that do not carry it."""
+    captured = current.get()
+    if inspect.iscoroutinefunction(function):
+        coroutine_function = cast(Callable[..., Any], function)
+
+        @functools.wraps(function)
+        async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with activate(captured):
+                return await coroutine_function(*args, **kwargs)
+
+        return cast(Callable[P, R], call_async)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with activate(captured):
+            return function(*args, **kwargs)
+
+    return call
+
+
+@contextmanager
+def background_job(name: str, /, **fields: Any) -> Iterator[None]:
+    """Run a management command or job under a request id of its own.
+
+    Logs `job_started`, then `job_finished` with duration_ms, or `job_failed` (ERROR, with the
+    exception, which is raised again). `sys.exit(0)` inside the block counts as finished.
+    """
+    from logstack_django.events import log_event
+
+    bound = {"request_id": new_request_id(), "job": name, **fields}
+    with activate(Context(bound)):
+        started = time.perf_counter()
+        log_event(_job_logger, "job_started", "Job %s started", name)
+        try:
+            yield
+        except BaseException as error:
+            elapsed = _elapsed_ms(started)
+            if isinstance(error, SystemExit) and not error.code:
+                log_event(_job_logger, "job_finished", "Job %s finished", name, duration_ms=elapsed)
+            else:
+                log_event(
+                    _job_logger,
+                    "job_failed",
+                    "Job %s failed",
+                    name,
+                    level=logging.ERROR,
+                    exc_info=error,
+                    duration_ms=elapsed,
+                )
+            raise
+        log_event(
+            _job_logger, "job_finished", "Job %s finished", name, duration_ms=_elapsed_ms(started)
+        )
+
+
+def _elapsed_ms(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 3)
+
+
+def merged(fields: Mapping[str, Any]) -> Context:
+    """A context of its own with these fields, for example those that came with a Celery task."""
+    return Context(dict(fields))

@@ -1,0 +1,167 @@
+"""Events with typed fields, and durations: what application code calls beside its loggers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from logstack_django.records import FIELDS_ATTRIBUTE, STANDARD_NAMES
+from logstack_django.sanitize import loaded_pk, resolved, type_name
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_logger = logging.getLogger("logstack_django.timing")
+ExcInfo = (
+    bool | BaseException | tuple[type[BaseException], BaseException, TracebackType | None] | None
+)
+
+
+def log_event(
+    logger: logging.Logger | str,
+    event_type: str,
+    message: str = "",
+    /,
+    *args: object,
+    object: object = None,
+    level: int | str = logging.INFO,
+    exc_info: ExcInfo = None,
+    **fields: object,
+) -> None:
+    """Log an event of the application, for example `organization_created`.
+
+    `object` is a model instance and fills object_type (app_label.ModelName) and object_id (its
+    primary key, never by a query). `message` takes %-style `args`; without one the event's name is
+    the message. Every other keyword becomes a field, whatever its name. Never raises.
+    """
+    try:
+        if isinstance(logger, str):
+            logger = logging.getLogger(logger)
+        number = _level_number(level)
+        if not logger.isEnabledFor(number):
+            return
+        extra: dict[str, Any] = {"event_type": event_type}
+        if "event_type" in fields:
+            fields["extra_event_type"] = fields.pop("event_type")
+        if object is not None:
+            object_id, object_type = identify(object)
+            extra["object_id"] = object_id
+            extra["object_type"] = object_type
+        unfit: dict[str, Any] = {}
+        for name, value in fields.items():
+            if name in STANDARD_NAMES or name == FIELDS_ATTRIBUTE:
+                unfit[name] = value
+            else:
+                extra[name] = value
+        if unfit:
+            # logging refuses these names as attributes of a record.
+            extra[FIELDS_ATTRIBUTE] = unfit
+        text = message or event_type
+        logger.log(number, text, *args, exc_info=exc_info, extra=extra, stacklevel=2)
+    except Exception:
+        # A record factory or filter of the application's own. The event is worth a second try.
+        logging.getLogger("logstack_django").warning("event %s could not be logged", event_type)
+
+
+def identify(value: Any) -> tuple[Any, str | None]:
+    """(primary key, app_label.ModelName) of a model instance, or (None, class name)."""
+    try:
+        found = resolved(value)
+        if found is None:
+            return None, None
+        kind = found if isinstance(found, type) else type(found)
+        meta = getattr(kind, "_meta", None)
+        label = getattr(meta, "label", None)
+        if not isinstance(label, str):
+            return getattr(found, "pk", getattr(found, "id", None)), type_name(kind)
+        return (None if isinstance(found, type) else loaded_pk(found)), label
+    except Exception:
+        return None, None
+
+
+def _level_number(level: object) -> int:
+    if isinstance(level, int):
+        return level
+    return logging.getLevelNamesMapping().get(str(level).upper(), logging.INFO)
+
+
+class timed:  # noqa: N801 (used like a function: `with timed("step"):`, `@timed("step")`)
+    """Measure a step: as a context manager, or as a decorator of a function or coroutine.
+
+    Logs one record when the step ends, with duration_ms (milliseconds) and `step`; event_type is
+    step_finished, or step_failed with the exception's class when it raises (which goes on). The
+    duration can be read from the attribute duration_ms afterwards. Never raises by itself.
+    """
+
+    def __init__(
+        self,
+        step: str,
+        /,
+        logger: logging.Logger | str | None = None,
+        *,
+        level: int | str = logging.INFO,
+        **fields: object,
+    ) -> None:
+        self.step = step
+        self.duration_ms = 0.0
+        self._logger = logger if logger is not None else _logger
+        self._level = level
+        self._fields = fields
+        self._started = 0.0
+
+    def __enter__(self) -> timed:
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.duration_ms = round((time.perf_counter() - self._started) * 1000, 3)
+        fields: dict[str, Any] = {**self._fields, "duration_ms": self.duration_ms}
+        fields["step"] = self.step
+        if error is not None:
+            fields["failed_with"] = type_name(type(error))
+        event_type = "step_finished" if error is None else "step_failed"
+        verb = "took" if error is None else "failed after"
+        fields.pop("level", None)
+        log_event(
+            self._logger,
+            event_type,
+            "%s %s %.1f ms",
+            self.step,
+            verb,
+            self.duration_ms,
+            level=self._level,
+            **fields,
+        )
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, measured at every call."""
+        if inspect.iscoroutinefunction(function):
+            coroutine_function = cast(Callable[..., Any], function)
+
+            @functools.wraps(function)
+            async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with self._again():
+                    return await coroutine_function(*args, **kwargs)
+
+            return cast(Callable[P, R], call_async)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return call
+
+    def _again(self) -> timed:
+        # One object per call: calls may overlap.
+        return timed(self.step, self._logger, level=self._level, **self._fields)

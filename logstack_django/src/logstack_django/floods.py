@@ -1,0 +1,105 @@
+"""Keeps one message from flooding the log: a token bucket per logger and message template.
+
+Off unless a rate is set. ERROR and CRITICAL always pass. Every suppressed record is counted, and
+the exact count comes out in a record of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+
+MAX_BUCKETS = 1024
+SUMMARY_EVERY_S = 60.0
+
+
+class _Bucket:
+    __slots__ = ("filled_at", "level", "since", "suppressed", "tokens")
+
+    def __init__(self, tokens: float, now: float) -> None:
+        self.tokens = tokens
+        self.filled_at = now
+        self.suppressed = 0
+        self.since = now
+        self.level = logging.INFO
+
+
+class FloodLimiter:
+    """`rate` records a second (0: no limit) and `burst` at once, per logger and template."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self.enabled = rate > 0
+        self._rate = rate
+        self._burst = float(max(burst, 1, int(rate)))
+        self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
+        self._lock = threading.Lock()
+        self._next_sweep = 0.0
+
+    def check(self, record: logging.LogRecord) -> tuple[bool, list[logging.LogRecord]]:
+        """Whether the record may pass, and summaries of what was suppressed before it."""
+        if record.levelno >= logging.ERROR:
+            return True, []
+        template = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        key = (record.name, template[:500])
+        now = time.monotonic()
+        summaries: list[logging.LogRecord] = []
+        with self._lock:
+            bucket = self._buckets.get(key)
+            if bucket is None:
+                bucket = self._buckets[key] = _Bucket(self._burst, now)
+                if len(self._buckets) > MAX_BUCKETS:
+                    oldest, evicted = self._buckets.popitem(last=False)
+                    summaries += _summary(oldest, evicted, now)
+            else:
+                self._buckets.move_to_end(key)
+            filled = bucket.tokens + (now - bucket.filled_at) * self._rate
+            bucket.tokens = min(self._burst, filled)
+            bucket.filled_at = now
+            if bucket.tokens >= 1:
+                bucket.tokens -= 1
+                summaries += _summary(key, bucket, now)
+                allowed = True
+            else:
+                if not bucket.suppressed:
+                    bucket.since = now
+                bucket.suppressed += 1
+                bucket.level = record.levelno
+                allowed = False
+            if now >= self._next_sweep:
+                self._next_sweep = now + SUMMARY_EVERY_S / 4
+                for other, found in self._buckets.items():
+                    if found.suppressed and now - found.since >= SUMMARY_EVERY_S:
+                        summaries += _summary(other, found, now)
+        return allowed, summaries
+
+    def drain(self) -> list[logging.LogRecord]:
+        """Summaries of everything that was suppressed and not yet told."""
+        now = time.monotonic()
+        with self._lock:
+            return [
+                summary
+                for key, bucket in self._buckets.items()
+                for summary in _summary(key, bucket, now)
+            ]
+
+
+def _summary(key: tuple[str, str], bucket: _Bucket, now: float) -> list[logging.LogRecord]:
+    if not bucket.suppressed:
+        return []
+    from logstack_django.handlers import own_record
+
+    record = own_record(
+        bucket.level,
+        "%d records of logger %s were suppressed",
+        (bucket.suppressed, key[0]),
+        event_type="log_records_suppressed",
+        duration_ms=round((now - bucket.since) * 1000, 3),
+        suppressed=bucket.suppressed,
+        suppressed_logger=key[0],
+        suppressed_message=key[1],
+    )
+    bucket.suppressed = 0
+    bucket.since = now
+    return [record]

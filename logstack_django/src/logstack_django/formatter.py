@@ -1,0 +1,417 @@
+"""The JSON formatter: one LogRecord in, one bounded line of strict JSON out, whatever is in it.
+
+Two paths give the same result. The quick one handles what nearly every record is, short plain
+values without a hint of a secret, and joins pieces that were encoded before. Whatever it cannot
+take goes through the careful one (`Sanitizer`). If even that fails, a constant line says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from logstack_django import encoding, telemetry
+from logstack_django.capping import cap_record
+from logstack_django.cards import CARD_INT_MIN
+from logstack_django.contexts import Context
+from logstack_django.contexts import current as current_context_var
+from logstack_django.fields import (
+    COERCE,
+    COERCED_FIELDS,
+    CONTEXT_FIELDS,
+    EVENT_FIELDS,
+    FIELD_ORDER,
+    ID,
+    NUMBER,
+    OWNED_FIELDS,
+    TEXT,
+    UnfitError,
+    level_name,
+)
+from logstack_django.options import Options
+from logstack_django.records import (
+    FIELDS_ATTRIBUTE,
+    PLAIN_TYPES,
+    STANDARD_COUNT,
+    STANDARD_LAST,
+    extras,
+    message_text,
+    translate,
+)
+from logstack_django.redaction import Redactor
+from logstack_django.sanitize import MAX_KEY, MAX_STRING, Sanitizer, encodable, safe_text
+from logstack_django.tracebacks import TracebackWriter
+
+MAX_FIELDS = 64
+
+_CAREFUL = -1  # the value of this key must go through the careful path
+_EXTRA = 0
+_FIRST_EVENT = 1  # from here on: place of an event field in the contract
+_EVENT_PLACES = {name: place for place, name in enumerate(EVENT_FIELDS, _FIRST_EVENT)}
+_EVENT_NAMES = ("", *EVENT_FIELDS)
+_QUICK_TYPES: dict[str, frozenset[type]] = {
+    TEXT: frozenset({str}),
+    ID: frozenset({int, str}),
+    NUMBER: frozenset({int, float}),
+}
+_KIND_TYPES = (
+    frozenset(PLAIN_TYPES),
+    *(_QUICK_TYPES.get(kind, frozenset({int})) for kind in EVENT_FIELDS.values()),
+)
+_IS_ID = (False, *(kind == ID for kind in EVENT_FIELDS.values()))
+_FORMATTED_ELSEWHERE = frozenset(
+    {"django.request", "django.security.csrf", "django.server", "uvicorn.access", "gunicorn.access"}
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats records as the contract says.
+
+    `options` are those of `logging_config`. `encoder` is for tests.
+    """
+
+    def __init__(
+        self,
+        options: Options | Mapping[str, Any] | None = None,
+        encoder: encoding.Encoder | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(options, Options):
+            options = Options.from_mapping(options or {})
+        self.options = options
+        self._encode = encoder or encoding.encode
+        self.redactor = (
+            Redactor(options.redact_keys, options.keep_keys, options.redact_patterns)
+            if options.redaction
+            else None
+        )
+        self._may_hold_secret = self.redactor.may_hold_secret if self.redactor else _never
+        self._errors = TracebackWriter(self.redactor)
+        self._service = {
+            "service_name": encodable(options.service) or "unknown",
+            "environment": encodable(options.environment) or "unknown",
+        }
+        self._service_piece = b"," + self._encode(self._service)[1:-1]
+        self._heads: dict[tuple[str, int], bytes] = {}
+        self._kinds: dict[str, int] = {}
+        self._second = (-1, b"")
+        # How many records could not be formatted and were replaced by a constant line.
+        self.failures = 0
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON, without the newline."""
+        return self.format_line(record)[:-1].decode()
+
+    def format_line(self, record: logging.LogRecord) -> bytes:
+        """The record as one line of UTF-8 JSON that ends in a newline. Never raises."""
+        try:
+            line = self._format_quick(record)
+            if line is None or len(line) >= self.options.max_record_bytes:
+                line = self._format_careful(record)
+            return line
+        except Exception as error:  # RecursionError, too, which logging would pass on to the caller
+            self.failures += 1
+            return self._format_failure(record, error)
+
+    # --- quick path -----------------------------------------------------------------------------
+
+    def _format_quick(self, record: logging.LogRecord) -> bytes | None:
+        message = record.msg
+        args = record.args
+        if type(message) is not str:
+            return None
+        if args:
+            if type(args) is not tuple:
+                return None
+            for value in args:
+                if type(value) not in PLAIN_TYPES:
+                    return None
+            message = message % args
+        head = self._heads.get((record.name, record.levelno))
+        if head is None and (head := self._make_head(record)) is None:
+            return None
+        error_piece = b""
+        if record.exc_info or record.exc_text or record.stack_info:
+            found = self._error_piece(record)
+            if found is None:
+                return None
+            error_piece = found
+        texts = message
+        events: dict[str, Any] | None = None
+        more: dict[str, Any] | None = None
+        attributes = record.__dict__
+        if len(attributes) != STANDARD_COUNT:
+            split = self._split_extras(attributes)
+            if split is None:
+                return None
+            events, more, joined = split
+            if joined:
+                texts = f"{message}\n{joined}"
+        if len(texts) > MAX_STRING or self._may_hold_secret(texts):
+            return None
+        context_piece = context_more = b""
+        current = current_context_var.get()
+        if current is not None:
+            context_piece, context_more, keys = self._context_pieces(current)
+            if (events and not keys.isdisjoint(events)) or (more and not keys.isdisjoint(more)):
+                return None
+        if telemetry.overrides(current):
+            return None
+        try:
+            return encoding.escape_line_separators(
+                b"".join(
+                    (
+                        b'{"timestamp":"',
+                        self._timestamp(record.created),
+                        head,
+                        self._encode(message),
+                        self._service_piece,
+                        context_piece,
+                        b"," + self._encode(events)[1:-1] if events else b"",
+                        error_piece,
+                        context_more,
+                        b"," + self._encode(more)[1:-1] if more else b"",
+                        b"}\n",
+                    )
+                )
+            )
+        except (TypeError, ValueError):  # a lone surrogate
+            return None
+
+    def _split_extras(
+        self, attributes: dict[str, Any]
+    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None, str] | None:
+        """(event fields, other fields, all text in them), or None if one needs care."""
+        added = islice(attributes.items(), STANDARD_COUNT - 1, None)
+        if next(added, ("", None))[0] != STANDARD_LAST:
+            return None
+        kinds = self._kinds
+        events: dict[str, Any] = {}
+        more: dict[str, Any] = {}
+        texts = []
+        last_event = 0
+        for key, value in added:
+            kind = kinds.get(key)
+            if kind is None:
+                kind = self._classify(key)
+            if kind < 0:
+                return None
+            if value is None:
+                continue
+            value_type = type(value)
+            if value_type not in _KIND_TYPES[kind]:
+                return None
+            if value_type is str:
+                if not value:
+                    continue
+                if len(value) > MAX_STRING or (_IS_ID[kind] and (value[0] in "0123456789-")):
+                    return None
+                texts.append(value)
+            elif value_type is int:
+                if not -CARD_INT_MIN < value < CARD_INT_MIN:
+                    return None
+            elif value_type is float and not math.isfinite(value):
+                return None
+            if kind:
+                if kind < last_event:
+                    return None
+                last_event = kind
+                events[key] = value
+            else:
+                more[key] = value
+        if len(more) > MAX_FIELDS:
+            return None
+        return events, more, "\n".join(texts)
+
+    def _classify(self, key: Any) -> int:
+        """What the quick path may do with the values under this key."""
+        if (
+            type(key) is not str
+            or not key
+            or len(key) > MAX_KEY
+            or not key.isascii()
+            or key in OWNED_FIELDS
+            or key in CONTEXT_FIELDS
+            or key in (FIELDS_ATTRIBUTE, "request", "data", "message", "asctime", "taskName")
+            or key in ("server_time", "logstack_line")
+            or (self.redactor is not None and self.redactor.is_secret_key(key))
+            or self._may_hold_secret(key)
+        ):
+            kind = _CAREFUL
+        else:
+            kind = _EVENT_PLACES.get(key, _EXTRA)
+        if len(self._kinds) > 4096:  # keys may come from a client
+            self._kinds.clear()
+        self._kinds[key] = kind
+        return kind
+
+    def _make_head(self, record: logging.LogRecord) -> bytes | None:
+        name = record.name
+        if (
+            type(name) is not str
+            or type(record.levelno) is not int
+            or not name.isascii()
+            or not 0 < len(name) < 256
+            or name in _FORMATTED_ELSEWHERE
+            or self._may_hold_secret(name)
+        ):
+            return None
+        piece = self._encode({"level": level_name(record.levelno), "logger_name": name})
+        head = b'Z",' + piece[1:-1] + b',"message":'
+        if len(self._heads) > 4096:
+            self._heads.clear()
+        self._heads[(name, record.levelno)] = head
+        return head
+
+    def _timestamp(self, created: float) -> bytes:
+        """ISO 8601 without the Z; the part up to the second is kept for the next record."""
+        second = int(created)
+        known, text = self._second
+        if known != second:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
+            self._second = (second, text)
+        return b"%b%06d" % (text, int((created - second) * 1_000_000))
+
+    def _context_pieces(self, current: Context) -> tuple[bytes, bytes, frozenset[str]]:
+        """The encoded context: fields of the contract, other fields, all names."""
+        request = current.request
+        fields = request.fields() if request is not None else current.bound
+        rendered = current.rendered
+        if rendered is not None and rendered[0] is self and rendered[1] is fields:
+            return rendered[2]  # type: ignore[no-any-return]
+        sanitizer = Sanitizer(self.redactor)
+        known, more = self._sort_fields(current.fields(), sanitizer)
+        ordered = {name: known[name] for name in CONTEXT_FIELDS if name in known}
+        if len(ordered) != len(known):  # event fields that were bound
+            ordered = {name: known[name] for name in FIELD_ORDER if name in known}
+        pieces = (
+            b"," + self._encode(ordered)[1:-1] if ordered else b"",
+            b"," + self._encode(more)[1:-1] if more else b"",
+            frozenset(ordered) | frozenset(more),
+        )
+        current.rendered = (self, fields, pieces)
+        return pieces
+
+    def _error_piece(self, record: logging.LogRecord) -> bytes | None:
+        info: Any = record.exc_info
+        if record.stack_info or type(info) is not tuple or not isinstance(info[1], BaseException):
+            return None
+        fields, truncated = self._errors.fields(info[1], info[2])
+        return None if truncated else b"," + self._encode(fields)[1:-1]
+
+    # --- careful path ---------------------------------------------------------------------------
+
+    def _format_careful(self, record: logging.LogRecord) -> bytes:
+        sanitizer = Sanitizer(self.redactor)
+        translation = translate(record)
+        given = extras(record)
+        message = None
+        if translation is not None:
+            for name in ("request", "status_code"):
+                given.pop(name, None)
+            given = {**translation.fields, **given}
+            message = translation.message
+        if message is None:
+            message = message_text(record, sanitizer)
+        if record.stack_info and not record.exc_info:
+            given["stack_info"] = record.stack_info
+        current = current_context_var.get()
+        fields = dict(current.fields()) if current is not None else {}
+        known, more = self._sort_fields(fields, sanitizer)
+        event_known, event_more = self._sort_fields(given, sanitizer)
+        known.update(event_known)
+        more.update(event_more)
+        live = telemetry.live_trace_id()
+        if live:
+            known["trace_id"] = live
+        out: dict[str, Any] = self._head(record, sanitizer)
+        out["message"] = sanitizer.text(message)
+        out.update(self._service)
+        known.update(self._error_fields(record, sanitizer))
+        for name in FIELD_ORDER:
+            if name in known:
+                out[name] = known[name]
+        if sanitizer.truncated:
+            out["truncated"] = True
+        out.update(more)
+        line = encoding.escape_line_separators(self._encode(out) + b"\n")
+        if len(line) >= self.options.max_record_bytes:
+            line = cap_record(out, self.options.max_record_bytes, self._encode)
+        return line
+
+    def _head(self, record: logging.LogRecord, sanitizer: Sanitizer) -> dict[str, Any]:
+        created = record.created
+        if not isinstance(created, int | float) or not 0 <= created < 2**35:
+            created = time.time()
+        level = record.levelno if isinstance(record.levelno, int) else logging.INFO
+        name = sanitizer.text(safe_text(record.name), 256)
+        return {
+            "timestamp": f"{self._timestamp(created).decode()}Z",
+            "level": level_name(level),
+            "logger_name": name or "root",
+        }
+
+    def _sort_fields(
+        self, fields: Mapping[Any, Any], sanitizer: Sanitizer
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Clean `fields`, apart into those of the contract (in its types) and the others."""
+        known: dict[str, Any] = {}
+        more: dict[str, Any] = {}
+        for key, value in fields.items():
+            name = key if type(key) is str else safe_text(key)
+            kind = COERCED_FIELDS.get(name)
+            # A contract field's own name is no reason to mask it (session_id is a hash).
+            clean = sanitizer.value(value) if kind else sanitizer.member(name, value, 0)
+            if clean is None or clean == "":
+                continue
+            if kind is not None:
+                try:
+                    known[name] = COERCE[kind](clean)
+                    continue
+                except UnfitError:
+                    name = f"extra_{name}"
+            elif name in OWNED_FIELDS or not name:
+                name = f"extra_{name}"
+            if len(more) >= MAX_FIELDS:
+                sanitizer.truncated = True
+                break
+            more[sanitizer.text(name, MAX_KEY)] = clean
+        return known, more
+
+    def _error_fields(self, record: logging.LogRecord, sanitizer: Sanitizer) -> dict[str, Any]:
+        info: Any = record.exc_info
+        if isinstance(info, BaseException):
+            info = (type(info), info, info.__traceback__)
+        if isinstance(info, tuple) and len(info) == 3 and isinstance(info[1], BaseException):
+            fields, truncated = self._errors.fields(info[1], info[2])
+            sanitizer.truncated = sanitizer.truncated or truncated
+            return fields
+        if isinstance(record.exc_text, str) and record.exc_text:
+            # Only the text is left when the record came from another process.
+            return {"stack_trace": sanitizer.text(record.exc_text)}
+        return {}
+
+    # --- last resort ----------------------------------------------------------------------------
+
+    def _format_failure(self, record: logging.LogRecord, error: Exception) -> bytes:
+        """A line that is made of nothing but what cannot fail."""
+        level = record.levelno if type(record.levelno) is int else logging.ERROR
+        name = record.name if type(record.name) is str and record.name.isascii() else "root"
+        out = {
+            "timestamp": f"{self._timestamp(time.time()).decode()}Z",
+            "level": level_name(level),
+            "logger_name": name[:256] or "root",
+            "message": "A log record could not be formatted",
+            **self._service,
+            "event_type": "log_record_unformattable",
+            "format_error": type(error).__name__[:100].encode("ascii", "replace").decode(),
+        }
+        return self._encode(out) + b"\n"
+
+
+def _never(text: str) -> bool:
+    return False

@@ -1,0 +1,197 @@
+"""The handler: formats outside of its lock, writes inside, counts what it could not write.
+
+Nothing that goes wrong reaches the code that logs. Losses are reported as a record of their own,
+at most once a minute, as soon as something can be written again.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import logging.handlers
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from logstack_django.floods import FloodLimiter
+from logstack_django.formatter import JsonFormatter
+from logstack_django.options import Options
+from logstack_django.records import FIELDS_ATTRIBUTE, LINE_ATTRIBUTE
+from logstack_django.sinks import FileSink, Sink, StreamSink, stream_descriptor
+
+REPORT_EVERY_S = 60.0
+OWN_LOGGER = "logstack_django"
+_MAX_NESTED = 100
+
+
+class JsonHandler(logging.Handler):
+    """Writes records as JSON lines to the sink that the options name.
+
+    `sink` is for tests and for applications with a sink of their own.
+    """
+
+    def __init__(
+        self, options: Options | Mapping[str, Any] | None = None, sink: Sink | None = None
+    ) -> None:
+        super().__init__()
+        if not isinstance(options, Options):
+            options = Options.from_mapping(options or {})
+        self.options = options
+        self.sink = sink if sink is not None else make_sink(options)
+        self.formatter = JsonFormatter(options)
+        self._floods = FloodLimiter(options.flood_rate, options.flood_burst)
+        # Records that could not be written, and those replaced by a constant line, ever.
+        self.dropped = 0
+        self._reported_dropped = 0
+        self._reported_failures = 0
+        self._last_error = ""
+        self._next_report = 0.0
+        self._writing = False
+        self._nested: list[bytes] = []
+
+    @property
+    def failures(self) -> int:
+        """Records that could not be formatted and were replaced by a constant line."""
+        return self.formatter.failures if isinstance(self.formatter, JsonFormatter) else 0
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Format and write one record. Never raises."""
+        try:
+            if self.filters:
+                found = self.filter(record)
+                if not found:
+                    return False
+                if isinstance(found, logging.LogRecord):
+                    record = found
+            if self._floods.enabled and not self._pass_flood(record):
+                return False
+            # Outside of the lock: formatting may run code of the application that takes locks of
+            # its own, or that logs.
+            line = self._render(record)
+            lock = self.lock
+            if lock is None:
+                self._write(line)
+            else:
+                with lock:
+                    self._write(line)
+        except Exception as error:
+            self._count_loss(error)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format and write one record; callers other than logging itself use this."""
+        try:
+            self._write(self._render(record))
+        except Exception as error:
+            self._count_loss(error)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Count the loss. The standard one prints the arguments, secrets and all, to stderr."""
+        self._count_loss(sys.exc_info()[1])
+
+    def close(self) -> None:
+        """Report what was lost or suppressed, and close the sink."""
+        try:
+            with self.lock:  # type: ignore[union-attr]
+                for summary in self._floods.drain():
+                    self._write(self._render(summary))
+                self._next_report = 0.0
+                self._report_losses()
+                self.sink.close()
+        except Exception as error:
+            self._count_loss(error)
+        super().close()
+
+    def _render(self, record: logging.LogRecord) -> bytes:
+        line = record.__dict__.get(LINE_ATTRIBUTE)
+        if type(line) is bytes:
+            return line
+        formatter = self.formatter
+        if type(formatter) is JsonFormatter:
+            return formatter.format_line(record)
+        return (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+
+    def _write(self, line: bytes) -> None:
+        if self._writing:
+            # A finalizer or signal handler logs in the middle of a write, in the same thread.
+            if len(self._nested) < _MAX_NESTED:
+                self._nested.append(line)
+            else:
+                self._count_loss(None)
+            return
+        self._writing = True
+        try:
+            self.sink.write(line)
+            while self._nested:
+                self.sink.write(self._nested.pop(0))
+        finally:
+            self._writing = False
+        if self.dropped != self._reported_dropped or self.failures != self._reported_failures:
+            self._report_losses()
+
+    def _count_loss(self, error: BaseException | None) -> None:
+        self.dropped += 1
+        if error is not None:
+            self._last_error = type(error).__name__
+
+    def _report_losses(self) -> None:
+        now = time.monotonic()
+        dropped = self.dropped - self._reported_dropped
+        failures = self.failures - self._reported_failures
+        if not (dropped or failures) or now < self._next_report:
+            return
+        self._next_report = now + REPORT_EVERY_S
+        record = own_record(
+            logging.ERROR,
+            "%d log records were lost, %d could not be formatted",
+            (dropped, failures),
+            event_type="log_records_lost",
+            dropped=dropped,
+            unformattable=failures,
+            reason=self._last_error,
+        )
+        self.sink.write(self._render(record))
+        self._reported_dropped += dropped
+        self._reported_failures += failures
+
+    def _pass_flood(self, record: logging.LogRecord) -> bool:
+        allowed, summaries = self._floods.check(record)
+        for summary in summaries:
+            line = self._render(summary)
+            with self.lock:  # type: ignore[union-attr]
+                self._write(line)
+        return allowed
+
+
+class QueueHandler(logging.handlers.QueueHandler):
+    """For a queue in front of `JsonHandler`: renders the record before it leaves the thread.
+
+    The thread that listens has no request, and the standard handler throws the exception away.
+    """
+
+    def prepare(self, record: logging.LogRecord) -> Any:
+        """A copy of the record that carries its finished line."""
+        formatter = self.formatter
+        if not isinstance(formatter, JsonFormatter):
+            return super().prepare(record)
+        line = formatter.format_line(record)
+        prepared = copy.copy(record)
+        prepared.__dict__[LINE_ATTRIBUTE] = line
+        prepared.msg, prepared.args = record.getMessage(), None
+        prepared.exc_info = None
+        return prepared
+
+
+def own_record(level: int, message: str, args: tuple[Any, ...], **fields: Any) -> logging.LogRecord:
+    """A record of the library itself."""
+    record = logging.LogRecord(OWN_LOGGER, level, "", 0, message, args, None)
+    record.__dict__[FIELDS_ATTRIBUTE] = fields
+    return record
+
+
+def make_sink(options: Options) -> Sink:
+    """The sink that the options name."""
+    if options.sink == "file":
+        return FileSink(options.path)
+    return StreamSink(stream_descriptor(options.sink), options.write_timeout_ms / 1000)

@@ -1,0 +1,173 @@
+"""The one middleware: request context in, access record out, for sync and async.
+
+Put it first in MIDDLEWARE, so that everything after it logs with the request's context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.log import log_response
+
+from logstack_django.config import current_options
+from logstack_django.contexts import Context, current
+from logstack_django.options import Options
+from logstack_django.requests import RequestState, safe_path
+from logstack_django.served import mark_served
+from logstack_django.streaming import observe_stream
+
+_access_logger = logging.getLogger("logstack_django.access")
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
+
+
+class RequestLogMiddleware:
+    """Opens the context of a request, answers with its id, logs `request_finished`."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.options = current_options()
+        self._quiet_paths, self._quiet_prefixes = _split_paths(self.options)
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if iscoroutinefunction(self):
+            return self._call_async(request)
+        before = current.get()
+        call = _Call(self, request)
+        try:
+            response = cast(HttpResponseBase, self.get_response(request))
+            call.answer(response)
+            return response
+        except BaseException as error:
+            call.fail(error)
+            raise
+        finally:
+            call.leave()
+            current.set(before)
+
+    async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
+        before = current.get()
+        call = _Call(self, request)
+        try:
+            response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
+            call.answer(response)
+            return response
+        except BaseException as error:
+            call.fail(error)
+            raise
+        finally:
+            call.leave()
+            current.set(before)
+
+    def is_quiet(self, path: str) -> bool:
+        """Whether a success under this path goes unlogged, for example a health check."""
+        return path in self._quiet_paths or path.startswith(self._quiet_prefixes)
+
+
+class _Call:
+    """One request on its way through: what is measured, and what is logged in the end."""
+
+    def __init__(self, middleware: RequestLogMiddleware, request: HttpRequest) -> None:
+        self.middleware = middleware
+        self.options = middleware.options
+        self.request = request
+        self.started = time.perf_counter()
+        self.state = RequestState(request, self.options)
+        self.response: HttpResponseBase | None = None
+        self._streaming = False
+        self._logged = False
+        current.set(Context({}, self.state))
+        if self.options.access_log:
+            mark_served()
+
+    def answer(self, response: HttpResponseBase) -> None:
+        """The response is there; a streaming one still has its body before it."""
+        self.response = response
+        header = self.options.request_id_header
+        if header and header not in response:
+            response[header] = self.state.request_id
+        if response.status_code >= 400:
+            # Django would do this after the last middleware, when the context is gone. It marks
+            # the response, so that it is logged once.
+            log_response(
+                "%s: %s",
+                response.reason_phrase,
+                self.request.path,
+                response=cast(HttpResponse, response),
+                request=self.request,
+            )
+        if response.streaming:
+            self._streaming = True
+            observe_stream(response, self)
+        else:
+            content = cast(Any, response).content
+            self.finish("request_finished", len(content))
+
+    def fail(self, error: BaseException) -> None:
+        """No response: the client went away, or the server stops the worker."""
+        cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        self.finish("request_cancelled" if cancelled else "request_aborted", None)
+
+    def leave(self) -> None:
+        """Let go of the request, which contexts copied elsewhere would keep alive."""
+        if not self._streaming:
+            self.state.freeze()
+
+    def finish(self, event_type: str, response_bytes: int | None) -> None:
+        """Log the access record, once."""
+        if self._logged:
+            return
+        self._logged = True
+        if not self.options.access_log:
+            return
+        request = self.request
+        elapsed = round((time.perf_counter() - self.started) * 1000, 3)
+        status = self.response.status_code if self.response is not None else None
+        finished = event_type == "request_finished"
+        if (
+            finished
+            and status is not None
+            and status < 400
+            and self.middleware.is_quiet(request.path)
+        ):
+            return
+        slow = 0 < self.options.slow_request_ms <= elapsed
+        match = getattr(request, "resolver_match", None)
+        path = safe_path(request)
+        fields: dict[str, Any] = {
+            "event_type": event_type,
+            "duration_ms": elapsed,
+            "method": request.method,
+            "route": getattr(match, "route", None),
+            "path": path,
+            "status": status,
+            "response_bytes": response_bytes,
+        }
+        if slow:
+            fields["slow"] = True
+        outcome = str(status) if finished else event_type.removeprefix("request_")
+        _access_logger.log(
+            logging.WARNING if slow or not finished else logging.INFO,
+            "%s %s %s",
+            request.method,
+            path,
+            outcome,
+            extra=fields,
+        )
+
+
+def _split_paths(options: Options) -> tuple[frozenset[str], tuple[str, ...]]:
+    exact = frozenset(path for path in options.quiet_paths if not path.endswith("*"))
+    prefixes = tuple(path[:-1] for path in options.quiet_paths if path.endswith("*"))
+    return exact, prefixes

@@ -1,0 +1,196 @@
+"""Every setting of the library, with its default, its type, and its environment variable.
+
+`logging_config` makes one from its arguments; formatter, handlers, middleware and checks read it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+ENV_PREFIX = "LOGSTACK_DJANGO_"
+# A whole record, newline included, stays below this: container engines split longer lines.
+MAX_RECORD_BYTES = 16_384
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """The settings; see `logging_config` for what each one means."""
+
+    service: str = ""
+    environment: str = "dev"
+    sink: str = "stdout"
+    path: str = ""
+    levels: dict[str, str] = dataclasses.field(default_factory=dict)
+    user_id_field: str = "pk"
+    username_field: str = ""
+    organization_fields: tuple[str, ...] = ("organization_id", "user.organization_id")
+    trusted_proxies: tuple[str, ...] = ()
+    request_id_header: str = "X-Request-ID"
+    access_log: bool = True
+    server_access_log: bool = False
+    quiet_paths: tuple[str, ...] = ()
+    slow_request_ms: float = 1000.0
+    redaction: bool = True
+    redact_keys: tuple[str, ...] = ()
+    keep_keys: tuple[str, ...] = ()
+    redact_patterns: tuple[str, ...] = ()
+    max_record_bytes: int = MAX_RECORD_BYTES
+    flood_rate: float = 0.0
+    flood_burst: int = 0
+    write_timeout_ms: float = 1000.0
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The settings as plain values, so that LOGGING stays printable JSON data."""
+        return {
+            field.name: list(value) if isinstance(value, tuple) else value
+            for field in dataclasses.fields(self)
+            for value in [getattr(self, field.name)]
+        }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Options:
+        """Options from plain values. ImproperlyConfigured names the argument that is wrong."""
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ImproperlyConfigured(
+                    f"logstack_django: unknown argument {name!r}{_nearest(name, known)}."
+                )
+        # Not the mapping itself: dictConfig hands in containers of its own kind.
+        plain = {name: _convert(name, known[name].type, value) for name, value in values.items()}
+        options = cls(**plain)
+        options._check()
+        return options
+
+    def _check(self) -> None:
+        if self.sink not in ("stdout", "stderr", "file"):
+            raise _wrong("sink", "'stdout', 'stderr' or 'file'", self.sink)
+        if self.sink == "file" and not self.path:
+            raise _wrong("path", "the path of the log file, because sink is 'file'", self.path)
+        if self.max_record_bytes < 2048:
+            raise _wrong("max_record_bytes", "at least 2048", self.max_record_bytes)
+        for pattern in self.redact_patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                wanted = f"regular expressions ({error})"
+                raise _wrong("redact_patterns", wanted, pattern) from None
+        for name, level in self.levels.items():
+            if level not in logging.getLevelNamesMapping():
+                raise _wrong("levels", f"a level name for logger {name!r}", level)
+
+
+def resolve_options(
+    arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None
+) -> Options:
+    """Options from arguments and LOGSTACK_DJANGO_… variables; the variables win."""
+    environ = os.environ if environ is None else environ
+    values = {name: value for name, value in arguments.items() if value is not None}
+    for field in dataclasses.fields(Options):
+        text = environ.get(ENV_PREFIX + field.name.upper())
+        if text is not None:
+            values[field.name] = text
+    return Options.from_mapping(values)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Variables with the prefix that name no argument, each with a hint at the nearest one."""
+    known = {field.name for field in dataclasses.fields(Options)}
+    return [
+        (name, _nearest(argument, known))
+        for name in sorted(environ)
+        if name.startswith(ENV_PREFIX)
+        for argument in [name.removeprefix(ENV_PREFIX).lower()]
+        if argument not in known
+    ]
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _wrong(name: str, wanted: str, found: object) -> ImproperlyConfigured:
+    return ImproperlyConfigured(
+        f"logstack_django: {name} (or {ENV_PREFIX}{name.upper()}) must be {wanted}, not {found!r}."
+    )
+
+
+def _convert(name: str, kind: Any, value: Any) -> Any:
+    """`value` in the type of the field; text, as the environment gives it, is parsed."""
+    if kind == "bool":
+        return _to_bool(name, value)
+    if kind in ("float", "int"):
+        number = float if kind == "float" else int
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            return number(value)
+        except (TypeError, ValueError):
+            raise _wrong(name, "a number", value) from None
+    if kind == "str":
+        return _to_str(name, value)
+    if kind == "tuple[str, ...]":
+        if isinstance(value, str):
+            return tuple(_parse_list(name, value))
+        try:
+            return tuple(_to_str(name, item) for item in value)
+        except TypeError:
+            raise _wrong(name, "a list of text", value) from None
+    return _to_levels(name, value)
+
+
+def _to_str(name: str, value: Any) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        raise _wrong(name, "text", value)
+    return str(value)
+
+
+def _to_bool(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in ("1", "true", "yes", "on"):
+        return True
+    if isinstance(value, str) and value.strip().lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise _wrong(name, "true or false", value)
+
+
+def _parse_list(name: str, text: str) -> list[str]:
+    """A JSON list of text (for values that hold a comma), or values between commas."""
+    if text.lstrip().startswith("["):
+        try:
+            return [_to_str(name, item) for item in json.loads(text)]
+        except ValueError:
+            raise _wrong(name, "a JSON list of text or a comma-separated list", text) from None
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _to_levels(name: str, value: Any) -> dict[str, str]:
+    """{"": "INFO", "some.logger": "DEBUG"}, or the text INFO,some.logger=DEBUG."""
+    if isinstance(value, str):
+        if value.lstrip().startswith("{"):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                raise _wrong(name, "a JSON object of levels", value) from None
+        else:
+            pairs = [item.rpartition("=") for item in _parse_list(name, value)]
+            value = {logger.strip(): level.strip() for logger, _, level in pairs}
+    if not isinstance(value, Mapping):
+        raise _wrong(name, "a mapping of logger name to level", value)
+    return {
+        str(logger): logging.getLevelName(level) if isinstance(level, int) else str(level).upper()
+        for logger, level in value.items()
+    }

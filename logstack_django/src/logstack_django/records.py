@@ -1,0 +1,193 @@
+"""Reads what an application and the frameworks put into a LogRecord, without changing it.
+
+Also translates the records of Django, gunicorn, uvicorn and Celery, whose facts are hidden in
+`args` or in a request object, into fields of the contract.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+from logstack_django.sanitize import MAX_STRING, Sanitizer, safe_text
+
+# Fields that cannot be attributes of a LogRecord travel in this one (see `log_event`).
+FIELDS_ATTRIBUTE = "logstack_fields"
+# A record that was rendered before it crossed a queue carries its line here.
+LINE_ATTRIBUTE = "logstack_line"
+
+_blank = logging.LogRecord("", 0, "", 0, "", (), None)
+STANDARD_COUNT = len(_blank.__dict__)
+STANDARD_LAST = list(_blank.__dict__)[-1]
+# `message` and `asctime` are written by other formatters; `taskName` exists since Python 3.12.
+STANDARD_NAMES = frozenset(_blank.__dict__) | {"message", "asctime", "taskName"}
+_NOT_EXTRA = STANDARD_NAMES | {FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, "server_time", "data"}
+
+# Types whose text can be made by % without running code of the application.
+PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
+
+
+def extras(record: logging.LogRecord) -> dict[Any, Any]:
+    """The fields that the caller added, in the order in which they were given."""
+    attributes = record.__dict__
+    found = {key: value for key, value in attributes.items() if key not in _NOT_EXTRA}
+    if "data" in attributes and not record.name.startswith("celery."):
+        found["data"] = attributes["data"]
+    fields = attributes.get(FIELDS_ATTRIBUTE)
+    if isinstance(fields, Mapping):
+        found.update(fields)
+    return found
+
+
+def follows_standard_order(attributes: Mapping[str, Any]) -> bool:
+    """Whether the standard attributes come first, so that the rest are extras."""
+    return next(islice(attributes, STANDARD_COUNT - 1, None), None) == STANDARD_LAST
+
+
+class _SafeArgument:
+    """Stands in for an argument of a message, so that its own methods cannot do harm."""
+
+    __slots__ = ("_sanitizer", "_value")
+
+    def __init__(self, value: Any, sanitizer: Sanitizer) -> None:
+        self._value = value
+        self._sanitizer = sanitizer
+
+    def __str__(self) -> str:
+        clean = self._sanitizer.value(self._value)
+        return clean if isinstance(clean, str) else str(clean)
+
+    __repr__ = __str__
+
+    def __int__(self) -> int:
+        return int(self._value)
+
+    __index__ = __int__
+
+    def __float__(self) -> float:
+        return float(self._value)
+
+
+def message_text(record: logging.LogRecord, sanitizer: Sanitizer) -> str:
+    """The message with its arguments merged in; never raises, whatever they are.
+
+    Arguments that do not fit the template are shown behind it: a wrong call loses no record.
+    """
+    given: Any = record.msg
+    template = given if type(given) is str else _template_text(given, sanitizer)
+    if not record.args:
+        return template
+    try:
+        return str(template % _safe_arguments(record.args, sanitizer))
+    except Exception:
+        shown = safe_text(sanitizer.value(record.args))
+        return f"{template[:MAX_STRING]} {shown}"
+
+
+def _template_text(given: Any, sanitizer: Sanitizer) -> str:
+    if isinstance(given, str):
+        return str.__str__(given)
+    return safe_text(sanitizer.value(given))
+
+
+def _safe_arguments(args: Any, sanitizer: Sanitizer) -> Any:
+    if isinstance(args, Mapping):
+        return {key: _safe_member(key, value, sanitizer) for key, value in args.items()}
+    return tuple(_safe_argument(value, sanitizer) for value in args)
+
+
+def _safe_member(key: Any, value: Any, sanitizer: Sanitizer) -> Any:
+    redactor = sanitizer.redactor
+    if redactor is not None and isinstance(key, str) and redactor.is_secret_key(key):
+        return sanitizer.member(key, value)
+    return _safe_argument(value, sanitizer)
+
+
+def _safe_argument(value: Any, sanitizer: Sanitizer) -> Any:
+    return value if type(value) in PLAIN_TYPES else _SafeArgument(value, sanitizer)
+
+
+class Translation:
+    """What a framework's record means: a message of our own (or None) and fields."""
+
+    __slots__ = ("fields", "message")
+
+    def __init__(self, message: str | None, fields: dict[str, Any]) -> None:
+        self.message = message
+        self.fields = fields
+
+
+def _translate_uvicorn_access(record: logging.LogRecord) -> Translation | None:
+    client, method, target, _version, status = record.args  # type: ignore[misc]
+    path = str(target).partition("?")[0]
+    fields = {
+        "client_ip": str(client).rpartition(":")[0].strip("[]"),
+        "method": method,
+        "path": path,
+        "status": status,
+    }
+    return Translation(f"{method} {path} {status}", fields)
+
+
+def _translate_gunicorn_access(record: logging.LogRecord) -> Translation | None:
+    atoms: Any = record.args
+    status = int(atoms["s"])
+    fields = {
+        "client_ip": atoms["h"],
+        "duration_ms": atoms["D"] / 1000,
+        "method": atoms["m"],
+        "path": atoms["U"],
+        "status": status,
+        "response_bytes": atoms["B"],
+    }
+    return Translation(f"{atoms['m']} {atoms['U']} {status}", fields)
+
+
+def _translate_runserver(record: logging.LogRecord) -> Translation | None:
+    request_line, status, size = record.args  # type: ignore[misc]
+    method, _, rest = str(request_line).partition(" ")
+    path = rest.partition(" ")[0].partition("?")[0]
+    fields = {
+        "method": method,
+        "path": path,
+        "status": int(str(status)),
+        "response_bytes": int(str(size)) if str(size).isdigit() else None,
+    }
+    return Translation(f"{method} {path} {status}", fields)
+
+
+def _translate_django(record: logging.LogRecord) -> Translation | None:
+    """Django's own records about a request: 4xx, 5xx, CSRF failures."""
+    attributes = record.__dict__
+    request = attributes.get("request")
+    status = attributes.get("status_code")
+    fields: dict[str, Any] = {}
+    if status == 403:
+        fields["event_type"] = "permission_denied"
+    if hasattr(type(request), "build_absolute_uri"):
+        fields["method"] = request.method  # type: ignore[union-attr]
+        fields["path"] = request.path  # type: ignore[union-attr]
+    fields["status"] = status
+    return Translation(None, fields)
+
+
+_TRANSLATORS: dict[str, Callable[[logging.LogRecord], Translation | None]] = {
+    "uvicorn.access": _translate_uvicorn_access,
+    "gunicorn.access": _translate_gunicorn_access,
+    "django.server": _translate_runserver,
+    "django.request": _translate_django,
+    "django.security.csrf": _translate_django,
+}
+
+
+def translate(record: logging.LogRecord) -> Translation | None:
+    """The meaning of a framework's record, or None for every other record."""
+    translator = _TRANSLATORS.get(record.name)
+    if translator is None:
+        return None
+    try:
+        return translator(record)
+    except Exception:
+        return None  # of a shape that this version does not know: shown as any other record

@@ -1,0 +1,253 @@
+"""Takes secrets out of keys' values and out of text, with a cheap check before any regex.
+
+The formatter asks `may_hold_secret` once per record; only text that could hold a secret pays for
+the patterns. Keys are judged by whole words, so `api_key` is secret and `monkey` is not.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable
+
+from logstack_django.cards import CARD_CANDIDATE, mask_cards
+
+MASK = "[redacted]"
+
+
+def _vocabulary(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# A key is secret when one of its words is one of these ...
+_SECRET_WORDS = _vocabulary(
+    "password passwd pwd passphrase passcode secret secrets token authorization "
+    "bearer cookie cookies credential credentials jwt otp totp cvv cvc pin ssn "
+    "csrftoken csrfmiddlewaretoken xsrftoken accesstoken refreshtoken authtoken "
+    "idtoken apikey apitoken secretkey privatekey accesskey sessionid sessionkey "
+    "clientsecret dsn"
+)
+_KEY_OWNERS = ("api", "access", "private", "secret", "encryption", "signing", "session")
+# ... or two neighbouring words are one of these ...
+_SECRET_PAIRS = frozenset(
+    [
+        *((word, "key") for word in _KEY_OWNERS),
+        ("pass", "word"),
+        ("pass", "phrase"),
+        ("card", "number"),
+        ("card", "no"),
+        ("security", "code"),
+        ("connection", "string"),
+        ("database", "url"),
+    ]
+)
+# ... or it ends in one of these.
+_SECRET_LAST = frozenset({"auth", "signature", "sig"})
+# A word after the secret one that makes the key a fact about the secret, not the secret.
+_ABOUT_WORDS = _vocabulary(
+    "count type length len limit expiry expires expired expiration at changed "
+    "required policy strength valid validity age ttl usage used name size lifetime "
+    "budget max min enabled hint field reset path domain samesite secure httponly id "
+    "ids"
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+# Text without one of these cannot hold `key=value`; every secret word contains one of them.
+_KEY_HINTS = (
+    *("pass", "pwd", "secret", "token", "auth", "bearer", "cookie", "credential", "jwt", "otp"),
+    *("cvv", "cvc", "pin", "ssn", "key", "session", "dsn", "sig", "card", "code", "string", "url"),
+)
+_KEY_VALUE = re.compile(
+    r"""(?<![A-Za-z0-9_])(?P<key>[A-Za-z_][A-Za-z0-9_.\-]{0,80}+)
+        (?P<between>\\{0,4}["'\]]{0,2}\s{0,4}(?:=>|:=|[=:]|%3[dD])\s{0,4})
+        (?P<value>
+            (?P<open>[bru]?\\{0,4}["'])(?:(?!\\{0,4}["']).|\\["'](?![\s,}\])&;]|$))*+
+          | \[[^\]]*+\]? | \{[^}]*+\}? | \([^)]*+\)?
+          | [^\s,;&"'<>)\]}\\]++
+        )""",
+    re.VERBOSE | re.DOTALL,
+)
+# The words after which a second word belongs to the value: `Authorization: Bearer abc`.
+_SCHEME = re.compile(
+    r"(?i)\s{0,2}(?:bearer|basic|token|digest|negotiate|apikey|api-key|jwt|key)(?![A-Za-z0-9])"
+)
+_HEADER_REST = re.compile(r"""[^\r\n"'\\]*+""")
+_NEXT_WORD = re.compile(r"""\s{1,4}[^\s"'\\,;]++""")
+
+_BEARER = re.compile(r"(?i)\b(bearer)(\s{1,4})([A-Za-z0-9._~+/=\-]{6,})")
+_BASIC = re.compile(r"(?i)\b(basic)(\s{1,4})([A-Za-z0-9+/_\-]{4,}={0,2})")
+# What may follow "bearer" in prose.
+_BEARER_PROSE = _vocabulary(
+    "authentication authorization scheme schemes token tokens header headers "
+    "credential credentials realm challenge format required missing invalid expired "
+    "failed"
+)
+_USERINFO = re.compile(r"""(://)[^\s/?#"'<>]*@""")
+# A password may hold an unescaped slash; a port and a path may not be taken for one.
+_USERINFO_SLASH = re.compile(r"""(://)[^\s:/@"'<>]+:(?!\d{1,5}[/?#])[^\s@"'<>]+@""")
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----.*?(?:-----END [^-]{0,60}-----|\Z)",
+    re.DOTALL,
+)
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?")
+_CLOUD_KEY = re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")
+_QUERY_KEY = re.compile(r"(?i)([?&](?:key|code|sig)=)[^\s&#\"'<>]{16,}")
+
+
+class Redactor:
+    """The rules of one configuration.
+
+    `keys` are further secret keys, `keep` keys that are never secret (both compared by their
+    words, so `api_key` means apiKey too), `patterns` regular expressions whose matches are masked.
+    """
+
+    def __init__(
+        self, keys: Iterable[str] = (), keep: Iterable[str] = (), patterns: Iterable[str] = ()
+    ) -> None:
+        self._keys = frozenset(_words(key) for key in keys)
+        self._keep = frozenset(_words(key) for key in keep)
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._hints = (*_KEY_HINTS, *(word for key in self._keys for word in key[:1]))
+        self._verdicts: dict[str, bool] = {}
+        self._search_card = CARD_CANDIDATE.search
+        self._any_pattern: Callable[[str], bool] | None = None
+        if self._patterns:
+            self._any_pattern = lambda text: any(found.search(text) for found in self._patterns)
+
+    def is_secret_key(self, key: str) -> bool:
+        """Whether values under this key are secret."""
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            if len(self._verdicts) > 4096:  # keys may come from a client
+                self._verdicts.clear()
+            verdict = self._verdicts[key] = self._judge(_words(key[:200]))
+        return verdict
+
+    def may_hold_secret(self, text: str) -> bool:
+        """Whether `text` has to go through `text`; never False for text that would be changed."""
+        if (
+            "=" in text
+            or ":" in text
+            or "eyJ" in text
+            or "%3" in text
+            or "BEGIN" in text
+            or "IA" in text
+            or self._search_card(text) is not None
+        ):
+            return True
+        lowered = text.lower()
+        if "bearer" in lowered or "basic" in lowered:
+            return True
+        return self._any_pattern is not None and self._any_pattern(text)
+
+    def text(self, text: str) -> str:
+        """`text` with every secret masked."""
+        lowered = text.lower()
+        if "-----begin" in lowered:
+            text = _PRIVATE_KEY.sub(MASK, text)
+        if "://" in text and "@" in text:
+            text = _USERINFO.sub(rf"\1{MASK}@", text)
+            text = _USERINFO_SLASH.sub(rf"\1{MASK}@", text)
+        if ("=" in text or ":" in text or "%3" in text) and any(
+            hint in lowered for hint in self._hints
+        ):
+            text = self._mask_key_values(text)
+            text = _QUERY_KEY.sub(rf"\1{MASK}", text)
+        if "bearer" in lowered:
+            text = _BEARER.sub(_mask_bearer, text)
+        if "basic" in lowered:
+            text = _BASIC.sub(_mask_basic, text)
+        if "eyJ" in text:
+            text = _JWT.sub(MASK, text)
+        if "AKIA" in text or "ASIA" in text:
+            text = _CLOUD_KEY.sub(MASK, text)
+        if self._search_card(text) is not None:
+            text = mask_cards(text, MASK)
+        for pattern in self._patterns:
+            text = pattern.sub(MASK, text)
+        return text
+
+    def _judge(self, words: tuple[str, ...]) -> bool:
+        if not words or _contains(self._keep, words):
+            return False
+        if _contains(self._keys, words):
+            return True
+        if words[-1] in _SECRET_LAST:
+            return True
+        last = len(words) - 1
+        for place, word in enumerate(words):
+            following = words[place + 1] if place < last else ""
+            if word in _SECRET_WORDS and following not in _ABOUT_WORDS:
+                return True
+            if (word, following) in _SECRET_PAIRS:
+                after = words[place + 2] if place + 2 <= last else ""
+                if after not in _ABOUT_WORDS:
+                    return True
+        return False
+
+    def _mask_key_values(self, text: str) -> str:
+        pieces: list[str] = []
+        done = 0
+        position = 0
+        while (match := _KEY_VALUE.search(text, position)) is not None:
+            key = match["key"]
+            if not self.is_secret_key(key):
+                # The value may itself be a key: `error: password=x`.
+                position = match.end("between") if match.end("between") > position else match.end()
+                continue
+            opening = match["open"] or ""
+            end = match.end()
+            if not match["value"].startswith(MASK):
+                end = _end_of_value(text, match, key)
+                pieces += (text[done : match.start("value")], opening, MASK)
+                done = end
+            position = max(end, match.end("between") + 1)
+        if not pieces:
+            return text
+        pieces.append(text[done:])
+        return "".join(pieces)
+
+
+def _end_of_value(text: str, match: re.Match[str], key: str) -> int:
+    """Where the secret value ends: some headers' values hold spaces."""
+    end = match.end()
+    if match["open"]:
+        return end
+    words = _words(key)
+    if "cookie" in words or "cookies" in words:
+        rest = _HEADER_REST.match(text, end)
+        return rest.end() if rest else end
+    if "authorization" in words and _SCHEME.fullmatch(match["value"]):
+        following = _NEXT_WORD.match(text, end)
+        return following.end() if following else end
+    return end
+
+
+def _contains(keys: frozenset[tuple[str, ...]], words: tuple[str, ...]) -> bool:
+    """Whether one of `keys` stands in `words` as neighbouring words."""
+    return bool(keys) and any(
+        words[start : start + len(key)] == key
+        for key in keys
+        for start in range(len(words) - len(key) + 1)
+    )
+
+
+def _words(key: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(key))
+
+
+def _mask_bearer(match: re.Match[str]) -> str:
+    if match[3].rstrip(".,").lower() in _BEARER_PROSE:
+        return match[0]
+    return f"{match[1]}{match[2]}{MASK}"
+
+
+def _mask_basic(match: re.Match[str]) -> str:
+    """Mask what decodes to `user:password`; "basic settings" does not."""
+    encoded = match[3].rstrip("=")
+    try:
+        decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_")
+    except (binascii.Error, ValueError):
+        return match[0]
+    return f"{match[1]}{match[2]}{MASK}" if b":" in decoded else match[0]

@@ -1,0 +1,288 @@
+"""Turns any Python value into bounded, redacted, plain JSON data without hurting anybody.
+
+Runs no SQL (QuerySets, deferred fields and unresolved lazy objects are named, not read), calls no
+iterator, and survives objects whose own methods fail. Used by the formatter when a record holds
+anything but short plain values.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import math
+import os
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from logstack_django.cards import CARD_INT_MAX, CARD_INT_MIN, is_card_number
+from logstack_django.fields import INT_MAX, INT_MIN
+from logstack_django.redaction import MASK, Redactor
+
+MAX_STRING = 8192
+MAX_KEY = 128
+MAX_DEPTH = 6
+MAX_ITEMS = 64
+MAX_NODES = 1024
+# Text is redacted with this much beyond the cut, so that a secret lying across it is still seen.
+_MARGIN = 2048
+CUT = "…[cut]"
+
+_TO_TEXT = (decimal.Decimal, uuid.UUID, datetime.timedelta, os.PathLike)
+
+
+class Sanitizer:
+    """One pass over the values of one record; `truncated` tells whether something was cut."""
+
+    def __init__(self, redactor: Redactor | None) -> None:
+        self.redactor = redactor
+        self.truncated = False
+        self._nodes = MAX_NODES
+        self._open: set[int] = set()
+
+    def text(self, text: str, limit: int = MAX_STRING) -> str:
+        """`text` redacted, cut to `limit` characters, and encodable as UTF-8."""
+        over = len(text) > limit
+        if over:
+            self.truncated = True
+            text = text[: limit + _MARGIN]
+        text = encodable(text)
+        if self.redactor is not None:
+            text = redact(self.redactor, text)
+        if len(text) > limit:
+            self.truncated = True
+            over = True
+            text = text[:limit]
+        return text + CUT if over else text
+
+    def member(self, key: object, value: object, depth: int = 0) -> Any:
+        """The value that may be shown under `key`."""
+        if value is None or value is True or value is False:
+            return value
+        name = key if type(key) is str else safe_text(key)
+        if self.redactor is not None and self.redactor.is_secret_key(name):
+            return MASK
+        return self.value(value, depth)
+
+    def value(self, value: object, depth: int = 0) -> Any:
+        """`value` as str, int, float, bool, None, list or dict."""
+        self._nodes -= 1
+        if self._nodes < 0:
+            self.truncated = True
+            return CUT
+        kind = type(value)
+        if kind is str:
+            return self.text(value)  # type: ignore[arg-type]
+        if value is None or kind is bool:
+            return value
+        if isinstance(value, int):
+            return self._integer(int.__index__(value))
+        if isinstance(value, float):
+            number = float.__float__(value)
+            return number if math.isfinite(number) else float.__repr__(number)
+        if isinstance(value, str):
+            return self.text(str.__str__(value))
+        return self._other(value, depth)
+
+    def _integer(self, number: int) -> int | str:
+        if CARD_INT_MIN <= number < CARD_INT_MAX and self.redactor is not None:
+            digits = str(number)
+            if is_card_number(digits):
+                return MASK
+        if INT_MIN <= number <= INT_MAX:
+            return number
+        # The conversion of a huge integer to decimal is quadratic, and Python may refuse it.
+        return str(number) if number.bit_length() <= 4096 else self._cut_text(hex(number)[:64])
+
+    def _cut_text(self, text: str) -> str:
+        self.truncated = True
+        return text + CUT
+
+    def _other(self, value: Any, depth: int) -> Any:
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self.text(_head_of_bytes(value).decode("utf-8", "backslashreplace"))
+        if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+            return iso_text(value)
+        if isinstance(value, enum.Enum):
+            return self.value(value.value, depth + 1) if depth < MAX_DEPTH else CUT
+        if isinstance(value, _TO_TEXT):
+            return self.text(safe_text(value))
+        if isinstance(value, Mapping | list | tuple | set | frozenset):
+            return self._container(value, depth)
+        return self.text(describe(value))
+
+    def _container(self, value: Any, depth: int) -> Any:
+        if id(value) in self._open:
+            return "[circular]"
+        if depth >= MAX_DEPTH:
+            self.truncated = True
+            return CUT
+        self._open.add(id(value))
+        try:
+            if isinstance(value, Mapping):
+                return self._mapping(value, depth)
+            return self._sequence(value, depth)
+        except Exception:
+            # A container of the application's own that fails while it is read.
+            return f"<unreadable {type_name(type(value))}>"
+        finally:
+            self._open.discard(id(value))
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for count, (key, item) in enumerate(value.items()):
+            if count >= MAX_ITEMS:
+                self.truncated = True
+                out[CUT] = f"{len(value) - MAX_ITEMS} more"
+                break
+            name = key if type(key) is str else safe_text(key)
+            out[self.text(name, MAX_KEY)] = self.member(name, item, depth + 1)
+        return out
+
+    def _sequence(self, value: Any, depth: int) -> list[Any]:
+        out = []
+        for count, item in enumerate(value):
+            if count >= MAX_ITEMS:
+                self.truncated = True
+                out.append(f"{CUT} {len(value) - MAX_ITEMS} more")
+                break
+            out.append(self.value(item, depth + 1))
+        return out
+
+
+def redact(redactor: Redactor, text: str) -> str:
+    """`text` without secrets; when the rules themselves fail, nothing of the text is shown."""
+    try:
+        return redactor.text(text) if redactor.may_hold_secret(text) else text
+    except Exception:
+        return MASK
+
+
+def encodable(text: str) -> str:
+    """`text` with lone surrogates (undecodable file names) written as escapes."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def iso_text(value: datetime.datetime | datetime.date | datetime.time) -> str:
+    """ISO 8601; an aware time in UTC with Z."""
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        try:
+            value = value.astimezone(datetime.UTC)
+        except Exception:
+            return safe_text(value)
+        return value.replace(tzinfo=None).isoformat() + "Z"
+    return value.isoformat()
+
+
+def safe_text(value: object) -> str:
+    """str(value), or a placeholder when that fails."""
+    try:
+        return str.__str__(str(value))
+    except Exception:
+        return f"<unprintable {type_name(type(value))}>"
+
+
+def type_name(kind: type) -> str:
+    """Qualified name of a class, without `builtins.`."""
+    try:
+        name = str(kind.__qualname__)
+        module = str(kind.__module__)
+    except Exception:
+        return "object"
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+def _head_of_bytes(value: bytes | bytearray | memoryview) -> bytes:
+    if isinstance(value, memoryview):
+        value = value.cast("B") if value.contiguous else memoryview(b"<memoryview>")
+    return bytes(value[: MAX_STRING + _MARGIN])
+
+
+def describe(value: Any) -> str:
+    """One line about an object, without SQL and without reading what it wraps."""
+    try:
+        describer = _describer(type(value))
+        return describer(value)
+    except Exception:
+        return f"<unprintable {type_name(type(value))}>"
+
+
+def _describer(kind: type) -> Callable[[Any], str]:
+    for base in kind.__mro__:
+        found = _DESCRIBERS.get((base.__module__, base.__qualname__))
+        if found is not None:
+            return found
+    return _describe_object
+
+
+def _describe_object(value: Any) -> str:
+    if isinstance(value, BaseException):
+        return f"{type_name(type(value))}: {safe_text(value)}"
+    return safe_text(value)
+
+
+def _describe_model(value: Any) -> str:
+    return f"{type(value)._meta.label}(pk={loaded_pk(value)})"
+
+
+def loaded_pk(value: Any) -> Any:
+    """Primary key of a model instance as far as it is loaded; never a query."""
+    return value.__dict__.get(type(value)._meta.pk.attname)
+
+
+def _describe_queryset(value: Any) -> str:
+    model = value.model
+    return f"<QuerySet of {model._meta.label if model is not None else 'nothing'}>"
+
+
+def _describe_manager(value: Any) -> str:
+    model = getattr(value, "model", None)
+    return f"<Manager of {model._meta.label if model is not None else 'nothing'}>"
+
+
+def resolved(value: Any) -> Any:
+    """What a Django lazy object wraps, or None while it is not loaded. Other values unchanged."""
+    if not _is_lazy(type(value)):
+        return value
+    wrapped = value.__dict__.get("_wrapped")
+    empty = getattr(sys.modules.get("django.utils.functional"), "empty", None)
+    return None if wrapped is empty else wrapped
+
+
+def _is_lazy(kind: type) -> bool:
+    return any(
+        base.__qualname__ == "LazyObject" and base.__module__ == "django.utils.functional"
+        for base in kind.__mro__
+    )
+
+
+def _describe_lazy(value: Any) -> str:
+    wrapped = resolved(value)
+    return "<lazy object, not loaded>" if wrapped is None else describe(wrapped)
+
+
+def _describe_request(value: Any) -> str:
+    # Not str(): it shows the query string.
+    return f"{value.method} {value.path}"
+
+
+def _describe_response(value: Any) -> str:
+    return f"<{type(value).__name__} status_code={value.status_code}>"
+
+
+# By name, because the library is imported while settings are being loaded, when importing the
+# models would be too early.
+_DESCRIBERS: dict[tuple[str, str], Callable[[Any], str]] = {
+    ("django.db.models.base", "Model"): _describe_model,
+    ("django.db.models.query", "QuerySet"): _describe_queryset,
+    ("django.db.models.query", "RawQuerySet"): _describe_queryset,
+    ("django.db.models.manager", "BaseManager"): _describe_manager,
+    ("django.utils.functional", "LazyObject"): _describe_lazy,
+    ("django.http.request", "HttpRequest"): _describe_request,
+    ("rest_framework.request", "Request"): _describe_request,
+    ("django.http.response", "HttpResponseBase"): _describe_response,
+}

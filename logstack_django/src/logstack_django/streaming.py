@@ -1,0 +1,131 @@
+"""Watches a streaming response to its last byte, with the request's context around every step."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Protocol
+
+from django.http import HttpResponseBase
+
+from logstack_django.contexts import Context, current
+
+
+class Call(Protocol):
+    """The request that is being answered; see the middleware."""
+
+    def finish(self, event_type: str, response_bytes: int | None) -> None:
+        """Log the access record."""
+        ...
+
+    @property
+    def state(self) -> Any:
+        """The fields of the request."""
+        ...
+
+
+class _Watch:
+    """Counts bytes and remembers how the stream ended."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.context: Context | None = current.get()
+        self.sent = 0
+        self.started = False
+        self.event_type = "request_cancelled"
+
+    def finish(self, length: int | None) -> None:
+        before = current.get()
+        current.set(self.context)
+        try:
+            self.call.finish(self.event_type, length)
+        finally:
+            self.call.state.freeze()
+            current.set(before)
+
+
+class _SyncChunks:
+    def __init__(self, chunks: Iterator[bytes], watch: _Watch) -> None:
+        self._chunks = chunks
+        self._watch = watch
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        watch = self._watch
+        watch.started = True
+        before = current.get()
+        current.set(watch.context)
+        try:
+            chunk = next(self._chunks)
+        except StopIteration:
+            watch.event_type = "request_finished"
+            raise
+        except Exception:
+            watch.event_type = "request_aborted"
+            raise
+        finally:
+            watch.context = current.get()
+            current.set(before)
+        watch.sent += len(chunk)
+        return chunk
+
+
+class _AsyncChunks:
+    def __init__(self, chunks: AsyncIterator[bytes], watch: _Watch) -> None:
+        self._chunks = chunks
+        self._watch = watch
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        watch = self._watch
+        watch.started = True
+        before = current.get()
+        current.set(watch.context)
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            watch.event_type = "request_finished"
+            raise
+        except Exception:
+            watch.event_type = "request_aborted"
+            raise
+        finally:
+            watch.context = current.get()
+            current.set(before)
+        watch.sent += len(chunk)
+        return chunk
+
+
+def observe_stream(response: HttpResponseBase, call: Call) -> None:
+    """Log the access record of `response` when it is closed, which every server does."""
+    watch = _Watch(call)
+    stream: Any = response
+    counted = False
+    if getattr(stream, "file_to_stream", None) is None:
+        # A file is left alone: the server may hand it to the kernel as a whole.
+        chunks = stream.streaming_content
+        stream.streaming_content = (
+            _AsyncChunks(aiter(chunks), watch)
+            if getattr(stream, "is_async", False)
+            else _SyncChunks(iter(chunks), watch)
+        )
+        counted = True
+    close = response.close
+
+    def close_and_log() -> None:
+        try:
+            close()
+        finally:
+            length: int | None = watch.sent
+            if not watch.started:
+                # Nothing was asked for (HEAD), or the server sent the file itself.
+                watch.event_type = "request_finished"
+            if not counted:
+                announced = response.headers.get("Content-Length", "")
+                length = int(announced) if announced.isascii() and announced.isdigit() else None
+            watch.finish(length)
+
+    response.close = close_and_log  # type: ignore[method-assign]

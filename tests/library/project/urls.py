@@ -1,0 +1,28 @@
+"""Routes of the project."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from tests.library.project import views
+
+urlpatterns = [
+    path("ok/", views.ok),
+    path("health", views.ok),
+    path("quiet/<str:name>", views.ok),
+    path("whoami/", views.whoami),
+    path("organizations/<int:organization_id>/", views.bound),
+    path("broken/", views.broken),
+    path("stops/", views.stops),
+    path("denied/", views.denied),
+    path("forbidden/", views.forbidden),
+    path("slow/", views.slow),
+    path("stream/", views.stream),
+    path("file/", views.file),
+    path("async/", views.async_ok),
+    path("async-wait/", views.async_wait),
+    path("async-stream/", views.async_stream),
+    path("login/", views.sign_in),
+    path("logout/", views.sign_out),
+    path("reset/<str:uid>/<str:token>/", views.reset),
+]
