@@ -308,7 +308,7 @@ class Sending:
         ended = time.monotonic()
         with self.lock:
             self.last_sent = max(self.last_sent, began)
-            self.kinds[action.kind] += 1
+            self.kinds[action.kind.value] += 1
             if failure:
                 self.errors[failure] += 1
                 return

@@ -1,0 +1,34 @@
+"""`serve --bind ADDRESS`: become gunicorn with this app; every runtime starts the app like this."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser
+
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    """Replace this process by gunicorn, once the settings have been found valid.
+
+    Checked here, because a gunicorn worker could only die of a bad setting, again and again.
+    """
+
+    help = "Serve the sample app with gunicorn."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare what differs between machines; the rest is in gunicorn_conf.py."""
+        parser.add_argument("--bind", required=True, help="address, for example 127.0.0.1:PORT")
+        parser.add_argument("--workers", type=int, default=1, help="processes")
+        parser.add_argument("--threads", type=int, default=1, help="threads of each process")
+
+    def handle(self, *, bind: str, workers: int, threads: int, **options: object) -> None:
+        """Start gunicorn in place of this process, so that signals reach it."""
+        argv = [
+            *(sys.executable, "-P", "-m", "gunicorn"),
+            *("--config", "python:stack.sample_app.gunicorn_conf"),
+            *("--bind", bind, "--workers", str(workers), "--threads", str(threads)),
+        ]
+        sys.stdout.flush()
+        os.execv(argv[0], argv)  # noqa: S606 -- the list is built above

@@ -1,0 +1,11 @@
+"""WSGI entry point: gunicorn runs `stack.sample_app.wsgi:application`."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stack.sample_app.settings")
+
+application = get_wsgi_application()
