@@ -112,9 +112,7 @@ def run(
 
 def check_request(base_url: str, rate: float, duration: float) -> str:
     """Return the address without a trailing slash, or raise TrafficRefusedError."""
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not _is_loopback(host):
+    if not _is_on_this_machine(base_url):
         raise TrafficRefusedError(
             f"base_url: wanted an http address of this machine (127.0.0.1, ::1 or localhost), "
             f"found {base_url!r}. Traffic creates data, so it is never sent to another machine"
@@ -354,11 +352,13 @@ def name_failure(error: requests.RequestException) -> str:
     return type(error).__name__
 
 
-def _is_loopback(host: str) -> bool:
+def _is_on_this_machine(base_url: str) -> bool:
     try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
+        parts = urlsplit(base_url)
+        local = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:  # neither an address nor the one name that is one
         return False
+    return local and parts.scheme in ("http", "https")
 
 
 def _unreachable(base_url: str, found: str) -> AppUnreachableError:

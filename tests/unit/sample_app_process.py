@@ -82,7 +82,7 @@ class SampleApp:
             time.sleep(0.05)
 
     @contextmanager
-    def served(self) -> Iterator[subprocess.Popen[bytes]]:
+    def served(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run the app with two workers, on a free port that nobody can take in between."""
         with socket.socket() as listener, self.server_output.open("ab") as output:
             listener.bind(("127.0.0.1", 0))
@@ -92,6 +92,7 @@ class SampleApp:
                 [
                     *(sys.executable, "-P", "-m", "stack.sample_app", "serve"),
                     *(f"--bind=fd://{listener.fileno()}", "--workers=2", "--threads=4"),
+                    *options,
                 ],
                 cwd=self.directory,
                 env=self.environment,

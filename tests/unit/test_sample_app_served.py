@@ -155,7 +155,7 @@ def test_only_an_admin_changes_a_role(app: SampleApp, alice: Browser) -> None:
     assert alice.post(path, {"role": "emperor"}).status_code == 400
     assert alice.post(path, {"role": "accountant"}).status_code == 200
     assert alice.post(path, {"role": "accountant"}).status_code == 200
-    record = only(app.wait_for(event_type="role_changed", organization_id=NORDWIND))
+    record = only(app.wait_for(event_type="role_changed", client_ip="203.0.113.77"))
     assert (record["old_role"], record["new_role"]) == ("member", "accountant")
     assert record["member_id"] in (3, "3")
     assert record["object_type"] == "organizations.Membership"
@@ -194,10 +194,8 @@ def test_a_raising_view_gives_500_and_logs_the_cause(app: SampleApp, alice: Brow
     assert alice.get("/api/invoices/1/converted/?currency=USD").json()["amount"] == "21.67"
     answer = alice.get("/api/invoices/1/converted/?currency=XAG")
     assert (answer.status_code, answer.json()) == (500, {"error": "internal error"})
-    record = only(
-        app.wait_for(exception_type="stack.sample_app.invoices.exchange.ExchangeRateError")
-    )
-    assert record["level"] == "ERROR"
+    record = only(app.wait_for(level="ERROR", client_ip="203.0.113.77"))
+    assert record["exception_type"] == "stack.sample_app.invoices.exchange.ExchangeRateError"
     assert record["exception_message"] == "no usable exchange rate for XAG"
     assert "decimal.InvalidOperation" in record["stack_trace"]
     assert "direct cause of the following exception" in record["stack_trace"]
@@ -272,16 +270,17 @@ def test_traffic_gets_the_answers_it_expects_and_each_is_logged_once(app: Sample
     report = drive(app)
     assert (report.unexpected, report.errors, report.interrupted) == ({}, {}, False)
     assert report.requests == report.planned == 120 == sum(report.by_status.values())
-    assert report.achieved_rate == pytest.approx(40, rel=0.25)
+    assert 20 < report.achieved_rate <= 40
     assert 0 < report.p50_ms <= report.p95_ms
-    access = app.wait_for(event_type="request_finished")
+    records = app.records()[before:]
     logged = Counter(
-        f"{record['status'] // 100}xx" for record in app.records()[before:] if record in access
+        f"{record['status'] // 100}xx"
+        for record in records
+        if record.get("event_type") == "request_finished"
     )
     logged["2xx"] -= report.setup_requests - 1  # all but the health check are logged
     assert dict(logged) == report.by_status
-    addresses = {record["client_ip"] for record in app.records()[before:]}
-    assert len(addresses) == CLIENTS + 1
+    assert len({record["client_ip"] for record in records}) == CLIENTS + 1
 
 
 def test_every_record_of_the_app_keeps_the_contract(app: SampleApp) -> None:
@@ -327,10 +326,12 @@ def test_traffic_with_a_wrong_password_says_so(app: SampleApp) -> None:
 
 
 def test_requests_without_an_answer_are_counted_by_kind(tmp_path: Path) -> None:
-    """An app that dies during a run is no reason to stop: the report tells what was lost."""
+    """An app that dies during a run is no reason to stop: the report tells what was lost.
+
+    The app starts in an empty directory, so that this shows `serve --prepare` at work, too.
+    """
     app = SampleApp(tmp_path)
-    app.prepare()
-    with app.served() as server:
+    with app.served("--prepare") as server:
 
         def stop_the_app(sent: int, planned: int) -> None:
             if sent >= 5 and server.poll() is None:

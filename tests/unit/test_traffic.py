@@ -153,6 +153,7 @@ def test_the_intruder_never_sends_the_password() -> None:
         "http://localhost@192.0.2.10",
         "ftp://127.0.0.1",
         "127.0.0.1",
+        "http://[::1",
         "",
     ],
 )

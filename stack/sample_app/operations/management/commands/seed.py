@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     help = "Store the demo data. The users' password comes from LOGSTACK_SAMPLE_PASSWORD."
 
-    def handle(self, **options: object) -> None:
+    def handle(self, *, verbosity: int = 1, **options: object) -> None:
         """Store everything, or nothing."""
         password = read_password(os.environ)
         try:
@@ -35,9 +35,10 @@ class Command(BaseCommand):
                 changed += sum(store_organization(demo) for demo in ORGANIZATIONS)
         except OperationalError as error:
             raise CommandError(f"{error}. Next: python -m stack.sample_app migrate") from error
-        self.stdout.write(
-            f"demo data: {changed} changes" if changed else "demo data: nothing to do"
-        )
+        if verbosity:
+            self.stdout.write(
+                f"demo data: {changed} changes" if changed else "demo data: nothing to do"
+            )
 
 
 def store_user(username: str, password: str) -> bool:
