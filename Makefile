@@ -1,0 +1,48 @@
+# `make help` lists the targets. Every one works from any directory with `make -C` or `make -f`.
+.DEFAULT_GOAL := help
+ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd -P)
+LOGSTACK := "$(ROOT)/logstack"
+IN_ROOT := cd "$(ROOT)" && ./logstack --prepare && .venv/bin/
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' "$(ROOT)/Makefile" | expand -t 12
+
+.PHONY: up
+up: ## start everything on this machine
+	@$(LOGSTACK) up
+
+.PHONY: down
+down: ## stop everything, keep the data
+	@$(LOGSTACK) down
+
+.PHONY: status
+status: ## show every component; fails when one is not healthy
+	@$(LOGSTACK) status
+
+.PHONY: clean
+clean: ## stop everything and remove the data
+	@$(LOGSTACK) clean
+
+.PHONY: test
+test: ## run every test that this machine can run
+	@$(IN_ROOT)python -m pytest $(TEST)
+
+.PHONY: lint
+lint: ## check style and types
+	@$(IN_ROOT)ruff check .
+	@$(IN_ROOT)ruff format --check .
+	@$(IN_ROOT)mypy
+
+.PHONY: bench
+bench: ## measure: start times, latency, throughput, memory, the logging library
+	@$(IN_ROOT)python -m bench
+
+.PHONY: lock
+lock: ## resolve requirements.lock again
+	@$(IN_ROOT)python -m pip install --quiet uv==$(UV_VERSION)
+	@$(IN_ROOT)uv pip compile --quiet pyproject.toml logstack_django/pyproject.toml --extra dev \
+		--universal --python-version 3.11 --generate-hashes --no-emit-package logstack-django \
+		--output-file requirements.lock
+
+UV_VERSION := 0.13.9

@@ -1,0 +1,91 @@
+"""`logstack up`, `down`, `status` and `clean`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from stack import native, settings
+from stack.cli.output import in_bytes, out, progress, relative_to_here, say, status_table
+
+NEXT_STEPS = (
+    ("./logstack smoke", "prove that a record arrives, field by field"),
+    ("./logstack traffic --rate 20 --duration 30", "let the sample app do something"),
+    ("./logstack logs --follow", "read its logs as they come"),
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.command()(clean)
+
+
+def up(as_json: AsJson = False) -> None:
+    """Build what is missing, start everything and wait until it is healthy.
+
+    Running it again changes nothing unless a setting changed.
+
+    Example: logstack up
+    """
+    values = settings.load()
+    with progress() as display:
+        result = native.up(values, display.update)
+    if as_json:
+        out.print(native.dump(result.statuses))
+        return
+    out.print(status_table(result.statuses))
+    out.print()
+    if result.was_running and not result.changed:
+        out.print("Everything was running already; nothing changed.")
+    elif result.was_running:
+        out.print(f"Restarted after a change: {', '.join(result.changed)}.")
+    out.print("Next:")
+    width = max(len(command) for command, _ in NEXT_STEPS)
+    for command, purpose in NEXT_STEPS:
+        out.print(f"  {command:<{width}}  {purpose}")
+
+
+def down() -> None:
+    """Stop everything; the data stays.
+
+    Example: logstack down
+    """
+    if native.down(settings.load()):
+        say("Everything is stopped; the data stays. `make up` starts it again.")
+    else:
+        say("Nothing was running.")
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show every component; exit status 1 when one of them is not healthy.
+
+    Example: logstack status --json
+    """
+    statuses = native.status(native.running_settings(settings.load()))
+    if as_json:
+        out.print(native.dump(statuses))
+    else:
+        out.print(status_table(statuses))
+    if any(item.state != "healthy" for item in statuses):
+        raise typer.Exit(1)
+
+
+def clean() -> None:
+    """Stop everything and remove the data, after saying what is removed.
+
+    Example: logstack clean
+    """
+    values = settings.load()
+    folders = native.removable(values)
+    if not folders:
+        say("There is nothing to remove.")
+        return
+    for path, size in folders.items():
+        say(f"Removing {relative_to_here(path)} ({in_bytes(size)})")
+    native.clean(values)
+    say("Built binaries stay in the cache.")

@@ -1,0 +1,66 @@
+"""`logstack`: assembles the commands; a known error is one clear text and exit status 1."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import typer
+
+from stack.artifacts import ArtifactError
+from stack.cli import checks, lifecycle, records, settings_command, traffic_command
+from stack.cli.output import say
+from stack.engines import EngineError
+from stack.native import NativeError
+from stack.settings import SettingsError
+from stack.smoke import SmokeError
+from stack.traffic import TrafficError
+
+KNOWN_ERRORS = (
+    ArtifactError,
+    EngineError,
+    NativeError,
+    SettingsError,
+    SmokeError,
+    TrafficError,
+)
+
+app = typer.Typer(
+    name="logstack",
+    help="Central logging for Django back ends: start it, look at logs, check that they arrive.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (lifecycle, records, checks, traffic_command, settings_command):
+    group.register(app)
+
+
+def run() -> None:
+    """The entry point: no traceback reaches a user for an error that has a name."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        app(prog_name="logstack")
+    except KNOWN_ERRORS as error:
+        if "LOGSTACK_TRACEBACK" in os.environ:
+            raise
+        say(str(error), "red")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        say("stopped")
+        sys.exit(130)
+    except BrokenPipeError:  # `logstack logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,166 @@
+"""The catalogue: what each component is, how it is started and how its health is asked for.
+
+Pure: `argv(target)` is the whole command line after the binary. The runtimes execute it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from stack.settings import ROOT
+from stack.targets import Target
+from stack.units import parse_bytes
+
+ArgumentsOf = Callable[[Target], list[str]]
+VariablesOf = Callable[[Target], dict[str, str]]
+
+# The fields that make a stream in VictoriaLogs; `level` is a field there, a label in Loki.
+VL_STREAM_FIELDS = ("service_name", "environment", "host")
+# OTLP adds these to every record; `level` says the same and the scope is always the collector's.
+VL_IGNORED_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version")
+# What VictoriaLogs stores where a record has no message; it cannot store an empty one.
+VL_EMPTY_MESSAGE = "(empty message)"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One program of the stack.
+
+    `artifact` names what artifacts.py obtains for it; None means that Python runs it.
+    `port` is the name in settings.ports where people reach it, `health` the path there that
+    answers 200 when it is ready. `restart_on` lists further folders of rendered files it reads.
+    """
+
+    name: str
+    artifact: str | None
+    port: str
+    health: str
+    argv: ArgumentsOf
+    health_port: str = ""
+    other_ports: tuple[str, ...] = ()
+    env: VariablesOf = field(default=lambda target: {})
+    page: str = ""
+
+    def health_url(self, target: Target) -> str:
+        return target.url(self.health_port or self.port, self.health)
+
+    def page_url(self, target: Target) -> str:
+        """The address worth opening, or where it listens."""
+        return target.url(self.port, self.page)
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Every name in settings.ports that the component listens on."""
+        return tuple(dict.fromkeys((self.port, *self.other_ports)))
+
+
+def _victorialogs(target: Target) -> list[str]:
+    settings = target.settings
+    return [
+        f"-storageDataPath={target.storage_dir('victorialogs')}",
+        f"-httpListenAddr={target.address('victorialogs')}",
+        f"-retentionPeriod={settings.retention.hot_days}d",
+        f"-storage.minFreeDiskSpaceBytes={parse_bytes(settings.limits.free_disk)}",
+        f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
+        "-insert.maxLineSizeBytes=2MiB",  # the hard limit of an entry; the agent splits below it
+        "-http.disableCORS",
+        "-loggerFormat=json",
+    ]
+
+
+def _otelcol(target: Target) -> list[str]:
+    return [
+        f"--config={target.config_dir('otelcol') / 'config.yaml'}",
+        # Without it entries wait in memory after their file position was stored: a kill loses them.
+        "--feature-gates=stanza.synchronousLogEmitter",
+    ]
+
+
+def _vmalert(target: Target) -> list[str]:
+    return [
+        f"-rule={target.config_dir('vmalert') / 'rules'}/*.yaml",
+        "-rule.defaultRuleType=vlogs",
+        f"-datasource.url={target.url('victorialogs')}",
+        f"-notifier.url={target.url('alertmanager')}",
+        f"-httpListenAddr={target.address('vmalert')}",
+        f"-evaluationInterval={target.settings.timing.alert_interval}",
+        "-loggerFormat=json",
+    ]
+
+
+def _alertmanager(target: Target) -> list[str]:
+    return [
+        f"--config.file={target.config_dir('alertmanager') / 'alertmanager.yml'}",
+        f"--storage.path={target.storage_dir('alertmanager')}",
+        f"--web.listen-address={target.address('alertmanager')}",
+        "--cluster.listen-address=",  # a single node; it would listen on every interface
+        "--log.format=json",
+    ]
+
+
+def _sample_app(target: Target) -> list[str]:
+    app = target.settings.sample_app
+    return [
+        *("-P", "-m", "stack.sample_app", "serve"),
+        f"--bind={target.address('sample_app')}",
+        f"--workers={app.workers}",
+        f"--threads={app.threads}",
+        "--prepare",
+    ]
+
+
+def sample_app_env(target: Target) -> dict[str, str]:
+    """The variables, secrets apart, that every command of the sample app runs with."""
+    return {
+        "LOGSTACK_SAMPLE_DATABASE": str(target.storage_dir("sample_app") / "erp.sqlite3"),
+        "LOGSTACK_SAMPLE_LOG_FILE": str(target.app_log_file),
+        "LOGSTACK_SAMPLE_ENVIRONMENT": target.settings.stack.environment,
+        "LOGSTACK_SAMPLE_SERVICE": target.settings.sample_app.service,
+    }
+
+
+NATIVE: tuple[Component, ...] = (
+    Component(
+        "victorialogs",
+        "victorialogs",
+        port="victorialogs",
+        health="/health",
+        argv=_victorialogs,
+        page="/select/vmui/",
+    ),
+    Component(
+        "otelcol",
+        "otelcol",
+        port="otelcol_health",
+        health="/",
+        argv=_otelcol,
+        other_ports=("otelcol_metrics",),
+        env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
+    ),
+    Component("alertmanager", "alertmanager", "alertmanager", "/-/ready", _alertmanager),
+    Component("vmalert", "vmalert", "vmalert", "/health", _vmalert),
+    Component(
+        "sample_app",
+        None,
+        port="sample_app",
+        health="/healthz",
+        argv=_sample_app,
+        env=sample_app_env,
+    ),
+)
+
+
+def command(component: Component, target: Target, binaries: Mapping[str, str]) -> list[str]:
+    """The whole command line. `binaries` maps an artifact's name to the path of its binary."""
+    program = binaries[component.artifact] if component.artifact else sys.executable
+    return [program, *component.argv(target)]
+
+
+def by_name(name: str) -> Component:
+    """The component called `name`. Raises KeyError."""
+    return {component.name: component for component in NATIVE}[name]
+
+
+__all__ = ["NATIVE", "ROOT", "Component", "by_name", "command", "sample_app_env"]

@@ -1,0 +1,146 @@
+"""VictoriaLogs behind the Engine interface: pushes JSON lines, asks in LogsQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+
+from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
+from stack.contract import levels_from, normalised, typed
+from stack.engines import EngineError, Record, Selection
+
+OWN_FIELDS = ("_stream", "_stream_id", "_msg", "_time")
+GREP_FIELDS = ("_msg", "exception_message", "stack_trace")
+PUSH_BATCH = 5000
+TIMEOUT = (3.05, 60)
+
+
+class VictoriaLogs:
+    """One VictoriaLogs at `url`, for example `http://127.0.0.1:<port>`."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self._session = requests.Session()
+
+    def ready(self) -> bool:
+        try:
+            return bool(self._session.get(f"{self.url}/health", timeout=2).ok)
+        except requests.RequestException:
+            return False
+
+    def push(self, records: Iterable[Mapping[str, Any]]) -> None:
+        batch: list[str] = []
+        for record in records:
+            batch.append(json.dumps(normalised(record), ensure_ascii=False))
+            if len(batch) >= PUSH_BATCH:
+                self._push(batch)
+                batch = []
+        if batch:
+            self._push(batch)
+
+    def records(self, selection: Selection, *, limit: int) -> Iterator[Record]:
+        text = f"{to_logsql(selection)} | sort by (_time desc) limit {limit}"
+        rows = list(self._rows(text))
+        return (record_from(row) for row in reversed(rows))
+
+    def count(self, selection: Selection) -> int:
+        rows = list(self._rows(f"{to_logsql(selection)} | stats count() as records"))
+        return int(rows[0]["records"]) if rows else 0
+
+    def query(self, text: str, selection: Selection, *, limit: int) -> Iterator[dict[str, str]]:
+        parameters = {
+            "start": _instant(selection.since),
+            "end": _instant(selection.until),
+            "limit": str(limit),
+        }
+        return self._rows(text, parameters)
+
+    def _push(self, lines: list[str]) -> None:
+        self._post(
+            "/insert/jsonline",
+            "\n".join(lines).encode(),
+            params={
+                "_time_field": "timestamp",
+                "_msg_field": "message",
+                "_stream_fields": ",".join(VL_STREAM_FIELDS),
+            },
+        )
+
+    def _rows(
+        self, text: str, parameters: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, str]]:
+        answer = self._post("/select/logsql/query", {"query": text, **(parameters or {})})
+        with answer:
+            try:
+                for line in answer.iter_lines():
+                    if line:
+                        yield json.loads(line)
+            except (requests.RequestException, ValueError) as error:
+                raise EngineError(f"{self.url}: the answer broke off: {error}") from None
+
+    def _post(
+        self, path: str, data: bytes | Mapping[str, str], params: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        try:
+            answer = self._session.post(
+                f"{self.url}{path}", data=data, params=params, timeout=TIMEOUT, stream=True
+            )
+        except requests.RequestException as error:
+            raise EngineError(
+                f"{self.url}: wanted VictoriaLogs to answer, found: {_short(error)}. "
+                "Type: ./logstack status"
+            ) from None
+        if answer.status_code >= 300:
+            raise EngineError(
+                f"{self.url}{path}: HTTP {answer.status_code}: {answer.text.strip()[:500]}"
+            )
+        return answer
+
+
+def to_logsql(selection: Selection) -> str:
+    """The selection as a LogsQL filter."""
+    parts = [f"_time:[{_instant(selection.since)}, {_instant(selection.until)})"]
+    if selection.level:
+        parts.append(f"level:in({','.join(levels_from(selection.level))})")
+    parts += [f"{quote(name)}:={quote(value)}" for name, value in selection.matches.items()]
+    if selection.grep:
+        pattern = quote(selection.grep)
+        parts.append(f"({' or '.join(f'{name}:~{pattern}' for name in GREP_FIELDS)})")
+    return " ".join(parts)
+
+
+def record_from(row: Mapping[str, str]) -> Record:
+    """A typed record from a row of a query's answer."""
+    texts = {name: text for name, text in row.items() if name not in OWN_FIELDS}
+    message = row.get("_msg", "")
+    texts["message"] = "" if message == VL_EMPTY_MESSAGE else message
+    if "_time" in row:
+        texts["timestamp"] = contract_time(row["_time"])
+    return typed(texts)
+
+
+def contract_time(text: str) -> str:
+    """An RFC 3339 time of any precision with exactly six digits, as the contract has it."""
+    whole, _, rest = text.removesuffix("Z").partition(".")
+    return f"{whole}.{rest[:6]:0<6}Z"
+
+
+def quote(text: str) -> str:
+    """Text as a LogsQL string literal."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _short(error: Exception) -> str:
+    text = str(error)
+    for known in ("Connection refused", "timed out", "Name or service not known"):
+        if known in text:
+            return known.lower()
+    return text[:200]

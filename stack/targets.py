@@ -1,0 +1,70 @@
+"""Where the components of one runtime listen, store and read their configuration.
+
+A Target is made once per command and handed to the pure parts (components.py, render.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.settings import ROOT, Settings
+
+# Linux keeps the path of a socket in 108 bytes (unix(7), sun_path), supervisor adds a suffix to it.
+SOCKET_PATH_BYTES = 90
+
+
+@dataclass(frozen=True)
+class Target:
+    """Addresses and folders of one runtime. `host` is the address that components listen on."""
+
+    name: str
+    host: str
+    run_dir: Path
+    data_dir: Path
+    settings: Settings
+
+    def address(self, port_name: str) -> str:
+        """`host:port` of what settings.ports calls `port_name`."""
+        return f"{self.host}:{self.settings.ports.effective(port_name)}"
+
+    def url(self, port_name: str, path: str = "") -> str:
+        return f"http://{self.address(port_name)}{path}"
+
+    def config_dir(self, component: str) -> Path:
+        return self.run_dir / component
+
+    def storage_dir(self, component: str) -> Path:
+        return self.data_dir / component
+
+    def log_file(self, component: str) -> Path:
+        """What the component itself prints."""
+        return self.data_dir / "logs" / f"{component}.log"
+
+    @property
+    def app_log_file(self) -> Path:
+        """Where the sample app writes its records."""
+        return self.data_dir / "app-logs" / f"{self.settings.sample_app.service}.log"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """In the run folder, or, when that path is too long for a socket, in a private one."""
+        usual = self.run_dir / "supervisor.sock"
+        if len(os.fsencode(usual)) <= SOCKET_PATH_BYTES:
+            return usual
+        digest = hashlib.sha256(os.fsencode(self.run_dir)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"logstack-{os.getuid()}-{digest}" / "supervisor.sock"
+
+
+def native(settings: Settings, root: Path = ROOT) -> Target:
+    """Everything on this machine's loopback, below the checkout unless settings.paths says else."""
+    return Target(
+        name="native",
+        host="127.0.0.1",
+        run_dir=(root / settings.paths.run / "native").absolute(),
+        data_dir=(root / settings.paths.data / "native").absolute(),
+        settings=settings,
+    )
