@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 
-# 13 to 19 ASCII digits with single spaces or dashes between them, not inside a longer number or
-# a decimal fraction. The formatter's cheap check and the masking use the same pattern.
-CARD_CANDIDATE = re.compile(r"(?<![0-9])(?<![0-9]\.)[2-6](?:[ \-]?[0-9]){12,18}(?![0-9])", re.ASCII)
+# 13 to 19 ASCII digits, together or in the groups that cards print them in. Not inside a longer
+# number, a decimal fraction, or a hexadecimal id. The first digit comes before the look at what
+# is left of it, so that the search can skip to a digit.
+CARD_CANDIDATE = re.compile(
+    r"""[2-6](?<![0-9a-fA-F].)(?<![0-9]\..)
+        (?: [0-9]{12,18}
+          | [0-9]{3}(?P<separator>[ \-])[0-9]{4}(?P=separator)[0-9]{4}(?P=separator)[0-9]{1,7}
+          | [0-9]{3}(?P<other>[ \-])[0-9]{6}(?P=other)[0-9]{4,5}
+        )(?![0-9a-fA-F])""",
+    re.ASCII | re.VERBOSE,
+)
 
 # Prefix ranges of the brands, with the lengths in use: (digits of prefix, from, to, lengths).
 _BRANDS = (

@@ -1,17 +1,25 @@
-"""Carries the context to Celery tasks and back, and keeps a worker's output JSON."""
+"""Carries the context to Celery tasks and back.
+
+Headers take the fields of the contract to the worker, which opens a context with them around the
+task and closes it afterwards. Connected by the Django application when Celery is installed.
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
 from celery import signals
 
 from logstack_django.contexts import Context, current, new_request_id
-from logstack_django.fields import CONTEXT_FIELDS
+from logstack_django.fields import CONTEXT_FIELDS, INT_MAX, INT_MIN
+from logstack_django.sanitize import safe_text
 
 HEADER = "logstack_context"
-_MAX_KNOWN = 10_000
+_DEFAULT_REQUEST = "celery.worker.request:Request"
+_OWN_REQUEST = "logstack_django.celery_request:ContextRequest"
+
+# What was current before a task that runs in the caller's own thread (eager mode).
+_before: dict[str, Context | None] = {}
 
 
 def connect_signals() -> None:
@@ -20,8 +28,8 @@ def connect_signals() -> None:
     signals.before_task_publish.connect(send_context, weak=False, dispatch_uid=uid)
     signals.task_prerun.connect(open_context, weak=False, dispatch_uid=uid)
     signals.task_postrun.connect(close_context, weak=False, dispatch_uid=uid)
-    signals.task_received.connect(remember_context, weak=False, dispatch_uid=uid)
-    signals.setup_logging.connect(set_up_logging, weak=False, dispatch_uid=uid)
+    signals.celeryd_init.connect(use_own_request, weak=False, dispatch_uid=uid)
+    signals.setup_logging.connect(keep_logging, weak=False, dispatch_uid=uid)
 
 
 def send_context(headers: Any = None, **kwargs: Any) -> None:
@@ -31,42 +39,51 @@ def send_context(headers: Any = None, **kwargs: Any) -> None:
         return
     fields = found.fields()
     headers[HEADER] = {
-        name: fields[name] if isinstance(fields[name], int) else str(fields[name])
-        for name in CONTEXT_FIELDS
-        if fields.get(name) is not None
+        name: _plain(fields[name]) for name in CONTEXT_FIELDS if fields.get(name) is not None
     }
 
 
 def open_context(task_id: Any = None, task: Any = None, **kwargs: Any) -> None:
     """Open the context of a task, before it runs."""
     request = getattr(task, "request", None)
-    current.set(_context_of(getattr(request, HEADER, None), task_id, task))
-
-
-def close_context(task: Any = None, **kwargs: Any) -> None:
-    """Close it. A task that runs eagerly gives the caller its context back by `_before`."""
-    current.set(None)
-
-
-def _context_of(header: Any, task_id: Any, task: Any) -> Context:
-    given = header if isinstance(header, dict) else {}
-    fields = {name: given[name] for name in CONTEXT_FIELDS if given.get(name) is not None}
-    fields.setdefault("request_id", new_request_id())
-    if task_id:
-        fields["task_id"] = task_id
+    before = current.get()
+    _before[str(task_id)] = before
+    if getattr(request, "is_eager", False) and before is not None:
+        given = before.fields()
+    else:
+        given = received_fields(getattr(request, HEADER, None))
+    fields = {"request_id": new_request_id(), **given, "task_id": task_id}
     name = getattr(task, "name", None)
     if name:
         fields["task_name"] = name
-    return Context(fields)
+    current.set(Context(fields))
 
 
-# Context of the tasks that the worker's main process knows, for what it says about them itself.
-_known: OrderedDict[str, Context] = OrderedDict()
+def close_context(task_id: Any = None, **kwargs: Any) -> None:
+    """Close it, whatever way the task ended."""
+    current.set(_before.pop(str(task_id), None))
 
 
-def remember_context(request: Any = None, **kwargs: Any) -> None:
-    """Note the context of a task that has arrived."""
+def received_fields(header: Any) -> dict[str, Any]:
+    """The fields that came with a message; nothing but the contract's context fields."""
+    given = header if isinstance(header, dict) else {}
+    return {name: given[name] for name in CONTEXT_FIELDS if given.get(name) is not None}
 
 
-def set_up_logging(**kwargs: Any) -> None:
+def use_own_request(**kwargs: Any) -> None:
+    """Let the worker's main process know the contexts of the tasks that arrive."""
+    from celery.app.task import Task
+
+    if Task.Request == _DEFAULT_REQUEST:  # not the application's own
+        Task.Request = _OWN_REQUEST
+
+
+def keep_logging(**kwargs: Any) -> None:
     """Being connected keeps Celery from putting its text handlers in place of ours."""
+
+
+def _plain(value: Any) -> Any:
+    """`value` as every serializer takes it."""
+    if type(value) is int and INT_MIN <= value <= INT_MAX:
+        return value
+    return safe_text(value)

@@ -1,15 +1,194 @@
-"""System checks: each misconfiguration has a number and says what to do about it."""
+"""System checks: each misconfiguration has a number, and a hint at what to do about it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from django.core.checks import CheckMessage
+from django.conf import settings
+from django.core.checks import CheckMessage, Warning
+
+from logstack_django.config import OPTIONS_KEY, current_options
+from logstack_django.options import unknown_variables
+
+MIDDLEWARE = "logstack_django.middleware.RequestLogMiddleware"
+_HANDLER = "logstack_django.handlers.JsonHandler"
+_ROTATING = ("RotatingFileHandler", "TimedRotatingFileHandler", "ConcurrentRotatingFileHandler")
+_PRODUCTION = ("prod", "production", "live")
 
 
 def check_logging(**kwargs: Any) -> list[CheckMessage]:
-    return []
+    """W001 to W006: the LOGGING setting."""
+    config = getattr(settings, "LOGGING", None)
+    if not isinstance(config, Mapping) or OPTIONS_KEY not in config:
+        return [
+            _warning(
+                7,
+                "LOGGING was not built by logstack_django.logging_config().",
+                'Set LOGGING = logstack_django.logging_config(service="...") in the settings.',
+            )
+        ]
+    return [
+        *_check_rotation(config),
+        *_check_existing_loggers(config),
+        *_check_debug_level(config),
+        *_check_duplicates(config),
+        *_check_sink(),
+        *_check_environment(),
+    ]
 
 
 def check_middleware(**kwargs: Any) -> list[CheckMessage]:
+    """W004 and W005: the MIDDLEWARE setting."""
+    middleware = list(settings.MIDDLEWARE or ())
+    if MIDDLEWARE not in middleware:
+        return [
+            _warning(
+                4,
+                "The request log middleware is missing: records have no request id and there is "
+                "no access log.",
+                f'Put "{MIDDLEWARE}" first in MIDDLEWARE.',
+            )
+        ]
+    before = middleware[: middleware.index(MIDDLEWARE)]
+    late = [path for path in before if path.startswith("django.")]
+    if late:
+        return [
+            _warning(
+                5,
+                f"The request log middleware stands behind {late[0]}, whose records have no "
+                "request id and whose own answers are not in the access log.",
+                f'Move "{MIDDLEWARE}" to the first place in MIDDLEWARE.',
+            )
+        ]
+    if middleware.count(MIDDLEWARE) > 1:
+        return [
+            _warning(
+                5,
+                "The request log middleware is listed twice, so each request is logged twice.",
+                f'Keep only the first "{MIDDLEWARE}" in MIDDLEWARE.',
+            )
+        ]
     return []
+
+
+def _warning(number: int, text: str, hint: str) -> CheckMessage:
+    return Warning(text, hint=hint, id=f"logstack_django.W{number:03d}")
+
+
+def _handlers(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = config.get("handlers")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _class_of(handler: Any) -> str:
+    if not isinstance(handler, Mapping):
+        return ""
+    return str(handler.get("class") or handler.get("()") or "")
+
+
+def _check_rotation(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    for name, handler in _handlers(config).items():
+        if _class_of(handler).rpartition(".")[2] in _ROTATING:
+            yield _warning(
+                1,
+                f"Handler {name!r} rotates its file itself, which loses records as soon as two "
+                "worker processes write to it.",
+                'Use sink="file" and let logrotate rename the file: it is reopened by itself.',
+            )
+
+
+def _check_existing_loggers(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    # True is what logging assumes when the key is missing.
+    if config.get("disable_existing_loggers", True):
+        yield _warning(
+            2,
+            "disable_existing_loggers silences every logger that exists already, among them "
+            "those of gunicorn and uvicorn.",
+            "Set LOGGING['disable_existing_loggers'] = False, as logging_config() does.",
+        )
+
+
+def _check_debug_level(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    if current_options().environment.lower() not in _PRODUCTION:
+        return
+    for name, logger in _loggers(config):
+        level = logger.get("level")
+        if level in ("DEBUG", "NOTSET", 10, 0):
+            yield _warning(
+                3,
+                f"Logger {name or 'root'!r} has level {level} in environment "
+                f"{current_options().environment!r}.",
+                f"Set LOGSTACK_DJANGO_LEVELS={name + '=' if name else ''}INFO, or the argument "
+                "`levels`.",
+            )
+
+
+def _loggers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    root = config.get("root")
+    if isinstance(root, Mapping):
+        yield "", root
+    loggers = config.get("loggers")
+    for name, logger in loggers.items() if isinstance(loggers, Mapping) else ():
+        if isinstance(logger, Mapping):
+            yield str(name), logger
+
+
+def _check_duplicates(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """A record that reaches two of our handlers, or one of them twice, comes out twice."""
+    ours = {name for name, found in _handlers(config).items() if _class_of(found) == _HANDLER}
+    loggers = dict(_loggers(config))
+    for name, logger in loggers.items():
+        own = [found for found in logger.get("handlers") or () if found in ours]
+        inherited = [
+            above for above in _ancestors(name, loggers) if ours & set(above.get("handlers") or ())
+        ]
+        if len(own) > 1 or (own and inherited):
+            yield _warning(
+                6,
+                f"Records of logger {name or 'root'!r} are written more than once, by "
+                f"{', '.join(sorted({*own, *_names(inherited, ours)}))}.",
+                f"Give logger {name!r} no handlers (its records reach the root logger), or set "
+                "its 'propagate' to False.",
+            )
+
+
+def _names(loggers: list[Mapping[str, Any]], ours: set[str]) -> set[str]:
+    return {found for logger in loggers for found in logger.get("handlers") or () if found in ours}
+
+
+def _ancestors(name: str, loggers: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The configured loggers above `name` to which its records go up."""
+    while name and loggers.get(name, {}).get("propagate", True):
+        name = name.rpartition(".")[0]
+        if name in loggers:
+            yield loggers[name]
+
+
+def _check_sink() -> Iterator[CheckMessage]:
+    options = current_options()
+    if options.sink != "file":
+        return
+    folder = Path(options.path).absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent  # the handler creates what is missing
+    target = Path(options.path)
+    writable = os.access(target if target.exists() else folder, os.W_OK)
+    if not writable or target.is_dir():
+        yield _warning(
+            8,
+            f"The log file {options.path!r} cannot be written by this user.",
+            "Give the user of the application the right to write it, or set "
+            "LOGSTACK_DJANGO_PATH to another file.",
+        )
+
+
+def _check_environment() -> Iterator[CheckMessage]:
+    for name, hint in unknown_variables(os.environ):
+        yield _warning(
+            9,
+            f"The environment variable {name} names no argument of logging_config(){hint}.",
+            "Correct its name or take it away: it has no effect.",
+        )

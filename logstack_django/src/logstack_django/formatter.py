@@ -38,12 +38,14 @@ from logstack_django.records import (
     PLAIN_TYPES,
     STANDARD_COUNT,
     STANDARD_LAST,
+    TRANSLATED_LOGGERS,
     extras,
     message_text,
     translate,
 )
 from logstack_django.redaction import Redactor
 from logstack_django.sanitize import MAX_KEY, MAX_STRING, Sanitizer, encodable, safe_text
+from logstack_django.tasks import find_task_context
 from logstack_django.tracebacks import TracebackWriter
 
 MAX_FIELDS = 64
@@ -63,9 +65,6 @@ _KIND_TYPES = (
     *(_QUICK_TYPES.get(kind, frozenset({int})) for kind in EVENT_FIELDS.values()),
 )
 _IS_ID = (False, *(kind == ID for kind in EVENT_FIELDS.values()))
-_FORMATTED_ELSEWHERE = frozenset(
-    {"django.request", "django.security.csrf", "django.server", "uvicorn.access", "gunicorn.access"}
-)
 
 
 class JsonFormatter(logging.Formatter):
@@ -109,7 +108,10 @@ class JsonFormatter(logging.Formatter):
     def format_line(self, record: logging.LogRecord) -> bytes:
         """The record as one line of UTF-8 JSON that ends in a newline. Never raises."""
         try:
-            line = self._format_quick(record)
+            try:
+                line = self._format_quick(record)
+            except (TypeError, ValueError):  # a lone surrogate; arguments that do not fit
+                line = None
             if line is None or len(line) >= self.options.max_record_bytes:
                 line = self._format_careful(record)
             return line
@@ -161,26 +163,23 @@ class JsonFormatter(logging.Formatter):
                 return None
         if telemetry.overrides(current):
             return None
-        try:
-            return encoding.escape_line_separators(
-                b"".join(
-                    (
-                        b'{"timestamp":"',
-                        self._timestamp(record.created),
-                        head,
-                        self._encode(message),
-                        self._service_piece,
-                        context_piece,
-                        b"," + self._encode(events)[1:-1] if events else b"",
-                        error_piece,
-                        context_more,
-                        b"," + self._encode(more)[1:-1] if more else b"",
-                        b"}\n",
-                    )
-                )
+        encode = self._encode
+        line = b"".join(
+            (
+                b'{"timestamp":"',
+                self._timestamp(record.created),
+                head,
+                encode(message),
+                self._service_piece,
+                context_piece,
+                b"," + encode(events)[1:-1] if events else b"",
+                error_piece,
+                context_more,
+                b"," + encode(more)[1:-1] if more else b"",
+                b"}\n",
             )
-        except (TypeError, ValueError):  # a lone surrogate
-            return None
+        )
+        return line if line.isascii() else encoding.escape_line_separators(line)
 
     def _split_extras(
         self, attributes: dict[str, Any]
@@ -256,7 +255,8 @@ class JsonFormatter(logging.Formatter):
             or type(record.levelno) is not int
             or not name.isascii()
             or not 0 < len(name) < 256
-            or name in _FORMATTED_ELSEWHERE
+            or name in TRANSLATED_LOGGERS
+            or name.startswith("celery.")
             or self._may_hold_secret(name)
         ):
             return None
@@ -283,8 +283,10 @@ class JsonFormatter(logging.Formatter):
         rendered = current.rendered
         if rendered is not None and rendered[0] is self and rendered[1] is fields:
             return rendered[2]  # type: ignore[no-any-return]
-        sanitizer = Sanitizer(self.redactor)
-        known, more = self._sort_fields(current.fields(), sanitizer)
+        all_fields = current.fields()
+        known, more = self._sort_plain(all_fields) or self._sort_fields(
+            all_fields, Sanitizer(self.redactor)
+        )
         ordered = {name: known[name] for name in CONTEXT_FIELDS if name in known}
         if len(ordered) != len(known):  # event fields that were bound
             ordered = {name: known[name] for name in FIELD_ORDER if name in known}
@@ -295,6 +297,29 @@ class JsonFormatter(logging.Formatter):
         )
         current.rendered = (self, fields, pieces)
         return pieces
+
+    def _sort_plain(
+        self, fields: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """What `_sort_fields` does, if all fields are short plain values; else None."""
+        known: dict[str, Any] = {}
+        more: dict[str, Any] = {}
+        texts = []
+        for name, value in fields.items():
+            kind = CONTEXT_FIELDS.get(name)
+            if type(value) is str:
+                if not 0 < len(value) < 256 or (kind == ID and value[0] in "0123456789-"):
+                    return None
+                texts.append(value)
+            elif type(value) is not int or kind == TEXT or not -CARD_INT_MIN < value < CARD_INT_MIN:
+                return None
+            if kind is not None:
+                known[name] = value
+            elif self._kinds.get(name, self._classify(name)) == _EXTRA:
+                more[name] = value
+            else:
+                return None
+        return None if self._may_hold_secret("\n".join(texts)) else (known, more)
 
     def _error_piece(self, record: logging.LogRecord) -> bytes | None:
         info: Any = record.exc_info
@@ -320,6 +345,8 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info and not record.exc_info:
             given["stack_info"] = record.stack_info
         current = current_context_var.get()
+        if current is None and str(record.name).startswith("celery."):
+            current = find_task_context(record)
         fields = dict(current.fields()) if current is not None else {}
         known, more = self._sort_fields(fields, sanitizer)
         event_known, event_more = self._sort_fields(given, sanitizer)
@@ -365,7 +392,12 @@ class JsonFormatter(logging.Formatter):
             name = key if type(key) is str else safe_text(key)
             kind = COERCED_FIELDS.get(name)
             # A contract field's own name is no reason to mask it (session_id is a hash).
-            clean = sanitizer.value(value) if kind else sanitizer.member(name, value, 0)
+            if kind is None:
+                clean = sanitizer.member(name, value)
+            elif kind == ID and type(value) is int:
+                clean = value  # an id may look like a card number
+            else:
+                clean = sanitizer.value(value)
             if clean is None or clean == "":
                 continue
             if kind is not None:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from logstack_django.sanitize import MAX_STRING, Sanitizer, safe_text
+from logstack_django.tasks import task_fields
 
 # Fields that cannot be attributes of a LogRecord travel in this one (see `log_event`).
 FIELDS_ATTRIBUTE = "logstack_fields"
@@ -35,8 +36,8 @@ def extras(record: logging.LogRecord) -> dict[Any, Any]:
     found = {key: value for key, value in attributes.items() if key not in _NOT_EXTRA}
     if "data" in attributes and not record.name.startswith("celery."):
         found["data"] = attributes["data"]
-    fields = attributes.get(FIELDS_ATTRIBUTE)
-    if isinstance(fields, Mapping):
+    fields: Any = attributes.get(FIELDS_ATTRIBUTE)
+    if issubclass(type(fields), Mapping):
         found.update(fields)
     return found
 
@@ -87,13 +88,13 @@ def message_text(record: logging.LogRecord, sanitizer: Sanitizer) -> str:
 
 
 def _template_text(given: Any, sanitizer: Sanitizer) -> str:
-    if isinstance(given, str):
+    if issubclass(type(given), str):
         return str.__str__(given)
     return safe_text(sanitizer.value(given))
 
 
 def _safe_arguments(args: Any, sanitizer: Sanitizer) -> Any:
-    if isinstance(args, Mapping):
+    if issubclass(type(args), Mapping):
         return {key: _safe_member(key, value, sanitizer) for key, value in args.items()}
     return tuple(_safe_argument(value, sanitizer) for value in args)
 
@@ -180,10 +181,13 @@ _TRANSLATORS: dict[str, Callable[[logging.LogRecord], Translation | None]] = {
     "django.request": _translate_django,
     "django.security.csrf": _translate_django,
 }
+TRANSLATED_LOGGERS = frozenset(_TRANSLATORS)
 
 
 def translate(record: logging.LogRecord) -> Translation | None:
     """The meaning of a framework's record, or None for every other record."""
+    if record.name.startswith("celery."):
+        return Translation(None, task_fields(record))
     translator = _TRANSLATORS.get(record.name)
     if translator is None:
         return None

@@ -53,6 +53,9 @@ _ABOUT_WORDS = _vocabulary(
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
+# Values that say whether there is a secret, and which.
+_PLAIN_FACTS = frozenset({"true", "false", "none", "null"})
+_UNSUSPICIOUS = bytes(set(range(256)) - set(b"=:%0123456789"))
 # Text without one of these cannot hold `key=value`; every secret word contains one of them.
 _KEY_HINTS = (
     *("pass", "pwd", "secret", "token", "auth", "bearer", "cookie", "credential", "jwt", "otp"),
@@ -64,7 +67,7 @@ _KEY_VALUE = re.compile(
         (?P<value>
             (?P<open>[bru]?\\{0,4}["'])(?:(?!\\{0,4}["']).|\\["'](?![\s,}\])&;]|$))*+
           | \[[^\]]*+\]? | \{[^}]*+\}? | \([^)]*+\)?
-          | [^\s,;&"'<>)\]}\\]++
+          | [^\s,;&"'<>)\]}\\]++(?:[,;&)\]}]+[^\s,;&"'<>)\]}\\=:]++(?![=:]))*+
         )""",
     re.VERBOSE | re.DOTALL,
 )
@@ -125,16 +128,18 @@ class Redactor:
         return verdict
 
     def may_hold_secret(self, text: str) -> bool:
-        """Whether `text` has to go through `text`; never False for text that would be changed."""
-        if (
-            "=" in text
-            or ":" in text
-            or "eyJ" in text
-            or "%3" in text
-            or "BEGIN" in text
-            or "IA" in text
-            or self._search_card(text) is not None
-        ):
+        """Whether `text` has to go through `text`; never False for text that would be changed.
+
+        UnicodeEncodeError if the text holds a lone surrogate.
+        """
+        # What is left when everything but separators and digits is taken out: nearly nothing in
+        # most texts, for the price of one pass in C.
+        left = text.encode().translate(None, _UNSUSPICIOUS)
+        if left and (b"=" in left or b":" in left or b"%" in left):
+            return True
+        if len(left) > 12 and self._search_card(text) is not None:
+            return True
+        if "eyJ" in text or "BEGIN" in text or "IA" in text:
             return True
         lowered = text.lower()
         if "bearer" in lowered or "basic" in lowered:
@@ -198,7 +203,8 @@ class Redactor:
                 continue
             opening = match["open"] or ""
             end = match.end()
-            if not match["value"].startswith(MASK):
+            plain_fact = not opening and match["value"].lower() in _PLAIN_FACTS
+            if not plain_fact and not match["value"].startswith(MASK):
                 end = _end_of_value(text, match, key)
                 pieces += (text[done : match.start("value")], opening, MASK)
                 done = end

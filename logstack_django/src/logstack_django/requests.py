@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+from operator import is_not
 from typing import Any
 
 from django.http import HttpRequest
@@ -47,7 +48,9 @@ class RequestState:
         self._organization_paths = tuple(
             tuple(path.split(".")) for path in options.organization_fields
         )
-        self._seen: tuple[Any, ...] = ()
+        self._watched = ("user", *(path[0] for path in self._organization_paths))
+        self._seen: list[Any] = []
+        self._count = -1
         self._fields: dict[str, Any] | None = None
 
     def fields(self) -> dict[str, Any]:
@@ -56,21 +59,12 @@ class RequestState:
         if request is None:
             return self._fields or {}
         attributes = request.__dict__
-        seen = (
-            len(attributes),
-            attributes.get("user"),
-            *[attributes.get(path[0]) for path in self._organization_paths],
-        )
-        known = self._seen
-        if (
-            self._fields is None
-            or len(seen) != len(known)
-            or any(
-                new is not old and new != old if isinstance(new, int) else new is not old
-                for new, old in zip(seen, known, strict=True)
-            )
-        ):
+        # Identity only: comparing a user, or asking for its class, would load it.
+        seen = [attributes.get(name) for name in self._watched]
+        count = len(attributes)
+        if self._fields is None or count != self._count or any(map(is_not, seen, self._seen)):
             self._seen = seen
+            self._count = count
             self._fields = self._read(request)
         return self._fields
 
@@ -79,7 +73,7 @@ class RequestState:
         if self._request is not None:
             self._fields = self._read(self._request)
             self._request = None
-            self._seen = ()
+            self._seen = []
 
     def _read(self, request: HttpRequest) -> dict[str, Any]:
         fields = dict(self._fixed)

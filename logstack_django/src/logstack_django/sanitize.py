@@ -77,14 +77,15 @@ class Sanitizer:
             return self.text(value)  # type: ignore[arg-type]
         if value is None or kind is bool:
             return value
-        if isinstance(value, int):
-            return self._integer(int.__index__(value))
-        if isinstance(value, float):
-            number = float.__float__(value)
+        # issubclass and not isinstance, which asks a lazy object for its class and so loads it.
+        if issubclass(kind, int):
+            return self._integer(int.__index__(value))  # type: ignore[arg-type]
+        if issubclass(kind, float):
+            number = float.__float__(value)  # type: ignore[arg-type]
             return number if math.isfinite(number) else float.__repr__(number)
-        if isinstance(value, str):
+        if issubclass(kind, str):
             return self.text(str.__str__(value))
-        return self._other(value, depth)
+        return self._other(value, kind, depth)
 
     def _integer(self, number: int) -> int | str:
         if CARD_INT_MIN <= number < CARD_INT_MAX and self.redactor is not None:
@@ -100,20 +101,20 @@ class Sanitizer:
         self.truncated = True
         return text + CUT
 
-    def _other(self, value: Any, depth: int) -> Any:
-        if isinstance(value, bytes | bytearray | memoryview):
+    def _other(self, value: Any, kind: type, depth: int) -> Any:
+        if issubclass(kind, bytes | bytearray | memoryview):
             return self.text(_head_of_bytes(value).decode("utf-8", "backslashreplace"))
-        if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        if issubclass(kind, datetime.datetime | datetime.date | datetime.time):
             return iso_text(value)
-        if isinstance(value, enum.Enum):
+        if issubclass(kind, enum.Enum):
             return self.value(value.value, depth + 1) if depth < MAX_DEPTH else CUT
-        if isinstance(value, _TO_TEXT):
+        if issubclass(kind, _TO_TEXT):
             return self.text(safe_text(value))
-        if isinstance(value, Mapping | list | tuple | set | frozenset):
-            return self._container(value, depth)
+        if issubclass(kind, Mapping | list | tuple | set | frozenset):
+            return self._container(value, kind, depth)
         return self.text(describe(value))
 
-    def _container(self, value: Any, depth: int) -> Any:
+    def _container(self, value: Any, kind: type, depth: int) -> Any:
         if id(value) in self._open:
             return "[circular]"
         if depth >= MAX_DEPTH:
@@ -121,12 +122,12 @@ class Sanitizer:
             return CUT
         self._open.add(id(value))
         try:
-            if isinstance(value, Mapping):
+            if issubclass(kind, Mapping):
                 return self._mapping(value, depth)
             return self._sequence(value, depth)
         except Exception:
             # A container of the application's own that fails while it is read.
-            return f"<unreadable {type_name(type(value))}>"
+            return f"<unreadable {type_name(kind)}>"
         finally:
             self._open.discard(id(value))
 
@@ -169,13 +170,13 @@ def encodable(text: str) -> str:
 
 def iso_text(value: datetime.datetime | datetime.date | datetime.time) -> str:
     """ISO 8601; an aware time in UTC with Z."""
-    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        try:
-            value = value.astimezone(datetime.UTC)
-        except Exception:
-            return safe_text(value)
-        return value.replace(tzinfo=None).isoformat() + "Z"
-    return value.isoformat()
+    try:
+        if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+            value = value.astimezone(datetime.UTC).replace(tzinfo=None)
+            return f"{value.isoformat()}Z"
+        return str.__str__(value.isoformat())
+    except Exception:
+        return safe_text(value)
 
 
 def safe_text(value: object) -> str:
@@ -198,7 +199,7 @@ def type_name(kind: type) -> str:
 
 def _head_of_bytes(value: bytes | bytearray | memoryview) -> bytes:
     if isinstance(value, memoryview):
-        value = value.cast("B") if value.contiguous else memoryview(b"<memoryview>")
+        value = value.cast("B") if value.contiguous else b"<memoryview>"
     return bytes(value[: MAX_STRING + _MARGIN])
 
 
@@ -220,7 +221,7 @@ def _describer(kind: type) -> Callable[[Any], str]:
 
 
 def _describe_object(value: Any) -> str:
-    if isinstance(value, BaseException):
+    if issubclass(type(value), BaseException):
         return f"{type_name(type(value))}: {safe_text(value)}"
     return safe_text(value)
 

@@ -1,0 +1,215 @@
+"""What a log record costs: this library beside those that Django teams use today.
+
+`python -m bench.library` prints a table. Everything is measured in one process in turns, so that
+the ratios hold on a machine that others use as well; the microseconds do not carry over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import io
+import json
+import logging
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from logstack_django.contexts import Context, current
+from logstack_django.formatter import JsonFormatter
+from logstack_django.handlers import JsonHandler
+from logstack_django.options import Options
+from logstack_django.sinks import StreamSink
+
+from bench import library_peers as peers
+
+CONTEXT = {
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "request_id": "f6e5d4c3b2a19f8e7d6c5b4a39281706",
+    "user_id": 123,
+    "username": "admin_user",
+    "organization_id": 45,
+    "session_id": "9b2c1d0e8f7a6b5c4d3e2f1a0b9c8d7e",
+    "client_ip": "192.168.1.100",
+    "tenant": "acme",
+}
+EXTRAS = {"event_type": "organization_created", "duration_ms": 55.6, "plan": "enterprise"}
+MESSAGE, ARGUMENTS = "Organization %s created by %s", ("ABC Corporation", "admin_user")
+REPEATS = 9
+Case = Callable[[], Any]
+
+
+def measure(cases: dict[str, Case], repeats: int, number: int) -> dict[str, float]:
+    """Median microseconds per call of each case; the cases take turns."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for case in cases.values():
+        case()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(repeats):
+            for name, case in cases.items():
+                started = time.perf_counter()
+                for _ in range(number):
+                    case()
+                times[name].append((time.perf_counter() - started) / number * 1e6)
+    finally:
+        gc.enable()
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def make_record(with_context: bool, error: BaseException | None = None) -> logging.LogRecord:
+    """A record as logging makes it; other libraries find the context among its attributes."""
+    info = (type(error), error, error.__traceback__) if error is not None else None
+    level = logging.ERROR if error is not None else logging.INFO
+    record = logging.LogRecord("organizations.views", level, __file__, 1, MESSAGE, ARGUMENTS, info)
+    record.__dict__.update(CONTEXT if with_context else {})
+    record.__dict__.update(EXTRAS)
+    return record
+
+
+def deep_error(frames: int = 13) -> BaseException:
+    """An exception that was raised `frames` calls deep, in this file."""
+
+    def descend(left: int) -> None:
+        if left <= 1:
+            raise ValueError("Invalid input provided.")
+        descend(left - 1)
+
+    try:
+        descend(frames - 1)
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+def format_cases(error: BaseException | None = None) -> dict[str, Case]:
+    """Formatting alone, of one record again and again."""
+    record = make_record(True, error)
+    own_record = make_record(False, error)
+
+    def formatting(formatter: logging.Formatter) -> Case:
+        def case() -> None:
+            record.exc_text = None
+            formatter.format(record)
+
+        return case
+
+    own = JsonFormatter(Options(service="erp-backend-api", environment="production"))
+    cases = {name: formatting(found) for name, found in peers.formatters().items()}
+    cases.update(peers.structlog_cases(MESSAGE % ARGUMENTS, {**CONTEXT, **EXTRAS}, error))
+    cases["logstack_django"] = lambda: own.format_line(own_record)
+    if error is None:
+
+        def first_record() -> None:
+            current.set(Context(CONTEXT))
+            own.format_line(own_record)
+
+        cases["logstack_django (first record of a request)"] = first_record
+    return cases
+
+
+_peer_context: ContextVar[dict[str, Any]] = ContextVar("bench", default={})
+
+
+class _ContextFilter(logging.Filter):
+    """How the other libraries get the context into a record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.__dict__.update(_peer_context.get())
+        return True
+
+
+def end_to_end_cases() -> dict[str, Case]:
+    """From logger.info to a write to the null device."""
+    cases: dict[str, Case] = {}
+    extra = dict(EXTRAS)
+
+    def logging_through(name: str, handler: logging.Handler) -> Case:
+        logger = logging.Logger(f"bench.{name}", logging.INFO)
+        logger.addHandler(handler)
+        return lambda: logger.info(MESSAGE, *ARGUMENTS, extra=extra)
+
+    for name, formatter in peers.formatters().items():
+        handler = logging.StreamHandler(open(os.devnull, "w"))  # noqa: PTH123, SIM115
+        handler.setFormatter(formatter)
+        handler.addFilter(_ContextFilter())
+        cases[name] = logging_through(name, handler)
+    null = os.open(os.devnull, os.O_WRONLY)
+    options = Options(service="erp-backend-api", environment="production")
+    own = JsonHandler(options, sink=StreamSink(null))
+    cases["logstack_django"] = logging_through("own", own)
+    return cases
+
+
+def disabled_cases() -> dict[str, Case]:
+    """A call below the level of the logger."""
+    plain = logging.Logger("bench.plain", logging.INFO)
+    plain.addHandler(logging.StreamHandler(io.StringIO()))
+    own = logging.Logger("bench.own", logging.INFO)
+    own.addHandler(JsonHandler(Options(service="erp-backend-api")))
+    return {
+        "stdlib text": lambda: plain.debug(MESSAGE, *ARGUMENTS),
+        "logstack_django": lambda: own.debug(MESSAGE, *ARGUMENTS),
+    }
+
+
+def run(repeats: int = REPEATS) -> dict[str, dict[str, float]]:
+    """Every group of measurements: {group: {library: microseconds}}."""
+    current.set(Context(CONTEXT))
+    _peer_context.set(CONTEXT)
+    return {
+        "INFO format": measure(format_cases(), repeats, 2000),
+        "INFO end to end": measure(end_to_end_cases(), repeats, 2000),
+        "ERROR format, 13 frames": measure(format_cases(deep_error()), repeats, 200),
+        "disabled level": measure(disabled_cases(), repeats, 20_000),
+    }
+
+
+def verdicts(results: dict[str, dict[str, float]]) -> list[tuple[str, float, float]]:
+    """(figure, ratio found, ratio allowed) for each figure that the project promises."""
+    own = "logstack_django"
+    info, end, error, off = results.values()
+    fastest = min(time for name, time in info.items() if name.startswith("python-json-logger"))
+    return [
+        ("INFO format / stdlib text", info[own] / info["stdlib text"], 3.0),
+        ("INFO format / fastest python-json-logger", info[own] / fastest, 1.0),
+        ("INFO end to end / python-json-logger orjson", end[own] / end[peers.PJL_ORJSON], 1.0),
+        # The standard library has computed caret positions, which cost most, since 3.11.
+        ("ERROR format / stdlib text", error[own] / error["stdlib text"], 0.5),
+        ("disabled level / stdlib", off[own] / off["stdlib text"], 1.1),
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tables; 1 if a promised ratio was missed."""
+    parser = argparse.ArgumentParser(prog="python -m bench.library", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="at least 7")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args(arguments)
+    results = run(max(options.repeats, 7))
+    checked = verdicts(results)
+    results["middleware, per request"], queries = peers.middleware_costs(measure, options.repeats)
+    if options.json:
+        print(json.dumps({"microseconds": results, "queries": queries}, indent=2))  # noqa: T201
+        return 0
+    print(f"Python {sys.version.split()[0]}, medians of {max(options.repeats, 7)} repeats")  # noqa: T201
+    for group, times in results.items():
+        print(f"\n{group:<46} {'µs':>8} {'to the first':>13}")  # noqa: T201
+        first = next(iter(times.values()))
+        for name, found in times.items():
+            shown = f"{queries[name]} queries" if group.startswith("middleware") else ""
+            print(f"  {name:<44} {found:8.2f} {found / first:12.2f}x {shown}")  # noqa: T201
+    print(f"\n{'figure':<46} {'ratio':>8} {'at most':>13}")  # noqa: T201
+    for figure, ratio, limit in checked:
+        mark = "" if ratio <= limit else "  MISSED"
+        print(f"  {figure:<44} {ratio:8.2f} {limit:12.2f}x{mark}")  # noqa: T201
+    return int(any(ratio > limit for _, ratio, limit in checked))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""The request class of a Celery worker's main process, which logs about tasks that it does not run.
+
+Celery takes it by name (see `celery.use_own_request`), so that only a worker imports it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.worker.request import Request
+
+from logstack_django.celery import HEADER, received_fields
+from logstack_django.contexts import Context
+from logstack_django.tasks import remember_task
+
+
+class ContextRequest(Request):  # type: ignore[misc]
+    """Notes the context that came with the message, for "received", "revoked", "timed out"."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields = received_fields(self.request_dict.get(HEADER))
+        fields["task_id"] = self.id
+        fields["task_name"] = self.name
+        remember_task(self.id, Context(fields))

@@ -1,0 +1,176 @@
+"""Starts the real native runtime for tests: free ports, its own folders, a path with a space."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stack import settings, targets
+from stack.engines import Record, Selection
+from stack.engines.victorialogs import VictoriaLogs
+from stack.settings import ROOT, Ports, Settings, variable_name
+from stack.targets import Target
+from tests.ports import free_ports
+
+T = TypeVar("T")
+
+
+@dataclass
+class StackUnderTest:
+    """One native runtime of its own. `variables` are further settings, as environment variables."""
+
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = Ports.names()
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        defaults = {variable_name("ports", name): str(port) for name, port in ports.items()}
+        defaults[variable_name("ports", "offset")] = "0"
+        defaults[variable_name("paths", "run")] = str(self.folder / "run")
+        defaults[variable_name("paths", "data")] = str(self.folder / "data")
+        defaults[variable_name("stack", "host")] = "test-host"
+        self.variables = {**defaults, **self.variables}
+
+    @property
+    def environ(self) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTACK_")}
+        return {**inherited, **self.variables, "COLUMNS": "250"}
+
+    @property
+    def settings(self) -> Settings:
+        return settings.load(self.variables)
+
+    @property
+    def target(self) -> Target:
+        return targets.native(self.settings)
+
+    @property
+    def engine(self) -> VictoriaLogs:
+        return VictoriaLogs(self.target.url("victorialogs"))
+
+    @property
+    def app_log(self) -> Path:
+        return self.target.app_log_file
+
+    def run(
+        self, *arguments: str, extra: Mapping[str, str] | None = None, timeout: float = 240
+    ) -> subprocess.CompletedProcess[str]:
+        """One `logstack` command, to its end."""
+        return subprocess.run(
+            logstack_argv(*arguments),
+            env={**self.environ, **(extra or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            cwd=self.folder,
+        )
+
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        """One `logstack` command, started."""
+        return subprocess.Popen(
+            logstack_argv(*arguments),
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+        )
+
+    def up(self) -> None:
+        result = self.run("up")
+        assert result.returncode == 0, f"{result.stdout}{result.stderr}"
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        result = self.run("status", "--json")
+        return {item["name"]: item for item in json.loads(result.stdout)}
+
+    def write(self, *lines: str | bytes) -> None:
+        """Append lines to the log file that the agent reads, the way an application does."""
+        data = b"".join(
+            (line.encode() if isinstance(line, str) else line) + b"\n" for line in lines
+        )
+        with self.app_log.open("ab", buffering=0) as file:
+            file.write(data)
+
+    def wait_for(self, matches: Mapping[str, str], count: int, grep: str = "") -> list[Record]:
+        """The records that match once there are `count` of them and no more come."""
+        now = datetime.now(UTC)
+        selection = Selection(
+            since=now - timedelta(days=2), until=now + timedelta(days=1), matches=matches, grep=grep
+        )
+        poll(
+            lambda: self.engine.count(selection) >= count,
+            f"{count} records with {matches} {grep}; there are {self.engine.count(selection)}.\n"
+            f"{self.logs()}",
+        )
+        return list(self.engine.records(selection, limit=count + 1000))
+
+    def count(self, matches: Mapping[str, str]) -> int:
+        now = datetime.now(UTC)
+        return self.engine.count(
+            Selection(since=now - timedelta(days=2), until=now + timedelta(days=1), matches=matches)
+        )
+
+    def logs(self, size: int = 3000) -> str:
+        """The end of every component's log, for a failed test."""
+        parts = []
+        for path in sorted(self.target.log_file("x").parent.glob("*.log")):
+            text = path.read_text(encoding="utf-8", errors="replace")[-size:]
+            parts.append(f"--- {path.name}\n{text}")
+        return "\n".join(parts)
+
+
+def logstack_argv(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "stack.cli.main", *arguments]
+
+
+def record(message: str = "hello", **fields: Any) -> dict[str, Any]:
+    """A record of the contract with the fields that every record has."""
+    return {
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "level": "INFO",
+        "logger_name": "tests",
+        "message": message,
+        "service_name": "erp-backend-api",
+        "environment": "dev",
+        **fields,
+    }
+
+
+def line(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+def marker() -> str:
+    return f"m{uuid.uuid4().hex}"
+
+
+def poll(condition: Callable[[], T], wanted: str, timeout: float = 40) -> T:
+    """The first true answer of `condition`; fails with what was wanted when none comes."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"wanted within {timeout:g} s: {wanted}"
+        time.sleep(0.1)
+
+
+def burst(count: int, mark: str, **fields: Any) -> Iterable[str]:
+    """Lines of `count` numbered records."""
+    for number in range(count):
+        yield line(record(f"burst {number}", mark=mark, number=number, **fields))
+
+
+__all__ = ["ROOT", "StackUnderTest", "burst", "line", "logstack_argv", "marker", "poll", "record"]
