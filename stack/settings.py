@@ -178,9 +178,13 @@ def validate(layers: list[Layer]) -> Settings:
     for layer in layers:
         for section, values in layer.values.items():
             if isinstance(values, Mapping):
-                merged.setdefault(section, {}).update(values)
+                merged[section] = {**merged.get(section, {}), **values}
+            elif section in Settings.model_fields:
+                raise SettingsError(
+                    f"{section}: wanted a table, found {values!r} (from {layer.name})."
+                )
             else:
-                merged[section] = values
+                raise SettingsError(_unknown(section, list(Settings.model_fields), layer.name))
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
@@ -188,10 +192,10 @@ def validate(layers: list[Layer]) -> Settings:
 
 
 def origin(layers: list[Layer], section: str, key: str) -> str:
-    """The name of the layer that a value comes from."""
+    """The name of the layer that a value comes from; without a key, that a section comes from."""
     for layer in reversed(layers):
         values = layer.values.get(section)
-        if isinstance(values, Mapping) and key in values:
+        if (isinstance(values, Mapping) and key in values) or (not key and section in layer.values):
             return layer.name
     return "the default"
 
@@ -231,16 +235,19 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             raise SettingsError(
                 _unknown(name, [*_variables(), *OTHER_VARIABLES], "the environment")
             )
-        values.setdefault(section, {})[key] = _toml_value(text)
+        values.setdefault(section, {})[key] = _toml_value(text, _sections()[section], key)
     return values
 
 
-def _toml_value(text: str) -> Any:
-    """A value as TOML would read it; what is no TOML literal is text (`8000`, `true`, `30s`)."""
+def _toml_value(text: str, section: type[Section], key: str) -> Any:
+    """A value as TOML would read it (`30`, `true`); what is no TOML literal is text (`30s`)."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
         return text
+    field = section.model_fields.get(key)
+    wants_text = field is not None and field.annotation is str
+    return text if wants_text and not isinstance(value, str) else value  # a version `1.30`
 
 
 def _variables() -> list[str]:
@@ -267,10 +274,12 @@ def _explain(error: ValidationError, layers: list[Layer]) -> Iterator[str]:
         location = [str(part) for part in item["loc"]]
         dotted = ".".join(location)
         where = origin(layers, location[0], location[1] if len(location) > 1 else "")
-        if where == "the default" and len(location) == 1:
-            where = "settings"
         if item["type"] == "extra_forbidden":
-            yield _unknown(dotted, list(setting_keys()), where)
+            known = list(setting_keys() if len(location) > 1 else Settings.model_fields)
+            yield _unknown(dotted, known, where)
+        elif item["type"] == "missing":
+            hint = _how_to_set(*location[:2]) if len(location) > 1 else ""
+            yield f"{dotted}: wanted a value, found nothing. {hint}".rstrip()
         elif item["type"] == "value_error" and location == ["ports"]:
             text = str(item["ctx"]["error"])
             key = text.partition(":")[0]
@@ -289,7 +298,7 @@ def _wanted(item: Any) -> str:
         "int_type": "a whole number",
         "bool_type": "true or false",
         "string_type": "text",
-        "missing": "a value",
+        "string_too_short": "text that is not empty",
         "model_type": "a table",
         "tuple_type": "a list of tables",
     }

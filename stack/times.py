@@ -14,11 +14,11 @@ def parse_moment(text: str, now: datetime | None = None) -> datetime:
         return now
     try:
         return now - parse_duration(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(
             f"wanted a duration such as 5m or 2h, or a time such as 2026-01-31 or "
             f"2026-01-31T10:30, found {text!r}"
@@ -29,7 +29,7 @@ def local(text: str) -> str:
     """A record's UTC timestamp in local time, milliseconds and offset shown."""
     try:
         moment = datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         return text
     offset = moment.strftime("%z")
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}{offset[:3]}:{offset[3:]}"

@@ -6,38 +6,53 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator
 
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+_HOURS = {"d": 24, "w": 168}
+_WANTED_DURATION = "a duration such as 200ms, 30s, 5m, 1h30m or 7d"
+_WANTED_BYTES = "a size such as 512KiB, 64MiB or 1GiB"
 
 
 def parse_duration(text: str) -> timedelta:
     """`90s`, `1h30m`, `200ms` as a timedelta. Raises ValueError, which says what was wanted."""
-    parts = re.findall(r"(\d+)(ms|s|m|h|d|w)", text)
+    parts = re.findall(r"([0-9]{1,18})(ms|s|m|h|d|w)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError("a duration such as 200ms, 30s, 5m, 1h30m or 7d")
-    return timedelta(milliseconds=sum(int(n) * _MILLISECONDS[unit] for n, unit in parts))
+        raise ValueError(_WANTED_DURATION)
+    try:
+        return timedelta(milliseconds=sum(int(n) * _MILLISECONDS[unit] for n, unit in parts))
+    except OverflowError:
+        raise ValueError(_WANTED_DURATION) from None
+
+
+def go_duration(text: str) -> str:
+    """A duration in Go's spelling, which knows no days and no weeks: `1d12h` as `24h12h`."""
+    return re.sub(r"(\d+)([dw])", lambda m: f"{int(m[1]) * _HOURS[m[2]]}h", text)
 
 
 def parse_bytes(text: str) -> int:
     """`512KiB`, `1GiB` as a number of bytes. Raises ValueError, which says what was wanted."""
-    match = re.fullmatch(r"(\d+)(B|KiB|MiB|GiB|TiB)", text)
+    match = re.fullmatch(r"([0-9]{1,18})(B|KiB|MiB|GiB|TiB)", text)
     if not match:
-        raise ValueError("a size such as 512KiB, 64MiB or 1GiB")
+        raise ValueError(_WANTED_BYTES)
     return int(match[1]) * _BYTES[match[2]]
 
 
-def _checked_duration(text: str) -> str:
-    parse_duration(text)
-    return text
+def _checked_duration(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(_WANTED_DURATION)
+    parse_duration(value)
+    return value
 
 
-def _checked_bytes(text: str) -> str:
-    parse_bytes(text)
-    return text
+def _checked_bytes(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(_WANTED_BYTES)
+    parse_bytes(value)
+    return value
 
 
 # Kept as the text that was written, because that is what the components' own files take.
-Duration = Annotated[str, AfterValidator(_checked_duration)]
-Bytes = Annotated[str, AfterValidator(_checked_bytes)]
+Duration = Annotated[str, BeforeValidator(_checked_duration)]
+Bytes = Annotated[str, BeforeValidator(_checked_bytes)]
