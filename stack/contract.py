@@ -6,6 +6,8 @@ Engines use it to give back typed records, the agents' templates to place fields
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +18,9 @@ SCHEMA_FILE = Path(__file__).parent / "log_record.schema.json"
 
 Placement = Literal["label", "metadata", "line"]
 Value = str | int | float | bool
+# As JSON writes them.
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -32,17 +37,13 @@ class Field:
     def parse(self, text: str) -> Value:
         """The typed value of what an engine keeps as text; text that does not fit stays text."""
         if "integer" in self.types:
-            try:
-                number = int(text)
-            except ValueError:
-                return text
-            # `007` and ` 7` are text, as the contract says of text that is no integer.
-            return number if str(number) == text else text
+            # `007` and ` 7` are text, as the contract says of text that is no integer, and so is
+            # what does not fit 64 bits: the library writes it as text.
+            fits = INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63
+            return int(text) if fits else text
         if "number" in self.types:
-            try:
-                return float(text)
-            except ValueError:
-                return text
+            number = float(text) if NUMBER.fullmatch(text) else math.inf
+            return number if math.isfinite(number) else text
         if "boolean" in self.types:
             return {"true": True, "false": False}.get(text, text)
         return text
