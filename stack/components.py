@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from stack.settings import ROOT
 from stack.targets import Target
-from stack.units import parse_bytes
+from stack.units import go_duration, parse_bytes
 
 ArgumentsOf = Callable[[Target], list[str]]
 VariablesOf = Callable[[Target], dict[str, str]]
@@ -85,7 +85,7 @@ def _vmalert(target: Target) -> list[str]:
         f"-datasource.url={target.url('victorialogs')}",
         f"-notifier.url={target.url('alertmanager')}",
         f"-httpListenAddr={target.address('vmalert')}",
-        f"-evaluationInterval={target.settings.timing.alert_interval}",
+        f"-evaluationInterval={go_duration(target.settings.timing.alert_interval)}",
         "-loggerFormat=json",
     ]
 

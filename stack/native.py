@@ -76,7 +76,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
         check_ports(target, supervisor.pid() if was_running else 0)
         binaries = {name: str(folder / _binary(settings, name)) for name, folder in folders.items()}
         files = render.render_native(target, binaries, sample_app_secrets(target.data_dir))
-    except (artifacts.ArtifactError, PreflightError, SecretsError) as error:
+    except (artifacts.ArtifactError, PreflightError, SecretsError, render.RenderError) as error:
         raise NativeError(str(error)) from None
     changed_files = write_files(target, files)
     try:

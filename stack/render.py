@@ -6,6 +6,7 @@ Pure: the runtimes write the files. A value that a template names and nobody giv
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +17,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from stack.components import NATIVE, VL_IGNORED_FIELDS, VL_STREAM_FIELDS, command
 from stack.settings import ROOT, FileSource
 from stack.targets import Target
-from stack.units import parse_bytes, parse_duration
+from stack.units import go_duration, parse_bytes, parse_duration
 
 TEMPLATES = Path(__file__).parent / "templates"
+# supervisord takes ` #` and ` ;` for the start of a comment and cuts spaces at both ends.
+UNREADABLE = re.compile(r"\s[#;]|^\s|\s$|[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+class RenderError(Exception):
+    """A value cannot be written so that the program reads it back; the text says which."""
 
 
 def render_native(
@@ -36,7 +43,9 @@ def render_native(
 def render_otelcol(target: Target) -> str:
     """The collector's configuration."""
     settings = target.settings
-    sample_app = FileSource(service=settings.sample_app.service, path=str(target.app_log_file))
+    # The path of a log file is a pattern; this one is meant as it is.
+    path = re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", str(target.app_log_file))
+    sample_app = FileSource(service=settings.sample_app.service, path=path)
     sources = (sample_app, *settings.agent.files)
     return render_template(
         "otelcol/config.yaml.j2",
@@ -91,18 +100,31 @@ def render_template(name: str, **values: Any) -> str:
         "conf": _conf,
         "command": _command,
         "environment": _environment,
+        "duration": go_duration,
+        "bytes": parse_bytes,
     }
     return environment.get_template(name).render(**values)
 
 
 def _yaml(value: Any) -> str:
-    """A YAML scalar or flow list: JSON is one, except that the collector expands `$` in it."""
-    return json.dumps(value).replace("$", "$$")
+    """A YAML scalar or flow list: JSON is one, except that the collector expands `$` in it.
+
+    Characters are written as they are, because YAML knows no pairs of `\\u` escapes.
+    """
+    text = json.dumps(value, ensure_ascii=False).replace("$", "$$")
+    return re.sub(r"[\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def _conf(value: object) -> str:
-    """Text in supervisord's configuration, where `%` begins an expansion."""
-    return str(value).replace("%", "%%")
+    """Text in supervisord's configuration, where `%` begins an expansion. Raises RenderError."""
+    text = str(value)
+    if UNREADABLE.search(text):
+        raise RenderError(
+            f"wanted a path that supervisord can read, found {text!r}: there must be no ` #`, ` ;` "
+            "or control character in it and no space at either end. Move the checkout, or set "
+            "paths.run, paths.data and paths.cache to other folders"
+        )
+    return text.replace("%", "%%")
 
 
 def _command(argv: list[str]) -> str:
@@ -110,9 +132,17 @@ def _command(argv: list[str]) -> str:
 
 
 def _environment(variables: Mapping[str, str]) -> str:
-    """`NAME="value"` pairs, quoted for supervisor's shlex-based reader."""
+    """`NAME="value"` pairs for supervisord, which knows no escapes and strips quotes at the ends.
+
+    Raises RenderError, which does not show the value: it may be a secret.
+    """
     pairs = []
     for name, value in sorted(variables.items()):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        pairs.append(f'{name}="{_conf(escaped)}"')
+        quote = "'" if '"' in value else '"'
+        if quote in value or value.strip("'\"") != value or UNREADABLE.search(value):
+            raise RenderError(
+                f"{name}: wanted a value that supervisord can read: not with both kinds of quotes, "
+                "a quote or space at either end, ` #`, ` ;` or a control character"
+            )
+        pairs.append(f"{name}={quote}{_conf(value)}{quote}")
     return ",".join(pairs)

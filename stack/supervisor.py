@@ -106,21 +106,20 @@ class Supervisor:
             rpc.supervisor.addProcessGroup(name)
 
     def remove(self, name: str) -> None:
+        self.stop(name)
         with self._rpc() as rpc:
-            if self._is_up(rpc, name):
-                rpc.supervisor.stopProcess(name)
             rpc.supervisor.removeProcessGroup(name)
 
-    def restart(self, name: str) -> None:
+    def stop(self, name: str) -> None:
         with self._rpc() as rpc:
-            if self._is_up(rpc, name):
+            state = rpc.supervisor.getProcessInfo(name)["statename"]
+            if state in ("RUNNING", "STARTING", "BACKOFF"):
                 rpc.supervisor.stopProcess(name)
-            rpc.supervisor.startProcess(name, False)
 
-    @staticmethod
-    def _is_up(rpc: Any, name: str) -> bool:
-        state = rpc.supervisor.getProcessInfo(name)["statename"]
-        return state in ("RUNNING", "STARTING", "BACKOFF")
+    def restart(self, name: str) -> None:
+        self.stop(name)
+        with self._rpc() as rpc:
+            rpc.supervisor.startProcess(name, False)
 
     @contextmanager
     def _rpc(self) -> Iterator[Any]:

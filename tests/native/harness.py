@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stack import settings, targets
-from stack.engines import Record, Selection
+from stack.engines import EngineError, Record, Selection
 from stack.engines.victorialogs import VictoriaLogs
 from stack.settings import ROOT, Ports, Settings, variable_name
 from stack.targets import Target
@@ -111,8 +111,10 @@ class StackUnderTest:
         )
         poll(
             lambda: self.engine.count(selection) >= count,
-            f"{count} records with {matches} {grep}; there are {self.engine.count(selection)}.\n"
-            f"{self.logs()}",
+            lambda: (
+                f"{count} records with {matches} {grep}, found {self.engine.count(selection)}.\n"
+                f"{self.logs()}"
+            ),
         )
         return list(self.engine.records(selection, limit=count + 1000))
 
@@ -156,14 +158,22 @@ def marker() -> str:
     return f"m{uuid.uuid4().hex}"
 
 
-def poll(condition: Callable[[], T], wanted: str, timeout: float = 40) -> T:
-    """The first true answer of `condition`; fails with what was wanted when none comes."""
+def poll(condition: Callable[[], T], wanted: str | Callable[[], str], timeout: float = 40) -> T:
+    """The first true answer of `condition`; fails with what was wanted when none comes.
+
+    An engine that does not answer (yet) counts as no.
+    """
     deadline = time.monotonic() + timeout
     while True:
-        answer = condition()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"wanted within {timeout:g} s: {wanted}"
+        try:
+            if answer := condition():
+                return answer
+        except EngineError:
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            text = wanted if isinstance(wanted, str) else wanted()
+            raise AssertionError(f"wanted within {timeout:g} s: {text}")
         time.sleep(0.1)
 
 

@@ -1,0 +1,136 @@
+"""Nothing is lost: records written while components die, stop or are full arrive all the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stack.engines import Selection
+from stack.settings import variable_name
+from stack.supervisor import Supervisor
+from tests.native.harness import StackUnderTest, burst, marker, poll
+
+pytestmark = pytest.mark.native
+
+
+@pytest.fixture
+def running(own_stack: StackUnderTest) -> StackUnderTest:
+    own_stack.up()
+    return own_stack
+
+
+def arrived(stack: StackUnderTest, mark: str) -> Counter[int]:
+    """How often each number of a burst is in the engine."""
+    result = stack.run(
+        *("query", f'mark:="{mark}" | fields number', "--json"),
+        *("--since", "2d", "-n", "1000000"),
+    )
+    assert result.returncode == 0, result.stderr
+    return Counter(int(json.loads(text)["number"]) for text in result.stdout.splitlines())
+
+
+def different(stack: StackUnderTest, mark: str) -> int:
+    """How many different numbers of a burst are in the engine."""
+    now = datetime.now(UTC)
+    day = Selection(since=now - timedelta(days=1), until=now + timedelta(days=1))
+    text = f'mark:="{mark}" | stats count_uniq(number) as numbers'
+    [row] = stack.engine.query(text, day, limit=1)
+    return int(row["numbers"])
+
+
+def wait_until_all_arrived(stack: StackUnderTest, mark: str, count: int) -> Counter[int]:
+    poll(
+        lambda: different(stack, mark) >= count,
+        lambda: f"{count} different records, found {different(stack, mark)}\n{stack.logs()}",
+        timeout=120,
+    )
+    numbers = arrived(stack, mark)
+    assert set(numbers) == set(range(count))
+    return numbers
+
+
+def in_parts(lines: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(lines), size):
+        yield lines[start : start + size]
+
+
+def test_a_killed_agent_loses_nothing(running: StackUnderTest) -> None:
+    """kill -9 in the middle of a burst, twice; what was under way may come twice, no more."""
+    mark, count = marker(), 40_000
+    for number, lines in enumerate(in_parts(list(burst(count, mark)), 4000)):
+        running.write(*lines)
+        if number in (3, 6):
+            pid = running.statuses()["otelcol"]["pid"]
+            os.kill(pid, signal.SIGKILL)
+    numbers = wait_until_all_arrived(running, mark, count)
+    doubled = sum(times - 1 for times in numbers.values())
+    assert doubled < count / 4, f"{doubled} records came twice"
+
+
+def test_an_engine_that_is_away_loses_and_doubles_nothing(running: StackUnderTest) -> None:
+    """Records written meanwhile wait in the agent's queue on disk, also across its restart."""
+    mark, count = marker(), 20_000
+    supervisor = Supervisor(running.target)
+    lines = list(burst(count, mark))
+    running.write(*lines[:5000])
+    wait_until_all_arrived(running, mark, 5000)
+    supervisor.stop("victorialogs")
+    running.write(*lines[5000:12_000])
+    supervisor.restart("otelcol")
+    running.write(*lines[12_000:])
+    assert running.run("status").returncode == 1
+    supervisor.restart("victorialogs")
+    numbers = wait_until_all_arrived(running, mark, count)
+    assert set(numbers.values()) == {1}
+
+
+def test_an_engine_restarted_under_load_loses_and_doubles_nothing(
+    running: StackUnderTest,
+) -> None:
+    """An orderly restart of the engine while records stream in."""
+    mark, count = marker(), 40_000
+    supervisor = Supervisor(running.target)
+    for number, lines in enumerate(in_parts(list(burst(count, mark)), 4000)):
+        running.write(*lines)
+        if number == 4:
+            supervisor.restart("victorialogs")
+    numbers = wait_until_all_arrived(running, mark, count)
+    assert set(numbers.values()) == {1}
+
+
+def test_a_full_queue_makes_the_agent_wait_not_drop(own_stack: StackUnderTest) -> None:
+    """With a queue of 1 MiB and 10 MB of records the files themselves are the buffer."""
+    own_stack.variables[variable_name("limits", "queue")] = "1MiB"
+    own_stack.up()
+    mark, count = marker(), 20_000
+    supervisor = Supervisor(own_stack.target)
+    supervisor.stop("victorialogs")
+    lines = list(burst(count, mark, padding="x" * 400))
+    own_stack.write(*lines[:10_000])
+    rotated = own_stack.app_log.with_name(f"{own_stack.app_log.name}.1")
+    own_stack.app_log.rename(rotated)
+    own_stack.write(*lines[10_000:15_000])
+    rotated.rename(own_stack.app_log.with_name(f"{own_stack.app_log.name}.2"))
+    own_stack.app_log.rename(rotated)
+    own_stack.write(*lines[15_000:])
+    supervisor.restart("victorialogs")
+    numbers = wait_until_all_arrived(own_stack, mark, count)
+    assert set(numbers.values()) == {1}
+
+
+def test_an_orderly_stop_and_start_loses_and_doubles_nothing(running: StackUnderTest) -> None:
+    """`down` in the middle of a burst, `up` after more was written."""
+    mark, count = marker(), 20_000
+    lines = list(burst(count, mark))
+    running.write(*lines[:10_000])
+    assert running.run("down").returncode == 0
+    running.write(*lines[10_000:])
+    running.up()
+    numbers = wait_until_all_arrived(running, mark, count)
+    assert set(numbers.values()) == {1}
