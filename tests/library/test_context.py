@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import threading
+from collections.abc import AsyncGenerator
 
 import pytest
 from logstack_django.testing import CapturedLogs, assert_logged, capture_logs
@@ -109,7 +110,7 @@ def test_a_generator_closed_in_another_context_does_no_harm() -> None:
     """A token could not be reset there."""
 
     async def numbers() -> None:
-        async def generate():  # type: ignore[no-untyped-def]
+        async def generate() -> AsyncGenerator[int, None]:
             with context(request_id="r1"):
                 yield 1
 

@@ -120,7 +120,9 @@ def test_a_suppressed_context_is_not_shown() -> None:
 
 def test_groups_show_their_members() -> None:
     """Each with its own trace, bounded in number and depth."""
-    group = ExceptionGroup("several", [catch(int, "x"), ExceptionGroup("inner", [catch(fail)])])  # type: ignore[list-item]
+    group = BaseExceptionGroup(
+        "several", [catch(int, "x"), BaseExceptionGroup("inner", [catch(fail)])]
+    )
     trace = log(group)["stack_trace"]
     assert "ValueError: invalid literal" in trace
     assert "OwnError: Invalid input provided." in trace
