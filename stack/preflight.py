@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from stack.components import NATIVE
+from stack.components import selected
 from stack.settings import variable_name
 from stack.targets import Target
 from stack.units import parse_bytes
@@ -23,7 +23,7 @@ class PreflightError(Exception):
 def check_ports(target: Target, supervisor_pid: int) -> None:
     """Every port is free or held by `supervisor_pid`'s programs. Raises PreflightError."""
     problems = []
-    for component in NATIVE:
+    for component in selected(target.settings):
         for name in component.ports:
             port = target.settings.ports.effective(name)
             if is_free(target.host, port):
