@@ -25,7 +25,7 @@ EVERYTHING = [
     "install vmalert",
     "run builder",
 ]
-OBTAIN = """
+OBTAIN = r"""
 import sys
 from stack.artifacts import obtain_all
 from tests.unit.example import settings_with
