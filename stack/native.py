@@ -166,6 +166,9 @@ def running_settings(settings: Settings) -> Settings:
 
 def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
     """Write what differs and remove what is no longer rendered; the files that changed."""
+    for folder in (target.run_dir, target.data_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     everything = {**files, SETTINGS_FILE: target.settings.model_dump_json(indent=2) + "\n"}
     changed = set()
     for name, text in everything.items():
