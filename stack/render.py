@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stack.components import NATIVE, VL_IGNORED_FIELDS, VL_STREAM_FIELDS, command
+from stack.components import NATIVE, VL_IGNORED_FIELDS, VL_STREAM_FIELDS, as_pattern, command
 from stack.settings import ROOT, FileSource
 from stack.targets import Target
 from stack.units import go_duration, parse_bytes, parse_duration
@@ -43,9 +43,9 @@ def render_native(
 def render_otelcol(target: Target) -> str:
     """The collector's configuration."""
     settings = target.settings
-    # The path of a log file is a pattern; this one is meant as it is.
-    path = re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", str(target.app_log_file))
-    sample_app = FileSource(service=settings.sample_app.service, path=path)
+    sample_app = FileSource(
+        service=settings.sample_app.service, path=as_pattern(target.app_log_file)
+    )
     sources = (sample_app, *settings.agent.files)
     return render_template(
         "otelcol/config.yaml.j2",

@@ -146,7 +146,7 @@ class JsonFormatter(logging.Formatter):
         events: dict[str, Any] | None = None
         more: dict[str, Any] | None = None
         attributes = record.__dict__
-        if len(attributes) != STANDARD_COUNT:
+        if len(attributes) != STANDARD_COUNT or next(reversed(attributes)) != STANDARD_LAST:
             split = self._split_extras(attributes)
             if split is None:
                 return None
