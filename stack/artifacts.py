@@ -24,7 +24,7 @@ from tempfile import mkdtemp
 from stack.components import selected
 from stack.go import BuildEnvironment, GoError, go_environment
 from stack.render import render_template
-from stack.settings import Settings, variable_name
+from stack.settings import ROOT, Settings, variable_name
 
 OnProgress = Callable[[str, str], None]
 """Called with an artifact's name and what is going on, in a few words."""
@@ -114,7 +114,7 @@ def wanted(settings: Settings) -> dict[str, Artifact]:
 def cache_dir(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
     """Where built binaries are kept: settings.paths.cache or the user's cache directory."""
     if settings.paths.cache:
-        return Path(settings.paths.cache).absolute()
+        return ROOT / settings.paths.cache
     base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "logstack" / "artifacts"
 
@@ -284,8 +284,12 @@ def _on_path(artifact: Artifact) -> Path | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    words = (printed.stdout + printed.stderr).replace(",", " ").split()
-    return folder if {artifact.version, f"v{artifact.version}"} & set(words) else None
+    text = printed.stdout + printed.stderr
+    words = text.replace(",", " ").split()
+    # VictoriaMetrics' releases print the result of `git describe`: …-tags-v1.2.3-0-g0123abc
+    described = f"-tags-v{artifact.version}-0-g" in text
+    known = described or {artifact.version, f"v{artifact.version}"} & set(words)
+    return folder if known else None
 
 
 def _explain_failure(
