@@ -38,6 +38,8 @@ def test_all_files_are_written_privately(values: Settings) -> None:
     assert written == FILES
     for name in (*FILES, "settings.json"):
         assert (target.run_dir / name).stat().st_mode & 0o777 == 0o600, name
+    assert target.run_dir.stat().st_mode & 0o777 == 0o700
+    assert target.data_dir.stat().st_mode & 0o777 == 0o700
 
 
 def test_writing_the_same_again_touches_nothing(values: Settings) -> None:

@@ -28,7 +28,7 @@ app.conf.update(
 )
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]
 def work(number: int) -> int:
     """Logs and succeeds."""
     print(f"printed {number}")
@@ -36,13 +36,13 @@ def work(number: int) -> int:
     return number
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]
 def fail(password: str) -> None:
     """Raises."""
     raise ValueError("task broken, password=hunter2")
 
 
-@app.task(bind=True, max_retries=1)
+@app.task(bind=True, max_retries=1)  # type: ignore[untyped-decorator]
 def retry(self: Any) -> None:
     """Fails once."""
     logger.info("Attempt %d", self.request.retries)
@@ -50,19 +50,19 @@ def retry(self: Any) -> None:
         raise self.retry(countdown=0.1, exc=ValueError("once"))
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator]
 def ignore() -> None:
     """Asks to be ignored."""
     raise Ignore
 
 
-@app.task(soft_time_limit=1)
+@app.task(soft_time_limit=1)  # type: ignore[untyped-decorator]
 def soft() -> None:
     """Takes too long, softly."""
     time.sleep(10)
 
 
-@app.task(time_limit=1)
+@app.task(time_limit=1)  # type: ignore[untyped-decorator]
 def hard() -> None:
     """Takes too long."""
     time.sleep(10)
