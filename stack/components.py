@@ -66,7 +66,7 @@ def _victorialogs(target: Target) -> list[str]:
     settings = target.settings
     return [
         f"-storageDataPath={target.storage_dir('victorialogs')}",
-        f"-httpListenAddr={target.address('victorialogs')}",
+        f"-httpListenAddr={target.listen('victorialogs')}",
         f"-retentionPeriod={settings.retention.hot_days}d",
         f"-storage.minFreeDiskSpaceBytes={parse_bytes(settings.limits.free_disk)}",
         f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
@@ -98,9 +98,9 @@ def _vmalert(target: Target) -> list[str]:
         # Quoted, because a comma would begin another pattern.
         f"-rule={json.dumps(rules, ensure_ascii=False)}",
         "-rule.defaultRuleType=vlogs",
-        f"-datasource.url={target.url('victorialogs')}",
-        f"-notifier.url={target.url('alertmanager')}",
-        f"-httpListenAddr={target.address('vmalert')}",
+        f"-datasource.url={target.peer('victorialogs')}",
+        f"-notifier.url={target.peer('alertmanager')}",
+        f"-httpListenAddr={target.listen('vmalert')}",
         f"-evaluationInterval={go_duration(target.settings.timing.alert_interval)}",
         "-loggerFormat=json",
     ]
@@ -110,7 +110,7 @@ def _alertmanager(target: Target) -> list[str]:
     return [
         f"--config.file={target.config_dir('alertmanager') / 'alertmanager.yml'}",
         f"--storage.path={target.storage_dir('alertmanager')}",
-        f"--web.listen-address={target.address('alertmanager')}",
+        f"--web.listen-address={target.listen('alertmanager')}",
         "--cluster.listen-address=",  # a single node; it would listen on every interface
         "--log.format=json",
     ]
@@ -120,7 +120,7 @@ def _sample_app(target: Target) -> list[str]:
     app = target.settings.sample_app
     return [
         *("-P", "-m", "stack.sample_app", "serve"),
-        f"--bind={target.address('sample_app')}",
+        f"--bind={target.listen('sample_app')}",
         f"--workers={app.workers}",
         f"--threads={app.threads}",
         "--prepare",

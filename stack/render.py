@@ -37,6 +37,10 @@ class RenderError(Exception):
     """A value cannot be written so that the program reads it back; the text says which."""
 
 
+# Where the agent's container sees Docker's json-file logs, and the label of the containers that it
+# ships: its value is the service of lines that do not name one.
+CONTAINER_LOGS = "/var/lib/docker/containers"
+SERVICE_LABEL = "logstack.service"
 # Text that belongs to the line before it: for Promtail, which cannot look at that line.
 # The last of them is the one that ends a Python traceback: `ValueError: text`, `app.errors.Locked`.
 CONTINUATION = (
@@ -92,6 +96,7 @@ def render_otelcol(target: Target) -> str:
         levels=contract.LEVELS,
         kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
         loki_tenant=LOKI_TENANT,
+        service_label=SERVICE_LABEL,
     )
 
 
@@ -133,6 +138,8 @@ def render_loki(target: Target) -> dict[str, str]:
 
 def log_files(target: Target) -> tuple[FileSource, ...]:
     """What the agent reads: the sample app's log file and those of the settings."""
+    if target.in_containers:
+        return (FileSource(service="container", path=f"{CONTAINER_LOGS}/*/*-json.log"),)
     # The path of a log file is a pattern; this one is meant as it is.
     path = as_pattern(target.app_log_file)
     sample_app = FileSource(service=target.settings.sample_app.service, path=path)

@@ -11,8 +11,16 @@ from typing import NoReturn
 import typer
 
 from stack.artifacts import ArtifactError
-from stack.cli import checks, lifecycle, records, settings_command, traffic_command
+from stack.cli import (
+    checks,
+    images_command,
+    lifecycle,
+    records,
+    settings_command,
+    traffic_command,
+)
 from stack.cli.output import say
+from stack.docker_engine import DockerError
 from stack.engines import EngineError
 from stack.native import NativeError
 from stack.secrets import SecretsError
@@ -22,6 +30,7 @@ from stack.traffic import TrafficError
 
 KNOWN_ERRORS = (
     ArtifactError,
+    DockerError,
     EngineError,
     NativeError,
     SecretsError,
@@ -37,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (lifecycle, records, checks, traffic_command, settings_command):
+for group in (lifecycle, records, checks, traffic_command, settings_command, images_command):
     group.register(app)
 
 

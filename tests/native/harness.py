@@ -67,6 +67,7 @@ class StackUnderTest:
         defaults[variable_name("paths", "run")] = str(self.folder / "run")
         defaults[variable_name("paths", "data")] = str(self.folder / "data")
         defaults[variable_name("stack", "host")] = "test-host"
+        defaults[variable_name("stack", "runtime")] = "native"
         self.variables = {**defaults, **self.variables}
 
     @property
