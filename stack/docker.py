@@ -91,7 +91,9 @@ class DockerRuntime:
         statuses = self.status()
         sick = [item for item in statuses if item.state != "healthy"]
         if result.returncode != 0 or sick:
-            problems = [self._describe(item) for item in sick] or [_explain(result.stderr)]
+            problems = [self._describe(item) for item in sick]
+            if result.returncode != 0:
+                problems.append(_explain(result.stderr))
             if not before:
                 self._compose("down", timeout=120)
                 self._forget()

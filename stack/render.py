@@ -44,7 +44,8 @@ SERVICE_LABEL = "logstack.service"
 # Text that belongs to the line before it: for Promtail, which cannot look at that line.
 # The last of them is the one that ends a Python traceback: `ValueError: text`, `app.errors.Locked`.
 CONTINUATION = (
-    r"^(\s|$|During handling of the above exception|The above exception was the direct cause"
+    r"^(?P<continuation>\s|During handling of the above exception"
+    r"|The above exception was the direct cause"
     r"|([a-z_]\w*\.)+[A-Z]\w*(: |$)|[A-Z][a-z0-9]+[A-Z]\w*(: |$))"
 )
 
