@@ -10,8 +10,16 @@ from typing import NoReturn
 
 import typer
 
+from dashboards.model import GrafanaError
 from stack.artifacts import ArtifactError
-from stack.cli import checks, lifecycle, records, settings_command, traffic_command
+from stack.cli import (
+    checks,
+    dashboards_command,
+    lifecycle,
+    records,
+    settings_command,
+    traffic_command,
+)
 from stack.cli.output import say
 from stack.engines import EngineError
 from stack.native import NativeError
@@ -22,6 +30,7 @@ from stack.traffic import TrafficError
 KNOWN_ERRORS = (
     ArtifactError,
     EngineError,
+    GrafanaError,
     NativeError,
     SettingsError,
     SmokeError,
@@ -35,7 +44,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (lifecycle, records, checks, traffic_command, settings_command):
+for group in (
+    lifecycle,
+    records,
+    checks,
+    dashboards_command,
+    traffic_command,
+    settings_command,
+):
     group.register(app)
 
 

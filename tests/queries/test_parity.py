@@ -173,8 +173,8 @@ CASES = [
         counted("event_type", event_type=JOB_EVENTS),
     ),
     Case(
-        queries.jobs_by_outcome(SCOPE, W, failed_only=True),
-        counted("event_type", event_type=("job_failed", "task_failed")),
+        queries.failed_jobs(SCOPE, W),
+        counted(event_type=("job_failed", "task_failed")),
     ),
     Case(queries.requests_by_status_class(SCOPE, W), status_classes),
     Case(queries.request_rate(SCOPE, W), rate("service_name", **REQUEST)),
@@ -215,6 +215,7 @@ CASES = [
         duration(0.95, "service_name"),
         tolerance=0.01,
     ),
+    Case(queries.request_duration(SCOPE, W, quantile=0.9, by=()), duration(0.9), tolerance=0.01),
     Case(queries.slowest_requests(SCOPE, W, at_least_ms=400, limit=10), slowest, limit=10),
     Case(
         queries.records_by_organization(SCOPE, W, limit=20),
