@@ -175,5 +175,7 @@ def field_bytes(record: Json) -> int:
 
 
 def line_bytes(record: Json) -> int:
-    """What Loki counts: the line."""
+    """What Loki counts: the line, which is the message alone where it was no JSON."""
+    if record.get("format") == "text":
+        return len(record["message"].encode())
     return len(json.dumps(record, ensure_ascii=False).encode())
