@@ -152,8 +152,8 @@ class Workshop:
         """Build all of them in parallel; the error texts of those that failed, by name."""
         failures: dict[str, str] = {}
         pool = ThreadPoolExecutor(max_workers=len(artifacts))
-        futures = {artifact.name: pool.submit(self.build, artifact) for artifact in artifacts}
         try:
+            futures = {artifact.name: pool.submit(self.build, artifact) for artifact in artifacts}
             for name, future in futures.items():
                 try:
                     future.result()

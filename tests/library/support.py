@@ -137,6 +137,7 @@ class Server:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._folder = folder
+        self._parsed: list[Record] = []
 
     def lines(self) -> list[bytes]:
         """Everything on stdout so far."""
@@ -148,7 +149,9 @@ class Server:
 
     def records(self) -> list[Record]:
         """The complete lines of stdout, parsed strictly."""
-        return [parse(line) for line in self.lines() if line.endswith(b"\n")]
+        complete = [line for line in self.lines() if line.endswith(b"\n")]
+        self._parsed += map(parse, complete[len(self._parsed) :])
+        return self._parsed
 
     def wait_for(self, **fields: Any) -> Record:
         """The first record with these fields, as soon as it is there."""
