@@ -174,8 +174,8 @@ def ask(session: requests.Session, url: str, parameters: Mapping[str, str]) -> r
 
 def samples(result: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[Sample]:
     """The numbers of an instant query's answer; what is no number is left out."""
-    found = [Sample(_labels(row["metric"], by), float(row["value"][1])) for row in result]
-    return [sample for sample in found if math.isfinite(sample.value)]
+    found = [(_labels(row["metric"], by), _number(row["value"][1])) for row in result]
+    return [Sample(labels, value) for labels, value in found if math.isfinite(value)]
 
 
 def series(
@@ -185,12 +185,17 @@ def series(
     found = []
     for row in result:
         points = {
-            datetime.fromtimestamp(float(time), UTC) - ends_after: float(value)
+            datetime.fromtimestamp(float(time), UTC) - ends_after: _number(value)
             for time, value in row["values"]
-            if math.isfinite(float(value))
+            if math.isfinite(_number(value))
         }
         found.append(Series(_labels(row["metric"], by), points))
     return found
+
+
+def _number(text: str) -> float:
+    """VictoriaLogs answers with an empty text where there was nothing to take a number of."""
+    return float(text) if text else math.nan
 
 
 def aligned(since: datetime, until: datetime, step: timedelta) -> tuple[datetime, datetime]:

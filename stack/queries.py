@@ -226,7 +226,7 @@ def request_duration(
         "request_duration",
         logql=f"quantile_over_time({quantile:g}, {source}) {grouping(by)}",
         logsql=f"{where.logsql(window)} duration_ms:* "
-        f"| {stats(by, f'quantile({quantile:g}, duration_ms) as value')}",
+        f"| {stats(by, f'quantile({quantile:g}, duration_ms) as value')} | filter value:*",
         by=tuple(by),
     )
 

@@ -12,3 +12,5 @@ from dashboards.pages.request import REQUEST
 from dashboards.pages.security import SECURITY
 
 PAGES: tuple[Page, ...] = (OVERVIEW, ERRORS, HTTP, ORGANIZATION, REQUEST, SECURITY, PIPELINE)
+
+__all__ = ["ERRORS", "HTTP", "ORGANIZATION", "OVERVIEW", "PAGES", "PIPELINE", "REQUEST", "SECURITY"]

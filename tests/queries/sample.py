@@ -54,8 +54,8 @@ class SampleRecords:
         return [record for record in self.records if first <= record["timestamp"] < last]
 
 
-def make_sample(at: datetime, count: int = 4000) -> SampleRecords:
-    """`at` is a whole hour; nothing is newer."""
+def make_sample(at: datetime, count: int = 4000, environment: str = ENVIRONMENT) -> SampleRecords:
+    """Nothing is newer than `at`, which is a whole hour where steps are compared."""
     chance = random.Random(17)
     hours = timedelta(hours=2)
     times = [at - hours * ((number + 0.5) / count) for number in range(count)]
@@ -65,14 +65,14 @@ def make_sample(at: datetime, count: int = 4000) -> SampleRecords:
         make_record(chance, number, time, new_exceptions=time > fast)
         for number, time in enumerate(sorted(times))
     ]
-    return SampleRecords(records, at)
+    return SampleRecords([{**record, "environment": environment} for record in records], at)
 
 
 def make_record(
     chance: random.Random, number: int, time: datetime, *, new_exceptions: bool
 ) -> Json:
     base: Json = {
-        "timestamp": rfc3339(time.replace(microsecond=chance.randrange(1, 1_000_000))),
+        "timestamp": rfc3339(time - timedelta(microseconds=chance.randrange(1, 1000))),
         "service_name": chance.choices(SERVICES, (6, 3, 1))[0],
         "environment": ENVIRONMENT,
         "host": chance.choice(("app-1", "app-2")),
