@@ -20,7 +20,7 @@ from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, say
 from stack.contract import LEVELS
 from stack.engines import Engine, Record, Selection
-from stack.engines.victorialogs import VictoriaLogs
+from stack.engines.factory import engine_of
 from stack.targets import native as native_target
 
 FOLLOW_EVERY = 1.0  # seconds
@@ -38,8 +38,7 @@ def register(app: typer.Typer) -> None:
 
 def open_engine() -> Engine:
     """The engine of the stack that runs in this checkout."""
-    target = native_target(native.running_settings(settings.load()))
-    return VictoriaLogs(target.url("victorialogs"))
+    return engine_of(native_target(native.running_settings(settings.load())))
 
 
 def _moment(name: str, text: str) -> datetime:
@@ -92,7 +91,7 @@ def logs(
 
 
 def query(
-    text: Annotated[str, typer.Argument(metavar="LOGSQL", help="A query in LogsQL.")],
+    text: Annotated[str, typer.Argument(metavar="QUERY", help="LogsQL; LogQL with Loki.")],
     since: Since = "1h",
     until: Until = "now",
     number: Annotated[int, typer.Option("-n", min=1, help="At most this many rows.")] = 1000,

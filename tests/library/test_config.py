@@ -22,7 +22,8 @@ def test_the_arguments_are_the_options() -> None:
     """One name for each setting: argument, field, environment variable."""
     arguments = list(inspect.signature(logging_config).parameters)
     assert arguments == [field.name for field in dataclasses.fields(Options)]
-    assert all(f"\n    {name} " in (logging_config.__doc__ or "") for name in arguments)
+    documented = inspect.getdoc(logging_config) or ""
+    assert all(f"\n{name} " in documented for name in arguments)
 
 
 def test_the_setting_is_plain_data() -> None:
