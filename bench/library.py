@@ -200,9 +200,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps({"microseconds": results, "queries": queries}, indent=2))  # noqa: T201
         return 0
-    print(
-        f"Python {sys.version.split()[0]}, CPU time, medians of {max(options.repeats, 7)} repeats"
-    )  # noqa: T201
     for group, times in results.items():
         print(f"\n{group:<46} {'µs':>8} {'to the first':>13}")  # noqa: T201
         first = next(iter(times.values()))

@@ -22,7 +22,7 @@ from dashboards.run import TimeRange
 from stack import native, settings
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, progress, say
-from stack.evaluation import Evaluator, VictoriaLogsEvaluator
+from stack.evaluation import Evaluator, evaluator_of
 from stack.query_language import Scope
 from stack.secrets import write_private
 from stack.targets import native as native_target
@@ -42,7 +42,7 @@ def open_evaluator() -> tuple[Evaluator, Scope]:
     """The engine of the stack that runs in this checkout, and its environment."""
     values = native.running_settings(settings.load())
     target = native_target(values)
-    return VictoriaLogsEvaluator(target.url("victorialogs")), Scope(values.stack.environment)
+    return evaluator_of(target), Scope(values.stack.environment)
 
 
 @group.command("generate")

@@ -9,7 +9,7 @@ import pytest
 from stack.engines.victorialogs import VictoriaLogs
 from stack.evaluation import VictoriaLogsEvaluator
 from stack.query_language import Scope
-from tests.engines import flush
+from tests.engines import push
 from tests.queries.sample import SampleRecords, make_sample
 
 SCOPE = Scope("dashboards")
@@ -23,6 +23,5 @@ def recent() -> SampleRecords:
 
 @pytest.fixture(scope="session")
 def evaluator(victorialogs: VictoriaLogs, recent: SampleRecords) -> VictoriaLogsEvaluator:
-    victorialogs.push(recent.records)
-    flush(victorialogs)
+    push(victorialogs, recent.records)
     return VictoriaLogsEvaluator(victorialogs.url)

@@ -18,11 +18,11 @@ from dashboards.pages import PAGES
 from dashboards.report_charts import format_value
 from dashboards.run import TimeRange
 from stack.engines.victorialogs import VictoriaLogs
-from stack.evaluation import VictoriaLogsEvaluator, rfc3339
+from stack.evaluation import VictoriaLogsEvaluator
 from stack.query_language import Scope
 from tests.dashboards.conftest import SCOPE
-from tests.engines import flush
-from tests.queries.sample import SampleRecords
+from tests.engines import push
+from tests.queries.sample import SampleRecords, rfc3339
 from tests.require import unavailable
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -106,8 +106,7 @@ def test_records_cannot_write_html(victorialogs: VictoriaLogs, recent: SampleRec
         **{"logger_name": evil, "message": evil, "service_name": evil, "environment": "evil"},
         **{"exception_type": evil, "stack_trace": evil, "username": evil, "request_id": evil},
     }
-    victorialogs.push([record])
-    flush(victorialogs)
+    push(victorialogs, [record])
     times = TimeRange(recent.at, timedelta(hours=1))
     text = report.render(VictoriaLogsEvaluator(victorialogs.url), PAGES, scope, times)
     assert text.count("alert(1)") > 5

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from stack.evaluation import rfc3339
+from stack.times import nanoseconds
+from stack.times import rfc3339 as from_nanoseconds
 
 ENVIRONMENT = "parity"
 SERVICES = ("erp-backend-api", "erp-worker", "billing")
@@ -135,6 +136,10 @@ Labels = tuple[str, ...]
 Numbers = dict[Labels, float]
 
 
+def rfc3339(moment: datetime) -> str:
+    return from_nanoseconds(nanoseconds(moment))
+
+
 def label(record: Json, name: str) -> str:
     value = record.get(name, "")
     return str(value)
@@ -178,4 +183,5 @@ def line_bytes(record: Json) -> int:
     """What Loki counts: the line, which is the message alone where it was no JSON."""
     if record.get("format") == "text":
         return len(record["message"].encode())
-    return len(json.dumps(record, ensure_ascii=False).encode())
+    written = {name: value for name, value in record.items() if name != "host"}
+    return len(json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode())
