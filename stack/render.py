@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stack.components import NATIVE, VL_IGNORED_FIELDS, VL_STREAM_FIELDS, command
+from stack.components import ARCHIVER_SERVICE, NATIVE, VL_IGNORED_FIELDS, VL_STREAM_FIELDS, command
 from stack.settings import ROOT, FileSource
 from stack.targets import Target
 from stack.units import go_duration, parse_bytes, parse_duration
@@ -29,13 +29,18 @@ class RenderError(Exception):
 
 
 def render_native(
-    target: Target, binaries: Mapping[str, str], secrets: Mapping[str, str]
+    target: Target,
+    binaries: Mapping[str, str],
+    secrets: Mapping[str, str],
+    archive_secrets: Mapping[str, str],
 ) -> dict[str, str]:
     """Every file of the native runtime. `secrets` are variables of the sample app."""
     return {
+        "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets),
         "otelcol/config.yaml": render_otelcol(target),
         "alertmanager/alertmanager.yml": render_template("alertmanager/alertmanager.yml.j2"),
         "vmalert/rules/watchdog.yaml": render_template("vmalert/rules/watchdog.yaml.j2"),
+        "vmalert/rules/archive.yaml": render_template("vmalert/rules/archive.yaml.j2"),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
     }
 
@@ -43,10 +48,10 @@ def render_native(
 def render_otelcol(target: Target) -> str:
     """The collector's configuration."""
     settings = target.settings
-    # The path of a log file is a pattern; this one is meant as it is.
-    path = re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", str(target.app_log_file))
+    path = as_pattern(target.app_log_file)
     sample_app = FileSource(service=settings.sample_app.service, path=path)
-    sources = (sample_app, *settings.agent.files)
+    archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
+    sources = (sample_app, archiver, *settings.agent.files)
     return render_template(
         "otelcol/config.yaml.j2",
         settings=settings,
@@ -58,6 +63,27 @@ def render_otelcol(target: Target) -> str:
         stream_fields=VL_STREAM_FIELDS,
         ignored_fields=VL_IGNORED_FIELDS,
     )
+
+
+def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
+    """The object store's users. What the writer may not do is in the bucket's own policy."""
+    bucket = target.settings.archive.bucket
+    rights = {
+        "admin": ["Admin", "Read", "Write", "List", "Tagging"],
+        "writer": [f"Write:{bucket}"],
+        "reader": [f"Read:{bucket}", f"List:{bucket}"],
+    }
+    identities = []
+    for role, actions in rights.items():
+        key, _, secret = secrets[f"LOGSTACK_ARCHIVE_{role.upper()}"].partition(":")
+        credentials = [{"accessKey": key, "secretKey": secret}]
+        identities.append({"name": role, "credentials": credentials, "actions": actions})
+    return json.dumps({"identities": identities}, indent=2) + "\n"
+
+
+def as_pattern(path: Path) -> str:
+    """A path for an agent, which takes patterns, that is meant as it is."""
+    return re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", str(path))
 
 
 def render_supervisor(

@@ -10,8 +10,16 @@ from typing import NoReturn
 
 import typer
 
+from stack.archive import ArchiveError
 from stack.artifacts import ArtifactError
-from stack.cli import checks, lifecycle, records, settings_command, traffic_command
+from stack.cli import (
+    archive_commands,
+    checks,
+    lifecycle,
+    records,
+    settings_command,
+    traffic_command,
+)
 from stack.cli.output import say
 from stack.engines import EngineError
 from stack.native import NativeError
@@ -20,6 +28,7 @@ from stack.smoke import SmokeError
 from stack.traffic import TrafficError
 
 KNOWN_ERRORS = (
+    ArchiveError,
     ArtifactError,
     EngineError,
     NativeError,
@@ -35,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (lifecycle, records, checks, traffic_command, settings_command):
+for group in (lifecycle, records, checks, archive_commands, traffic_command, settings_command):
     group.register(app)
 
 

@@ -18,6 +18,15 @@ PORTS = {
     "vmalert": 21004,
     "alertmanager": 21005,
     "sample_app": 21006,
+    "restored": 21007,
+    "seaweedfs": 21008,
+    "seaweedfs_grpc": 21009,
+    "seaweedfs_master": 21010,
+    "seaweedfs_master_grpc": 21011,
+    "seaweedfs_volume": 21012,
+    "seaweedfs_volume_grpc": 21013,
+    "seaweedfs_filer": 21014,
+    "seaweedfs_filer_grpc": 21015,
 }
 SECRETS = {"LOGSTACK_SAMPLE_SECRET_KEY": "key-1", "LOGSTACK_SAMPLE_PASSWORD": "password-1"}
 
