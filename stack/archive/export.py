@@ -105,8 +105,8 @@ def export_hour(
         found = add(archived, largest(suppressed, known.erased if known else {}))
         if not _within(before, found, after, again=known is not None):
             continue  # records came in between, or the answer was cut off: look again
-        if known and not parts and until < start + HOUR:
-            return  # nothing new in the hour under way
+        if known and not parts and (known.complete or until < start + HOUR):
+            return  # nothing new, or another exporter has been here
         manifest = _manifest(archive, ledger, (start, until), parts, (after, archived, suppressed))
         if not ledger.write(manifest):
             ledger.refresh()  # another exporter was faster; what is missing now?
