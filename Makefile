@@ -35,8 +35,8 @@ lint: ## check style and types
 	@$(IN_ROOT)mypy
 
 .PHONY: bench
-bench: ## measure: start times, latency, throughput, memory, the logging library
-	@$(IN_ROOT)python -m bench
+bench: ## measure: start, latency, throughput, memory, the logging library (BENCH=name)
+	@$(IN_ROOT)python -m bench $(BENCH)
 
 .PHONY: lock
 lock: ## resolve requirements.lock again

@@ -113,7 +113,7 @@ def format_cases(error: BaseException | None = None) -> dict[str, Case]:
     return cases
 
 
-_peer_context: ContextVar[dict[str, Any]] = ContextVar("bench", default={})
+_peer_context: ContextVar[dict[str, Any]] = ContextVar("bench")
 
 
 class _ContextFilter(logging.Filter):

@@ -24,7 +24,7 @@ from tempfile import mkdtemp
 
 from stack.go import BuildEnvironment, GoError, go_environment
 from stack.render import render_template
-from stack.settings import Settings
+from stack.settings import ROOT, Settings
 
 OnProgress = Callable[[str, str], None]
 """Called with an artifact's name and what is going on, in a few words."""
@@ -99,7 +99,7 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
 def cache_dir(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
     """Where built binaries are kept: settings.paths.cache or the user's cache directory."""
     if settings.paths.cache:
-        return Path(settings.paths.cache).absolute()
+        return ROOT / settings.paths.cache
     base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "logstack" / "artifacts"
 
@@ -164,8 +164,8 @@ class Workshop:
         """Build all of them in parallel; the error texts of those that failed, by name."""
         failures: dict[str, str] = {}
         pool = ThreadPoolExecutor(max_workers=len(artifacts))
-        futures = {artifact.name: pool.submit(self.build, artifact) for artifact in artifacts}
         try:
+            futures = {artifact.name: pool.submit(self.build, artifact) for artifact in artifacts}
             for name, future in futures.items():
                 try:
                     future.result()
@@ -278,8 +278,12 @@ def _on_path(artifact: Artifact) -> Path | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    words = (printed.stdout + printed.stderr).replace(",", " ").split()
-    return folder if {artifact.version, f"v{artifact.version}"} & set(words) else None
+    text = printed.stdout + printed.stderr
+    words = text.replace(",", " ").split()
+    # VictoriaMetrics' releases print the result of `git describe`: …-tags-v1.2.3-0-g0123abc
+    described = f"-tags-v{artifact.version}-0-g" in text
+    known = described or {artifact.version, f"v{artifact.version}"} & set(words)
+    return folder if known else None
 
 
 def _explain_failure(

@@ -5,9 +5,12 @@ Pure: `argv(target)` is the whole command line after the binary. The runtimes ex
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from stack.settings import ROOT
 from stack.targets import Target
@@ -97,8 +100,10 @@ def _otelcol(target: Target) -> list[str]:
 
 
 def _vmalert(target: Target) -> list[str]:
+    rules = f"{as_pattern(target.config_dir('vmalert'))}/rules/*.yaml"
     return [
-        f"-rule={target.config_dir('vmalert') / 'rules'}/*.yaml",
+        # Quoted, because a comma would begin another pattern.
+        f"-rule={json.dumps(rules, ensure_ascii=False)}",
         "-rule.defaultRuleType=vlogs",
         f"-datasource.url={target.url('victorialogs')}",
         f"-notifier.url={target.url('alertmanager')}",
@@ -243,9 +248,14 @@ def command(component: Component, target: Target, binaries: Mapping[str, str]) -
     return [program, *component.argv(target)]
 
 
+def as_pattern(path: Path) -> str:
+    """A path as a pattern of the collector and of vmalert that matches it and nothing else."""
+    return re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", str(path))
+
+
 def by_name(name: str) -> Component:
     """The component called `name`. Raises KeyError."""
     return {component.name: component for component in NATIVE}[name]
 
 
-__all__ = ["NATIVE", "ROOT", "Component", "by_name", "command", "sample_app_env"]
+__all__ = ["NATIVE", "ROOT", "Component", "as_pattern", "by_name", "command", "sample_app_env"]

@@ -188,11 +188,14 @@ def running_settings(settings: Settings) -> Settings:
 
 def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
     """Write what differs and remove what is no longer rendered; the files that changed."""
+    for folder in (target.run_dir, target.data_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     everything = {**files, SETTINGS_FILE: target.settings.model_dump_json(indent=2) + "\n"}
     changed = set()
     for name, text in everything.items():
         path = target.run_dir / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             write_private(path, text)
             changed.add(name)
     for component in components.NATIVE:
@@ -204,14 +207,15 @@ def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
         target.storage_dir(component.name).mkdir(parents=True, exist_ok=True, mode=0o700)
     target.log_file("supervisord").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     target.app_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target.archiver_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return changed
 
 
 def count_restarts(supervisor_log: str) -> dict[str, int]:
-    """How often each program died by itself since supervisord started, from its log."""
+    """How often each program ended by itself since supervisord started, from its log."""
     since_start = supervisor_log.rpartition("supervisord started with pid")[2]
     counts: dict[str, int] = {}
-    for name in re.findall(r"exited: (\S+) \(.*not expected\)", since_start):
+    for name in re.findall(r"exited: (\S+) \(.*expected\)", since_start):
         counts[name] = counts.get(name, 0) + 1
     return counts
 

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+from collections.abc import Set
 from pathlib import Path
 
 import psutil
@@ -23,19 +24,23 @@ class PreflightError(Exception):
 def check_ports(target: Target, supervisor_pid: int) -> None:
     """Every port is free or held by `supervisor_pid`'s programs. Raises PreflightError."""
     problems = []
+    ports = target.settings.ports
+    reserved = {ports.effective(name) for name in ports.names()}
     for component in NATIVE:
         for name in component.ports:
-            port = target.settings.ports.effective(name)
+            port = ports.effective(name)
             if is_free(target.host, port):
                 continue
             owner = _owner(port)
             if owner is not None and _is_below(owner, supervisor_pid):
                 continue
+            other = _next_free(target.host, port, reserved)
+            reserved.add(other)
             problems.append(
                 f"ports.{name}: wanted port {port} for {component.name}, "
                 f"found it taken by {_describe(owner)}. "
                 f"Stop that process, or choose another port, for example: "
-                f"{variable_name('ports', name)}={_next_free(target.host, port)} make up"
+                f"{variable_name('ports', name)}={other - ports.offset} make up"
             )
     if problems:
         raise PreflightError("\n".join(problems))
@@ -108,12 +113,17 @@ def _is_below(pid: int, ancestor: int) -> bool:
         return False
 
 
-def _next_free(host: str, port: int) -> int:
-    return next(
-        (candidate for candidate in range(port + 1, 65536) if is_free(host, candidate)), port
-    )
+def _next_free(host: str, port: int, reserved: Set[int]) -> int:
+    """The next port that is free and not wanted by a component."""
+    candidates = (port for port in range(port + 1, 65536) if port not in reserved)
+    return next((candidate for candidate in candidates if is_free(host, candidate)), port)
 
 
 def _reason(error: OSError) -> str:
-    known = {errno.EROFS: "it is read-only", errno.ENOSPC: "the disk is full"}
+    known = {
+        errno.EROFS: "it is read-only",
+        errno.ENOSPC: "the disk is full",
+        errno.EEXIST: "it is a file",
+        errno.ENOTDIR: "a part of it is a file",
+    }
     return known.get(error.errno or 0, os.strerror(error.errno or 0).lower())

@@ -14,7 +14,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stack.components import ARCHIVER_SERVICE, NATIVE, VL_IGNORED_FIELDS, VL_STREAM_FIELDS, command
+from stack.components import (
+    ARCHIVER_SERVICE,
+    NATIVE,
+    VL_IGNORED_FIELDS,
+    VL_STREAM_FIELDS,
+    as_pattern,
+    command,
+)
 from stack.settings import ROOT, FileSource
 from stack.targets import Target
 from stack.units import go_duration, parse_bytes, parse_duration
@@ -48,8 +55,9 @@ def render_native(
 def render_otelcol(target: Target) -> str:
     """The collector's configuration."""
     settings = target.settings
-    path = as_pattern(target.app_log_file)
-    sample_app = FileSource(service=settings.sample_app.service, path=path)
+    sample_app = FileSource(
+        service=settings.sample_app.service, path=as_pattern(target.app_log_file)
+    )
     archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
     sources = (sample_app, archiver, *settings.agent.files)
     return render_template(
@@ -79,11 +87,6 @@ def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
         credentials = [{"accessKey": key, "secretKey": secret}]
         identities.append({"name": role, "credentials": credentials, "actions": actions})
     return json.dumps({"identities": identities}, indent=2) + "\n"
-
-
-def as_pattern(path: Path) -> str:
-    """A path for an agent, which takes patterns, that is meant as it is."""
-    return re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", str(path))
 
 
 def render_supervisor(

@@ -82,9 +82,11 @@ def _read(path: Path) -> dict[str, str]:
         raise SecretsError(f"{path}: wanted mode 0600, found {mode:04o}. Type: chmod 600 '{path}'")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): str(value) for name, value in values.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
+        values = None
+    if not isinstance(values, dict) or not all(isinstance(text, str) for text in values.values()):
         raise SecretsError(
             f"{path}: wanted a JSON object of secrets, found something else. "
             "Restore it, or remove it to have new secrets made"
-        ) from None
+        )
+    return values

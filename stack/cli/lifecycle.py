@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stack import native, settings
-from stack.cli.output import in_bytes, out, progress, relative_to_here, say, status_table
+from stack.cli.output import in_bytes, out, print_statuses, progress, say, shorten_path
 
 NEXT_STEPS = (
     ("./logstack smoke", "prove that a record arrives, field by field"),
@@ -38,7 +38,7 @@ def up(as_json: AsJson = False) -> None:
     if as_json:
         out.print(native.dump(result.statuses))
         return
-    out.print(status_table(result.statuses))
+    print_statuses(result.statuses, detailed=False)
     out.print()
     if result.was_running and not result.changed:
         out.print("Everything was running already; nothing changed.")
@@ -70,7 +70,7 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         out.print(native.dump(statuses))
     else:
-        out.print(status_table(statuses))
+        print_statuses(statuses)
     if any(item.state != "healthy" for item in statuses):
         raise typer.Exit(1)
 
@@ -86,6 +86,6 @@ def clean() -> None:
         say("There is nothing to remove.")
         return
     for path, size in folders.items():
-        say(f"Removing {relative_to_here(path)} ({in_bytes(size)})")
+        say(f"Removing {shorten_path(str(path))} ({in_bytes(size)})")
     native.clean(values)
     say("Built binaries stay in the cache.")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -17,8 +17,26 @@ from rich.text import Text
 
 from stack.native import Status
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+PIPE_WIDTH = 250  # columns where there is no terminal to fit into
+NARROW = 110  # columns below which paths of log files do not fit beside the rest
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """`logstack logs | head` has read enough: no error."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise SystemExit(0)
+
+
+def _console(stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return _Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 STATE_STYLES = {"healthy": "green", "starting": "yellow", "restarting": "yellow"}
 FINAL_STATES = ("healthy", "built", "failed")
@@ -29,21 +47,28 @@ def say(text: str, style: str = "") -> None:
     err.print(Text(text, style=style))
 
 
-def status_table(statuses: list[Status]) -> Table:
+def print_statuses(statuses: list[Status], *, detailed: bool = True) -> None:
+    """One row per component; `detailed` adds how long it has run and how often it was restarted."""
+    narrow = out.width < NARROW
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("component", "state", "up", "restarts", "address", "log file"):
-        table.add_column(heading, overflow="fold")
+    history = ("up", "restarts") if detailed else ()
+    for heading in ("component", "state", *history, "address", *(() if narrow else ("log file",))):
+        table.add_column(heading, no_wrap=True)
     for item in statuses:
         state = f"{item.state} ({item.note})" if item.note else item.state
-        table.add_row(
+        cells: list[str | Text] = [
             item.name,
             Text(state, style=STATE_STYLES.get(item.state, "bold red")),
-            _uptime(item.uptime_s) if item.pid else "-",
-            str(item.restarts),
-            Text(item.address),
-            Text(shorten_path(item.log)),
-        )
-    return table
+        ]
+        if detailed:
+            cells += [_uptime(item.uptime_s) if item.pid else "-", str(item.restarts)]
+        cells.append(Text(item.address))
+        if not narrow:
+            cells.append(Text(shorten_path(item.log)))
+        table.add_row(*cells)
+    out.print(table)
+    if narrow:
+        out.print(f"Log files: {os.path.dirname(shorten_path(statuses[0].log))}/<component>.log")  # noqa: PTH120
 
 
 def shorten_path(path: str) -> str:
@@ -103,7 +128,3 @@ def _uptime(seconds: int) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
-
-
-def relative_to_here(path: Path) -> str:
-    return shorten_path(str(path))

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from stack import native, settings, times
-from stack.cli.format import format_record
+from stack.cli.format import as_json as json_line
+from stack.cli.format import format_record, visible
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, say
 from stack.contract import LEVELS
@@ -108,14 +109,14 @@ def query(
     rows = list(open_engine().query(text, selection, limit=number))
     if as_json:
         for row in rows:
-            out.print(Text(json.dumps(row, ensure_ascii=False)))
+            out.print(Text(json_line(row)))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for column in columns:
-        table.add_column(Text(column), overflow="fold")
+        table.add_column(Text(visible(column)), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(row.get(column, "")) for column in columns))
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
     out.print(table)
 
 
@@ -141,5 +142,10 @@ def _key(record: Record) -> str:
     return json.dumps(record, sort_keys=True)
 
 
+def _cell(text: str) -> Text:
+    """Several lines stay such; other control characters are shown, not obeyed."""
+    return Text("\n".join(visible(line) for line in text.split("\n")))
+
+
 def _print(record: Record, as_json: bool) -> None:
-    out.print(Text(json.dumps(record, ensure_ascii=False)) if as_json else format_record(record))
+    out.print(Text(json_line(record)) if as_json else format_record(record))

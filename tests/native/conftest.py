@@ -9,12 +9,16 @@ import pytest
 
 from stack import artifacts, settings
 from tests.native.harness import StackUnderTest
+from tests.require import unavailable
 
 
 @pytest.fixture(scope="session")
 def binaries() -> None:
     """Builds what is missing first, so that no test's time limit covers it."""
-    artifacts.obtain_all(settings.load({}), lambda name, text: None)
+    try:
+        artifacts.obtain_all(settings.load({}), lambda name, text: None)
+    except artifacts.ArtifactError as error:
+        unavailable("native", str(error))
 
 
 @pytest.fixture(scope="session")

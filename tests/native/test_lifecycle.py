@@ -18,7 +18,10 @@ from tests.native.harness import StackUnderTest, line, logstack_argv, marker, po
 
 pytestmark = pytest.mark.native
 
-COMPONENTS = {"victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app"}
+COMPONENTS = {
+    *("victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app"),
+    *("restored", "seaweedfs", "archiver"),
+}
 
 
 def processes_of(stack: StackUnderTest) -> list[psutil.Process]:
@@ -43,7 +46,8 @@ def test_status_names_state_address_and_log_of_each_component(stack: StackUnderT
     assert set(statuses) == COMPONENTS
     for item in statuses.values():
         assert item["state"] == "healthy"
-        assert item["address"].startswith("http://127.0.0.1:")
+        address = "" if item["name"] == "archiver" else "http://127.0.0.1:"
+        assert item["address"].startswith(address)
         assert Path(item["log"]).is_file()
 
 
@@ -73,9 +77,9 @@ def test_everything_listens_on_loopback_only(stack: StackUnderTest) -> None:
 def test_rendered_files_and_secrets_are_private(stack: StackUnderTest) -> None:
     """Nobody else on the machine reads them, and no secret stands in an argument."""
     secrets = stack.target.data_dir / "secrets.json"
-    for path in [secrets, *stack.target.run_dir.rglob("*")]:
-        if path.is_file():
-            assert path.stat().st_mode & 0o077 == 0, path
+    files = [path for path in stack.target.run_dir.rglob("*") if path.is_file()]
+    for path in [secrets, stack.target.run_dir, stack.target.data_dir, *files]:
+        assert path.stat().st_mode & 0o077 == 0, path
     values = json.loads(secrets.read_text(encoding="utf-8")).values()
     commands = " ".join(" ".join(process.cmdline()) for process in processes_of(stack))
     assert not [value for value in values if value in commands or value in stack.logs(100_000)]

@@ -30,6 +30,14 @@ PORTS = {
 }
 SECRETS = {"LOGSTACK_SAMPLE_SECRET_KEY": "key-1", "LOGSTACK_SAMPLE_PASSWORD": "password-1"}
 
+ARCHIVE_SECRETS = {
+    **{
+        f"LOGSTACK_ARCHIVE_{n.upper()}": f"{n}-key:{n}:secret"
+        for n in ("admin", "writer", "reader")
+    },
+    "LOGSTACK_ARCHIVE_SIGNING_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+}
+
 
 def settings_with(**sections: Mapping[str, Any]) -> Settings:
     """The shipped settings with the tests' ports, and `sections` over both."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from logstack_django.encoding import Encoder, escape_line_separators
+from logstack_django.encoding import Encoder, encode_stdlib, escape_line_separators
+from logstack_django.fields import FIELD_ORDER
 from logstack_django.sanitize import CUT
 from logstack_django.tracebacks import cut_middle
 
@@ -13,39 +15,46 @@ _KEPT = frozenset({"timestamp", "level", "service_name", "environment", "truncat
 _SMALLEST = 64
 
 
-def cap_record(record: dict[str, Any], limit: int, encode: Encoder) -> bytes:
-    """The line of `record`, newline included, below `limit` bytes; sets `truncated`."""
-    out: dict[str, Any] = {}
-    for name, value in record.items():
-        if name not in ("truncated", *()):
-            out[name] = value
-    record = _with_truncated(out)
+def cap_record(given: Mapping[str, Any], limit: int, encode: Encoder) -> bytes:
+    """The line of the record, newline included, below `limit` bytes; sets `truncated`."""
+    record = _with_truncated(given)
     sizes = {
-        name: len(encode(value))
+        name: _size(value)
         for name, value in record.items()
         if name not in _KEPT and not isinstance(value, bool | int | float)
     }
     for attempt in range(4):
-        line = escape_line_separators(encode(record) + b"\n")
-        if len(line) < limit:
-            return line
+        excess = _line_size(record) - limit + 1
+        if excess <= 0:
+            break
         # The estimate is exact but for escapes; each further attempt leaves more room.
-        spare = sum(sizes.values()) - (len(line) - limit + 1) - attempt * 256
-        level = _water_level(sorted(sizes.values()), spare)
+        level = _water_level(sorted(sizes.values()), sum(sizes.values()) - excess - attempt * 256)
         for name, size in sizes.items():
             if size > level:
-                record[name] = _cut(name, record[name], level, encode)
-                sizes[name] = len(encode(record[name]))
-    while len(line := escape_line_separators(encode(record) + b"\n")) >= limit:
-        del record[max(sizes, key=lambda name: len(name) + sizes[name])]
-        sizes = {name: size for name, size in sizes.items() if name in record}
+                record[name] = _cut(name, record[name], level)
+                sizes[name] = _size(record[name])
+    while len(line := _line(record, encode)) >= limit:
+        largest = max(sizes, key=lambda name: len(name) + sizes[name])
+        del record[largest], sizes[largest]
     return line
 
 
-def _with_truncated(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with `truncated` at its place, before the fields that are not in the contract."""
-    from logstack_django.fields import FIELD_ORDER
+def _line(record: Mapping[str, Any], encode: Encoder) -> bytes:
+    return escape_line_separators(encode(record) + b"\n")
 
+
+# Measured with the standard encoder, so that both encoders cut at the same place: they write
+# some floats in different lengths.
+def _line_size(record: Mapping[str, Any]) -> int:
+    return len(_line(record, encode_stdlib))
+
+
+def _size(value: Any) -> int:
+    return len(encode_stdlib(value))
+
+
+def _with_truncated(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with `truncated` at its place, before the fields that are not in the contract."""
     out = {name: record[name] for name in FIELD_ORDER if name in record}
     out["truncated"] = True
     for name, value in record.items():
@@ -64,13 +73,13 @@ def _water_level(sizes: list[int], room: int) -> int:
     return max(sizes, default=_SMALLEST)
 
 
-def _cut(name: str, value: Any, size: int, encode: Encoder) -> str:
+def _cut(name: str, value: Any, size: int) -> str:
     """`value` as text whose JSON takes at most about `size` bytes."""
-    text = value if isinstance(value, str) else encode(value).decode()
+    text = value if isinstance(value, str) else encode_stdlib(value).decode()
     length = len(text)
     for _ in range(8):
         cut = cut_middle(text, length) if name == "stack_trace" else _cut_end(text, length)
-        found = len(encode(cut))
+        found = _size(cut)
         if found <= size:
             return cut
         length = max(8, min(length - 1, int(length * size / found) - 8))

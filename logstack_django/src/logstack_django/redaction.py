@@ -61,14 +61,17 @@ _KEY_HINTS = (
     *("pass", "pwd", "secret", "token", "auth", "bearer", "cookie", "credential", "jwt", "otp"),
     *("cvv", "cvc", "pin", "ssn", "key", "session", "dsn", "sig", "card", "code", "string", "url"),
 )
-_KEY_VALUE = re.compile(
-    r"""(?<![A-Za-z0-9_])(?P<key>[A-Za-z_][A-Za-z0-9_.\-]{0,80}+)
-        (?P<between>\\{0,4}["'\]]{0,2}\s{0,4}(?:=>|:=|[=:]|%3[dD])\s{0,4})
-        (?P<value>
-            (?P<open>[bru]?\\{0,4}["'])(?:(?!\\{0,4}["']).|\\["'](?![\s,}\])&;]|$))*+
-          | \[[^\]]*+\]? | \{[^}]*+\}? | \([^)]*+\)?
-          | [^\s,;&"'<>)\]}\\]++(?:[,;&)\]}]+[^\s,;&"'<>)\]}\\=:]++(?![=:]))*+
-        )""",
+_KEY = re.compile(
+    r"""(?:(?<![A-Za-z0-9_])|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))(?P<key>[A-Za-z_][A-Za-z0-9_.\-]{0,80}+)
+        \\{0,4}["'\]]{0,2}\s{0,4}(?:=>|:=|[=:]|%3[dD])\s{0,4}""",
+    re.VERBOSE,
+)
+# The opening quote may be escaped (JSON inside a string); the closing one looks the same.
+_VALUE = re.compile(
+    r"""[bru]?(?P<open>(?P<quote>\\{0,8}["'])(?:(?!(?<!\\)(?P=quote)).)*+)
+      | \[[^\]]*+\]? | \{[^}]*+\}? | \([^)]*+\)?
+      | [^\s,;&"'<>)\]}\\]++(?:[,;&)\]}]+[^\s,;&"'<>)\]}\\=:]++(?![=:]))*+
+    """,
     re.VERBOSE | re.DOTALL,
 )
 # The words after which a second word belongs to the value: `Authorization: Bearer abc`.
@@ -193,38 +196,36 @@ class Redactor:
 
     def _mask_key_values(self, text: str) -> str:
         pieces: list[str] = []
-        done = 0
-        position = 0
-        while (match := _KEY_VALUE.search(text, position)) is not None:
-            key = match["key"]
-            if not self.is_secret_key(key):
-                # The value may itself be a key: `error: password=x`.
-                position = match.end("between") if match.end("between") > position else match.end()
+        done = position = 0
+        while (key := _KEY.search(text, position)) is not None:
+            # Where the next key may start: the value may itself be one, as in `error: password=x`.
+            position = key.end()
+            if not self.is_secret_key(key["key"]):
                 continue
-            opening = match["open"] or ""
-            end = match.end()
-            plain_fact = not opening and match["value"].lower() in _PLAIN_FACTS
-            if not plain_fact and not match["value"].startswith(MASK):
-                end = _end_of_value(text, match, key)
-                pieces += (text[done : match.start("value")], opening, MASK)
+            value = _VALUE.match(text, position)
+            if value is None or (not value["open"] and value[0].lower() in _PLAIN_FACTS):
+                continue
+            end = _end_of_value(text, value, key["key"])
+            if not text.startswith(MASK, position):
+                pieces += (text[done:position], value["quote"] or "", MASK)
                 done = end
-            position = max(end, match.end("between") + 1)
+            position = end
         if not pieces:
             return text
         pieces.append(text[done:])
         return "".join(pieces)
 
 
-def _end_of_value(text: str, match: re.Match[str], key: str) -> int:
+def _end_of_value(text: str, value: re.Match[str], key: str) -> int:
     """Where the secret value ends: some headers' values hold spaces."""
-    end = match.end()
-    if match["open"]:
+    end = value.end()
+    if value["open"]:
         return end
     words = _words(key)
     if "cookie" in words or "cookies" in words:
         rest = _HEADER_REST.match(text, end)
         return rest.end() if rest else end
-    if "authorization" in words and _SCHEME.fullmatch(match["value"]):
+    if "authorization" in words and _SCHEME.fullmatch(value[0]):
         following = _NEXT_WORD.match(text, end)
         return following.end() if following else end
     return end

@@ -24,7 +24,7 @@ import logstack_django
 logger = logging.getLogger("tests.project")
 
 
-def ok(request: HttpRequest) -> HttpResponse:
+def ok(request: HttpRequest, name: str = "") -> HttpResponse:
     """A plain success that logs once."""
     logger.info("Inside %s", request.GET.get("mark", "ok"))
     return HttpResponse("fine")

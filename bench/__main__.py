@@ -1,0 +1,23 @@
+"""Runs the measurements one after the other; see each module for what it measures."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+QUICK = ("native", "library")
+ALL = (*QUICK, "cold")
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in ALL]
+    if unknown:
+        sys.stderr.write(f"wanted some of {', '.join(ALL)}, found {', '.join(unknown)}\n")
+        return 2
+    for name in names or QUICK:
+        importlib.import_module(f"bench.{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

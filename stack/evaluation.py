@@ -1,0 +1,229 @@
+"""Runs a query of stack/queries.py against an engine, in that engine's dialect.
+
+    Evaluator.instant(query, at)                      -> one number per combination of labels
+    Evaluator.over_time(query, since, until, step)    -> the numbers of each step
+    Evaluator.records(query, since, until, limit)     -> whole records
+
+Callers are the checks of dashboards, the report and the tests. A step is named by its start, and
+both engines' steps begin at multiples of the step.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import requests
+
+from stack.contract import normalised
+from stack.engines import EngineError, Record
+from stack.engines.victorialogs import record_from
+from stack.query_language import Query
+
+Dialect = Literal["logql", "logsql"]
+TIMEOUT = (3.05, 60)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number. Every label of the query is there, "" where the records have none."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """The numbers of one combination of labels by the start of their step."""
+
+    labels: Mapping[str, str]
+    points: Mapping[datetime, float]
+
+
+class Evaluator(Protocol):
+    """What answers queries. Every method raises EngineError."""
+
+    dialect: Dialect
+
+    def instant(self, query: Query, at: datetime) -> list[Sample]:
+        """The query's numbers as of `at`."""
+
+    def over_time(
+        self, query: Query, since: datetime, until: datetime, step: timedelta
+    ) -> list[Series]:
+        """The query's numbers for each step that begins in [since, until)."""
+
+    def records(
+        self, query: Query, since: datetime, until: datetime, *, limit: int
+    ) -> list[Record]:
+        """The newest `limit` records, oldest first."""
+
+
+class VictoriaLogsEvaluator:
+    """Asks the VictoriaLogs at `url` in LogsQL."""
+
+    dialect: Dialect = "logsql"
+
+    def __init__(self, url: str):
+        self.url = url
+        self._session = requests.Session()
+
+    def instant(self, query: Query, at: datetime) -> list[Sample]:
+        answer = self._ask("stats_query", query=query.logsql, time=rfc3339(at))
+        return samples(answer.json()["data"]["result"], query.by)
+
+    def over_time(
+        self, query: Query, since: datetime, until: datetime, step: timedelta
+    ) -> list[Series]:
+        first, last = aligned(since, until, step)
+        answer = self._ask(
+            "stats_query_range",
+            query=query.logsql,
+            start=rfc3339(first),
+            end=rfc3339(last),
+            step=f"{step.total_seconds():g}s",
+        )
+        return series(answer.json()["data"]["result"], query.by, timedelta(0))
+
+    def records(
+        self, query: Query, since: datetime, until: datetime, *, limit: int
+    ) -> list[Record]:
+        answer = self._ask(
+            "query",
+            query=f"{query.logsql} | sort by (_time desc) limit {limit}",
+            start=rfc3339(since),
+            end=rfc3339(until),
+        )
+        rows = [json.loads(line) for line in answer.text.split("\n") if line]
+        return [record_from(row) for row in reversed(rows)]
+
+    def _ask(self, path: str, **parameters: str) -> requests.Response:
+        return ask(self._session, f"{self.url}/select/logsql/{path}", parameters)
+
+
+class LokiEvaluator:
+    """Asks the Loki at `url` in LogQL."""
+
+    dialect: Dialect = "logql"
+
+    def __init__(self, url: str):
+        self.url = url
+        self._session = requests.Session()
+
+    def instant(self, query: Query, at: datetime) -> list[Sample]:
+        result = self._ask("query", query=query.logql, time=nanoseconds(at))
+        return samples(result, query.by)
+
+    def over_time(
+        self, query: Query, since: datetime, until: datetime, step: timedelta
+    ) -> list[Series]:
+        # Loki names a step by its end, and looks back from there.
+        first, last = aligned(since, until, step)
+        result = self._ask(
+            "query_range",
+            query=query.logql,
+            start=nanoseconds(first + step),
+            end=nanoseconds(last),
+            step=f"{step.total_seconds():g}s",
+        )
+        return series(result, query.by, step)
+
+    def records(
+        self, query: Query, since: datetime, until: datetime, *, limit: int
+    ) -> list[Record]:
+        result = self._ask(
+            "query_range",
+            query=query.logql,
+            start=nanoseconds(since),
+            end=nanoseconds(until),
+            limit=str(limit),
+            direction="backward",
+        )
+        found = [
+            (int(time), _record_from_line(line, stream["stream"], int(time)))
+            for stream in result
+            for time, line, *_ in stream["values"]
+        ]
+        return [record for _, record in sorted(found, key=lambda item: item[0])]
+
+    def _ask(self, path: str, **parameters: str) -> list[Any]:
+        answer = ask(self._session, f"{self.url}/loki/api/v1/{path}", parameters)
+        result: list[Any] = answer.json()["data"]["result"]
+        return result
+
+
+def ask(session: requests.Session, url: str, parameters: Mapping[str, str]) -> requests.Response:
+    """POST a query. Raises EngineError with the query and the engine's words."""
+    try:
+        answer = session.post(url, data=parameters, timeout=TIMEOUT)
+    except requests.RequestException as error:
+        raise EngineError(
+            f"{url}: wanted an answer, found: {error}. Type: ./logstack status"
+        ) from None
+    if not answer.ok:
+        raise EngineError(
+            f"{url}: HTTP {answer.status_code}: {answer.text.strip()[:500]}\n"
+            f"  query: {parameters['query']}"
+        )
+    return answer
+
+
+def samples(result: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[Sample]:
+    """The numbers of an instant query's answer; what is no number is left out."""
+    found = [Sample(_labels(row["metric"], by), float(row["value"][1])) for row in result]
+    return [sample for sample in found if math.isfinite(sample.value)]
+
+
+def series(
+    result: Iterable[Mapping[str, Any]], by: Sequence[str], ends_after: timedelta
+) -> list[Series]:
+    """The series of a range query's answer, whose times lie `ends_after` after a step's start."""
+    found = []
+    for row in result:
+        points = {
+            datetime.fromtimestamp(float(time), UTC) - ends_after: float(value)
+            for time, value in row["values"]
+            if math.isfinite(float(value))
+        }
+        found.append(Series(_labels(row["metric"], by), points))
+    return found
+
+
+def aligned(since: datetime, until: datetime, step: timedelta) -> tuple[datetime, datetime]:
+    """The steps that cover a time range: start of the first one, end of the last one."""
+    seconds = step.total_seconds()
+    first = math.floor(since.timestamp() / seconds) * seconds
+    last = math.ceil(until.timestamp() / seconds) * seconds
+    return datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def nanoseconds(moment: datetime) -> str:
+    microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return str(microseconds * 1000)
+
+
+def _labels(metric: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:
+    return {name: metric.get(name, "") for name in by}
+
+
+def _record_from_line(line: str, labels: Mapping[str, str], time_ns: int) -> Record:
+    """A record from the line itself; what is not JSON is its own message."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        values = None
+    moment = datetime.fromtimestamp(time_ns // 1000 / 1_000_000, UTC)
+    if not isinstance(values, dict):
+        values = {"message": line, "format": "text"}
+    known = {
+        name: labels[name] for name in ("service_name", "environment", "host") if name in labels
+    }
+    return normalised({"timestamp": rfc3339(moment), **known, **values})

@@ -1,0 +1,451 @@
+"""One access record per request, with its context, whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.test.utils import CaptureQueriesContext
+from logstack_django.contexts import current
+from logstack_django.middleware import RequestLogMiddleware
+from logstack_django.testing import CapturedLogs, assert_logged
+
+from logstack_django import current_context
+from tests.library.project import views
+from tests.library.support import check
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+@pytest.fixture
+def client() -> Client:
+    """A browser whose failures are answers, as in production."""
+    return Client(raise_request_exception=False)
+
+
+@pytest.fixture
+def signed_in(client: Client) -> Client:
+    """A browser in which ann is logged in."""
+    client.force_login(User.objects.get(username="ann"))
+    return client
+
+
+def access_records(logs: CapturedLogs) -> list[dict[str, Any]]:
+    """The records of the access log, each valid by the contract."""
+    for record in logs:
+        check(record)
+    return logs.matching(logger_name="logstack_django.access")
+
+
+def test_a_request_leaves_one_access_record(client: Client, captured_logs: CapturedLogs) -> None:
+    """With the facts of the contract and without the query string."""
+    response = client.get("/organizations/7/?secret=s3cr3t")
+    (record,) = access_records(captured_logs)
+    assert record["event_type"] == "request_finished"
+    assert record["level"] == "INFO"
+    assert record["method"] == "GET"
+    assert record["route"] == "organizations/<int:organization_id>/"
+    assert record["path"] == "/organizations/7/"
+    assert record["status"] == 200
+    assert record["response_bytes"] == len(response.content)
+    assert record["duration_ms"] > 0
+    assert record["client_ip"] == "127.0.0.1"
+    assert record["organization_id"] == 7
+    assert record["request_id"] == response.headers["X-Request-ID"]
+    assert "s3cr3t" not in str(list(captured_logs))
+    inside = assert_logged(captured_logs, "Bound", request_id=record["request_id"])
+    assert inside["organization_id"] == 7
+
+
+def test_ids_come_in_by_headers(client: Client, captured_logs: CapturedLogs) -> None:
+    """From a trusted peer, as the test client is one here."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"X-Request-ID": "gateway-1234", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    response = client.get("/ok/", headers=headers)
+    assert response.headers["X-Request-ID"] == "gateway-1234"
+    assert_logged(captured_logs, "Inside", request_id="gateway-1234", trace_id=trace)
+    response = client.get("/ok/", headers=headers, REMOTE_ADDR="192.0.2.1")
+    assert response.headers["X-Request-ID"] != "gateway-1234"
+
+
+def test_an_exception_is_one_error_and_one_access_record(
+    client: Client, captured_logs: CapturedLogs
+) -> None:
+    """Both with the same request id."""
+    response = client.get("/broken/?token=s3cr3t")
+    assert response.status_code == 500
+    error = assert_logged(captured_logs, level="ERROR", count=1)
+    assert error["exception_type"] == "ValueError"
+    assert error["logger_name"] == "django.request"
+    assert error["path"] == "/broken/"
+    assert error["status"] == 500
+    (record,) = access_records(captured_logs)
+    assert record["status"] == 500
+    assert record["request_id"] == error["request_id"]
+    text = str(list(captured_logs))
+    assert "s3cr3t" not in text
+    assert "hunter2" not in text
+    assert "WSGIRequest" not in text
+
+
+@pytest.mark.parametrize("path", ["/denied/", "/forbidden/"])
+def test_a_denied_request_is_one_security_record(
+    client: Client, captured_logs: CapturedLogs, path: str
+) -> None:
+    """Whether the view raised PermissionDenied or answered 403."""
+    client.get(path)
+    record = assert_logged(captured_logs, level="WARNING", count=1)
+    assert record["event_type"] == "permission_denied"
+    assert record["path"] == path
+    assert record["client_ip"] == "127.0.0.1"
+    assert record["request_id"] == access_records(captured_logs)[0]["request_id"]
+    assert len(captured_logs) == 2
+
+
+def test_a_failed_csrf_check_is_one_security_record(captured_logs: CapturedLogs) -> None:
+    """The middleware that refuses it answers 403, too."""
+    Client(enforce_csrf_checks=True).post("/ok/")
+    assert_logged(captured_logs, level="WARNING", event_type="permission_denied", count=1)
+
+
+def test_a_missing_page_has_no_route(client: Client, captured_logs: CapturedLogs) -> None:
+    """No pattern answered."""
+    client.get("/nowhere/")
+    (record,) = access_records(captured_logs)
+    assert record["status"] == 404
+    assert "route" not in record
+
+
+def test_a_slow_request_is_a_warning(client: Client, captured_logs: CapturedLogs) -> None:
+    """Above the threshold of the settings; still one record."""
+    client.get("/slow/")
+    (record,) = access_records(captured_logs)
+    assert record["level"] == "WARNING"
+    assert record["slow"] is True
+
+
+def test_quiet_paths_are_logged_only_when_they_fail(
+    client: Client, captured_logs: CapturedLogs
+) -> None:
+    """Health checks would fill the log."""
+    client.get("/health")
+    client.get("/quiet/one")
+    assert access_records(captured_logs) == []
+    client.get("/quiet/one/missing")
+    assert len(access_records(captured_logs)) == 1
+
+
+def test_secret_parts_of_a_path_are_masked(client: Client, captured_logs: CapturedLogs) -> None:
+    """The token of a password reset is in the path."""
+    client.get("/reset/abc/t0ken-s3cr3t/")
+    assert access_records(captured_logs)[0]["path"] == "/reset/abc/[redacted]/"
+    assert "t0ken" not in str(list(captured_logs))
+
+
+def test_logging_adds_no_query_and_no_vary(signed_in: Client, captured_logs: CapturedLogs) -> None:
+    """A view that ignores the user stays as cheap and as cacheable as it was."""
+    with CaptureQueriesContext(connection) as queries:
+        response = signed_in.get("/ok/")
+    assert len(queries) == 0
+    assert "Vary" not in response.headers
+    record = access_records(captured_logs)[0]
+    assert "user_id" not in record
+    assert "username" not in record
+
+
+def test_a_loaded_user_is_on_the_record(signed_in: Client, captured_logs: CapturedLogs) -> None:
+    """As soon as the view has read it; the session's key never is."""
+    with CaptureQueriesContext(connection) as queries:
+        signed_in.get("/whoami/")
+    assert len(queries) == 2  # the session and the user, for the view
+    record = access_records(captured_logs)[0]
+    assert record["user_id"] == User.objects.get(username="ann").pk
+    assert record["username"] == "ann"
+    assert len(record["session_id"]) == 32
+    assert signed_in.cookies["sessionid"].value not in str(list(captured_logs))
+
+
+def test_a_loaded_session_gives_the_user_id(signed_in: Client, captured_logs: CapturedLogs) -> None:
+    """Without the user having been loaded."""
+    request = RequestFactory().get("/")
+    request.session = signed_in.session
+    request.session["_auth_user_id"]
+
+    def view(request: Any) -> Any:
+        assert current_context()["user_id"] == str(User.objects.get(username="ann").pk)
+        from django.http import HttpResponse
+
+        return HttpResponse()
+
+    RequestLogMiddleware(view)(request)
+    (record,) = access_records(captured_logs)
+    assert record["user_id"] == User.objects.get(username="ann").pk
+
+
+@pytest.mark.parametrize(
+    ("attributes", "wanted"),
+    [
+        ({"organization_id": 4}, 4),
+        ({"organization_id": "abc"}, "abc"),
+        ({"organization_id": None}, None),
+        ({}, None),
+    ],
+)
+def test_the_organization_is_read_from_the_request(
+    captured_logs: CapturedLogs, attributes: dict[str, Any], wanted: object
+) -> None:
+    """An attribute that another middleware has set, even if it was empty at first."""
+    from django.http import HttpRequest, HttpResponse
+
+    def view(request: HttpRequest) -> HttpResponse:
+        current_context()
+        for name, value in attributes.items():
+            setattr(request, name, value)
+        return HttpResponse()
+
+    request = RequestFactory().get("/")
+    request.organization_id = None  # type: ignore[attr-defined]
+    RequestLogMiddleware(view)(request)
+    assert access_records(captured_logs)[0].get("organization_id") == wanted
+
+
+def test_security_events_are_one_record_each(client: Client, captured_logs: CapturedLogs) -> None:
+    """Login, failed login, logout; never the password."""
+    client.get("/login/?name=ann&password=wr0ngpw")
+    failed = assert_logged(captured_logs, event_type="user_login_failed", count=1)
+    assert failed["level"] == "WARNING"
+    assert failed["username"] == "ann"
+    assert failed["client_ip"] == "127.0.0.1"
+    client.get("/login/?name=ann&password=pw")
+    login = assert_logged(captured_logs, event_type="user_login", count=1)
+    assert login["username"] == "ann"
+    assert login["user_id"] == User.objects.get(username="ann").pk
+    client.get("/logout/")
+    logout = assert_logged(captured_logs, event_type="user_logout", count=1)
+    assert logout["username"] == "ann"
+    assert "wr0ngpw" not in str(list(captured_logs))
+
+
+def test_a_failed_login_outside_of_a_request_is_logged(captured_logs: CapturedLogs) -> None:
+    """For example from a command line."""
+    from django.contrib.auth import authenticate
+
+    assert authenticate(username="ann", password="no") is None
+    record = assert_logged(captured_logs, event_type="user_login_failed", username="ann", count=1)
+    assert "client_ip" not in record
+
+
+# --- how a request ends -------------------------------------------------------------------------
+
+
+def test_the_context_is_gone_after_every_end(client: Client, captured_logs: CapturedLogs) -> None:
+    """Two requests on one thread; success, error, the end of the worker, a stream."""
+    for path in ("/ok/", "/broken/", "/denied/", "/nowhere/"):
+        client.get(path)
+        assert current_context() == {}
+    with pytest.raises(SystemExit):
+        client.get("/stops/")
+    assert current_context() == {}
+    (record,) = captured_logs.matching(event_type="request_aborted")
+    assert record["level"] == "WARNING"
+    assert "status" not in record
+    ids = [record["request_id"] for record in access_records(captured_logs)]
+    assert len(set(ids)) == len(ids) == 5
+
+
+def test_a_stream_is_logged_when_its_last_byte_is_out(
+    client: Client, captured_logs: CapturedLogs
+) -> None:
+    """With the bytes that were sent, and the context in every step of the generator."""
+    response: Any = client.get("/stream/?count=3")
+    assert access_records(captured_logs) == []
+    assert len(b"".join(response.streaming_content)) == 3000
+    response.close()
+    (record,) = access_records(captured_logs)
+    assert record["event_type"] == "request_finished"
+    assert record["response_bytes"] == 3000
+    chunks = [found for found in captured_logs if found["message"].startswith("Chunk")]
+    assert [found["request_id"] for found in chunks] == [record["request_id"]] * 3
+    assert current_context() == {}
+
+
+def test_a_stream_that_is_left_is_cancelled(client: Client, captured_logs: CapturedLogs) -> None:
+    """The server stops asking when the client is gone."""
+    response: Any = client.get("/stream/?count=100")
+    chunks: Iterator[bytes] = iter(response.streaming_content)
+    next(chunks)
+    response.close()
+    (record,) = access_records(captured_logs)
+    assert record["event_type"] == "request_cancelled"
+    assert record["level"] == "WARNING"
+    assert record["response_bytes"] == 1000
+
+
+def test_a_stream_that_fails_raises_and_is_aborted(
+    client: Client, captured_logs: CapturedLogs
+) -> None:
+    """The exception is the server's to see."""
+    response: Any = client.get("/stream/?kind=raise")
+    with pytest.raises(ValueError, match="broken stream"):
+        b"".join(response.streaming_content)
+    response.close()
+    (record,) = access_records(captured_logs)
+    assert record["event_type"] == "request_aborted"
+
+
+def test_a_file_stays_a_file(captured_logs: CapturedLogs) -> None:
+    """The server may still hand it to the kernel."""
+    response = RequestLogMiddleware(views.file)(RequestFactory().get("/file/"))
+    assert response.file_to_stream is not None
+    response.close()
+    (record,) = access_records(captured_logs)
+    assert record["response_bytes"] == 5000
+    assert record["event_type"] == "request_finished"
+
+
+def test_a_stream_read_in_another_context_does_no_harm(
+    client: Client, captured_logs: CapturedLogs
+) -> None:
+    """A server may run each step anywhere."""
+    response: Any = client.get("/stream/?count=2")
+    chunks = iter(response.streaming_content)
+    contextvars.copy_context().run(next, chunks)
+    contextvars.Context().run(next, chunks)
+    contextvars.Context().run(response.close)
+    assert len({record["request_id"] for record in captured_logs}) == 1
+
+
+# --- async --------------------------------------------------------------------------------------
+
+
+def test_an_async_view_keeps_its_context_in_threads(captured_logs: CapturedLogs) -> None:
+    """In the view, in sync_to_async, in to_thread; and the access record comes last."""
+    response = asyncio.run(_get("/async/?mark=a"))
+    messages = [record["message"] for record in captured_logs]
+    assert messages == ["In thread a", "In to_thread a", "In view a", "GET /async/ 200"]
+    ids = {record["request_id"] for record in captured_logs}
+    assert ids == {response.headers["X-Request-ID"]}
+
+
+def test_a_sync_view_under_asgi_keeps_its_context(captured_logs: CapturedLogs) -> None:
+    """What it binds is on the access record."""
+    asyncio.run(_get("/organizations/6/"))
+    (record,) = access_records(captured_logs)
+    assert record["organization_id"] == 6
+
+
+async def _get(path: str) -> Any:
+    return await AsyncClient(raise_request_exception=False).get(path)
+
+
+def test_200_interleaved_requests_do_not_mix(captured_logs: CapturedLogs) -> None:
+    """Each mark is seen with one request id only."""
+
+    async def main() -> None:
+        client = AsyncClient()
+        await asyncio.gather(*(client.get(f"/async/?mark=m{number}") for number in range(200)))
+
+    asyncio.run(main())
+    ids: dict[str, set[str]] = {}
+    for record in captured_logs:
+        if record["message"].startswith("In "):
+            ids.setdefault(record["message"].rpartition(" ")[2], set()).add(record["request_id"])
+    assert len(ids) == 200
+    assert all(len(found) == 1 for found in ids.values())
+    assert len(set.union(*ids.values())) == 200
+
+
+def test_a_cancelled_async_request_is_told_apart(captured_logs: CapturedLogs) -> None:
+    """The server cancels the view when the client is gone; the exception goes on."""
+
+    async def main() -> None:
+        task = asyncio.create_task(_get("/async-wait/"))
+        while not current_names(task):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    def current_names(task: asyncio.Task[Any]) -> bool:
+        return any("async_wait" in str(frame) for frame in _stack(task))
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+    (record,) = access_records(captured_logs)
+    assert record["event_type"] == "request_cancelled"
+
+
+def _stack(task: asyncio.Task[Any]) -> list[Any]:
+    """Code objects of the coroutines that the task waits in."""
+    found = []
+    coroutine: Any = task.get_coro()
+    while coroutine is not None and hasattr(coroutine, "cr_code"):
+        found.append(coroutine.cr_code)
+        coroutine = coroutine.cr_await
+    return found
+
+
+def test_an_async_stream_is_logged_at_its_end(captured_logs: CapturedLogs) -> None:
+    """Read to the end, or left in the middle."""
+
+    async def main(steps: int) -> None:
+        response = await _get("/async-stream/?count=3")
+        chunks = aiter(response.streaming_content)
+        for _ in range(steps):
+            await anext(chunks, None)
+        response.close()
+
+    asyncio.run(main(4))
+    asyncio.run(main(2))
+    finished, cancelled = access_records(captured_logs)
+    assert finished["event_type"] == "request_finished"
+    assert finished["response_bytes"] == 3000
+    assert cancelled["event_type"] == "request_cancelled"
+    assert cancelled["response_bytes"] == 2000
+
+
+def test_the_access_log_can_be_switched_off(client: Client, captured_logs: CapturedLogs) -> None:
+    """The context stays."""
+    from django.conf import settings
+
+    options = {**settings.LOGGING["logstack_django"], "access_log": False}
+    with override_settings(LOGGING={**settings.LOGGING, "logstack_django": options}):
+        Client().get("/ok/")
+    (record,) = captured_logs
+    assert record["message"] == "Inside ok"
+    assert "request_id" in record
+
+
+def test_the_request_is_let_go_at_its_end(captured_logs: CapturedLogs) -> None:
+    """A context that was copied elsewhere keeps the fields, not the request."""
+    kept: list[Any] = []
+
+    def view(request: Any) -> Any:
+        from django.http import HttpResponse
+
+        kept.append(current.get())
+        return HttpResponse()
+
+    RequestLogMiddleware(view)(RequestFactory().get("/"))
+    state = kept[0].request
+    assert state._request is None
+    assert state.fields()["request_id"] == access_records(captured_logs)[0]["request_id"]
+
+
+def test_the_level_of_the_access_log_is_a_setting(
+    client: Client, captured_logs: CapturedLogs
+) -> None:
+    """Like that of every logger."""
+    access = logging.getLogger("logstack_django.access")
+    access.setLevel("WARNING")
+    try:
+        client.get("/ok/")
+    finally:
+        access.setLevel("NOTSET")
+    assert [record["message"] for record in captured_logs] == ["Inside ok"]

@@ -1,0 +1,254 @@
+"""Secrets never come out; what only looks like one does."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from logstack_django.formatter import JsonFormatter
+from logstack_django.options import Options
+from logstack_django.redaction import Redactor
+
+from logstack_django import context
+from tests.library.support import OPTIONS, format_both, format_one, make_record
+
+SECRET = "Zq7s3cretXy"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
+KEY_BLOCK = f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n{SECRET}\n-----END RSA PRIVATE KEY-----"
+
+SECRET_KEYS = [
+    "password", "PASSWORD", "passwd", "db_password", "dbPassword", "new-password1", "api_key",
+    "apiKey", "APIKey", "X-Api-Key", "apikey", "access_token", "accessToken", "token", "csrftoken",
+    "Authorization", "Proxy-Authorization", "HTTP_AUTHORIZATION", "Cookie", "Set-Cookie",
+    "client_secret", "SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "private_key", "credentials",
+    "sessionid", "session_key", "otp", "pin", "cvv", "card_number", "basic_auth", "passphrase",
+    "signature", "DATABASE_URL", "user.password",
+]  # fmt: skip
+PLAIN_KEYS = [
+    "monkey", "bucket", "tokenizer", "max_tokens", "tokens", "keyboard", "key", "keys", "author",
+    "authority", "passenger", "compass", "secretary", "spinning", "pinned", "shipping",
+    "primary_key",
+    "token_count", "password_changed_at", "token_type", "session", "cookie_policy_length_at",
+    "authenticated", "authentication", "signal", "card", "cards_played", "key_value", "public_key",
+    "hotpot", "accession",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
+def test_values_under_secret_keys_are_masked(key: str) -> None:
+    """On the top level, nested, in dict arguments, and as text in several notations."""
+    assert Redactor().is_secret_key(key)
+    found = format_one(
+        "%s",
+        {"deep": [{key: SECRET}]},
+        fields={key: SECRET, "own": {"list": [{key: [SECRET]}], key: {"a": SECRET}}},
+    )
+    assert SECRET not in json.dumps(found)
+    for text in (
+        f"{key}={SECRET}", f"{key}: {SECRET}", f'{key} = "{SECRET} {SECRET}"', f"{key}='{SECRET}'",
+        json.dumps({key: SECRET, "a": 1}), json.dumps(json.dumps({key: f'{SECRET}"{SECRET}'})),
+        str({key: SECRET}), f"?a=1&{key}={SECRET}&b=2", f"{key}={SECRET},{SECRET}",
+        f"{key}=>{SECRET}",
+        json.dumps({key: [SECRET, SECRET]}), f"f({key}={SECRET})", f"a: b, {key}: {SECRET}",
+    ):  # fmt: skip
+        found = format_one(f"Before {text} after", own=text)
+        assert SECRET not in json.dumps(found), text
+        assert found["message"].startswith("Before")
+
+
+@pytest.mark.parametrize("key", PLAIN_KEYS)
+def test_values_under_plain_keys_are_kept(key: str) -> None:
+    """Whole words decide, not parts of words."""
+    assert not Redactor().is_secret_key(key)
+    found = format_one(f"{key}=value {key}: value", fields={key: "value"})
+    assert found[key] == "value"
+    assert found["message"] == f"{key}=value {key}: value"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Authorization: Bearer {SECRET}",
+        f"authorization: bearer {SECRET}",
+        f"Authorization: Token {SECRET}",
+        f"Authorization: Basic {'WnE3czNjcmV0WHk6WnE3czNjcmV0WHk='}",
+        f"sent Bearer {SECRET} to the server",
+        "Basic WnE3czNjcmV0WHk6WnE3czNjcmV0WHk=",
+        f"Cookie: a=b; sessionid={SECRET}; c={SECRET}",
+        f"curl -H 'X-Api-Key: {SECRET}' https://api",
+        f"postgres://app:{SECRET}@db:5432/erp",
+        f"redis://:{SECRET}@cache",
+        f"https://{SECRET}@github.com/x",
+        f"amqp://app:a@{SECRET}@mq",
+        f"mysql://app:a/{SECRET}@db",
+        f"GET /callback?access_token={SECRET}&page=2",
+        f"GET /callback?key={SECRET}{SECRET}",
+        f"url=https%3A%2F%2Fx%3Ftoken%3D{SECRET}",
+        f"token {JWT}",
+        KEY_BLOCK,
+        KEY_BLOCK[:60],
+        "AKIAIOSFODNN7EXAMPLE",
+        "paid with 4111 1111 1111 1111 today",
+        "4111-1111-1111-1111",
+        "pan=5500005555555559",
+        "3782 822463 10005",
+        "6011000990139424",
+    ],
+)
+@pytest.mark.parametrize("place", ["message", "argument", "extra", "context", "error", "nested"])
+def test_secrets_in_text_are_masked_everywhere(text: str, place: str) -> None:
+    """Whatever part of the record they are in."""
+    fragments = [
+        SECRET,
+        "WnE3",
+        "eyJzdWI",
+        "AKIAIOS",
+        "4111",
+        "1111",
+        "55000",
+        "822463",
+        "60110009",
+    ]
+    given: dict[str, Any] = {
+        "message": lambda: make_record(text),
+        "argument": lambda: make_record("Got %s and %r", text, {"a": text}),
+        "extra": lambda: make_record(own=text, event_type=text, path=text),
+        "nested": lambda: make_record(own={"list": [{"a": (text,)}]}),
+        "context": lambda: make_record(),
+        "error": lambda: make_record(exc_info=(ValueError, _noted(text), None)),
+    }
+    with context(own=text if place == "context" else None):
+        line = json.dumps(format_both(given[place]()))
+    assert "[redacted]" in line
+    assert not [fragment for fragment in fragments if fragment in line]
+
+
+def _noted(text: str) -> ValueError:
+    error = ValueError(text)
+    error.add_note(text)
+    return error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Basic settings and basic authentication",
+        "Bearer authentication failed",
+        "The bearer token is missing",
+        "https://host:8080/path/a@b",
+        "https://example.com/search?q=a@b.c&page=2",
+        "mail to ann@example.com",
+        "id 12345678-1234-4234-8234-123456789012",
+        "order 4111111111111112",
+        "took 1769855401123456 ns",
+        "trace 4111111111111111abcdef0123456789",
+        "ratio 0.4111111111111111",
+        "max_tokens=4096 tokenizer: fast",
+        "has_token=True password=None",
+        "The password was changed",
+        "http://localhost:7000/?key=short",
+        "Time: 10:30:01, level: high",
+        "a=b c==d e:f http://x",
+        "SELECT * FROM t WHERE monkey = 'x'",
+        "eyJust a word.",
+        "BEGIN TRANSACTION",
+    ],
+)
+def test_text_that_only_looks_secret_is_kept(text: str) -> None:
+    """Masking too much makes a log useless."""
+    assert format_one(text, own=text)["message"] == text
+    assert format_one(text, own=text)["own"] == text
+
+
+@pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        (4111111111111111, True),
+        (4111111111111112, False),
+        (378282246310005, True),
+        (1769855401123, False),
+        (1769855401123456, False),
+        (7111111111111116, False),
+    ],
+)
+def test_card_numbers_among_integers_are_masked(value: int, masked: bool) -> None:
+    """Brand, length and check digit must fit; ids of the contract are ids."""
+    assert (format_one(own=value)["own"] == "[redacted]") is masked
+    assert format_one(object_id=value)["object_id"] == value
+
+
+def test_contract_fields_are_not_masked_by_their_names() -> None:
+    """session_id is a hash, which is there to be seen."""
+    assert format_one(session_id="abc123")["session_id"] == "abc123"
+
+
+def test_a_secret_across_the_cut_is_still_masked() -> None:
+    """Text is redacted before it is cut to its final length."""
+    for shift in range(0, 60, 3):
+        text = "x" * (8192 - 30 - shift) + f" password={SECRET} " + "y" * 5000
+        line = json.dumps(format_one(text, own=text))
+        assert SECRET[:5] not in line
+
+
+def test_own_keys_patterns_and_exceptions_are_options() -> None:
+    """Rules of the application, by the words of a key."""
+    options = Options(
+        service="s",
+        redact_keys=("national_id", "iban"),
+        keep_keys=("token",),
+        redact_patterns=(r"EMP-\d{4}",),
+    )
+    record = make_record(
+        "nationalId=123 EMP-1234", national_id="1", IBAN="2", token="kept", a="EMP-12"
+    )
+    found = format_both(record, options)
+    assert found["national_id"] == found["IBAN"] == "[redacted]"
+    assert found["token"] == "kept"
+    assert found["message"] == "nationalId=[redacted] [redacted]"
+    assert found["a"] == "EMP-12"
+
+
+def test_redaction_can_be_switched_off() -> None:
+    """For whoever masks further down the line."""
+    options = Options(service="s", redaction=False)
+    found = format_both(make_record("password=x %s", {"token": "y"}, password="z"), options)
+    assert found["message"] == "password=x {'token': 'y'}"
+    assert found["password"] == "z"
+
+
+def test_rules_that_fail_hide_the_value_and_keep_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Closed for the value, open for the record."""
+
+    def fail(self: Redactor, text: str) -> str:
+        raise IndexError("no such group")
+
+    monkeypatch.setattr(Redactor, "text", fail)
+    found = format_one("password=hunter2", own="plain")
+    assert found["message"] == "[redacted]"
+    assert found["own"] == "plain"
+
+
+def test_the_cheap_check_misses_nothing_that_the_rules_would_mask() -> None:
+    """Otherwise the quick path would let it through."""
+    redactor = Redactor()
+    texts = [f"{key}={SECRET}" for key in SECRET_KEYS]
+    texts += [JWT, KEY_BLOCK, "bEaReR abcdefg1", "bAsIc WnE3czNjcmV0WHk6eA==", "4111111111111111"]
+    texts += ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "x://u:p@h", "token%3Dabc"]
+    for text in texts:
+        assert redactor.text(text) != text
+        assert redactor.may_hold_secret(text)
+
+
+def test_hostile_text_does_not_stall_the_rules() -> None:
+    """Patterns that backtrack without bound would hang the application."""
+    pieces = ["a" * 9000, "a=" * 4000, '"' * 9000, "\\" * 9000, "://" * 2500, "password=" * 900,
+              "4" * 9000, "4 " * 4000, "bearer " * 1200, "eyJ" * 2500, "-----BEGIN " * 700,
+              "password='" + "\\'" * 4000, "x:[" * 2500, "password=" + "," * 9000]  # fmt: skip
+    formatter = JsonFormatter(OPTIONS)
+    for piece in pieces:
+        formatter.format_line(make_record(piece, level=logging.ERROR))
+    assert formatter.failures == 0

@@ -1,0 +1,162 @@
+"""The command line, the variables and the addresses of every component."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack import components
+from stack.components import NATIVE, by_name
+from tests.unit.example import PORTS, target_in
+
+COMMON_OF_VICTORIALOGS = [
+    "-storage.minFreeDiskSpaceBytes=67108864",
+    "-search.maxQueryDuration=10m",
+    "-defaultMsgValue=(empty message)",
+    "-insert.maxLineSizeBytes=2MiB",
+    "-http.disableCORS",
+    "-loggerFormat=json",
+]
+ARGV = {
+    "victorialogs": [
+        "-storageDataPath=/srv/stack/data/victorialogs",
+        "-httpListenAddr=127.0.0.1:21001",
+        *COMMON_OF_VICTORIALOGS,
+        "-retentionPeriod=52d",
+        "-maxBackfillAge=36h",
+    ],
+    "otelcol": [
+        "--config=/srv/stack/run/otelcol/config.yaml",
+        "--feature-gates=stanza.synchronousLogEmitter",
+    ],
+    "alertmanager": [
+        "--config.file=/srv/stack/run/alertmanager/alertmanager.yml",
+        "--storage.path=/srv/stack/data/alertmanager",
+        "--web.listen-address=127.0.0.1:21005",
+        "--cluster.listen-address=",
+        "--log.format=json",
+    ],
+    "vmalert": [
+        '-rule="/srv/stack/run/vmalert/rules/*.yaml"',
+        "-rule.defaultRuleType=vlogs",
+        "-datasource.url=http://127.0.0.1:21001",
+        "-notifier.url=http://127.0.0.1:21005",
+        "-httpListenAddr=127.0.0.1:21004",
+        "-evaluationInterval=24h",
+        "-loggerFormat=json",
+    ],
+    "restored": [
+        "-storageDataPath=/srv/stack/data/restored",
+        "-httpListenAddr=127.0.0.1:21007",
+        *COMMON_OF_VICTORIALOGS,
+        "-retentionPeriod=100y",
+    ],
+    "seaweedfs": [
+        "-logtostderr=true",
+        "server",
+        "-dir=/srv/stack/data/seaweedfs",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        *("-master.port=21010", "-master.port.grpc=21011"),
+        *("-volume.port=21012", "-volume.port.grpc=21013"),
+        *("-filer.port=21014", "-filer.port.grpc=21015"),
+        *("-s3.port=21008", "-s3.port.grpc=21009"),
+        *("-filer", "-s3"),
+        "-s3.config=/srv/stack/run/seaweedfs/s3.json",
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+        *("-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"),
+        *("-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024"),
+        *("-volume.max=0", "-volume.minFreeSpace=64MiB"),
+    ],
+    "archiver": ["-P", "-m", "stack.cli.main", "archive", "run", "--every-interval"],
+    "sample_app": [
+        "-P",
+        "-m",
+        "stack.sample_app",
+        "serve",
+        "--bind=127.0.0.1:21006",
+        "--workers=3",
+        "--threads=5",
+        "--prepare",
+    ],
+}
+VALUES: dict[str, dict[str, Any]] = {
+    "retention": {"hot_days": 45, "margin_days": 7},
+    "archive": {"lateness": "1d12h"},
+    "limits": {"free_disk": "64MiB"},
+    "timing": {"alert_interval": "1d"},
+    "sample_app": {"workers": 3, "threads": 5, "service": "shop"},
+    "stack": {"host": "host-1", "environment": "lab"},
+    "agent": {"gc_percent": 250},
+}
+TARGET = target_in(Path("/srv/stack"), **VALUES)
+
+
+@pytest.mark.parametrize("name", ARGV)
+def test_a_component_is_started_with_exactly_these_arguments(name: str) -> None:
+    """Every value of the settings that concerns it arrives, and nothing else is set."""
+    assert by_name(name).argv(TARGET) == ARGV[name]
+
+
+def test_every_component_is_in_the_table_above() -> None:
+    """A new one is tested too."""
+    assert [component.name for component in NATIVE] == list(ARGV)
+
+
+def test_the_variables_of_a_component_are_exactly_these() -> None:
+    """The collector's garbage collector, and what our own programs need besides secrets."""
+    assert {c.name: c.env(TARGET) for c in NATIVE if c.env(TARGET)} == {
+        "otelcol": {"GOGC": "250"},
+        "archiver": {"LOGSTACK_PATHS__RUN": "/srv/stack", "LOGSTACK_PATHS__DATA": "/srv/stack"},
+        "sample_app": {
+            "LOGSTACK_SAMPLE_DATABASE": "/srv/stack/data/sample_app/erp.sqlite3",
+            "LOGSTACK_SAMPLE_LOG_FILE": "/srv/stack/data/app-logs/shop.log",
+            "LOGSTACK_SAMPLE_ENVIRONMENT": "lab",
+            "LOGSTACK_SAMPLE_SERVICE": "shop",
+        },
+    }
+
+
+def test_health_is_asked_for_at_exactly_these_addresses() -> None:
+    """Each answers 200 when the component is ready."""
+    assert {c.name: c.health_url(TARGET) for c in NATIVE if c.port} == {
+        "victorialogs": "http://127.0.0.1:21001/health",
+        "otelcol": "http://127.0.0.1:21002/",
+        "alertmanager": "http://127.0.0.1:21005/-/ready",
+        "vmalert": "http://127.0.0.1:21004/health",
+        "restored": "http://127.0.0.1:21007/health",
+        "seaweedfs": "http://127.0.0.1:21008/healthz",
+        "sample_app": "http://127.0.0.1:21006/healthz",
+    }
+
+
+def test_every_port_of_the_settings_belongs_to_one_component() -> None:
+    """Preflight and the table of addresses forget none."""
+    used = [port for component in NATIVE for port in component.ports]
+    assert sorted(used) == sorted(name for name in PORTS if name != "offset")
+
+
+def test_a_command_begins_with_the_binary_that_was_obtained() -> None:
+    """Components without an artifact run on this Python."""
+    binaries = {"otelcol": "/cache/otelcol-logstack"}
+    collector = components.command(by_name("otelcol"), TARGET, binaries)
+    app = components.command(by_name("sample_app"), TARGET, binaries)
+    assert collector == ["/cache/otelcol-logstack", *ARGV["otelcol"]]
+    assert app == [sys.executable, *ARGV["sample_app"]]
+
+
+def test_rules_are_found_below_a_folder_with_characters_of_patterns() -> None:
+    """Brackets and stars in a path are no pattern, and a comma begins no second one."""
+    target = target_in(Path("/srv/a [1], {b} *?"))
+    assert by_name("vmalert").argv(target)[0] == (
+        r'-rule="/srv/a \\[1\\], \\{b\\} \\*\\?/run/vmalert/rules/*.yaml"'
+    )
+
+
+def test_a_component_that_does_not_exist_is_a_key_error() -> None:
+    """Callers that take names from people check them first."""
+    with pytest.raises(KeyError, match="loki"):
+        by_name("loki")

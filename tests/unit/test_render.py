@@ -1,0 +1,264 @@
+"""The rendered files: the values arrive in them, whatever characters the paths have."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import UndefinedError
+from supervisor.options import ServerOptions
+
+from stack.components import NATIVE, as_pattern, command
+from stack.render import RenderError, render_native, render_otelcol, render_template
+from stack.settings import ROOT
+from stack.targets import Target
+from tests.unit.example import ARCHIVE_SECRETS, SECRETS, target_in
+
+FOLDERS = [
+    "plain",
+    "with two  spaces",
+    "100% %(here)s %%",
+    "$HOME ${env:HOME} $$",
+    "it's",
+    'a "quoted" one',
+    "a\\b",
+    "a,b=c;d#e",
+    "[brackets] {braces} *?",
+    "größe 😀",
+]
+
+
+def binaries_in(folder: Path) -> dict[str, str]:
+    return {c.artifact: str(folder / "bin" / c.artifact) for c in NATIVE if c.artifact}
+
+
+def read_by_supervisord(target: Target, text: str) -> ServerOptions:
+    """What supervisord itself makes of a configuration."""
+    target.run_dir.mkdir(parents=True)
+    target.log_file("supervisord").parent.mkdir(parents=True)
+    path = target.run_dir / "supervisord.conf"
+    path.write_text(text, encoding="utf-8")
+    options = ServerOptions()
+    options.realize(["-c", str(path)])
+    return options
+
+
+def scalars(text: str, key: str) -> list[Any]:
+    """The values of a key in the collector's configuration, after the expansion of `$`."""
+    found = re.findall(rf"\b{key}: (\[[^\n]*?\]|\"[^\n]*?\")(?= *(?:#|\}}|$|\n))", text)
+    return [json.loads(value.replace("$$", "$")) for value in found]
+
+
+def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
+    """One folder per component that reads a file, and supervisord's own."""
+    assert list(
+        render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)
+    ) == [
+        "seaweedfs/s3.json",
+        "otelcol/config.yaml",
+        "alertmanager/alertmanager.yml",
+        "vmalert/rules/watchdog.yaml",
+        "vmalert/rules/archive.yaml",
+        "supervisord.conf",
+    ]
+
+
+def test_the_object_store_knows_three_users_with_the_least_rights(tmp_path: Path) -> None:
+    """The writer writes, the reader reads and lists, both in the archive's bucket alone."""
+    target = target_in(tmp_path, archive={"bucket": "shelf"})
+    text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)
+    users = json.loads(text["seaweedfs/s3.json"])["identities"]
+    assert {user["name"]: user["actions"] for user in users} == {
+        "admin": ["Admin", "Read", "Write", "List", "Tagging"],
+        "writer": ["Write:shelf"],
+        "reader": ["Read:shelf", "List:shelf"],
+    }
+    assert [user["credentials"] for user in users] == [
+        [{"accessKey": f"{name}-key", "secretKey": f"{name}:secret"}]
+        for name in ("admin", "writer", "reader")
+    ]
+
+
+def test_rendering_twice_gives_the_same(tmp_path: Path) -> None:
+    """Otherwise every `up` would restart something."""
+    target, binaries = target_in(tmp_path), binaries_in(tmp_path)
+    assert render_native(target, binaries, SECRETS, ARCHIVE_SECRETS) == render_native(
+        target, binaries, SECRETS, ARCHIVE_SECRETS
+    )
+
+
+def test_a_value_that_is_not_given_is_an_error() -> None:
+    """A typing mistake in a template is no empty text in a configuration."""
+    with pytest.raises(UndefinedError, match="'version' is undefined"):
+        render_template("otelcol/builder.yaml.j2")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_supervisord_reads_exactly_what_was_meant(tmp_path: Path, folder: str) -> None:
+    """Command, variables and every path, as supervisord's own reader understands them."""
+    base = tmp_path / folder
+    target, binaries = target_in(base), binaries_in(base)
+    text = render_native(target, binaries, SECRETS, ARCHIVE_SECRETS)["supervisord.conf"]
+    options = read_by_supervisord(target, text)
+    programs = {p.name: p for g in options.process_group_configs for p in g.process_configs}
+    assert sorted(programs) == sorted(component.name for component in NATIVE)
+    for component in NATIVE:
+        program = programs[component.name]
+        secrets = SECRETS if component.name == "sample_app" else {}
+        assert shlex.split(program.command) == command(component, target, binaries)
+        assert program.environment == {**component.env(target), **secrets}
+        assert program.directory == str(ROOT)
+        assert program.stdout_logfile == str(target.log_file(component.name))
+    assert options.pidfile == str(target.run_dir / "supervisord.pid")
+    assert options.logfile == str(target.log_file("supervisord"))
+    assert options.server_configs[0]["file"] == str(target.supervisor_socket)
+
+
+def test_supervisord_restarts_without_end_and_stops_whole_groups(tmp_path: Path) -> None:
+    """A crash at night is not the end, and no worker outlives its parent."""
+    target = target_in(tmp_path, timing={"stop_timeout": "1m30s"})
+    text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
+        "supervisord.conf"
+    ]
+    options = read_by_supervisord(target, text)
+    assert (options.umask, options.server_configs[0]["chmod"]) == (0o077, 0o600)
+    for group in options.process_group_configs:
+        (program,) = group.process_configs
+        assert program.stopwaitsecs == 90
+        assert (program.stopasgroup, program.killasgroup) == (True, True)
+        assert program.autorestart.__name__ == "RestartUnconditionally"
+        assert program.startretries == 1_000_000
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("200ms", 1), ("0s", 1), ("1500ms", 2), ("20s", 20)])
+def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds: int) -> None:
+    """supervisord knows no fraction, and zero would be a kill."""
+    target = target_in(tmp_path, timing={"stop_timeout": text})
+    rendered = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
+        "supervisord.conf"
+    ]
+    assert rendered.count(f"\nstopwaitsecs={seconds}\n") == len(NATIVE)
+
+
+@pytest.mark.parametrize("folder", ["My #1 project", "a ;b", "line\nbreak"])
+def test_a_path_that_supervisord_cannot_read_is_refused(tmp_path: Path, folder: str) -> None:
+    """It would be cut, and supervisord would start something else."""
+    target = target_in(tmp_path / folder)
+    with pytest.raises(RenderError, match="wanted a path that supervisord can read") as caught:
+        render_native(target, binaries_in(tmp_path / folder), SECRETS, ARCHIVE_SECRETS)
+    assert repr(folder)[1:-1] in str(caught.value)
+    assert "set paths.run, paths.data and paths.cache to other folders" in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["both ' and \"", "'quoted'", 'ends in "', "a #b", "a\nb"])
+def test_a_secret_that_supervisord_cannot_read_is_refused_and_not_shown(
+    tmp_path: Path, secret: str
+) -> None:
+    """The app would be started with another one, or with none."""
+    secrets = {**SECRETS, "LOGSTACK_SAMPLE_PASSWORD": secret}
+    with pytest.raises(RenderError) as caught:
+        render_native(target_in(tmp_path), binaries_in(tmp_path), secrets, ARCHIVE_SECRETS)
+    assert str(caught.value) == (
+        "LOGSTACK_SAMPLE_PASSWORD: wanted a value that supervisord can read: not with both kinds "
+        "of quotes, a quote or space at either end, ` #`, ` ;` or a control character"
+    )
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_paths_reach_the_collector_as_they_are(tmp_path: Path, folder: str) -> None:
+    """Quotes, dollars and characters of patterns mean themselves."""
+    target = target_in(tmp_path / folder)
+    text = render_otelcol(target)
+    log = as_pattern(target.app_log_file)
+    storage = str(target.storage_dir("otelcol"))
+    assert scalars(text, "directory") == [storage, storage]
+    archiver = as_pattern(target.archiver_log_file)
+    assert scalars(text, "include") == [[path, f"{path}.*"] for path in (log, archiver)]
+    assert scalars(text, "exclude") == [
+        [f"{path}.*.gz", f"{path}.*.zst", f"{path}.gz"] for path in (log, archiver)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        ("/srv/a b", "/srv/a b"),
+        ("/srv/[1]", r"/srv/\[1\]"),
+        ("/srv/{a,b}*?", r"/srv/\{a,b\}\*\?"),
+    ],
+)
+def test_a_path_as_a_pattern_matches_only_itself(path: str, pattern: str) -> None:
+    """The collector and vmalert would otherwise look for other files."""
+    assert as_pattern(Path(path)) == pattern
+
+
+def test_characters_that_yaml_forbids_are_escaped(tmp_path: Path) -> None:
+    """DEL and the C1 controls, which JSON writes as they are."""
+    text = render_otelcol(target_in(tmp_path / "a\x7fb\x9b"))
+    assert r"/a\x7fb\x9b/data/otelcol" in text
+    assert not re.search(r"[\x7f-\x9f]", text)
+
+
+def test_another_log_file_is_another_receiver(tmp_path: Path) -> None:
+    """With its own service, its pattern as it was given, and a place in the pipeline."""
+    files = [{"service": "billing", "path": "/var/log/$x/*.log"}]
+    text = render_otelcol(target_in(tmp_path, agent={"files": files}))
+    assert re.findall(r"(?m)^  (file_log/\d+):$", text) == [f"file_log/{n}" for n in (1, 2, 3)]
+    assert scalars(text, "receivers") == [["file_log/1", "file_log/2", "file_log/3"]]
+    first, second = text.split("  file_log/3:\n")
+    second = second.partition("\nexporters:\n")[0]
+    assert scalars(second, "include") == [["/var/log/$x/*.log", "/var/log/$x/*.log.*"]]
+    assert '"/var/log/$$x/*.log"' in second
+    assert second.count('value: "billing"') == 2
+    assert "billing" not in first
+    assert first.count('value: "erp-backend-api"') == 2
+
+
+def test_the_values_of_the_settings_reach_the_collector(tmp_path: Path) -> None:
+    """Durations in Go's spelling, sizes in bytes."""
+    agent = {
+        "poll_interval": "1d",
+        "flush_interval": "50ms",
+        "text_flush": "3s",
+        "compression": "gzip",
+        "fsync": True,
+    }
+    limits = {"line": "1000B", "queue": "5MiB"}
+    stack = {"host": "web-7", "environment": "lab"}
+    text = render_otelcol(target_in(tmp_path, agent=agent, limits=limits, stack=stack))
+    for line in (
+        "poll_interval: 24h",
+        "min_size: 1000000, max_size: 8000000, flush_timeout: 50ms}",
+        "force_flush_period: 3s",
+        "compression: gzip",
+        "fsync: true",
+        "max_log_size: 1000",
+        "queue_size: 5242880",
+        'resource: {host: "web-7"}',
+        'field: attributes.environment, value: "lab"}',
+        "endpoint: 127.0.0.1:21002",
+        "logs_endpoint: http://127.0.0.1:21001/insert/opentelemetry/v1/logs",
+        'prometheus: {host: "127.0.0.1", port: 21003}',
+        'VL-Stream-Fields: "service_name,environment,host"',
+    ):
+        assert re.search(rf"{re.escape(line)}$|{re.escape(line)}[\n ,}}]", text), line
+
+
+def test_the_collector_is_built_without_a_batch_processor() -> None:
+    """It would acknowledge records before the queue on disk has them."""
+    manifest = render_template("otelcol/builder.yaml.j2", version="4.5.6")
+    modules = re.findall(r"(?m)^  - gomod: (\S+) v(\S+)$", manifest)
+    assert {version for _, version in modules} == {"4.5.6"}
+    assert [name.rpartition("/")[2] for name, _ in modules] == [
+        "filelogreceiver",
+        "otlpreceiver",
+        "otlphttpexporter",
+        "groupbyattrsprocessor",
+        "resourceprocessor",
+        "healthcheckextension",
+        "filestorage",
+    ]

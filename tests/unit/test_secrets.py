@@ -1,0 +1,134 @@
+"""The secrets of the local runtimes."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.secrets import (
+    SAMPLE_APP_SECRETS,
+    SecretsError,
+    sample_app_secrets,
+    secrets_file,
+    write_private,
+)
+
+
+@pytest.fixture
+def wide_umask() -> Iterator[None]:
+    """A user whose new files everybody may read and write."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def keep(data_dir: Path, text: str) -> Path:
+    """A secrets file with this text."""
+    path = secrets_file(data_dir)
+    write_private(path, text)
+    return path
+
+
+@pytest.mark.usefixtures("wide_umask")
+def test_secrets_are_made_in_a_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+    """Whatever the umask is, the file is 0600 and its folder 0700."""
+    made = sample_app_secrets(tmp_path / "data")
+    assert tuple(made) == SAMPLE_APP_SECRETS
+    assert mode(secrets_file(tmp_path / "data")) == 0o600
+    assert mode(tmp_path / "data") == 0o700
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["secrets.json"]
+
+
+def test_secrets_are_long_and_different(tmp_path: Path) -> None:
+    """32 random bytes each, and others in another checkout."""
+    ours, theirs = sample_app_secrets(tmp_path / "a"), sample_app_secrets(tmp_path / "b")
+    texts = {*ours.values(), *theirs.values()}
+    assert len(texts) == 2 * len(SAMPLE_APP_SECRETS)
+    assert {len(text) for text in texts} == {43}
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    """A restart does not log everybody out."""
+    first = sample_app_secrets(tmp_path)
+    written = secrets_file(tmp_path).stat()
+    assert sample_app_secrets(tmp_path) == first
+    assert secrets_file(tmp_path).stat().st_mtime_ns == written.st_mtime_ns
+
+
+def test_a_secret_that_is_missing_is_added_and_the_others_stay(tmp_path: Path) -> None:
+    """Also those that this version does not know."""
+    keep(tmp_path, '{"LOGSTACK_SAMPLE_PASSWORD": "mine", "OTHER": "theirs"}')
+    made = sample_app_secrets(tmp_path)
+    kept = json.loads(secrets_file(tmp_path).read_text(encoding="utf-8"))
+    assert made["LOGSTACK_SAMPLE_PASSWORD"] == "mine"
+    assert len(made["LOGSTACK_SAMPLE_SECRET_KEY"]) == 43
+    assert kept == {**made, "OTHER": "theirs"}
+
+
+def test_an_empty_secret_is_made_anew(tmp_path: Path) -> None:
+    """Empty means missing."""
+    keep(tmp_path, '{"LOGSTACK_SAMPLE_PASSWORD": ""}')
+    assert len(sample_app_secrets(tmp_path)["LOGSTACK_SAMPLE_PASSWORD"]) == 43
+
+
+@pytest.mark.parametrize("wide", [0o640, 0o604, 0o666, 0o610])
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path, wide: int) -> None:
+    """The error says how to correct it, and nothing of the content."""
+    path = keep(tmp_path, '{"LOGSTACK_SAMPLE_PASSWORD": "do-not-show"}')
+    path.chmod(wide)
+    with pytest.raises(SecretsError) as caught:
+        sample_app_secrets(tmp_path)
+    assert str(caught.value) == (
+        f"{path}: wanted mode 0600, found 0{wide:o}. Type: chmod 600 '{path}'"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"LOGSTACK_SAMPLE_PASSWORD": "do-not-show"',
+        '["do-not-show"]',
+        '"do-not-show"',
+        '{"LOGSTACK_SAMPLE_PASSWORD": null, "x": "do-not-show"}',
+        '{"LOGSTACK_SAMPLE_PASSWORD": {"do-not-show": 1}}',
+        "",
+    ],
+)
+def test_a_file_that_holds_no_secrets_is_refused(tmp_path: Path, text: str) -> None:
+    """It is neither overwritten nor shown: somebody may want to restore it."""
+    path = keep(tmp_path, text)
+    with pytest.raises(SecretsError) as caught:
+        sample_app_secrets(tmp_path)
+    assert str(caught.value) == (
+        f"{path}: wanted a JSON object of secrets, found something else. "
+        "Restore it, or remove it to have new secrets made"
+    )
+    assert caught.value.__cause__ is None
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are no traceback."""
+    keep(tmp_path, "").write_bytes(b"\xff\xfe")
+    with pytest.raises(SecretsError, match="wanted a JSON object of secrets"):
+        sample_app_secrets(tmp_path)
+
+
+@pytest.mark.usefixtures("wide_umask")
+def test_a_private_file_replaces_a_wide_one(tmp_path: Path) -> None:
+    """Its old mode does not stay, nor does what an interrupted run left beside it."""
+    path = tmp_path / "file"
+    path.write_text("old", encoding="utf-8")
+    (tmp_path / ".file.new").write_text("half", encoding="utf-8")
+    write_private(path, "new")
+    assert (path.read_text(encoding="utf-8"), mode(path)) == ("new", 0o600)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
