@@ -20,6 +20,7 @@ from stack.archive.layout import nanoseconds
 from stack.archive.manifest import Part
 from stack.archive.parts import decompress
 from stack.archive.records import reader_of
+from stack.archive.store import StoreError
 from stack.archive.suppression import Suppression, text_of
 from stack.contract import levels_from
 from stack.engines import Record, Selection
@@ -155,8 +156,13 @@ def scan(archive: Archive, matcher: Matcher, candidate: Candidate) -> list[bytes
             digest.update(chunk)
             yield chunk
 
-    blocks = decompress(chunks())
-    found = [line for line in matcher.candidates(blocks) if matcher.takes(line, record_of)]
+    try:
+        blocks = decompress(chunks())
+        found = [line for line in matcher.candidates(blocks) if matcher.takes(line, record_of)]
+    except StoreError:
+        raise
+    except (ArchiveError, ValueError) as error:
+        raise ArchiveError(f"{candidate.part.key}: {error}") from None
     if digest.hexdigest() != candidate.part.compressed_sha256:
         raise ArchiveError(
             f"{candidate.part.key}: it was changed since it was archived. "

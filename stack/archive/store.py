@@ -242,7 +242,9 @@ class Store:
             if status == 412 or code == "ConditionalRequestConflict":
                 raise _TakenError(what) from None
             kind = MissingError if code in ABSENT else StoreError
-            raise kind(f"{self._where}: wanted to {what}, found {_explain(error)}") from None
+            hint = ". Type: ./logstack archive run" if code == "NoSuchBucket" else ""
+            text = f"{self._where}: wanted to {what}, found {_explain(error)}{hint}"
+            raise kind(text) from None
         except (BotoCoreError, HTTPClientError) as error:
             raise StoreError(
                 f"{self._where}: wanted to {what}, found: {error}. Type: ./logstack status"

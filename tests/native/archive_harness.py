@@ -56,12 +56,12 @@ class ArchiveUnderTest(StackUnderTest):
             poll(partial(_answers, url), f"{name} at {url}\n{self.logs()}", timeout=60)
 
     def stop(self, *names: str) -> None:
-        """Kill the programs named, or all."""
+        """End the programs named, or all; a killed engine would lose what is not on disk yet."""
         for name in names or list(self.processes):
             process = self.processes.pop(name, None)
             if process is not None:
-                process.kill()
-                process.wait()
+                process.terminate()
+                process.wait(timeout=60)
 
     @property
     def archive(self) -> Archive:
