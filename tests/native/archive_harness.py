@@ -56,11 +56,11 @@ class ArchiveUnderTest(StackUnderTest):
             poll(partial(_answers, url), f"{name} at {url}\n{self.logs()}", timeout=60)
 
     def stop(self, *names: str) -> None:
-        """End the programs named, or all; a killed engine would lose what is not on disk yet."""
+        """End the programs named, or all: engines in order, for they write late what they have."""
         for name in names or list(self.processes):
             process = self.processes.pop(name, None)
             if process is not None:
-                process.terminate()
+                (process.kill if name == "seaweedfs" else process.terminate)()
                 process.wait(timeout=60)
 
     @property
