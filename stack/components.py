@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stack.settings import ROOT
+from stack.settings import ROOT, Settings
 from stack.targets import Target
 from stack.units import go_duration, parse_bytes, whole_hours
 
@@ -26,6 +26,10 @@ VL_IGNORED_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.ve
 # The service_name of what the archiver reports; alert rules look for it.
 ARCHIVER_SERVICE = "logstack-archiver"
 RESTORED_RETENTION = "100y"
+ARCHIVE_COMPONENTS = ("restored", "seaweedfs", "archiver")
+# The tenants of Loki: what comes from the agents, and what comes back from the archive.
+LOKI_TENANT = "main"
+LOKI_RESTORED_TENANT = "restored"
 # What VictoriaLogs stores where a record has no message; it cannot store an empty one.
 VL_EMPTY_MESSAGE = "(empty message)"
 
@@ -89,6 +93,14 @@ def _victorialogs_at(target: Target, name: str) -> list[str]:
         "-http.disableCORS",
         "-loggerFormat=json",
     ]
+
+
+def _loki(target: Target) -> list[str]:
+    return [f"-config.file={target.config_dir('loki') / 'config.yaml'}"]
+
+
+def _promtail(target: Target) -> list[str]:
+    return [f"-config.file={target.config_dir('promtail') / 'config.yaml'}"]
 
 
 def _otelcol(target: Target) -> list[str]:
@@ -196,7 +208,7 @@ def sample_app_env(target: Target) -> dict[str, str]:
     }
 
 
-NATIVE: tuple[Component, ...] = (
+CATALOGUE: tuple[Component, ...] = (
     Component(
         "victorialogs",
         "victorialogs",
@@ -205,6 +217,7 @@ NATIVE: tuple[Component, ...] = (
         argv=_victorialogs,
         page="/select/vmui/",
     ),
+    Component("loki", "loki", "loki", "/ready", _loki, other_ports=("loki_grpc",)),
     Component(
         "otelcol",
         "otelcol",
@@ -214,6 +227,7 @@ NATIVE: tuple[Component, ...] = (
         other_ports=("otelcol_metrics",),
         env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
     ),
+    Component("promtail", "promtail", "promtail", "/ready", _promtail),
     Component("alertmanager", "alertmanager", "alertmanager", "/-/ready", _alertmanager),
     Component("vmalert", "vmalert", "vmalert", "/health", _vmalert),
     Component("restored", "victorialogs", "restored", "/health", _restored, page="/select/vmui/"),
@@ -242,6 +256,20 @@ NATIVE: tuple[Component, ...] = (
 )
 
 
+def selected(settings: Settings) -> tuple[Component, ...]:
+    """The components that the settings ask for, in the order in which they are shown.
+
+    Loki evaluates rules itself; beside VictoriaLogs vmalert does. The archive is VictoriaLogs' own.
+    """
+    engine, agent = settings.stack.engine, settings.stack.agent
+    unwanted = {"victorialogs", "vmalert", "loki", "otelcol", "promtail"} - {engine, agent}
+    if engine == "victorialogs":
+        unwanted.remove("vmalert")
+    else:
+        unwanted |= set(ARCHIVE_COMPONENTS)
+    return tuple(component for component in CATALOGUE if component.name not in unwanted)
+
+
 def command(component: Component, target: Target, binaries: Mapping[str, str]) -> list[str]:
     """The whole command line. `binaries` maps an artifact's name to the path of its binary."""
     program = binaries[component.artifact] if component.artifact else sys.executable
@@ -255,7 +283,16 @@ def as_pattern(path: Path) -> str:
 
 def by_name(name: str) -> Component:
     """The component called `name`. Raises KeyError."""
-    return {component.name: component for component in NATIVE}[name]
+    return {component.name: component for component in CATALOGUE}[name]
 
 
-__all__ = ["NATIVE", "ROOT", "Component", "as_pattern", "by_name", "command", "sample_app_env"]
+__all__ = [
+    "CATALOGUE",
+    "ROOT",
+    "Component",
+    "as_pattern",
+    "by_name",
+    "command",
+    "sample_app_env",
+    "selected",
+]

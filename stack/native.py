@@ -91,7 +91,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
         else:
             on_progress("supervisord", "starting")
             supervisor.start()
-            changed = [component.name for component in components.NATIVE]
+            changed = [component.name for component in components.selected(settings)]
         statuses = wait_until_healthy(target, on_progress)
     except (SupervisorError, NativeError) as error:
         if not was_running:
@@ -157,7 +157,7 @@ def status(settings: Settings) -> list[Status]:
     restarts = count_restarts(_read_tail(target.log_file("supervisord"), 1_000_000))
     return [
         _status(component, target, processes.get(component.name), restarts)
-        for component in components.NATIVE
+        for component in components.selected(settings)
     ]
 
 
@@ -198,12 +198,12 @@ def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
         if not path.is_file() or path.read_bytes() != text.encode():
             write_private(path, text)
             changed.add(name)
-    for component in components.NATIVE:
+    for component in components.CATALOGUE:
         for path in target.config_dir(component.name).rglob("*"):
             if path.is_file() and str(path.relative_to(target.run_dir)) not in everything:
                 path.unlink()
                 changed.add(str(path.relative_to(target.run_dir)))
-    for component in components.NATIVE:
+    for component in components.selected(target.settings):
         target.storage_dir(component.name).mkdir(parents=True, exist_ok=True, mode=0o700)
     target.log_file("supervisord").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     target.app_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -228,7 +228,7 @@ def _apply(supervisor: Supervisor, changed_files: Iterable[str]) -> list[str]:
     for name in (*added, *changed):
         supervisor.add(name)
     touched = {*added, *changed}
-    for component in components.NATIVE:
+    for component in components.selected(supervisor.target.settings):
         reads = f"{component.name}/"
         if component.name not in touched and any(f.startswith(reads) for f in changed_files):
             supervisor.restart(component.name)

@@ -8,19 +8,22 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from stack import contract
 from stack.components import (
     ARCHIVER_SERVICE,
-    NATIVE,
+    LOKI_RESTORED_TENANT,
+    LOKI_TENANT,
     VL_IGNORED_FIELDS,
     VL_STREAM_FIELDS,
     as_pattern,
     command,
+    selected,
 )
 from stack.settings import ROOT, FileSource
 from stack.targets import Target
@@ -35,6 +38,14 @@ class RenderError(Exception):
     """A value cannot be written so that the program reads it back; the text says which."""
 
 
+# Text that belongs to the line before it: for Promtail, which cannot look at that line.
+# The last of them is the one that ends a Python traceback: `ValueError: text`, `app.errors.Locked`.
+CONTINUATION = (
+    r"^(\s|$|During handling of the above exception|The above exception was the direct cause"
+    r"|([a-z_]\w*\.)+[A-Z]\w*(: |$)|[A-Z][a-z0-9]+[A-Z]\w*(: |$))"
+)
+
+
 def render_native(
     target: Target,
     binaries: Mapping[str, str],
@@ -43,23 +54,40 @@ def render_native(
 ) -> dict[str, str]:
     """Every file of the native runtime. `secrets` are variables of the sample app."""
     return {
-        "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets),
-        "otelcol/config.yaml": render_otelcol(target),
-        "alertmanager/alertmanager.yml": render_template("alertmanager/alertmanager.yml.j2"),
-        "vmalert/rules/watchdog.yaml": render_template("vmalert/rules/watchdog.yaml.j2"),
-        "vmalert/rules/archive.yaml": render_template("vmalert/rules/archive.yaml.j2"),
+        **render_components(target, archive_secrets),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
     }
+
+
+def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dict[str, str]:
+    """The files that the components of a target read, one folder per component."""
+    rules = "vmalert/rules"
+    everything: dict[str, Callable[[Target], dict[str, str]]] = {
+        "loki": render_loki,
+        "otelcol": lambda target: {"otelcol/config.yaml": render_otelcol(target)},
+        "promtail": lambda target: {"promtail/config.yaml": render_promtail(target)},
+        "alertmanager": lambda target: {
+            "alertmanager/alertmanager.yml": render_template("alertmanager/alertmanager.yml.j2")
+        },
+        "vmalert": lambda target: {
+            f"{rules}/{name}.yaml": render_template(f"{rules}/{name}.yaml.j2")
+            for name in ("watchdog", "archive")
+        },
+        "seaweedfs": lambda target: {
+            "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets)
+        },
+    }
+    files: dict[str, str] = {}
+    for component in selected(target.settings):
+        if component.name in everything:
+            files |= everything[component.name](target)
+    return files
 
 
 def render_otelcol(target: Target) -> str:
     """The collector's configuration."""
     settings = target.settings
-    sample_app = FileSource(
-        service=settings.sample_app.service, path=as_pattern(target.app_log_file)
-    )
-    archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
-    sources = (sample_app, archiver, *settings.agent.files)
+    sources = log_files(target)
     return render_template(
         "otelcol/config.yaml.j2",
         settings=settings,
@@ -70,6 +98,9 @@ def render_otelcol(target: Target) -> str:
         queue_bytes=parse_bytes(settings.limits.queue),
         stream_fields=VL_STREAM_FIELDS,
         ignored_fields=VL_IGNORED_FIELDS,
+        levels=contract.LEVELS,
+        kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
+        loki_tenant=LOKI_TENANT,
     )
 
 
@@ -89,6 +120,54 @@ def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
     return json.dumps({"identities": identities}, indent=2) + "\n"
 
 
+def render_promtail(target: Target) -> str:
+    """Promtail's configuration."""
+    return render_template(
+        "promtail/config.yaml.j2",
+        settings=target.settings,
+        target=target,
+        sources=log_files(target),
+        labels=contract.names("label"),
+        metadata=contract.names("metadata"),
+        levels=contract.LEVELS,
+        loki_tenant=LOKI_TENANT,
+        continuation=CONTINUATION,
+    )
+
+
+def render_loki(target: Target) -> dict[str, str]:
+    """Loki's configuration, its tenants' own limits and the rules of its ruler."""
+    settings = target.settings
+    values: dict[str, Any] = {
+        "settings": settings,
+        "target": target,
+        "storage": str(target.storage_dir("loki")),
+        "config": str(target.config_dir("loki")),
+        "labels": contract.names("label"),
+        "tenant": LOKI_TENANT,
+        "restored": LOKI_RESTORED_TENANT,
+        "line": parse_bytes(settings.limits.line),
+        "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
+    }
+    return {
+        "loki/config.yaml": render_template("loki/config.yaml.j2", **values),
+        "loki/tenants.yaml": render_template("loki/tenants.yaml.j2", **values),
+        f"loki/rules/{LOKI_TENANT}/watchdog.yaml": render_template("loki/rules/watchdog.yaml.j2"),
+    }
+
+
+def log_files(target: Target) -> tuple[FileSource, ...]:
+    """What the agent reads: the sample app's log file, those of the settings, the archiver's."""
+    # The path of a log file is a pattern; this one is meant as it is.
+    path = as_pattern(target.app_log_file)
+    sample_app = FileSource(service=target.settings.sample_app.service, path=path)
+    files = (sample_app, *target.settings.agent.files)
+    if "archiver" not in {component.name for component in selected(target.settings)}:
+        return files
+    archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
+    return (*files, archiver)
+
+
 def render_supervisor(
     target: Target, binaries: Mapping[str, str], secrets: Mapping[str, str]
 ) -> str:
@@ -103,7 +182,7 @@ def render_supervisor(
             },
             "directory": ROOT,
         }
-        for component in NATIVE
+        for component in selected(target.settings)
     ]
     stop_timeout = parse_duration(target.settings.timing.stop_timeout)
     return render_template(

@@ -109,6 +109,11 @@ class Archive:
 def open_native(target: Target) -> Archive:
     """The archive of the native stack. Raises ArchiveError."""
     settings = target.settings
+    if settings.stack.engine != "victorialogs":
+        raise ArchiveError(
+            f"stack.engine: wanted victorialogs, found {settings.stack.engine}: "
+            "the archive reads no other engine yet"
+        )
     try:
         secrets = archive_secrets(target.data_dir)
     except SecretsError as error:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def tenant_prefix(tenant: str) -> str:
@@ -50,12 +49,6 @@ def hours(since: datetime, until: datetime) -> Iterator[datetime]:
     while hour < until:
         yield hour
         hour += HOUR
-
-
-def nanoseconds(moment: datetime) -> int:
-    """Nanoseconds since the epoch, exactly."""
-    delta = moment - EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000_000 + delta.microseconds * 1000
 
 
 def rfc3339(moment: datetime) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from stack.archive.layout import EPOCH
+from stack.times import EPOCH
 
 
 class Stored(NamedTuple):

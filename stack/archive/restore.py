@@ -14,12 +14,13 @@ from datetime import datetime
 from stack.archive import ArchiveError, lines
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import HOUR, nanoseconds, rfc3339
+from stack.archive.layout import HOUR, rfc3339
 from stack.archive.ledger import HourState, Ledger
 from stack.archive.manifest import Part
 from stack.archive.ordering import beyond, in_order
 from stack.archive.parts import fetch_lines, service_of
 from stack.archive.suppression import Suppression
+from stack.times import nanoseconds
 
 # Measured by bench/archive.py on two cores; the estimate before a restore is made with it.
 RECORDS_PER_SECOND = 40_000

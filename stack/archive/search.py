@@ -16,7 +16,6 @@ from datetime import datetime
 
 from stack.archive import ArchiveError, lines
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.layout import nanoseconds
 from stack.archive.manifest import Part
 from stack.archive.parts import decompress
 from stack.archive.records import reader_of
@@ -24,6 +23,7 @@ from stack.archive.store import StoreError
 from stack.archive.suppression import Suppression, text_of
 from stack.contract import levels_from
 from stack.engines import Record, Selection
+from stack.times import nanoseconds
 
 SCANNERS = 4
 GREP_FIELDS = ("message", "exception_message", "stack_trace")

@@ -20,7 +20,7 @@ from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, say
 from stack.contract import LEVELS
 from stack.engines import Engine, Record, Selection
-from stack.engines.victorialogs import VictoriaLogs
+from stack.engines.factory import engine_of, restored_engine_of
 from stack.targets import native as native_target
 
 FOLLOW_EVERY = 1.0  # seconds
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 def open_engine(restored: bool = False) -> Engine:
     """The engine of the stack that runs in this checkout, or the one for restored records."""
     target = native_target(native.running_settings(settings.load()))
-    return VictoriaLogs(target.url("restored" if restored else "victorialogs"))
+    return restored_engine_of(target) if restored else engine_of(target)
 
 
 def _moment(name: str, text: str) -> datetime:
@@ -95,7 +95,7 @@ def logs(
 
 
 def query(
-    text: Annotated[str, typer.Argument(metavar="LOGSQL", help="A query in LogsQL.")],
+    text: Annotated[str, typer.Argument(metavar="QUERY", help="LogsQL; LogQL with Loki.")],
     since: Since = "1h",
     until: Until = "now",
     number: Annotated[int, typer.Option("-n", min=1, help="At most this many rows.")] = 1000,

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from stack import components
-from stack.components import NATIVE, by_name
-from tests.unit.example import PORTS, target_in
+from stack.components import CATALOGUE, by_name, selected
+from tests.unit.example import PORTS, settings_with, target_in
 
+ARCHIVE = "restored seaweedfs archiver"
 COMMON_OF_VICTORIALOGS = [
     "-storage.minFreeDiskSpaceBytes=67108864",
     "-search.maxQueryDuration=10m",
@@ -28,10 +29,12 @@ ARGV = {
         "-retentionPeriod=52d",
         "-maxBackfillAge=36h",
     ],
+    "loki": ["-config.file=/srv/stack/run/loki/config.yaml"],
     "otelcol": [
         "--config=/srv/stack/run/otelcol/config.yaml",
         "--feature-gates=stanza.synchronousLogEmitter",
     ],
+    "promtail": ["-config.file=/srv/stack/run/promtail/config.yaml"],
     "alertmanager": [
         "--config.file=/srv/stack/run/alertmanager/alertmanager.yml",
         "--storage.path=/srv/stack/data/alertmanager",
@@ -50,7 +53,7 @@ ARGV = {
     ],
     "restored": [
         "-storageDataPath=/srv/stack/data/restored",
-        "-httpListenAddr=127.0.0.1:21007",
+        "-httpListenAddr=127.0.0.1:21010",
         *COMMON_OF_VICTORIALOGS,
         "-retentionPeriod=100y",
     ],
@@ -60,10 +63,10 @@ ARGV = {
         "-dir=/srv/stack/data/seaweedfs",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
-        *("-master.port=21010", "-master.port.grpc=21011"),
-        *("-volume.port=21012", "-volume.port.grpc=21013"),
-        *("-filer.port=21014", "-filer.port.grpc=21015"),
-        *("-s3.port=21008", "-s3.port.grpc=21009"),
+        *("-master.port=21013", "-master.port.grpc=21014"),
+        *("-volume.port=21015", "-volume.port.grpc=21016"),
+        *("-filer.port=21017", "-filer.port.grpc=21018"),
+        *("-s3.port=21011", "-s3.port.grpc=21012"),
         *("-filer", "-s3"),
         "-s3.config=/srv/stack/run/seaweedfs/s3.json",
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
@@ -103,12 +106,32 @@ def test_a_component_is_started_with_exactly_these_arguments(name: str) -> None:
 
 def test_every_component_is_in_the_table_above() -> None:
     """A new one is tested too."""
-    assert [component.name for component in NATIVE] == list(ARGV)
+    assert [component.name for component in CATALOGUE] == list(ARGV)
+
+
+@pytest.mark.parametrize(
+    ("engine", "agent", "names"),
+    [
+        (
+            "victorialogs",
+            "otelcol",
+            "victorialogs otelcol alertmanager vmalert {archive} sample_app",
+        ),
+        ("loki", "otelcol", "loki otelcol alertmanager sample_app"),
+        ("loki", "promtail", "loki promtail alertmanager sample_app"),
+    ],
+)
+def test_the_settings_choose_the_components(engine: str, agent: str, names: str) -> None:
+    """One engine, one agent, and a rule evaluator where the engine has none of its own."""
+    settings = settings_with(stack={"engine": engine, "agent": agent})
+    assert [component.name for component in selected(settings)] == names.format(
+        archive=ARCHIVE
+    ).split()
 
 
 def test_the_variables_of_a_component_are_exactly_these() -> None:
     """The collector's garbage collector, and what our own programs need besides secrets."""
-    assert {c.name: c.env(TARGET) for c in NATIVE if c.env(TARGET)} == {
+    assert {c.name: c.env(TARGET) for c in CATALOGUE if c.env(TARGET)} == {
         "otelcol": {"GOGC": "250"},
         "archiver": {"LOGSTACK_PATHS__RUN": "/srv/stack", "LOGSTACK_PATHS__DATA": "/srv/stack"},
         "sample_app": {
@@ -122,20 +145,22 @@ def test_the_variables_of_a_component_are_exactly_these() -> None:
 
 def test_health_is_asked_for_at_exactly_these_addresses() -> None:
     """Each answers 200 when the component is ready."""
-    assert {c.name: c.health_url(TARGET) for c in NATIVE if c.port} == {
+    assert {c.name: c.health_url(TARGET) for c in CATALOGUE if c.port} == {
         "victorialogs": "http://127.0.0.1:21001/health",
+        "loki": "http://127.0.0.1:21007/ready",
         "otelcol": "http://127.0.0.1:21002/",
+        "promtail": "http://127.0.0.1:21009/ready",
         "alertmanager": "http://127.0.0.1:21005/-/ready",
         "vmalert": "http://127.0.0.1:21004/health",
-        "restored": "http://127.0.0.1:21007/health",
-        "seaweedfs": "http://127.0.0.1:21008/healthz",
+        "restored": "http://127.0.0.1:21010/health",
+        "seaweedfs": "http://127.0.0.1:21011/healthz",
         "sample_app": "http://127.0.0.1:21006/healthz",
     }
 
 
 def test_every_port_of_the_settings_belongs_to_one_component() -> None:
     """Preflight and the table of addresses forget none."""
-    used = [port for component in NATIVE for port in component.ports]
+    used = [port for component in CATALOGUE for port in component.ports]
     assert sorted(used) == sorted(name for name in PORTS if name != "offset")
 
 
@@ -158,5 +183,5 @@ def test_rules_are_found_below_a_folder_with_characters_of_patterns() -> None:
 
 def test_a_component_that_does_not_exist_is_a_key_error() -> None:
     """Callers that take names from people check them first."""
-    with pytest.raises(KeyError, match="loki"):
-        by_name("loki")
+    with pytest.raises(KeyError, match="kafka"):
+        by_name("kafka")

@@ -12,7 +12,7 @@ import pytest
 from jinja2 import UndefinedError
 from supervisor.options import ServerOptions
 
-from stack.components import NATIVE, as_pattern, command
+from stack.components import CATALOGUE, as_pattern, command, selected
 from stack.render import RenderError, render_native, render_otelcol, render_template
 from stack.settings import ROOT
 from stack.targets import Target
@@ -33,7 +33,7 @@ FOLDERS = [
 
 
 def binaries_in(folder: Path) -> dict[str, str]:
-    return {c.artifact: str(folder / "bin" / c.artifact) for c in NATIVE if c.artifact}
+    return {c.artifact: str(folder / "bin" / c.artifact) for c in CATALOGUE if c.artifact}
 
 
 def read_by_supervisord(target: Target, text: str) -> ServerOptions:
@@ -58,11 +58,11 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
     assert list(
         render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)
     ) == [
-        "seaweedfs/s3.json",
         "otelcol/config.yaml",
         "alertmanager/alertmanager.yml",
         "vmalert/rules/watchdog.yaml",
         "vmalert/rules/archive.yaml",
+        "seaweedfs/s3.json",
         "supervisord.conf",
     ]
 
@@ -80,6 +80,19 @@ def test_the_object_store_knows_three_users_with_the_least_rights(tmp_path: Path
     assert [user["credentials"] for user in users] == [
         [{"accessKey": f"{name}-key", "secretKey": f"{name}:secret"}]
         for name in ("admin", "writer", "reader")
+    ]
+
+
+def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
+    """The tenants' limits and the rules are apart from what needs a restart."""
+    target = target_in(tmp_path, stack={"engine": "loki", "agent": "promtail"})
+    assert list(render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)) == [
+        "loki/config.yaml",
+        "loki/tenants.yaml",
+        "loki/rules/main/watchdog.yaml",
+        "promtail/config.yaml",
+        "alertmanager/alertmanager.yml",
+        "supervisord.conf",
     ]
 
 
@@ -105,8 +118,8 @@ def test_supervisord_reads_exactly_what_was_meant(tmp_path: Path, folder: str) -
     text = render_native(target, binaries, SECRETS, ARCHIVE_SECRETS)["supervisord.conf"]
     options = read_by_supervisord(target, text)
     programs = {p.name: p for g in options.process_group_configs for p in g.process_configs}
-    assert sorted(programs) == sorted(component.name for component in NATIVE)
-    for component in NATIVE:
+    assert sorted(programs) == sorted(component.name for component in selected(target.settings))
+    for component in selected(target.settings):
         program = programs[component.name]
         secrets = SECRETS if component.name == "sample_app" else {}
         assert shlex.split(program.command) == command(component, target, binaries)
@@ -141,7 +154,7 @@ def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds
     rendered = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
         "supervisord.conf"
     ]
-    assert rendered.count(f"\nstopwaitsecs={seconds}\n") == len(NATIVE)
+    assert rendered.count(f"\nstopwaitsecs={seconds}\n") == len(selected(target.settings))
 
 
 @pytest.mark.parametrize("folder", ["My #1 project", "a ;b", "line\nbreak"])
@@ -209,8 +222,8 @@ def test_another_log_file_is_another_receiver(tmp_path: Path) -> None:
     text = render_otelcol(target_in(tmp_path, agent={"files": files}))
     assert re.findall(r"(?m)^  (file_log/\d+):$", text) == [f"file_log/{n}" for n in (1, 2, 3)]
     assert scalars(text, "receivers") == [["file_log/1", "file_log/2", "file_log/3"]]
-    first, second = text.split("  file_log/3:\n")
-    second = second.partition("\nexporters:\n")[0]
+    first, rest = text.split("  file_log/2:\n")
+    second = rest.partition("  file_log/3:\n")[0]
     assert scalars(second, "include") == [["/var/log/$x/*.log", "/var/log/$x/*.log.*"]]
     assert '"/var/log/$$x/*.log"' in second
     assert second.count('value: "billing"') == 2
