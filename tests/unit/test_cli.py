@@ -20,7 +20,10 @@ from stack.components import selected
 from stack.settings import ROOT, load, setting_keys
 from tests.ports import free_ports
 
-COMMANDS = ["clean", "down", "logs", "query", "settings", "smoke", "status", "traffic", "up"]
+COMMANDS = [
+    *("clean", "dashboards", "down", "logs", "query", "report", "settings", "smoke", "status"),
+    *("traffic", "up"),
+]
 
 
 def names() -> list[str]:
@@ -28,6 +31,15 @@ def names() -> list[str]:
     group = typer.main.get_command(app)
     assert hasattr(group, "commands")
     return sorted(group.commands)
+
+
+def lines() -> list[str]:
+    """Every command, and those of a group with the group's name before them."""
+    found = []
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, command in sorted(commands.items()):
+        found += [name, *(f"{name} {inner}" for inner in getattr(command, "commands", ()))]
+    return found
 
 
 @pytest.fixture
@@ -71,10 +83,10 @@ def test_these_are_the_commands() -> None:
     assert [name for name in COMMANDS if name not in names()] == []
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", lines())
 def test_the_help_of_every_command_shows_an_example(name: str) -> None:
     """It begins with the command's own name, or sets a variable for it."""
-    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     (example,) = [line for line in result.output.splitlines() if "Example:" in line]
     assert f"logstack {name}" in example
@@ -193,7 +205,8 @@ def test_every_error_class_of_the_stack_is_known() -> None:
     inner |= {"AppUnreachableError", "TrafficRefusedError", "EnvironmentMissingError"}
     classes = {
         line.removeprefix("class ").partition("(")[0]
-        for path in (ROOT / "stack").rglob("*.py")
+        for folder in ("stack", "dashboards")
+        for path in (ROOT / folder).rglob("*.py")
         if "sample_app" not in path.parts
         for line in path.read_text(encoding="utf-8").splitlines()
         if line.startswith("class ") and "Error(" in line
