@@ -11,8 +11,10 @@ from typing import NoReturn
 import typer
 
 from dashboards.model import GrafanaError
+from stack.archive import ArchiveError
 from stack.artifacts import ArtifactError
 from stack.cli import (
+    archive_commands,
     checks,
     dashboards_command,
     lifecycle,
@@ -29,6 +31,7 @@ from stack.smoke import SmokeError
 from stack.traffic import TrafficError
 
 KNOWN_ERRORS = (
+    ArchiveError,
     ArtifactError,
     EngineError,
     GrafanaError,
@@ -50,6 +53,7 @@ for group in (
     lifecycle,
     records,
     checks,
+    archive_commands,
     dashboards_command,
     traffic_command,
     settings_command,
