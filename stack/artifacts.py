@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,17 @@ def find(artifact: Artifact, cache: Path) -> Path | None:
         return folder
     on_path = not (artifact.manifest or artifact.source or artifact.static)
     return _on_path(artifact) if on_path else None
+
+
+def from_wheel(binary: str) -> Path:
+    """A program that a Python package brings. Raises ArtifactError when it is not installed."""
+    path = Path(sys.executable).parent / binary
+    if not os.access(path, os.X_OK):
+        raise ArtifactError(
+            f"{binary}: wanted it beside {sys.executable}, found nothing. "
+            "Type: ./logstack --prepare"
+        )
+    return path
 
 
 def obtain_all(

@@ -48,7 +48,7 @@ class DockerRuntime:
 
     @property
     def components(self) -> tuple[Component, ...]:
-        return selected(self.settings)
+        return selected(self.settings, in_containers=True)
 
     def image(self, component: str) -> str:
         """The image of a component, with its version."""
@@ -160,7 +160,7 @@ class DockerRuntime:
         return {item["Config"]["Labels"]["com.docker.compose.service"]: item for item in found}
 
     def _write(self, probe: Path) -> None:
-        files = render.render_components(self.target)
+        files = render.render_components(self.target, {})
         for name, text in files.items():
             write_private(self.run_dir / name, text)
         for path in self.run_dir.rglob("*"):  # containers run as users of their images' own

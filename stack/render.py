@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stack import contract
 from stack.components import (
+    ARCHIVER_SERVICE,
     LOKI_RESTORED_TENANT,
     LOKI_TENANT,
     VL_IGNORED_FIELDS,
@@ -51,17 +52,21 @@ CONTINUATION = (
 
 
 def render_native(
-    target: Target, binaries: Mapping[str, str], secrets: Mapping[str, str]
+    target: Target,
+    binaries: Mapping[str, str],
+    secrets: Mapping[str, str],
+    archive_secrets: Mapping[str, str],
 ) -> dict[str, str]:
     """Every file of the native runtime. `secrets` are variables of the sample app."""
     return {
-        **render_components(target),
+        **render_components(target, archive_secrets),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
     }
 
 
-def render_components(target: Target) -> dict[str, str]:
+def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dict[str, str]:
     """The files that the components of a target read, one folder per component."""
+    rules = "vmalert/rules"
     everything: dict[str, Callable[[Target], dict[str, str]]] = {
         "loki": render_loki,
         "otelcol": lambda target: {"otelcol/config.yaml": render_otelcol(target)},
@@ -70,11 +75,15 @@ def render_components(target: Target) -> dict[str, str]:
             "alertmanager/alertmanager.yml": render_template("alertmanager/alertmanager.yml.j2")
         },
         "vmalert": lambda target: {
-            "vmalert/rules/watchdog.yaml": render_template("vmalert/rules/watchdog.yaml.j2")
+            f"{rules}/{name}.yaml": render_template(f"{rules}/{name}.yaml.j2")
+            for name in (("watchdog",) if target.in_containers else ("watchdog", "archive"))
+        },
+        "seaweedfs": lambda target: {
+            "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets)
         },
     }
     files: dict[str, str] = {}
-    for component in selected(target.settings):
+    for component in selected(target.settings, in_containers=target.in_containers):
         if component.name in everything:
             files |= everything[component.name](target)
     return files
@@ -99,6 +108,22 @@ def render_otelcol(target: Target) -> str:
         loki_tenant=LOKI_TENANT,
         service_label=SERVICE_LABEL,
     )
+
+
+def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
+    """The object store's users. What the writer may not do is in the bucket's own policy."""
+    bucket = target.settings.archive.bucket
+    rights = {
+        "admin": ["Admin", "Read", "Write", "List", "Tagging"],
+        "writer": [f"Write:{bucket}"],
+        "reader": [f"Read:{bucket}", f"List:{bucket}"],
+    }
+    identities = []
+    for role, actions in rights.items():
+        key, _, secret = secrets[f"LOGSTACK_ARCHIVE_{role.upper()}"].partition(":")
+        credentials = [{"accessKey": key, "secretKey": secret}]
+        identities.append({"name": role, "credentials": credentials, "actions": actions})
+    return json.dumps({"identities": identities}, indent=2) + "\n"
 
 
 def render_promtail(target: Target) -> str:
@@ -138,13 +163,17 @@ def render_loki(target: Target) -> dict[str, str]:
 
 
 def log_files(target: Target) -> tuple[FileSource, ...]:
-    """What the agent reads: the sample app's log file and those of the settings."""
+    """What the agent reads: the sample app's log file, those of the settings, the archiver's."""
     if target.in_containers:
         return (FileSource(service="container", path=f"{CONTAINER_LOGS}/*/*-json.log"),)
     # The path of a log file is a pattern; this one is meant as it is.
     path = as_pattern(target.app_log_file)
     sample_app = FileSource(service=target.settings.sample_app.service, path=path)
-    return (sample_app, *target.settings.agent.files)
+    files = (sample_app, *target.settings.agent.files)
+    if "archiver" not in {component.name for component in selected(target.settings)}:
+        return files
+    archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
+    return (*files, archiver)
 
 
 def render_supervisor(

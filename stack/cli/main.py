@@ -10,9 +10,13 @@ from typing import NoReturn
 
 import typer
 
+from dashboards.model import GrafanaError
+from stack.archive import ArchiveError
 from stack.artifacts import ArtifactError
 from stack.cli import (
+    archive_commands,
     checks,
+    dashboards_command,
     images_command,
     lifecycle,
     records,
@@ -29,9 +33,11 @@ from stack.smoke import SmokeError
 from stack.traffic import TrafficError
 
 KNOWN_ERRORS = (
+    ArchiveError,
     ArtifactError,
     DockerError,
     EngineError,
+    GrafanaError,
     NativeError,
     SecretsError,
     SettingsError,
@@ -46,7 +52,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (lifecycle, records, checks, traffic_command, settings_command, images_command):
+for group in (
+    lifecycle,
+    records,
+    checks,
+    archive_commands,
+    dashboards_command,
+    traffic_command,
+    settings_command,
+    images_command,
+):
     group.register(app)
 
 

@@ -13,11 +13,13 @@ from django.test import override_settings
 from logstack_django.checks import MIDDLEWARE
 
 from logstack_django import logging_config
+from tests.library.support import logging_setting
 
 
 def found(**overrides: Any) -> list[str]:
     """Numbers of the library's warnings under these settings."""
-    with override_settings(**overrides):
+    config = overrides.pop("LOGGING", settings.LOGGING)
+    with override_settings(**overrides), logging_setting(config):
         messages = [
             message for message in run_checks() if str(message.id).startswith("logstack_django.")
         ]

@@ -120,7 +120,9 @@ def test_secrets_in_text_are_masked_everywhere(text: str, place: str) -> None:
         "error": lambda: make_record(exc_info=(ValueError, _noted(text), None)),
     }
     with context(own=text if place == "context" else None):
-        line = json.dumps(format_both(given[place]()))
+        found = format_both(given[place]())
+    del found["timestamp"]  # whose digits may be anything
+    line = json.dumps(found)
     assert "[redacted]" in line
     assert not [fragment for fragment in fragments if fragment in line]
 

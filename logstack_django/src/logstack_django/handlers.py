@@ -139,7 +139,7 @@ class JsonHandler(logging.Handler):
                 self.sink.write(self._nested.pop(0))
         finally:
             self._writing = 0
-        if self.dropped != self._reported_dropped or self.failures != self._reported_failures:
+        if self.dropped != self._reported_dropped or self._reported_failures != self.failures:
             with contextlib.suppress(Exception):  # told with the next record instead
                 self._report_losses()
 

@@ -99,6 +99,9 @@ class StreamSink:
         """Write one line, waiting a bounded time for room. BlockingIOError if there is none."""
         if self._pid != os.getpid():
             self._prepare()
+        if not self._locking and self._attempt(line):
+            self._stalled = False
+            return
         deadline = 0.0
         pause = 0.0001
         while True:

@@ -21,6 +21,7 @@ app.conf.update(
         "data_folder_in": f"{_folder}/queue",
         "data_folder_out": f"{_folder}/queue",
         "control_folder": f"{_folder}/control",
+        "polling_interval": 0.05,
     },
     broker_connection_retry_on_startup=False,
     worker_prefetch_multiplier=1,
