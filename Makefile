@@ -8,6 +8,11 @@ IN_ROOT := cd "$(ROOT)" && ./logstack --prepare && .venv/bin/
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' "$(ROOT)/Makefile" | expand -t 12
 
+# RUNTIME=native or RUNTIME=docker chooses for one command what settings.stack.runtime chooses.
+ifdef RUNTIME
+export LOGSTACK_STACK__RUNTIME := $(RUNTIME)
+endif
+
 .PHONY: up
 up: ## start everything on this machine
 	@$(LOGSTACK) up

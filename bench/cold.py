@@ -27,6 +27,7 @@ def main() -> None:
         environ = {
             **{name: value for name, value in os.environ.items() if name not in ("GOFLAGS",)},
             **{variable_name("ports", name): str(port) for name, port in ports.items()},
+            variable_name("stack", "runtime"): "native",
             "HOME": str(home),
             "XDG_CACHE_HOME": str(home / ".cache"),
             "GOFLAGS": "-modcacherw",  # or the folder could not be removed afterwards

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -30,6 +30,7 @@ from stack.settings import ROOT, Settings, variable_name
 OnProgress = Callable[[str, str], None]
 """Called with an artifact's name and what is going on, in a few words."""
 
+PROBE = ROOT / "stack" / "images" / "probe.go"
 VERSION_VARIABLES = (
     "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
     "github.com/prometheus/common/version.Version",
@@ -46,8 +47,9 @@ class Artifact:
     """A set of binaries that belong together and share a version.
 
     `packages` are Go packages (without version) and give one binary each; where `manifest` is set,
-    the OpenTelemetry builder makes the binary from that text instead. With neither it is looked for
-    on PATH alone.
+    the OpenTelemetry builder makes the binary from that text instead, and `source` is a program of
+    one Go file. With none of them it is looked for on PATH alone. `required` is the module of a
+    package that `go install` refuses (it replaces modules), `static` is for images of nothing else.
     """
 
     name: str
@@ -55,18 +57,21 @@ class Artifact:
     packages: tuple[str, ...] = ()
     manifest: str = ""
     binaries: tuple[str, ...] = field(default=())
+    required: str = ""
+    source: str = ""
+    static: bool = False
 
     @property
     def is_built(self) -> bool:
         """Whether this project builds it; otherwise it has to be on PATH."""
-        return bool(self.packages or self.manifest)
+        return bool(self.packages or self.manifest or self.source)
 
     @property
     def key(self) -> str:
         """The cache folder's name: the version, and what else decides about the content."""
-        if not self.manifest:
-            return self.version
-        return f"{self.version}-{hashlib.sha256(self.manifest.encode()).hexdigest()[:12]}"
+        version = f"{self.version}-static" if self.static else self.version
+        text = self.manifest or self.source
+        return f"{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}" if text else version
 
 
 def catalogue(settings: Settings) -> dict[str, Artifact]:
@@ -106,6 +111,26 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
     return {artifact.name: artifact for artifact in artifacts}
 
 
+def for_images(settings: Settings) -> dict[str, Artifact]:
+    """What local images are made of: static binaries, and what asks for their health."""
+    names = ("victorialogs", "vmalert", "alertmanager")
+    static = {name: replace(catalogue(settings)[name], static=True) for name in names}
+    probe = Artifact("probe", "1", source=PROBE.read_text(encoding="utf-8"), binaries=("probe",))
+    return {**static, "otelcol": catalogue(settings)["otelcol"], "probe": probe}
+
+
+def compose_plugin(settings: Settings) -> Artifact:
+    """Docker Compose v2, for machines whose distribution has no package of it."""
+    module = "github.com/docker/compose/v2"
+    return Artifact(
+        "compose",
+        settings.versions.compose,
+        packages=(f"{module}/cmd",),
+        binaries=("docker-compose",),
+        required=module,
+    )
+
+
 def wanted(settings: Settings) -> dict[str, Artifact]:
     """The artifacts of the components that the settings ask for."""
     names = {component.artifact for component in selected(settings)}
@@ -125,7 +150,8 @@ def find(artifact: Artifact, cache: Path) -> Path | None:
     folder = cache / artifact.name / artifact.key
     if all(os.access(folder / binary, os.X_OK) for binary in artifact.binaries):
         return folder
-    return None if artifact.manifest else _on_path(artifact)
+    on_path = not (artifact.manifest or artifact.source or artifact.static)
+    return _on_path(artifact) if on_path else None
 
 
 def from_wheel(binary: str) -> Path:
@@ -139,13 +165,16 @@ def from_wheel(binary: str) -> Path:
     return path
 
 
-def obtain_all(settings: Settings, on_progress: OnProgress) -> dict[str, Path]:
+def obtain_all(
+    settings: Settings, on_progress: OnProgress, artifacts: Mapping[str, Artifact] | None = None
+) -> dict[str, Path]:
     """Folder of each artifact's binaries by name; builds in parallel what is missing.
 
+    Without `artifacts`: what the settings' components need.
     Raises ArtifactError, which names every artifact that failed; what was built stays in the cache.
     """
     cache = cache_dir(settings)
-    artifacts = wanted(settings)
+    artifacts = wanted(settings) if artifacts is None else artifacts
     found = {name: find(artifact, cache) for name, artifact in artifacts.items()}
     missing = [artifacts[name] for name, folder in found.items() if folder is None]
     folders = {name: folder for name, folder in found.items() if folder is not None}
@@ -230,11 +259,30 @@ class Workshop:
             (scratch / "source" / artifact.binaries[0]).rename(scratch / artifact.binaries[0])
             shutil.rmtree(scratch / "source")
             return
+        if artifact.source:
+            (scratch / "main.go").write_text(artifact.source, encoding="utf-8")
+            output = ["-o", artifact.binaries[0], "main.go"]
+            self._run(artifact, [go, "build", "-trimpath", "-ldflags=-s -w", *output], scratch)
+            return
+        if artifact.required:
+            self._compile_in_module(artifact, scratch)
+            return
         for package in artifact.packages:
             # A binary that says which version it is, in each project's own way.
             stamps = " ".join(f"-X {name}=v{artifact.version}" for name in VERSION_VARIABLES)
             flags = ["-v", "-trimpath", f"-ldflags=-s -w {stamps}"]
             self._run(artifact, [go, "install", *flags, f"{package}@v{artifact.version}"], scratch)
+
+    def _compile_in_module(self, artifact: Artifact, scratch: Path) -> None:
+        """Build a package from a module of our own that requires its module."""
+        (scratch / "go.mod").write_text(
+            f"module logstack/{artifact.name}\n\nrequire {artifact.required} v{artifact.version}\n",
+            encoding="utf-8",
+        )
+        stamp = f"-X {artifact.required}/internal.Version=v{artifact.version}"
+        flags = ["-mod=mod", "-v", "-trimpath", f"-ldflags=-s -w {stamp}"]
+        output = ["-o", artifact.binaries[0], artifact.packages[0]]
+        self._run(artifact, [self.environment.go, "build", *flags, *output], scratch)
 
     def _check(self, artifact: Artifact, folder: Path) -> None:
         for binary in artifact.binaries:
@@ -244,7 +292,7 @@ class Workshop:
         """Run one step of a build, reporting its output line by line. Raises ArtifactError."""
         log = self.cache / artifact.name / "build.log"
         lines: list[str] = []
-        process = self._start(argv, folder)
+        process = self._start(argv, folder, static=artifact.static or bool(artifact.source))
         with process, log.open("a", encoding="utf-8") as log_file:
             for line in process.stdout or ():
                 lines.append(line)
@@ -256,14 +304,18 @@ class Workshop:
         if code != 0:
             raise ArtifactError(_explain_failure(artifact, argv, code, lines, log))
 
-    def _start(self, argv: list[str], folder: Path) -> subprocess.Popen[str]:
+    def _start(self, argv: list[str], folder: Path, *, static: bool) -> subprocess.Popen[str]:
         with self._lock:
             if self._stopped:
                 raise ArtifactError("stopped")
             process = subprocess.Popen(
                 argv,
                 cwd=folder,
-                env={**self.environment.variables, "GOBIN": str(folder)},
+                env={
+                    **self.environment.variables,
+                    "GOBIN": str(folder),
+                    **({"CGO_ENABLED": "0"} if static else {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -85,7 +85,7 @@ def _victorialogs_at(target: Target, name: str) -> list[str]:
     settings = target.settings
     return [
         f"-storageDataPath={target.storage_dir(name)}",
-        f"-httpListenAddr={target.address(name)}",
+        f"-httpListenAddr={target.listen(name)}",
         f"-storage.minFreeDiskSpaceBytes={parse_bytes(settings.limits.free_disk)}",
         f"-search.maxQueryDuration={go_duration(settings.limits.query)}",
         f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
@@ -117,9 +117,9 @@ def _vmalert(target: Target) -> list[str]:
         # Quoted, because a comma would begin another pattern.
         f"-rule={json.dumps(rules, ensure_ascii=False)}",
         "-rule.defaultRuleType=vlogs",
-        f"-datasource.url={target.url('victorialogs')}",
-        f"-notifier.url={target.url('alertmanager')}",
-        f"-httpListenAddr={target.address('vmalert')}",
+        f"-datasource.url={target.peer('victorialogs')}",
+        f"-notifier.url={target.peer('alertmanager')}",
+        f"-httpListenAddr={target.listen('vmalert')}",
         f"-evaluationInterval={go_duration(target.settings.timing.alert_interval)}",
         "-loggerFormat=json",
     ]
@@ -129,7 +129,7 @@ def _alertmanager(target: Target) -> list[str]:
     return [
         f"--config.file={target.config_dir('alertmanager') / 'alertmanager.yml'}",
         f"--storage.path={target.storage_dir('alertmanager')}",
-        f"--web.listen-address={target.address('alertmanager')}",
+        f"--web.listen-address={target.listen('alertmanager')}",
         "--cluster.listen-address=",  # a single node; it would listen on every interface
         "--log.format=json",
     ]
@@ -191,7 +191,7 @@ def _sample_app(target: Target) -> list[str]:
     app = target.settings.sample_app
     return [
         *("-P", "-m", "stack.sample_app", "serve"),
-        f"--bind={target.address('sample_app')}",
+        f"--bind={target.listen('sample_app')}",
         f"--workers={app.workers}",
         f"--threads={app.threads}",
         "--prepare",
@@ -256,16 +256,17 @@ CATALOGUE: tuple[Component, ...] = (
 )
 
 
-def selected(settings: Settings) -> tuple[Component, ...]:
+def selected(settings: Settings, *, in_containers: bool = False) -> tuple[Component, ...]:
     """The components that the settings ask for, in the order in which they are shown.
 
-    Loki evaluates rules itself; beside VictoriaLogs vmalert does. The archive is VictoriaLogs' own.
+    Loki evaluates rules itself; beside VictoriaLogs vmalert does. The archive is VictoriaLogs' own
+    and runs natively only.
     """
     engine, agent = settings.stack.engine, settings.stack.agent
     unwanted = {"victorialogs", "vmalert", "loki", "otelcol", "promtail"} - {engine, agent}
     if engine == "victorialogs":
         unwanted.remove("vmalert")
-    else:
+    if engine != "victorialogs" or in_containers:
         unwanted |= set(ARCHIVE_COMPONENTS)
     return tuple(component for component in CATALOGUE if component.name not in unwanted)
 

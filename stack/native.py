@@ -117,6 +117,11 @@ def down(settings: Settings) -> bool:
     return True
 
 
+def is_running(settings: Settings) -> bool:
+    """Whether supervisord answers in this run folder."""
+    return Supervisor(native(settings)).is_running()
+
+
 def removable(settings: Settings) -> dict[Path, int]:
     """What `clean` removes: folders and their sizes in bytes."""
     target = native(settings)

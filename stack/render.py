@@ -38,10 +38,15 @@ class RenderError(Exception):
     """A value cannot be written so that the program reads it back; the text says which."""
 
 
+# Where the agent's container sees Docker's json-file logs, and the label of the containers that it
+# ships: its value is the service of lines that do not name one.
+CONTAINER_LOGS = "/var/lib/docker/containers"
+SERVICE_LABEL = "logstack.service"
 # Text that belongs to the line before it: for Promtail, which cannot look at that line.
 # The last of them is the one that ends a Python traceback: `ValueError: text`, `app.errors.Locked`.
 CONTINUATION = (
-    r"^(\s|$|During handling of the above exception|The above exception was the direct cause"
+    r"^(?P<continuation>\s|During handling of the above exception"
+    r"|The above exception was the direct cause"
     r"|([a-z_]\w*\.)+[A-Z]\w*(: |$)|[A-Z][a-z0-9]+[A-Z]\w*(: |$))"
 )
 
@@ -71,14 +76,14 @@ def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dic
         },
         "vmalert": lambda target: {
             f"{rules}/{name}.yaml": render_template(f"{rules}/{name}.yaml.j2")
-            for name in ("watchdog", "archive")
+            for name in (("watchdog",) if target.in_containers else ("watchdog", "archive"))
         },
         "seaweedfs": lambda target: {
             "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets)
         },
     }
     files: dict[str, str] = {}
-    for component in selected(target.settings):
+    for component in selected(target.settings, in_containers=target.in_containers):
         if component.name in everything:
             files |= everything[component.name](target)
     return files
@@ -101,6 +106,7 @@ def render_otelcol(target: Target) -> str:
         levels=contract.LEVELS,
         kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
         loki_tenant=LOKI_TENANT,
+        service_label=SERVICE_LABEL,
     )
 
 
@@ -158,6 +164,8 @@ def render_loki(target: Target) -> dict[str, str]:
 
 def log_files(target: Target) -> tuple[FileSource, ...]:
     """What the agent reads: the sample app's log file, those of the settings, the archiver's."""
+    if target.in_containers:
+        return (FileSource(service="container", path=f"{CONTAINER_LOGS}/*/*-json.log"),)
     # The path of a log file is a pattern; this one is meant as it is.
     path = as_pattern(target.app_log_file)
     sample_app = FileSource(service=target.settings.sample_app.service, path=path)

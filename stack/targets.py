@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack.settings import ROOT, Settings
@@ -19,13 +20,33 @@ SOCKET_PATH_BYTES = 90
 
 @dataclass(frozen=True)
 class Target:
-    """Addresses and folders of one runtime. `host` is the address that components listen on."""
+    """Addresses and folders of one runtime, as its components see them.
+
+    `host` is the address where this machine reaches them. In containers they find each other by
+    name, and `storage` names folders that are not below `data_dir`.
+    """
 
     name: str
     host: str
     run_dir: Path
     data_dir: Path
     settings: Settings
+    in_containers: bool = False
+    storage: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def listen_host(self) -> str:
+        """The address to listen on: in a container everything, published on loopback alone."""
+        return "0.0.0.0" if self.in_containers else self.host  # noqa: S104
+
+    def listen(self, port_name: str) -> str:
+        """`host:port` for a component to listen on."""
+        return f"{self.listen_host}:{self.port(port_name)}"
+
+    def peer(self, component: str, path: str = "", port_name: str = "") -> str:
+        """The URL where other components find this one; its port is called like itself."""
+        host = component if self.in_containers else self.host
+        return f"http://{host}:{self.port(port_name or component)}{path}"
 
     def port(self, port_name: str) -> int:
         """The port that what settings.ports calls `port_name` listens on."""
@@ -42,7 +63,8 @@ class Target:
         return self.run_dir / component
 
     def storage_dir(self, component: str) -> Path:
-        return self.data_dir / component
+        """Where it keeps its data; in a container the folder that its image prepares for that."""
+        return Path(self.storage.get(component) or self.data_dir / component)
 
     def log_file(self, component: str) -> Path:
         """What the component itself prints."""
@@ -76,4 +98,25 @@ def native(settings: Settings, root: Path = ROOT) -> Target:
         run_dir=(root / settings.paths.run / "native").absolute(),
         data_dir=(root / settings.paths.data / "native").absolute(),
         settings=settings,
+    )
+
+
+# Where released images expect their data, owned by the user that they run as; the local images of
+# this project do the same.
+IMAGE_STORAGE = {
+    "loki": "/loki",
+    "alertmanager": "/alertmanager",
+}
+
+
+def docker(settings: Settings) -> Target:
+    """The same components in containers; the folders are those inside of them."""
+    return Target(
+        name="docker",
+        host="127.0.0.1",
+        run_dir=Path("/etc/logstack"),
+        data_dir=Path("/data"),
+        settings=settings,
+        in_containers=True,
+        storage=IMAGE_STORAGE,
     )

@@ -7,12 +7,10 @@ from dataclasses import asdict
 
 import typer
 
-from stack import native, settings, smoke
+from stack import runtime, settings, smoke
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out
 from stack.engines.factory import engine_of
-from stack.secrets import sample_app_secrets
-from stack.targets import native as native_target
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +22,8 @@ def run(as_json: AsJson = False) -> None:
 
     Example: logstack smoke
     """
-    target = native_target(native.running_settings(settings.load()))
-    result = smoke.run(target, engine_of(target), sample_app_secrets(target.data_dir))
+    now = runtime.running(settings.load())
+    result = smoke.run(now.target, engine_of(now.target), now.smoke_writer())
     if as_json:
         out.print(json.dumps(asdict(result)))
         return

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from stack import native, settings
+from stack import docker, native, runtime, settings
 from stack.cli.output import in_bytes, out, print_statuses, progress, say, shorten_path
 
 NEXT_STEPS = (
@@ -34,7 +34,13 @@ def up(as_json: AsJson = False) -> None:
     """
     values = settings.load()
     with progress() as display:
-        result = native.up(values, display.update)
+        choice = runtime.choose(values, display.update)
+        if choice.reason:
+            say(f"Runtime: {choice.name}, because: {choice.reason}", "dim")
+        if choice.name == "docker":
+            result = docker.DockerRuntime(values).up(display.update)
+        else:
+            result = native.up(values, display.update)
     if as_json:
         out.print(native.dump(result.statuses))
         return
@@ -55,7 +61,9 @@ def down() -> None:
 
     Example: logstack down
     """
-    if native.down(settings.load()):
+    values = settings.load()
+    now = docker.running(values)
+    if now.down() if now else native.down(values):
         say("Everything is stopped; the data stays. `make up` starts it again.")
     else:
         say("Nothing was running.")
@@ -66,7 +74,7 @@ def status(as_json: AsJson = False) -> None:
 
     Example: logstack status --json
     """
-    statuses = native.status(native.running_settings(settings.load()))
+    statuses = runtime.running(settings.load()).statuses()
     if as_json:
         out.print(native.dump(statuses))
     else:
@@ -81,6 +89,9 @@ def clean() -> None:
     Example: logstack clean
     """
     values = settings.load()
+    if now := docker.running(values):
+        say(f"Removing the containers and volumes of {now.project}")
+        now.clean()
     folders = native.removable(values)
     if not folders:
         say("There is nothing to remove.")

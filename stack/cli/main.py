@@ -17,12 +17,14 @@ from stack.cli import (
     archive_commands,
     checks,
     dashboards_command,
+    images_command,
     lifecycle,
     records,
     settings_command,
     traffic_command,
 )
 from stack.cli.output import say
+from stack.docker_engine import DockerError
 from stack.engines import EngineError
 from stack.native import NativeError
 from stack.secrets import SecretsError
@@ -33,6 +35,7 @@ from stack.traffic import TrafficError
 KNOWN_ERRORS = (
     ArchiveError,
     ArtifactError,
+    DockerError,
     EngineError,
     GrafanaError,
     NativeError,
@@ -57,6 +60,7 @@ for group in (
     dashboards_command,
     traffic_command,
     settings_command,
+    images_command,
 ):
     group.register(app)
 

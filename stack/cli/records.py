@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from stack import native, settings, times
+from stack import runtime, settings, times
 from stack.cli.format import as_json as json_line
 from stack.cli.format import format_record, visible
 from stack.cli.lifecycle import AsJson
@@ -21,7 +21,6 @@ from stack.cli.output import out, say
 from stack.contract import LEVELS
 from stack.engines import Engine, Record, Selection
 from stack.engines.factory import engine_of, restored_engine_of
-from stack.targets import native as native_target
 
 FOLLOW_EVERY = 1.0  # seconds
 FOLLOW_OVERLAP = timedelta(seconds=15)  # records may arrive this much later than they were made
@@ -38,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def open_engine(restored: bool = False) -> Engine:
     """The engine of the stack that runs in this checkout, or the one for restored records."""
-    target = native_target(native.running_settings(settings.load()))
+    target = runtime.running(settings.load()).target
     return restored_engine_of(target) if restored else engine_of(target)
 
 

@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
-from stack import native, settings, traffic
+from stack import runtime, settings, traffic
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, progress
-from stack.secrets import sample_app_secrets
-from stack.targets import native as native_target
 
 
 def register(app: typer.Typer) -> None:
@@ -29,11 +27,11 @@ def run(
 
     Example: logstack traffic --rate 50 --duration 20
     """
-    target = native_target(native.running_settings(settings.load()))
-    password = sample_app_secrets(target.data_dir)["LOGSTACK_SAMPLE_PASSWORD"]
+    now = runtime.running(settings.load())
+    password = now.secrets()["LOGSTACK_SAMPLE_PASSWORD"]
     with progress() as display:
         report = traffic.run(
-            target.url("sample_app"),
+            now.target.url("sample_app"),
             rate=rate,
             duration=duration,
             seed=seed,

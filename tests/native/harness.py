@@ -67,6 +67,7 @@ class StackUnderTest:
         defaults[variable_name("paths", "run")] = str(self.folder / "run")
         defaults[variable_name("paths", "data")] = str(self.folder / "data")
         defaults[variable_name("stack", "host")] = "test-host"
+        defaults[variable_name("stack", "runtime")] = "native"
         self.variables = {**defaults, **self.variables}
 
     @property
@@ -146,14 +147,21 @@ class StackUnderTest:
         selection = Selection(
             since=now - timedelta(days=2), until=now + timedelta(days=1), matches=matches, grep=grep
         )
+        found: list[Record] = []
+
+        def there() -> bool:
+            if self.engine.count(selection) >= count:
+                found[:] = self.engine.records(selection, limit=count + 1000)
+            return len(found) >= count
+
         poll(
-            lambda: self.engine.count(selection) >= count,
+            there,
             lambda: (
                 f"{count} records with {matches} {grep}, found {self.engine.count(selection)}.\n"
                 f"{self.logs()}"
             ),
         )
-        return list(self.engine.records(selection, limit=count + 1000))
+        return found
 
     def count(self, matches: Mapping[str, str]) -> int:
         now = datetime.now(UTC)

@@ -53,6 +53,7 @@ def in_parts(lines: list[str], size: int) -> Iterator[list[str]]:
 
 def test_a_killed_agent_loses_nothing(running: StackUnderTest) -> None:
     """kill -9 in the middle of a burst, twice; what was under way may come twice, no more."""
+    running.unless_promtail("no queue on disk: what it holds when it is killed can be lost")
     mark, count = marker(), 40_000
     for number, lines in enumerate(in_parts(list(burst(count, mark)), 4000)):
         running.write(*lines)
@@ -66,6 +67,7 @@ def test_a_killed_agent_loses_nothing(running: StackUnderTest) -> None:
 
 def test_an_engine_that_is_away_loses_and_doubles_nothing(running: StackUnderTest) -> None:
     """Records written meanwhile wait in the agent's queue on disk, also across its restart."""
+    running.unless_promtail("no queue on disk: a restart while Loki is away can lose a batch")
     mark, count = marker(), 20_000
     supervisor = Supervisor(running.target)
     lines = list(burst(count, mark))
@@ -97,6 +99,7 @@ def test_an_engine_restarted_under_load_loses_and_doubles_nothing(
 
 def test_a_full_queue_makes_the_agent_wait_not_drop(own_stack: StackUnderTest) -> None:
     """With a queue of 1 MiB and 10 MB of records the files themselves are the buffer."""
+    own_stack.unless_promtail("no queue on disk, and a rotated file is not read while Loki is away")
     own_stack.variables[variable_name("limits", "queue")] = "1MiB"
     own_stack.up()
     mark, count = marker(), 20_000

@@ -1,0 +1,301 @@
+"""The Docker runtime: the same components in containers, started with Compose.
+
+`up`, `down`, `clean` and `status` mean what they mean in native.py. What containers read is
+rendered into the run folder; the environment file there, which holds the secrets, is of mode 0600.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stack import artifacts, render
+from stack.components import Component, selected
+from stack.docker_engine import DockerError, ask, compose_command, run
+from stack.native import OnProgress, Status, UpResult
+from stack.secrets import SecretsError, sample_app_secrets, write_private
+from stack.settings import ROOT, Settings, variable_name
+from stack.targets import Target
+from stack.targets import docker as docker_target
+from stack.units import parse_bytes, parse_duration
+
+COMPOSE_FILE = ROOT / "stack" / "compose.yaml"
+SETTINGS_FILE = "settings.json"
+LOG_LINES_SHOWN = 15
+
+
+class DockerRuntime:
+    """The containers that belong to the run folder of some settings."""
+
+    def __init__(self, settings: Settings):
+        if settings.stack.agent == "promtail":
+            raise DockerError(
+                "stack.agent: wanted otelcol in the docker runtime, found promtail. Without "
+                "Docker's socket it cannot join the lines that Docker cuts. Choose the other: "
+                f"{variable_name('stack', 'agent')}=otelcol"
+            )
+        self.settings = settings
+        self.target: Target = docker_target(settings)
+        self.run_dir = (ROOT / settings.paths.run / "docker").absolute()
+        self.data_dir = (ROOT / settings.paths.data / "docker").absolute()
+        digest = hashlib.sha256(str(self.run_dir).encode()).hexdigest()[:8]
+        self.project = f"logstack-{digest}"
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        return selected(self.settings, in_containers=True)
+
+    def image(self, component: str) -> str:
+        """The image of a component, with its version."""
+        pattern: str = getattr(self.settings.images, component)
+        known: Mapping[str, str] = self.settings.versions.model_dump()
+        return pattern.format(version=known.get(component, "local"))
+
+    def missing_images(self) -> list[str]:
+        """The images that are not on this machine."""
+        images = [self.image(component.name) for component in self.components]
+        return [image for image in images if run("image", "inspect", image).returncode != 0]
+
+    def pull(self, images: list[str], on_progress: OnProgress) -> None:
+        """Fetch images. Raises DockerError, which names the first that cannot be had."""
+        for image in images:
+            on_progress(image, "pulling")
+            result = run("pull", "--quiet", image, timeout=900)
+            if result.returncode != 0:
+                reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+                raise DockerError(
+                    f"{image}: wanted to pull this image, found: {reason}\n"
+                    "Local images are made with: ./logstack images build. Without any image: "
+                    "RUNTIME=native make up"
+                )
+
+    def up(self, on_progress: OnProgress) -> UpResult:
+        """Start what is not running and wait until everything is healthy. Raises DockerError."""
+        self.pull(self.missing_images(), on_progress)
+        probe = artifacts.for_images(self.settings)["probe"]
+        folder = artifacts.obtain_all(self.settings, on_progress, {"probe": probe})["probe"]
+        before = {name: item["Id"] for name, item in self._containers().items() if _runs(item)}
+        self._write(folder / probe.binaries[0])
+        seconds = round(parse_duration(self.settings.timing.start_timeout).total_seconds())
+        on_progress("compose", "starting")
+        result = self._compose(
+            *("up", "--detach", "--wait", "--wait-timeout", str(seconds)),
+            *("--remove-orphans", "--pull", "never"),
+            timeout=seconds + 120,
+        )
+        statuses = self.status()
+        sick = [item for item in statuses if item.state != "healthy"]
+        if result.returncode != 0 or sick:
+            problems = [self._describe(item) for item in sick]
+            if result.returncode != 0:
+                problems.append(_explain(result.stderr))
+            if not before:
+                self._compose("down", timeout=120)
+                self._forget()
+            raise DockerError("\n".join(problems))
+        now = {name: item["Id"] for name, item in self._containers().items()}
+        changed = sorted(name for name in now if before.get(name) != now[name])
+        return UpResult(statuses, changed, bool(before))
+
+    def down(self) -> bool:
+        """Stop and remove the containers and keep the volumes. False when there were none."""
+        if not self._containers():
+            self._forget()
+            return False
+        result = self._compose("down", "--remove-orphans", timeout=180)
+        if result.returncode != 0:
+            raise DockerError(_explain(result.stderr))
+        self._forget()
+        return True
+
+    def clean(self) -> None:
+        """Stop everything and remove volumes, secrets and rendered files."""
+        if (self.run_dir / "compose.env").exists():
+            result = self._compose("down", "--remove-orphans", "--volumes", timeout=180)
+            if result.returncode != 0:
+                raise DockerError(_explain(result.stderr))
+        for folder in (self.run_dir, self.data_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def status(self) -> list[Status]:
+        """Every component's state, asked of the engine now."""
+        containers = self._containers()
+        return [
+            _status(component, self.target, containers.get(component.name))
+            for component in self.components
+        ]
+
+    def logs(self, component: str, lines: int = LOG_LINES_SHOWN) -> str:
+        """The last lines that a component printed."""
+        container = self._containers().get(component)
+        if container is None:
+            return ""
+        result = run("logs", "--tail", str(lines), container["Id"])
+        return result.stdout + result.stderr
+
+    def exec(self, component: str, *argv: str) -> str:
+        """What a command prints that runs in a component's container. Raises DockerError."""
+        container = self._containers().get(component)
+        if container is None:
+            raise DockerError(f"{component}: wanted its container, found none. Type: make up")
+        return ask("exec", container["Id"], *argv)
+
+    def secrets(self) -> dict[str, str]:
+        """The sample app's secrets; made on first use."""
+        try:
+            return sample_app_secrets(self.data_dir)
+        except SecretsError as error:
+            raise DockerError(str(error)) from None
+
+    def _containers(self) -> dict[str, dict[str, Any]]:
+        """What the engine says of each container of the project, by its component."""
+        label = f"label=com.docker.compose.project={self.project}"
+        ids = ask("ps", "--all", "--quiet", "--filter", label).split()
+        found = json.loads(ask("inspect", *ids)) if ids else []
+        return {item["Config"]["Labels"]["com.docker.compose.service"]: item for item in found}
+
+    def _write(self, probe: Path) -> None:
+        files = render.render_components(self.target, {})
+        for name, text in files.items():
+            write_private(self.run_dir / name, text)
+        for path in self.run_dir.rglob("*"):  # containers run as users of their images' own
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        started = {
+            component.name: {
+                "command": [_uncompose(word) for word in self._words(component)],
+                "environment": _environment(component, self.target),
+            }
+            for component in self.components
+        }
+        variables = "".join(f"{n}='{v}'\n" for n, v in sorted(self._variables(probe).items()))
+        write_private(self.run_dir / "commands.json", json.dumps({"services": started}, indent=2))
+        write_private(self.run_dir / "compose.env", variables)
+        write_private(self.run_dir / SETTINGS_FILE, self.settings.model_dump_json(indent=2) + "\n")
+
+    def _words(self, component: Component) -> list[str]:
+        argv = component.argv(self.target)
+        return argv if component.artifact else ["python3", *argv]
+
+    def _variables(self, probe: Path) -> dict[str, str]:
+        """Everything that compose.yaml names."""
+        settings = self.settings
+        names = {component.name for component in self.components}
+        root = json.loads(ask("info", "--format", "{{json .DockerRootDir}}"))
+        images = ("victorialogs", "vmalert", "alertmanager", "otelcol", "loki", "sample_app")
+        return {
+            **{
+                f"LOGSTACK_PORT_{n.upper()}": str(self.target.port(n))
+                for n in settings.ports.names()
+            },
+            **{f"LOGSTACK_IMAGE_{name.upper()}": self.image(name) for name in images},
+            "COMPOSE_PROFILES": ",".join(sorted(names & {"victorialogs", "loki", "otelcol"})),
+            "LOGSTACK_CONFIG": str(self.run_dir),
+            "LOGSTACK_CONTAINER_LOGS": f"{root}/containers",
+            "LOGSTACK_MEMORY": str(parse_bytes(settings.images.memory)),
+            "LOGSTACK_PROBE": str(probe),
+            "LOGSTACK_SERVICE_LABEL": render.SERVICE_LABEL,
+            "LOGSTACK_START_TIMEOUT": settings.timing.start_timeout,
+            "LOGSTACK_STOP_TIMEOUT": settings.timing.stop_timeout,
+            "LOGSTACK_SAMPLE_ENVIRONMENT": settings.stack.environment,
+            "LOGSTACK_SAMPLE_SERVICE": settings.sample_app.service,
+            **self.secrets(),
+        }
+
+    def _compose(self, *arguments: str, timeout: float) -> Any:
+        return run(
+            *("--project-name", self.project),
+            *("--file", str(COMPOSE_FILE), "--file", str(self.run_dir / "commands.json")),
+            *("--env-file", str(self.run_dir / "compose.env")),
+            *arguments,
+            command=compose_command(self.settings),
+            timeout=timeout,
+        )
+
+    def _describe(self, item: Status) -> str:
+        lines = self.logs(item.name).strip().splitlines()[-LOG_LINES_SHOWN:]
+        tail = "\n".join(f"    {line}" for line in lines)
+        note = f" ({item.note})" if item.note else ""
+        hint = _permission_hint(item.name, tail)
+        return (
+            f"{item.name}: wanted healthy within {self.settings.timing.start_timeout}, "
+            f"found {item.state}{note}.{hint}\n  The end of its log:\n{tail}"
+        )
+
+    def _forget(self) -> None:
+        (self.run_dir / SETTINGS_FILE).unlink(missing_ok=True)
+
+
+def running(settings: Settings) -> DockerRuntime | None:
+    """The runtime that `up` started in this run folder and nobody stopped, if there is one."""
+    path = (ROOT / settings.paths.run / "docker" / SETTINGS_FILE).absolute()
+    try:
+        return DockerRuntime(Settings.model_validate_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, DockerError):
+        return None
+
+
+def _environment(component: Component, target: Target) -> dict[str, str]:
+    """The variables of a component; those of the sample app stand in compose.yaml."""
+    return {} if component.name == "sample_app" else component.env(target)
+
+
+def _uncompose(word: str) -> str:
+    return word.replace("$", "$$")
+
+
+def _runs(container: Mapping[str, Any]) -> bool:
+    return bool(container["State"]["Running"])
+
+
+def _status(component: Component, target: Target, item: Mapping[str, Any] | None) -> Status:
+    """A container's state in the words of the native runtime."""
+    address = component.page_url(target)
+    if item is None:
+        return Status(component.name, "stopped", address, "-")
+    state = item["State"]
+    log = f"docker logs {item['Name'].lstrip('/')}"
+    started = datetime.fromisoformat(state["StartedAt"][:19]).replace(tzinfo=UTC)
+    health = state.get("Health", {}).get("Status", "")
+    words: dict[str, Callable[[], str]] = {
+        "running": lambda: health or "healthy",
+        "restarting": lambda: "restarting",
+        "created": lambda: "stopped",
+    }
+    name = words.get(state["Status"], lambda: "failed")()
+    return Status(
+        component.name,
+        name,
+        address,
+        log,
+        pid=int(state["Pid"]),
+        uptime_s=int((datetime.now(UTC) - started).total_seconds()) if _runs(item) else 0,
+        restarts=int(item["RestartCount"]),
+        note="" if name in ("healthy", "starting") else f"exit status {state['ExitCode']}",
+    )
+
+
+def _permission_hint(component: str, log: str) -> str:
+    """What to do where the agent may not read Docker's log files."""
+    denied = any("permission denied" in line and "containers" in line for line in log.splitlines())
+    if component != "otelcol" or not denied:
+        return ""
+    return (
+        " It may not read Docker's log files: with SELinux allow the mount (container_file_t), "
+        "with user namespaces or a rootless engine use: RUNTIME=native make up"
+    )
+
+
+def _explain(text: str) -> str:
+    """Compose's error, and what it means where that is known."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    end = "\n".join(lines[-5:])
+    if "port is already allocated" in text or "address already in use" in text:
+        return f"{end}\nA port is taken. Move all of them: {variable_name('ports', 'offset')}=1000"
+    if "no space left" in text:
+        return f"{end}\nThe disk is full. Make room, for example: docker system prune"
+    return end or "Compose failed and said nothing"

@@ -1,0 +1,72 @@
+"""Which of the two local runtimes is meant: chosen for `up`, found out for everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack import docker, native, smoke
+from stack.docker_engine import DockerError, check_engine
+from stack.native import OnProgress, Status
+from stack.secrets import sample_app_secrets
+from stack.settings import Settings
+from stack.targets import Target
+from stack.targets import native as native_target
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`name`: native or docker; `reason` is empty where the settings say which."""
+
+    name: str
+    reason: str = ""
+
+
+def choose(settings: Settings, on_progress: OnProgress) -> Choice:
+    """The runtime that `up` starts. Raises DockerError when docker is demanded and unusable."""
+    wanted = settings.stack.runtime
+    if wanted == "native":
+        return Choice("native")
+    if wanted == "auto" and docker.running(settings):
+        return Choice("docker", "it is running")
+    if wanted == "auto" and native.is_running(settings):
+        return Choice("native", "it is running")
+    try:
+        check_engine(settings)
+        runtime = docker.DockerRuntime(settings)
+        runtime.pull(runtime.missing_images(), on_progress)
+    except DockerError as error:
+        if wanted == "docker":
+            raise
+        return Choice("native", str(error).splitlines()[0])
+    return Choice("docker", "" if wanted == "docker" else "an engine answers and has every image")
+
+
+@dataclass(frozen=True)
+class Running:
+    """What runs in this checkout, for the commands that use it. `docker` is None natively."""
+
+    target: Target
+    docker: docker.DockerRuntime | None
+    secrets_dir: Path
+
+    def secrets(self) -> dict[str, str]:
+        """The sample app's secrets; made when there are none yet."""
+        return sample_app_secrets(self.secrets_dir)
+
+    def smoke_writer(self) -> smoke.Write:
+        """How the smoke test logs its record."""
+        if self.docker:
+            return smoke.write_in_container(self.docker.exec)
+        return smoke.write_natively(self.target, self.secrets())
+
+    def statuses(self) -> list[Status]:
+        return self.docker.status() if self.docker else native.status(self.target.settings)
+
+
+def running(settings: Settings) -> Running:
+    """The runtime that is up; the native one where none is."""
+    if runtime := docker.running(settings):
+        return Running(runtime.target, runtime, runtime.data_dir)
+    target = native_target(native.running_settings(settings))
+    return Running(target, None, target.data_dir)

@@ -1,0 +1,170 @@
+"""The runtime itself: what it starts, how it is kept apart, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from stack import docker, docker_engine, runtime, settings
+from stack.docker import _explain, _permission_hint
+from stack.docker_engine import DockerError, ask, check_engine
+from stack.settings import variable_name
+from tests.docker.harness import DockerStackUnderTest
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+
+def test_a_second_up_changes_nothing(stack: DockerStackUnderTest) -> None:
+    """No container is replaced, and the table is that of the native runtime."""
+    before = {name: item["pid"] for name, item in stack.statuses().items()}
+    result = stack.run("up")
+    assert result.returncode == 0, result.stderr
+    assert "nothing changed" in result.stdout
+    assert {name: item["pid"] for name, item in stack.statuses().items()} == before
+    assert {item["state"] for item in stack.statuses().values()} == {"healthy"}
+
+
+def test_containers_have_no_more_than_they_need(stack: DockerStackUnderTest) -> None:
+    """Loopback only, read-only, without capabilities, with a limit, and without Docker's socket."""
+    label = f"label=com.docker.compose.project={stack.runtime.project}"
+    ids = ask("ps", "--quiet", "--filter", label).split()
+    assert len(ids) == len(stack.runtime.components)
+    for item in json.loads(ask("inspect", *ids)):
+        host = item["HostConfig"]
+        ports = [
+            port for ports in item["NetworkSettings"]["Ports"].values() for port in ports or ()
+        ]
+        assert {port["HostIp"] for port in ports} == {"127.0.0.1"}
+        assert host["ReadonlyRootfs"] is True
+        assert host["CapDrop"] == ["ALL"]
+        assert not host["CapAdd"]
+        assert host["Memory"] > 0
+        assert not host["Privileged"]
+        assert item["Config"]["Healthcheck"]["Test"][1] == "/probe"
+        assert not [mount for mount in item["Mounts"] if "docker.sock" in mount["Source"]]
+
+
+def test_secrets_are_in_one_private_file(stack: DockerStackUnderTest) -> None:
+    """Nobody else on the machine reads them."""
+    private = stack.runtime.run_dir / "compose.env"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    for secret in stack.runtime.secrets().values():
+        for path in stack.runtime.run_dir.rglob("*"):
+            assert path == private or not path.is_file() or secret not in path.read_text()
+
+
+def test_down_keeps_the_records(own_stack: DockerStackUnderTest) -> None:
+    """The volumes outlive the containers."""
+    own_stack.up()
+    marker = json.loads(own_stack.run("smoke", "--json").stdout)["marker"]
+    assert own_stack.run("down").returncode == 0
+    own_stack.up()
+    assert own_stack.count({"marker": marker}) == 1
+
+
+def test_a_container_that_exits_at_start_shows_its_last_lines(
+    own_stack: DockerStackUnderTest,
+) -> None:
+    """And nothing of this start goes on."""
+    own_stack.variables[variable_name("images", "alertmanager")] = own_stack.runtime.image(
+        "vmalert"
+    )
+    own_stack.variables[variable_name("timing", "start_timeout")] = "15s"
+    result = own_stack.run("up")
+    assert result.returncode == 1
+    assert "alertmanager: wanted healthy within 15s" in result.stderr
+    assert "flag provided but not defined" in result.stderr
+    label = f"label=com.docker.compose.project={own_stack.runtime.project}"
+    assert ask("ps", "--all", "--quiet", "--filter", label) == ""
+
+
+def test_a_taken_port_is_named(own_stack: DockerStackUnderTest) -> None:
+    """With the setting that moves all of them."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", own_stack.settings.ports.alertmanager))
+        taken.listen()
+        result = own_stack.run("up")
+    assert result.returncode == 1
+    assert str(own_stack.settings.ports.alertmanager) in result.stderr
+    assert "LOGSTACK_PORTS__OFFSET=" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_image_that_cannot_be_pulled_is_named(own_stack: DockerStackUnderTest) -> None:
+    """Before anything is started, with what to do without it."""
+    own_stack.variables[variable_name("images", "alertmanager")] = "localhost:9/none:{version}"
+    result = own_stack.run("up")
+    assert result.returncode == 1
+    assert "localhost:9/none:" in result.stderr
+    assert "wanted to pull this image" in result.stderr
+    assert "./logstack images build" in result.stderr
+
+
+def test_promtail_is_refused_with_the_reason() -> None:
+    """It could not join the lines that Docker cuts."""
+    choice = {variable_name("stack", "engine"): "loki", variable_name("stack", "agent"): "promtail"}
+    with pytest.raises(DockerError, match="wanted otelcol in the docker runtime, found promtail"):
+        docker.DockerRuntime(settings.load(choice))
+
+
+def fake_docker(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / "docker"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+
+def test_no_docker_falls_back_only_where_it_is_not_demanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The automatic choice says why; a demand fails with what to type."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folders = {
+        variable_name("paths", "run"): str(tmp_path / "run"),
+        variable_name("paths", "data"): str(tmp_path / "data"),
+    }
+    automatic = settings.load(folders)
+    demanded = settings.load({**folders, variable_name("stack", "runtime"): "docker"})
+    choice = runtime.choose(automatic, lambda name, text: None)
+    assert choice.name == "native"
+    assert choice.reason.startswith("docker: wanted the program `docker` on PATH, found none")
+    with pytest.raises(DockerError, match="RUNTIME=native make up"):
+        runtime.choose(demanded, lambda name, text: None)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "an engine that answers, found"),
+        ("echo 19.03.15", "of version 20.10 or newer, found 19.03.15"),
+        (
+            '[ "$1" = version ] && echo 27.0.1',
+            r"wanted Compose v2 \(`docker compose`\), found none",
+        ),
+    ],
+    ids=["silent", "old", "without Compose"],
+)
+def test_an_engine_that_cannot_be_used_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
+    """What was wanted, what was found, and what to type."""
+    fake_docker(tmp_path, script, monkeypatch)
+    values = settings.load({variable_name("paths", "cache"): str(tmp_path / "empty")})
+    with pytest.raises(DockerError, match=message) as caught:
+        check_engine(values)
+    assert "RUNTIME=native make up" in str(caught.value)
+
+
+def test_errors_of_compose_are_translated() -> None:
+    """A full disk, and the agent's not being allowed to read Docker's files."""
+    assert "docker system prune" in _explain("write /x: no space left on device")
+    denied = 'open "/var/lib/docker/containers/1/1-json.log": permission denied'
+    assert "SELinux" in _permission_hint("otelcol", denied)
+    assert _permission_hint("loki", denied) == ""
+    assert docker.COMPOSE_FILE.is_file()
+    assert docker_engine.OLDEST_ENGINE == (20, 10)
