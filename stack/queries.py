@@ -161,10 +161,14 @@ def new_exception_types(scope: Scope, window: Window, *, against: str = "24h") -
     )
 
 
-def jobs_by_outcome(scope: Scope, window: Window, *, failed_only: bool = False) -> Query:
-    """Background jobs and Celery tasks per event type."""
-    events = FAILED_JOB_EVENTS if failed_only else JOB_EVENTS
-    return count_events("jobs_by_outcome", scope, window, events, by=("event_type",))
+def jobs_by_outcome(scope: Scope, window: Window) -> Query:
+    """Background jobs and Celery tasks that ended, per event type."""
+    return count_events("jobs_by_outcome", scope, window, JOB_EVENTS, by=("event_type",))
+
+
+def failed_jobs(scope: Scope, window: Window, *, by: Sequence[str] = ()) -> Query:
+    """Background jobs and Celery tasks that failed, in all or by service_name, say."""
+    return count_events("failed_jobs", scope, window, FAILED_JOB_EVENTS, by)
 
 
 # --- HTTP
@@ -222,7 +226,7 @@ def request_duration(
         "request_duration",
         logql=f"quantile_over_time({quantile:g}, {source}) {grouping(by)}",
         logsql=f"{where.logsql(window)} duration_ms:* "
-        f"| {stats(by, f'quantile({quantile:g}, duration_ms) as value')}",
+        f"| {stats(by, f'quantile({quantile:g}, duration_ms) as value')} | filter value:*",
         by=tuple(by),
     )
 

@@ -69,11 +69,10 @@ def count_events(
 
 def share(name: str, where: Filter, part: Condition, window: Window, by: Sequence[str]) -> Query:
     whole = Filter(where.scope, where.conditions, tuple(by))
+    narrowed = logql_range(whole.narrowed(part), window)
     return Query(
         name,
-        logql=share_logql(
-            logql_range(where.narrowed(part), window), logql_range(where, window), by
-        ),
+        logql=share_logql(narrowed, logql_range(whole, window), by),
         logsql=f"{whole.logsql(window)} | {share_logsql(part.logsql(), by)}",
         by=tuple(by),
     )

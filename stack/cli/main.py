@@ -10,11 +10,13 @@ from typing import NoReturn
 
 import typer
 
+from dashboards.model import GrafanaError
 from stack.archive import ArchiveError
 from stack.artifacts import ArtifactError
 from stack.cli import (
     archive_commands,
     checks,
+    dashboards_command,
     lifecycle,
     records,
     settings_command,
@@ -32,6 +34,7 @@ KNOWN_ERRORS = (
     ArchiveError,
     ArtifactError,
     EngineError,
+    GrafanaError,
     NativeError,
     SecretsError,
     SettingsError,
@@ -46,7 +49,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (lifecycle, records, checks, archive_commands, traffic_command, settings_command):
+for group in (
+    lifecycle,
+    records,
+    checks,
+    archive_commands,
+    dashboards_command,
+    traffic_command,
+    settings_command,
+):
     group.register(app)
 
 
