@@ -6,7 +6,7 @@ import importlib
 import sys
 
 QUICK = ("native", "library")
-ALL = (*QUICK, "cold")
+ALL = (*QUICK, "archive", "cold")
 
 
 def main(names: list[str]) -> int:

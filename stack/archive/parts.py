@@ -21,6 +21,9 @@ from stack.archive.store import Store
 # Services with parts of their own at once: each has a compressor with buffers of its own.
 MOST_OWN_PARTS = 16
 WRITE_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
+# Decompressed at once: repetitive lines can become a thousand times as large.
+DECOMPRESS_BYTES = 4 * 1024
 
 
 class PartWriter:
@@ -180,9 +183,16 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The raw bytes of a compressed part. Raises ArchiveError when it is damaged or cut off."""
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     try:
+        held: list[bytes] = []
+        size = 0
         for chunk in chunks:
-            if block := decompressor.decompress(chunk):
-                yield block
+            for start in range(0, len(chunk), DECOMPRESS_BYTES):
+                held.append(decompressor.decompress(chunk[start : start + DECOMPRESS_BYTES]))
+                size += len(held[-1])
+                if size >= WRITE_BYTES:
+                    yield b"".join(held)
+                    held, size = [], 0
+        yield b"".join(held)
     except zstandard.ZstdError as error:
         raise ArchiveError(f"the part cannot be decompressed: {error}") from None
     if not decompressor.eof:
@@ -205,7 +215,7 @@ def fetch(store: Store, part: Part, folder: Path) -> Iterator[bytes]:
                 f"{digest.hexdigest()}: it was changed. Type: ./logstack archive verify --deep"
             )
         file.seek(0)
-        while chunk := file.read(1024 * 1024):
+        while chunk := file.read(READ_BYTES):
             yield chunk
 
 

@@ -22,8 +22,8 @@ from stack.archive.parts import fetch_lines, service_of
 from stack.archive.suppression import Suppression
 from stack.times import nanoseconds
 
-# Measured by bench/archive.py on two cores; the estimate before a restore is made with it.
-RECORDS_PER_SECOND = 40_000
+# Measured by bench/archive.py on two busy cores; the estimate before a restore is made with it.
+RECORDS_PER_SECOND = 10_000
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from datetime import datetime
 
 from stack.archive import ArchiveError, lines
 from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.ledger import Ledger
 from stack.archive.manifest import Part
 from stack.archive.parts import decompress
 from stack.archive.records import reader_of
@@ -88,12 +89,12 @@ def needle(selection: Selection) -> bytes:
     return max(texts, key=len, default="").encode()
 
 
-def candidates(archive: Archive, selection: Selection) -> list[Candidate]:
-    """The parts that can hold what is searched, by time. Raises ArchiveError."""
+def candidates(ledger: Ledger, selection: Selection) -> list[Candidate]:
+    """The parts that can hold what is searched, by time."""
     first, last = nanoseconds(selection.since), nanoseconds(selection.until)
     service = selection.matches.get("service_name")
     found = []
-    for hour in archive.ledger().between(selection.since, selection.until):
+    for hour in ledger.between(selection.since, selection.until):
         for part in hour.parts.values():
             in_time = int(part.first_ns) < last and int(part.last_ns) >= first
             if in_time and (service is None or service in part.services):
@@ -106,9 +107,9 @@ def run(
 ) -> Iterator[Record]:
     """The records that match, hour by hour, in the order of time. Raises ArchiveError."""
     matcher = Matcher(selection)
-    chosen = candidates(archive, selection)
-    erasures = archive.ledger().erasures
-    suppression = Suppression(archive.key, archive.engine, erasures)
+    ledger = archive.ledger()
+    chosen = candidates(ledger, selection)
+    suppression = Suppression(archive.key, archive.engine, ledger.erasures)
     hour: datetime | None = None
     held: list[tuple[bytes, str]] = []
     for done, (candidate, found) in enumerate(_scan_all(archive, matcher, chosen), start=1):

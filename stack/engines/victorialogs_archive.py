@@ -19,7 +19,7 @@ from stack.engines.archivable import HourlyCounts
 from stack.engines.victorialogs import record_from
 
 CHUNK = 1024 * 1024
-INSERT_BYTES = 8 * 1024 * 1024
+INSERT_BYTES = 2 * 1024 * 1024
 TIMEOUT = (3.05, 300)
 NO_LABELS = ("_stream", "_stream_id", "_time", "_msg", *VL_STREAM_FIELDS)
 HOURS_OF = {"h": 1, "d": 24, "w": 168, "y": 8760}
@@ -33,6 +33,8 @@ class VictoriaLogsArchive:
     def __init__(self, url: str, storage: Path | None = None):
         self.url = url
         self.storage = storage
+        self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = "identity"  # unpacking costs more than it saves
 
     def version(self) -> str:
         found = re.search(r'app_version="v?([^"]+)"', self._get("/metrics").text)
@@ -140,11 +142,10 @@ class VictoriaLogsArchive:
         self, method: str, path: str, data: bytes | dict[str, str] | None = None
     ) -> requests.Response:
         try:
-            answer = requests.request(
+            answer = self._session.request(
                 method,
                 f"{self.url}{path}",
                 data=data,
-                headers={"Accept-Encoding": "identity"},
                 timeout=TIMEOUT,
                 stream=True,
             )

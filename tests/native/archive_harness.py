@@ -55,6 +55,12 @@ class ArchiveUnderTest(StackUnderTest):
             url = components.by_name(name).health_url(target)
             poll(partial(_answers, url), f"{name} at {url}\n{self.logs()}", timeout=60)
 
+    def configure(self, **variables: str) -> None:
+        """Change settings of what is running, as far as the commands read them."""
+        self.variables |= variables
+        path = self.target.run_dir / native.SETTINGS_FILE
+        path.write_text(self.settings.model_dump_json(), encoding="utf-8")
+
     def stop(self, *names: str) -> None:
         """End the programs named, or all: engines in order, for they write late what they have."""
         for name in names or list(self.processes):

@@ -1,0 +1,221 @@
+"""The pure parts of the archive: lines, order, manifests, keys, times."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stack.archive import ArchiveError, lines
+from stack.archive.failpoints import failpoint
+from stack.archive.layout import hours, manifest_key, part_key
+from stack.archive.manifest import Manifest, parse, signed
+from stack.archive.ordering import beyond, in_order
+from stack.archive.parts import own_parts
+from stack.archive.search import Matcher, needle
+from stack.archive.service import next_run
+from stack.engines import Selection
+from stack.engines.victorialogs_archive import record_of_line
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\udc80\udcff"))
+
+
+def test_a_line_is_exactly_this() -> None:
+    """The form that the documentation promises."""
+    labels = lines.stream_key({"service_name": "a", "host": "", "environment": "dev"})
+    assert (
+        lines.encode(1769860800000000001, labels, {"level": "INFO", "a": "\u2028"}, 'x "y"')
+        == (
+            '{"ts_ns":"1769860800000000001","labels":{"environment":"dev","service_name":"a"},'
+            '"metadata":{"a":"\u2028","level":"INFO"},"line":"x \\"y\\""}'
+        ).encode()
+    )
+
+
+@given(st.integers(0, 10**19 - 1), TEXT, st.dictionaries(TEXT, TEXT), TEXT)
+def test_a_line_is_read_back_as_it_was(
+    ts_ns: int, label: str, metadata: dict[str, str], text: str
+) -> None:
+    """Whatever the text is, bytes that are no UTF-8 included; it holds no line break."""
+    labels = lines.stream_key({"service_name": label})
+    line = lines.encode(ts_ns, labels, metadata, text)
+    wanted = {"service_name": label} if label else {}
+    assert lines.decode(line) == (ts_ns, wanted, metadata, text)
+    assert b"\n" not in line
+    assert (lines.timestamp(line), lines.stream(line)) == (ts_ns, labels)
+
+
+def test_a_byte_that_is_no_utf8_stays_that_byte() -> None:
+    """It is not replaced on the way through."""
+    row = lines.load(b'{"_msg":"caf\xe9"}')
+    assert b"caf\xe9" in lines.encode(1, b"{}", {}, row["_msg"])
+
+
+@pytest.mark.parametrize("text", [b"{}", b"[]", b"null", b'{"ts_ns":"1","labels":{}}', b"no"])
+def test_what_is_no_line_is_refused(text: bytes) -> None:
+    """With a ValueError, whatever it is instead."""
+    with pytest.raises(ValueError, match=r"wanted|Expecting"):
+        lines.decode(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ts_ns"),
+    [
+        ("2026-01-31T12:00:00Z", 1769860800000000000),
+        ("2026-01-31T12:00:00.1Z", 1769860800100000000),
+        ("2026-01-31T12:00:00.123456789Z", 1769860800123456789),
+    ],
+)
+def test_nanoseconds_are_exact(text: str, ts_ns: int) -> None:
+    """There and back."""
+    assert lines.parse_ns(text) == ts_ns
+    assert lines.parse_ns(lines.format_ns(ts_ns)) == ts_ns
+
+
+def test_a_typed_record_comes_from_a_line() -> None:
+    """As the engine itself would give it."""
+    line = lines.encode(1769860800000001000, b"{}", {"user_id": "7", "mark": "7"}, "")
+    assert record_of_line(line) == {
+        "timestamp": "2026-01-31T12:00:00.000001Z",
+        "message": "",
+        "user_id": 7,
+        "mark": "7",
+    }
+
+
+@given(st.lists(st.binary().filter(lambda text: b"\n" not in text)), st.integers(1, 40))
+def test_lines_are_sorted_with_and_without_the_disk(held: list[bytes], run_bytes: int) -> None:
+    """Runs on disk change nothing of the result."""
+    assert list(in_order(held, Path("/tmp"), run_bytes)) == sorted(held)
+
+
+@given(st.lists(st.sampled_from("abcd")), st.lists(st.sampled_from("abcd")))
+def test_the_difference_counts_equal_lines(ours: list[str], theirs: list[str]) -> None:
+    """Of three equal ones of which one is known, two are left."""
+    found = list(beyond(_bytes(ours), _bytes(theirs)))
+    assert found == _bytes(
+        [t for t in "abcd" for _ in range(max(0, ours.count(t) - theirs.count(t)))]
+    )
+
+
+def test_large_services_have_parts_of_their_own_and_at_most_sixteen_of_them() -> None:
+    """Each under way holds a compressor's memory."""
+    streams = {f'{{"host":"{h}","service_name":"s{n}"}}': n for h in "ab" for n in range(40)}
+    assert own_parts(streams, 70) == {"s35", "s36", "s37", "s38", "s39"}
+    assert own_parts(streams, 1) == {f"s{n}" for n in range(24, 40)}
+
+
+def test_keys_are_exactly_these() -> None:
+    """Other programs find them by day and hour."""
+    digest = "3f6c0a1d9b52" + "0" * 52
+    assert part_key("t", NOON, 3, digest) == (
+        "v1/tenant=t/dt=2026-01-31/hr=12/part-3-3f6c0a1d9b52.ndjson.zst"
+    )
+    assert manifest_key("t", 42) == "v1/tenant=t/manifests/00000042.json"
+    assert list(hours(NOON + timedelta(minutes=5), NOON + timedelta(hours=2))) == [
+        NOON,
+        NOON + timedelta(hours=1),
+    ]
+
+
+def manifest() -> Manifest:
+    return Manifest(
+        tenant="t",
+        sequence=0,
+        previous_sha256="",
+        kind="hour",
+        start=NOON,
+        until=NOON + timedelta(hours=1),
+        complete=True,
+        engine="victorialogs",
+        engine_version="1",
+        exporter_version="1",
+        query="*",
+        created=NOON,
+        engine_records=0,
+        archived_records=0,
+        engine_streams={'{"service_name":"größe"}': 1},
+        archived_streams={},
+        parts=(),
+    )
+
+
+def test_a_manifest_is_read_back_and_any_changed_byte_is_noticed() -> None:
+    """Every single byte, the signature's included."""
+    document = signed(manifest(), KEY)
+    assert parse(document, KEY.public_key()) == manifest()
+    positions = random.Random(1).sample(range(len(document) - 1), 150)
+    for position in positions:
+        changed = bytearray(document)
+        changed[position] ^= 1
+        with pytest.raises(ArchiveError):
+            parse(bytes(changed), KEY.public_key())
+    with pytest.raises(ArchiveError, match="rewritten"):
+        parse(document, Ed25519PrivateKey.generate().public_key())
+
+
+def test_a_manifest_of_another_shape_is_refused_although_it_is_signed() -> None:
+    """A later version's field is not passed over."""
+    values = json.loads(signed(manifest(), KEY))
+    for document in (b"", b"[]", b"{}", json.dumps({**values, "more": 1}).encode()):
+        with pytest.raises(ArchiveError):
+            parse(document, KEY.public_key())
+
+
+@pytest.mark.parametrize(
+    ("matches", "grep", "found"),
+    [
+        ({"request_id": "abc-1"}, "", b"abc-1"),
+        ({"user_id": "7"}, "", b""),
+        ({"name": 'a "b"'}, "", b""),
+        ({"a": "longer text", "b": "short"}, "", b"longer text"),
+        ({}, "ValueError", b"ValueError"),
+        ({}, "Value.rror", b""),
+    ],
+)
+def test_only_text_that_stands_in_every_line_is_looked_for(
+    matches: dict[str, str], grep: str, found: bytes
+) -> None:
+    """Text that JSON would write otherwise, and patterns, are matched on records alone."""
+    assert needle(Selection(NOON, NOON, matches=matches, grep=grep)) == found
+
+
+def test_candidates_are_found_wherever_the_blocks_end() -> None:
+    """Also when the text or a line is cut by the end of a block."""
+    rows = [f'{{"n":{n},"id":"{"wanted" if n % 3 == 0 else "other"}"}}' for n in range(30)]
+    data = "".join(f"{row}\n" for row in rows).encode()
+    matcher = Matcher(Selection(NOON, NOON, matches={"id": "wanted"}))
+    for size in (1, 7, 50, 10_000):
+        blocks = [data[start : start + size] for start in range(0, len(data), size)]
+        found = [line.decode() for line in matcher.candidates(blocks)]
+        assert found == [row for row in rows if "wanted" in row]
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted"),
+    [("12:00", "12:05"), ("12:05", "13:05"), ("12:59", "13:05"), ("23:30", "00:05")],
+)
+def test_the_archiver_wakes_shortly_after_each_hour(now: str, wanted: str) -> None:
+    """When the hour has had its time to settle."""
+    moment = datetime.fromisoformat(f"2026-01-31T{now}:00+00:00")
+    found = next_run(moment, timedelta(hours=1), timedelta(minutes=5))
+    assert f"{found:%H:%M}" == wanted
+    assert moment < found <= moment + timedelta(hours=1)
+
+
+def test_a_failpoint_that_is_not_listed_is_a_mistake() -> None:
+    """A test that names one that is nowhere would prove nothing."""
+    with pytest.raises(ValueError, match="not listed"):
+        failpoint("nowhere")
+
+
+def _bytes(texts: list[str]) -> list[bytes]:
+    return sorted(text.encode() for text in texts)
