@@ -16,6 +16,9 @@ from pathlib import Path
 import requests
 
 from stack import artifacts, components, render
+from stack.alerting import AlertError
+from stack.alerting.files import alert_files
+from stack.alerting.loaded import rule_differences
 from stack.components import Component
 from stack.preflight import PreflightError, check_data_dir, check_ports
 from stack.secrets import SecretsError, sample_app_secrets, write_private
@@ -76,7 +79,14 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
         check_ports(target, supervisor.pid() if was_running else 0)
         binaries = {name: str(folder / _binary(settings, name)) for name, folder in folders.items()}
         files = render.render_native(target, binaries, sample_app_secrets(target.data_dir))
-    except (artifacts.ArtifactError, PreflightError, SecretsError, render.RenderError) as error:
+        files |= alert_files(target)
+    except (
+        AlertError,
+        artifacts.ArtifactError,
+        PreflightError,
+        SecretsError,
+        render.RenderError,
+    ) as error:
         raise NativeError(str(error)) from None
     changed_files = write_files(target, files)
     try:
@@ -241,6 +251,8 @@ def _state(component: Component, target: Target, process: Process | None) -> tup
         return ("starting" if process.state == "STARTING" else "unhealthy"), "no answer"
     if answer.status_code != requests.codes.ok:
         return "unhealthy", f"HTTP {answer.status_code}"
+    if component.name == "vmalert" and (problems := rule_differences(target)):
+        return "unhealthy", problems[0]
     return "healthy", ""
 
 

@@ -67,14 +67,21 @@ def count_events(
     return count(name, where, window, by, limit)
 
 
-def share(name: str, where: Filter, part: Condition, window: Window, by: Sequence[str]) -> Query:
+def share(
+    name: str,
+    where: Filter,
+    part: Condition,
+    window: Window,
+    by: Sequence[str],
+    at_least: int = 0,
+) -> Query:
     whole = Filter(where.scope, where.conditions, tuple(by))
+    logql = share_logql(logql_range(where.narrowed(part), window), logql_range(where, window), by)
+    guard = f"sum {grouped(by)}(count_over_time({logql_range(where, window)}))"
     return Query(
         name,
-        logql=share_logql(
-            logql_range(where.narrowed(part), window), logql_range(where, window), by
-        ),
-        logsql=f"{whole.logsql(window)} | {share_logsql(part.logsql(), by)}",
+        logql=enough_logql(logql, guard, at_least),
+        logsql=f"{whole.logsql(window)} | {share_logsql(part.logsql(), by, at_least)}",
         by=tuple(by),
     )
 
@@ -85,9 +92,15 @@ def share_logql(part: str, whole: str, by: Sequence[str]) -> str:
     return f"({counts[0]} or {counts[1]} * 0) / {counts[1]}"
 
 
-def share_logsql(part: str, by: Sequence[str]) -> str:
+def share_logsql(part: str, by: Sequence[str], at_least: int = 0) -> str:
     counts = stats(by, f"count() if ({part}) as part", "count() as whole")
-    return f"{counts} | filter whole:>0 | math part / whole as value | delete part, whole"
+    enough = f">={at_least}" if at_least else ">0"
+    return f"{counts} | filter whole:{enough} | math part / whole as value | delete part, whole"
+
+
+def enough_logql(value: str, counted: str, at_least: int) -> str:
+    """The value where there are enough records for it to say something."""
+    return f"({value}) and ({counted} >= {at_least})" if at_least else value
 
 
 def largest_logql(total: str, limit: int) -> str:

@@ -31,11 +31,9 @@ class RenderError(Exception):
 def render_native(
     target: Target, binaries: Mapping[str, str], secrets: Mapping[str, str]
 ) -> dict[str, str]:
-    """Every file of the native runtime. `secrets` are variables of the sample app."""
+    """The native runtime's files, alerts apart. `secrets` are variables of the sample app."""
     return {
         "otelcol/config.yaml": render_otelcol(target),
-        "alertmanager/alertmanager.yml": render_template("alertmanager/alertmanager.yml.j2"),
-        "vmalert/rules/watchdog.yaml": render_template("vmalert/rules/watchdog.yaml.j2"),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
     }
 

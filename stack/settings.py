@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from stack.alerting.settings import AlertSettings, Receivers, Thresholds
+from stack.section import Section
 from stack.units import Bytes, Duration
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,10 +35,6 @@ Port = int
 
 class SettingsError(Exception):
     """A setting that cannot be used; the text says which, what is wanted and what to type."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class StackSettings(Section):
@@ -140,6 +138,9 @@ class Settings(Section):
     limits: Limits
     agent: Agent
     timing: Timing
+    alerts: AlertSettings
+    thresholds: Thresholds
+    receivers: Receivers
     sample_app: SampleApp
 
     @property

@@ -10,8 +10,9 @@ from typing import NoReturn
 
 import typer
 
+from stack.alerting import AlertError
 from stack.artifacts import ArtifactError
-from stack.cli import checks, lifecycle, records, settings_command, traffic_command
+from stack.cli import alerts_commands, checks, lifecycle, records, settings_command, traffic_command
 from stack.cli.output import say
 from stack.engines import EngineError
 from stack.native import NativeError
@@ -20,6 +21,7 @@ from stack.smoke import SmokeError
 from stack.traffic import TrafficError
 
 KNOWN_ERRORS = (
+    AlertError,
     ArtifactError,
     EngineError,
     NativeError,
@@ -37,6 +39,7 @@ app = typer.Typer(
 )
 for group in (lifecycle, records, checks, traffic_command, settings_command):
     group.register(app)
+app.add_typer(alerts_commands.app, name="alerts")
 
 
 def run() -> None:
