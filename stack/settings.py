@@ -301,6 +301,8 @@ def _wanted(item: Any) -> str:
         "string_type": "text",
         "string_too_short": "text that is not empty",
         "model_type": "a table",
+        "dict_type": "a table",
+        "float_type": "a number",
         "tuple_type": "a list of tables",
     }
     if kind in named:

@@ -214,7 +214,7 @@ def _rule(file: str, text: RuleText, settings: Settings) -> Rule:
         text=text,
         severity=(override and override.severity) or text.severity,
         hold=(override and override.hold) or text.hold,
-        window=_value(f"{where}: window", text.window, settings),
+        window=(override and override.window) or _value(f"{where}: window", text.window, settings),
         operator=">" if text.above is not None else ">=",
         threshold=float(number),
         arguments=arguments,

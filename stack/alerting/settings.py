@@ -61,6 +61,7 @@ class RuleOverride(Section):
 
     enabled: bool = True
     hold: Duration | None = Field(default=None, alias="for")
+    window: Duration | None = None
     severity: Severity | None = None
 
 

@@ -57,8 +57,6 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
     """One folder per component that reads a file, and supervisord's own."""
     assert list(render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS)) == [
         "otelcol/config.yaml",
-        "alertmanager/alertmanager.yml",
-        "vmalert/rules/watchdog.yaml",
         "supervisord.conf",
     ]
 
