@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 
+from stack.components import selected
 from stack.go import BuildEnvironment, GoError, go_environment
 from stack.render import render_template
-from stack.settings import ROOT, Settings
+from stack.settings import ROOT, Settings, variable_name
 
 OnProgress = Callable[[str, str], None]
 """Called with an artifact's name and what is going on, in a few words."""
@@ -44,7 +45,8 @@ class Artifact:
     """A set of binaries that belong together and share a version.
 
     `packages` are Go packages (without version) and give one binary each; where `manifest` is set,
-    the OpenTelemetry builder makes the binary from that text instead.
+    the OpenTelemetry builder makes the binary from that text instead. With neither it is looked for
+    on PATH alone.
     """
 
     name: str
@@ -52,6 +54,11 @@ class Artifact:
     packages: tuple[str, ...] = ()
     manifest: str = ""
     binaries: tuple[str, ...] = field(default=())
+
+    @property
+    def is_built(self) -> bool:
+        """Whether this project builds it; otherwise it has to be on PATH."""
+        return bool(self.packages or self.manifest)
 
     @property
     def key(self) -> str:
@@ -62,7 +69,7 @@ class Artifact:
 
 
 def catalogue(settings: Settings) -> dict[str, Artifact]:
-    """Every artifact that the native runtime uses, by name."""
+    """Every artifact that the native runtime can use, by name."""
     versions = settings.versions
     metrics = "github.com/VictoriaMetrics"
     alertmanager = "github.com/prometheus/alertmanager/cmd"
@@ -91,8 +98,17 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
             manifest=render_template("otelcol/builder.yaml.j2", version=versions.otelcol),
             binaries=("otelcol-logstack",),
         ),
+        # Deployed as they are released, never built here.
+        Artifact("loki", versions.loki, binaries=("loki",)),
+        Artifact("promtail", versions.promtail, binaries=("promtail",)),
     )
     return {artifact.name: artifact for artifact in artifacts}
+
+
+def wanted(settings: Settings) -> dict[str, Artifact]:
+    """The artifacts of the components that the settings ask for."""
+    names = {component.artifact for component in selected(settings)}
+    return {name: artifact for name, artifact in catalogue(settings).items() if name in names}
 
 
 def cache_dir(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
@@ -117,12 +133,14 @@ def obtain_all(settings: Settings, on_progress: OnProgress) -> dict[str, Path]:
     Raises ArtifactError, which names every artifact that failed; what was built stays in the cache.
     """
     cache = cache_dir(settings)
-    artifacts = catalogue(settings)
+    artifacts = wanted(settings)
     found = {name: find(artifact, cache) for name, artifact in artifacts.items()}
     missing = [artifacts[name] for name, folder in found.items() if folder is None]
     folders = {name: folder for name, folder in found.items() if folder is not None}
     if not missing:
         return folders
+    if absent := [artifact for artifact in missing if not artifact.is_built]:
+        raise ArtifactError("\n".join(_explain_absence(artifact) for artifact in absent))
     try:
         environment = go_environment(settings, lambda text: on_progress("go", text))
     except GoError as error:
@@ -152,8 +170,8 @@ class Workshop:
         """Build all of them in parallel; the error texts of those that failed, by name."""
         failures: dict[str, str] = {}
         pool = ThreadPoolExecutor(max_workers=len(artifacts))
-        futures = {artifact.name: pool.submit(self.build, artifact) for artifact in artifacts}
         try:
+            futures = {artifact.name: pool.submit(self.build, artifact) for artifact in artifacts}
             for name, future in futures.items():
                 try:
                     future.result()
@@ -286,6 +304,18 @@ def _explain_failure(
     return (
         f"{artifact.name} {artifact.version}: wanted a built binary, but {what}\n{tail}\n"
         f"    All of its output: {log}"
+    )
+
+
+def _explain_absence(artifact: Artifact) -> str:
+    (binary,) = artifact.binaries
+    program = shutil.which(binary)
+    found = f"{program}, which is another version" if program else "none"
+    return (
+        f"{artifact.name} {artifact.version}: wanted the program `{binary}` of this version on "
+        f"PATH, found {found}. Install its release, or choose other components: "
+        f"{variable_name('stack', 'engine')}=victorialogs "
+        f"{variable_name('stack', 'agent')}=otelcol"
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stack.settings import ROOT
+from stack.settings import ROOT, Settings
 from stack.targets import Target
 from stack.units import go_duration, parse_bytes
 
@@ -23,6 +23,9 @@ VariablesOf = Callable[[Target], dict[str, str]]
 VL_STREAM_FIELDS = ("service_name", "environment", "host")
 # OTLP adds these to every record; `level` says the same and the scope is always the collector's.
 VL_IGNORED_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version")
+# The tenants of Loki: what comes from the agents, and what comes back from the archive.
+LOKI_TENANT = "main"
+LOKI_RESTORED_TENANT = "restored"
 # What VictoriaLogs stores where a record has no message; it cannot store an empty one.
 VL_EMPTY_MESSAGE = "(empty message)"
 
@@ -71,6 +74,14 @@ def _victorialogs(target: Target) -> list[str]:
         "-http.disableCORS",
         "-loggerFormat=json",
     ]
+
+
+def _loki(target: Target) -> list[str]:
+    return [f"-config.file={target.config_dir('loki') / 'config.yaml'}"]
+
+
+def _promtail(target: Target) -> list[str]:
+    return [f"-config.file={target.config_dir('promtail') / 'config.yaml'}"]
 
 
 def _otelcol(target: Target) -> list[str]:
@@ -132,7 +143,7 @@ def sample_app_env(target: Target) -> dict[str, str]:
     }
 
 
-NATIVE: tuple[Component, ...] = (
+CATALOGUE: tuple[Component, ...] = (
     Component(
         "victorialogs",
         "victorialogs",
@@ -141,6 +152,7 @@ NATIVE: tuple[Component, ...] = (
         argv=_victorialogs,
         page="/select/vmui/",
     ),
+    Component("loki", "loki", "loki", "/ready", _loki, other_ports=("loki_grpc",)),
     Component(
         "otelcol",
         "otelcol",
@@ -150,6 +162,7 @@ NATIVE: tuple[Component, ...] = (
         other_ports=("otelcol_metrics",),
         env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
     ),
+    Component("promtail", "promtail", "promtail", "/ready", _promtail),
     Component("alertmanager", "alertmanager", "alertmanager", "/-/ready", _alertmanager),
     Component("vmalert", "vmalert", "vmalert", "/health", _vmalert),
     Component(
@@ -161,6 +174,18 @@ NATIVE: tuple[Component, ...] = (
         env=sample_app_env,
     ),
 )
+
+
+def selected(settings: Settings) -> tuple[Component, ...]:
+    """The components that the settings ask for, in the order in which they are shown.
+
+    Loki evaluates rules itself; beside VictoriaLogs vmalert does.
+    """
+    engine, agent = settings.stack.engine, settings.stack.agent
+    unwanted = {"victorialogs", "vmalert", "loki", "otelcol", "promtail"} - {engine, agent}
+    if engine == "victorialogs":
+        unwanted.remove("vmalert")
+    return tuple(component for component in CATALOGUE if component.name not in unwanted)
 
 
 def command(component: Component, target: Target, binaries: Mapping[str, str]) -> list[str]:
@@ -176,7 +201,16 @@ def as_pattern(path: Path) -> str:
 
 def by_name(name: str) -> Component:
     """The component called `name`. Raises KeyError."""
-    return {component.name: component for component in NATIVE}[name]
+    return {component.name: component for component in CATALOGUE}[name]
 
 
-__all__ = ["NATIVE", "ROOT", "Component", "as_pattern", "by_name", "command", "sample_app_env"]
+__all__ = [
+    "CATALOGUE",
+    "ROOT",
+    "Component",
+    "as_pattern",
+    "by_name",
+    "command",
+    "sample_app_env",
+    "selected",
+]

@@ -76,6 +76,11 @@ def names(placement: Placement) -> list[str]:
     return [field.name for field in fields().values() if field.placement == placement]
 
 
+def agent_fields() -> list[str]:
+    """The fields that an agent adds to a record and that are no labels."""
+    return [f.name for f in fields().values() if f.set_by == "agent" and f.placement == "line"]
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     """Nested values as dotted names and text, the way VictoriaLogs keeps them; lists as JSON."""
     for name, value in values.items():

@@ -18,7 +18,7 @@ import requests
 from stack import artifacts, components, render
 from stack.alerting import AlertError
 from stack.alerting.files import alert_files
-from stack.alerting.loaded import rule_differences
+from stack.alerting.loaded import evaluator_of, rule_differences
 from stack.components import Component
 from stack.preflight import PreflightError, check_data_dir, check_ports
 from stack.secrets import SecretsError, sample_app_secrets, write_private
@@ -95,7 +95,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
         else:
             on_progress("supervisord", "starting")
             supervisor.start()
-            changed = [component.name for component in components.NATIVE]
+            changed = [component.name for component in components.selected(settings)]
         statuses = wait_until_healthy(target, on_progress)
     except (SupervisorError, NativeError) as error:
         if not was_running:
@@ -145,7 +145,7 @@ def status(settings: Settings) -> list[Status]:
     restarts = count_restarts(_read_tail(target.log_file("supervisord"), 1_000_000))
     return [
         _status(component, target, processes.get(component.name), restarts)
-        for component in components.NATIVE
+        for component in components.selected(settings)
     ]
 
 
@@ -176,19 +176,22 @@ def running_settings(settings: Settings) -> Settings:
 
 def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
     """Write what differs and remove what is no longer rendered; the files that changed."""
+    for folder in (target.run_dir, target.data_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     everything = {**files, SETTINGS_FILE: target.settings.model_dump_json(indent=2) + "\n"}
     changed = set()
     for name, text in everything.items():
         path = target.run_dir / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             write_private(path, text)
             changed.add(name)
-    for component in components.NATIVE:
+    for component in components.CATALOGUE:
         for path in target.config_dir(component.name).rglob("*"):
             if path.is_file() and str(path.relative_to(target.run_dir)) not in everything:
                 path.unlink()
                 changed.add(str(path.relative_to(target.run_dir)))
-    for component in components.NATIVE:
+    for component in components.selected(target.settings):
         target.storage_dir(component.name).mkdir(parents=True, exist_ok=True, mode=0o700)
     target.log_file("supervisord").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     target.app_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -196,10 +199,10 @@ def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
 
 
 def count_restarts(supervisor_log: str) -> dict[str, int]:
-    """How often each program died by itself since supervisord started, from its log."""
+    """How often each program ended by itself since supervisord started, from its log."""
     since_start = supervisor_log.rpartition("supervisord started with pid")[2]
     counts: dict[str, int] = {}
-    for name in re.findall(r"exited: (\S+) \(.*not expected\)", since_start):
+    for name in re.findall(r"exited: (\S+) \(.*expected\)", since_start):
         counts[name] = counts.get(name, 0) + 1
     return counts
 
@@ -212,7 +215,7 @@ def _apply(supervisor: Supervisor, changed_files: Iterable[str]) -> list[str]:
     for name in (*added, *changed):
         supervisor.add(name)
     touched = {*added, *changed}
-    for component in components.NATIVE:
+    for component in components.selected(supervisor.target.settings):
         reads = f"{component.name}/"
         if component.name not in touched and any(f.startswith(reads) for f in changed_files):
             supervisor.restart(component.name)
@@ -251,7 +254,7 @@ def _state(component: Component, target: Target, process: Process | None) -> tup
         return ("starting" if process.state == "STARTING" else "unhealthy"), "no answer"
     if answer.status_code != requests.codes.ok:
         return "unhealthy", f"HTTP {answer.status_code}"
-    if component.name == "vmalert" and (problems := rule_differences(target)):
+    if component.name == evaluator_of(target) and (problems := rule_differences(target)):
         return "unhealthy", problems[0]
     return "healthy", ""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from stack.components import NATIVE
+from stack.components import selected
 from stack.settings import variable_name
 from stack.targets import Target
 from stack.units import parse_bytes
@@ -26,7 +26,7 @@ def check_ports(target: Target, supervisor_pid: int) -> None:
     problems = []
     ports = target.settings.ports
     reserved = {ports.effective(name) for name in ports.names()}
-    for component in NATIVE:
+    for component in selected(target.settings):
         for name in component.ports:
             port = ports.effective(name)
             if is_free(target.host, port):

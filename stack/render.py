@@ -8,13 +8,22 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stack.components import NATIVE, VL_IGNORED_FIELDS, VL_STREAM_FIELDS, as_pattern, command
+from stack import contract
+from stack.components import (
+    LOKI_RESTORED_TENANT,
+    LOKI_TENANT,
+    VL_IGNORED_FIELDS,
+    VL_STREAM_FIELDS,
+    as_pattern,
+    command,
+    selected,
+)
 from stack.settings import ROOT, FileSource
 from stack.targets import Target
 from stack.units import go_duration, parse_bytes, parse_duration
@@ -28,23 +37,42 @@ class RenderError(Exception):
     """A value cannot be written so that the program reads it back; the text says which."""
 
 
+# Text that belongs to the line before it: for Promtail, which cannot look at that line.
+# The last of them is the one that ends a Python traceback: `ValueError: text`, `app.errors.Locked`.
+CONTINUATION = (
+    r"^(\s|$|During handling of the above exception|The above exception was the direct cause"
+    r"|([a-z_]\w*\.)+[A-Z]\w*(: |$)|[A-Z][a-z0-9]+[A-Z]\w*(: |$))"
+)
+
+
 def render_native(
     target: Target, binaries: Mapping[str, str], secrets: Mapping[str, str]
 ) -> dict[str, str]:
     """The native runtime's files, alerts apart. `secrets` are variables of the sample app."""
     return {
-        "otelcol/config.yaml": render_otelcol(target),
+        **render_components(target),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
     }
+
+
+def render_components(target: Target) -> dict[str, str]:
+    """The files that the components of a target read, one folder per component."""
+    everything: dict[str, Callable[[Target], dict[str, str]]] = {
+        "loki": render_loki,
+        "otelcol": lambda target: {"otelcol/config.yaml": render_otelcol(target)},
+        "promtail": lambda target: {"promtail/config.yaml": render_promtail(target)},
+    }
+    files: dict[str, str] = {}
+    for component in selected(target.settings):
+        if component.name in everything:
+            files |= everything[component.name](target)
+    return files
 
 
 def render_otelcol(target: Target) -> str:
     """The collector's configuration."""
     settings = target.settings
-    sample_app = FileSource(
-        service=settings.sample_app.service, path=as_pattern(target.app_log_file)
-    )
-    sources = (sample_app, *settings.agent.files)
+    sources = log_files(target)
     return render_template(
         "otelcol/config.yaml.j2",
         settings=settings,
@@ -55,7 +83,53 @@ def render_otelcol(target: Target) -> str:
         queue_bytes=parse_bytes(settings.limits.queue),
         stream_fields=VL_STREAM_FIELDS,
         ignored_fields=VL_IGNORED_FIELDS,
+        levels=contract.LEVELS,
+        kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
+        loki_tenant=LOKI_TENANT,
     )
+
+
+def render_promtail(target: Target) -> str:
+    """Promtail's configuration."""
+    return render_template(
+        "promtail/config.yaml.j2",
+        settings=target.settings,
+        target=target,
+        sources=log_files(target),
+        labels=contract.names("label"),
+        metadata=contract.names("metadata"),
+        levels=contract.LEVELS,
+        loki_tenant=LOKI_TENANT,
+        continuation=CONTINUATION,
+    )
+
+
+def render_loki(target: Target) -> dict[str, str]:
+    """Loki's configuration and its tenants' own limits."""
+    settings = target.settings
+    values: dict[str, Any] = {
+        "settings": settings,
+        "target": target,
+        "storage": str(target.storage_dir("loki")),
+        "config": str(target.config_dir("loki")),
+        "labels": contract.names("label"),
+        "tenant": LOKI_TENANT,
+        "restored": LOKI_RESTORED_TENANT,
+        "line": parse_bytes(settings.limits.line),
+        "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
+    }
+    return {
+        "loki/config.yaml": render_template("loki/config.yaml.j2", **values),
+        "loki/tenants.yaml": render_template("loki/tenants.yaml.j2", **values),
+    }
+
+
+def log_files(target: Target) -> tuple[FileSource, ...]:
+    """What the agent reads: the sample app's log file and those of the settings."""
+    # The path of a log file is a pattern; this one is meant as it is.
+    path = as_pattern(target.app_log_file)
+    sample_app = FileSource(service=target.settings.sample_app.service, path=path)
+    return (sample_app, *target.settings.agent.files)
 
 
 def render_supervisor(
@@ -72,7 +146,7 @@ def render_supervisor(
             },
             "directory": ROOT,
         }
-        for component in NATIVE
+        for component in selected(target.settings)
     ]
     stop_timeout = parse_duration(target.settings.timing.stop_timeout)
     return render_template(

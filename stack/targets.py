@@ -27,9 +27,13 @@ class Target:
     data_dir: Path
     settings: Settings
 
+    def port(self, port_name: str) -> int:
+        """The port that what settings.ports calls `port_name` listens on."""
+        return self.settings.ports.effective(port_name)
+
     def address(self, port_name: str) -> str:
         """`host:port` of what settings.ports calls `port_name`."""
-        return f"{self.host}:{self.settings.ports.effective(port_name)}"
+        return f"{self.host}:{self.port(port_name)}"
 
     def url(self, port_name: str, path: str = "") -> str:
         return f"http://{self.address(port_name)}{path}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from stack.units import parse_duration
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_moment(text: str, now: datetime | None = None) -> datetime:
@@ -23,6 +25,17 @@ def parse_moment(text: str, now: datetime | None = None) -> datetime:
             f"wanted a duration such as 5m or 2h, or a time such as 2026-01-31 or "
             f"2026-01-31T10:30, found {text!r}"
         ) from None
+
+
+def nanoseconds(moment: datetime) -> int:
+    """Nanoseconds since the epoch, exactly; the moment is aware."""
+    return (moment - EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def rfc3339(time: int) -> str:
+    """Nanoseconds since the epoch as the contract writes a time: UTC, with six digits."""
+    moment = EPOCH + timedelta(microseconds=time // 1000)
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def local(text: str) -> str:

@@ -11,6 +11,7 @@ import requests
 from stack.alerting import AlertError
 from stack.alerting.rule_files import names_and_expressions
 from stack.alerting.rules import load_rules
+from stack.components import LOKI_TENANT
 from stack.targets import Target
 
 
@@ -24,10 +25,18 @@ class LoadedRule:
     error: str
 
 
-def loaded_rules(url: str) -> list[LoadedRule]:
-    """Every alert rule of the vmalert (or Loki's ruler) at `url`. Raises AlertError."""
+def evaluator_of(target: Target) -> str:
+    """The component that evaluates the rules."""
+    return "loki" if target.settings.stack.engine == "loki" else "vmalert"
+
+
+def loaded_rules(target: Target) -> list[LoadedRule]:
+    """Every alert rule that vmalert or Loki's ruler has loaded. Raises AlertError."""
+    loki = evaluator_of(target) == "loki"
+    url = target.url("loki", "/prometheus") if loki else target.url("vmalert")
+    headers = {"X-Scope-OrgID": LOKI_TENANT} if loki else {}
     try:
-        answer = requests.get(f"{url}/api/v1/rules", timeout=10)
+        answer = requests.get(f"{url}/api/v1/rules", timeout=10, headers=headers)
         answer.raise_for_status()
         groups = answer.json()["data"]["groups"]
         return [_loaded(rule) for group in groups for rule in group["rules"]]
@@ -38,13 +47,21 @@ def loaded_rules(url: str) -> list[LoadedRule]:
 
 
 def rule_differences(target: Target) -> list[str]:
-    """How vmalert's rules differ from those of alerts/rules/ and the settings it runs with."""
+    """How the loaded rules differ from those of alerts/rules/ and the settings they run with.
+
+    Loki reports expressions in its own spelling, so that only the names can be compared.
+    """
+    loki = evaluator_of(target) == "loki"
     try:
-        shipped = names_and_expressions(load_rules(target.settings), target, "logsql")
-        found = loaded_rules(target.url("vmalert"))
+        rules = load_rules(target.settings)
+        reported = loaded_rules(target)
     except AlertError as error:
         return [str(error)]
-    return differences(shipped, {rule.name: rule.expression for rule in found}, len(found))
+    found = {rule.name: rule.expression for rule in reported}
+    shipped = names_and_expressions(rules, target, "logql" if loki else "logsql")
+    if loki:
+        shipped, found = dict.fromkeys(shipped, ""), dict.fromkeys(found, "")
+    return differences(shipped, found, len(reported))
 
 
 def differences(shipped: Mapping[str, str], found: Mapping[str, str], count: int) -> list[str]:

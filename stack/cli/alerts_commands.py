@@ -152,7 +152,7 @@ def send(
 
 def _states(target: Target) -> dict[str, LoadedRule]:
     try:
-        return {rule.name: rule for rule in loaded_rules(target.url("vmalert"))}
+        return {rule.name: rule for rule in loaded_rules(target)}
     except AlertError:
         return {}
 

@@ -10,7 +10,7 @@ import typer
 from stack import native, settings, smoke
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out
-from stack.engines.victorialogs import VictoriaLogs
+from stack.engines.factory import engine_of
 from stack.secrets import sample_app_secrets
 from stack.targets import native as native_target
 
@@ -25,8 +25,7 @@ def run(as_json: AsJson = False) -> None:
     Example: logstack smoke
     """
     target = native_target(native.running_settings(settings.load()))
-    engine = VictoriaLogs(target.url("victorialogs"))
-    result = smoke.run(target, engine, sample_app_secrets(target.data_dir))
+    result = smoke.run(target, engine_of(target), sample_app_secrets(target.data_dir))
     if as_json:
         out.print(json.dumps(asdict(result)))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from rich.text import Text
@@ -31,8 +32,8 @@ def format_record(record: Record) -> Text:
     level = str(record.get("level", "TEXT"))
     head, *rest = str(record["message"]).split("\n")
     text = Text()
-    text.append(local(str(record.get("timestamp", ""))), "dim")
-    text.append(f" {level:<8}", LEVEL_STYLES.get(level, "blue"))
+    text.append(visible(local(str(record.get("timestamp", "")))), "dim")
+    text.append(f" {visible(level):<8}", LEVEL_STYLES.get(level, "blue"))
     text.append(f" {visible(str(record.get('service_name', '-')))}", "cyan")
     text.append(f" {visible(str(record.get('logger_name', '-')))}", "dim")
     text.append(f" {visible(head)}")
@@ -46,6 +47,12 @@ def format_record(record: Record) -> Text:
     for line in (*rest, *str(record.get("stack_trace", "")).splitlines()):
         text.append(f"\n    {visible(line)}", "dim")
     return text
+
+
+def as_json(value: object) -> str:
+    """JSON on one line, without the controls that JSON itself would leave in it."""
+    text = json.dumps(value, ensure_ascii=False)
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def visible(text: str) -> str:

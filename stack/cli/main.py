@@ -16,6 +16,7 @@ from stack.cli import alerts_commands, checks, lifecycle, records, settings_comm
 from stack.cli.output import say
 from stack.engines import EngineError
 from stack.native import NativeError
+from stack.secrets import SecretsError
 from stack.settings import SettingsError
 from stack.smoke import SmokeError
 from stack.traffic import TrafficError
@@ -25,6 +26,7 @@ KNOWN_ERRORS = (
     ArtifactError,
     EngineError,
     NativeError,
+    SecretsError,
     SettingsError,
     SmokeError,
     TrafficError,
@@ -48,17 +50,21 @@ def run() -> None:
         signal.signal(number, _interrupt)
     try:
         app(prog_name="logstack")
-    except KNOWN_ERRORS as error:
+    except (*KNOWN_ERRORS, OSError) as error:
         if "LOGSTACK_TRACEBACK" in os.environ:
             raise
-        say(str(error), "red")
+        say(_explain(error), "red")
         sys.exit(1)
     except KeyboardInterrupt:
         say("stopped")
         sys.exit(130)
-    except BrokenPipeError:  # `logstack logs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+
+
+def _explain(error: Exception) -> str:
+    """The text of a known error; which file it was for one of the operating system."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    return str(error)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

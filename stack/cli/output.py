@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -21,10 +21,18 @@ PIPE_WIDTH = 250  # columns where there is no terminal to fit into
 NARROW = 110  # columns below which paths of log files do not fit beside the rest
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """`logstack logs | head` has read enough: no error."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise SystemExit(0)
+
+
 def _console(stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+    return _Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
 
 
 out = _console(stderr=False)

@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from stack import native, settings, times
-from stack.cli.format import format_record
+from stack.cli.format import as_json as json_line
+from stack.cli.format import format_record, visible
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, say
 from stack.contract import LEVELS
 from stack.engines import Engine, Record, Selection
-from stack.engines.victorialogs import VictoriaLogs
+from stack.engines.factory import engine_of
 from stack.targets import native as native_target
 
 FOLLOW_EVERY = 1.0  # seconds
@@ -37,8 +38,7 @@ def register(app: typer.Typer) -> None:
 
 def open_engine() -> Engine:
     """The engine of the stack that runs in this checkout."""
-    target = native_target(native.running_settings(settings.load()))
-    return VictoriaLogs(target.url("victorialogs"))
+    return engine_of(native_target(native.running_settings(settings.load())))
 
 
 def _moment(name: str, text: str) -> datetime:
@@ -91,7 +91,7 @@ def logs(
 
 
 def query(
-    text: Annotated[str, typer.Argument(metavar="LOGSQL", help="A query in LogsQL.")],
+    text: Annotated[str, typer.Argument(metavar="QUERY", help="LogsQL; LogQL with Loki.")],
     since: Since = "1h",
     until: Until = "now",
     number: Annotated[int, typer.Option("-n", min=1, help="At most this many rows.")] = 1000,
@@ -105,14 +105,14 @@ def query(
     rows = list(open_engine().query(text, selection, limit=number))
     if as_json:
         for row in rows:
-            out.print(Text(json.dumps(row, ensure_ascii=False)))
+            out.print(Text(json_line(row)))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for column in columns:
-        table.add_column(Text(column), overflow="fold")
+        table.add_column(Text(visible(column)), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(row.get(column, "")) for column in columns))
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
     out.print(table)
 
 
@@ -138,5 +138,10 @@ def _key(record: Record) -> str:
     return json.dumps(record, sort_keys=True)
 
 
+def _cell(text: str) -> Text:
+    """Several lines stay such; other control characters are shown, not obeyed."""
+    return Text("\n".join(visible(line) for line in text.split("\n")))
+
+
 def _print(record: Record, as_json: bool) -> None:
-    out.print(Text(json.dumps(record, ensure_ascii=False)) if as_json else format_record(record))
+    out.print(Text(json_line(record)) if as_json else format_record(record))

@@ -73,7 +73,9 @@ class VictoriaLogs:
     def _rows(
         self, text: str, parameters: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, str]]:
-        answer = self._post("/select/logsql/query", {"query": text, **(parameters or {})})
+        # Arguments of a command may hold bytes that are no UTF-8.
+        query = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        answer = self._post("/select/logsql/query", {"query": query, **(parameters or {})})
         with answer:
             try:
                 for line in answer.iter_lines():

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+from django.conf import settings
+from logstack_django.config import OPTIONS_KEY
 from logstack_django.encoding import encode_stdlib
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
@@ -55,6 +57,23 @@ def _refuse(constant: str) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> Record:
     assert len({name for name, _ in pairs}) == len(pairs), [name for name, _ in pairs]
     return dict(pairs)
+
+
+@contextmanager
+def logging_setting(value: Mapping[str, Any]) -> Iterator[None]:
+    """Another LOGGING setting. override_settings may configure logging with it."""
+    before = settings.LOGGING
+    settings.LOGGING = value
+    try:
+        yield
+    finally:
+        settings.LOGGING = before
+
+
+def changed_options(**changes: Any) -> Mapping[str, Any]:
+    """The project's LOGGING setting with other options of the library."""
+    options = {**settings.LOGGING[OPTIONS_KEY], **changes}
+    return {**settings.LOGGING, OPTIONS_KEY: options}
 
 
 def make_record(
@@ -137,6 +156,7 @@ class Server:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._folder = folder
+        self._parsed: list[Record] = []
 
     def lines(self) -> list[bytes]:
         """Everything on stdout so far."""
@@ -148,7 +168,9 @@ class Server:
 
     def records(self) -> list[Record]:
         """The complete lines of stdout, parsed strictly."""
-        return [parse(line) for line in self.lines() if line.endswith(b"\n")]
+        complete = [line for line in self.lines() if line.endswith(b"\n")]
+        self._parsed += map(parse, complete[len(self._parsed) :])
+        return self._parsed
 
     def wait_for(self, **fields: Any) -> Record:
         """The first record with these fields, as soon as it is there."""

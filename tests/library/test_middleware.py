@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.test import AsyncClient, Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from logstack_django.contexts import current
 from logstack_django.middleware import RequestLogMiddleware
@@ -19,7 +19,7 @@ from logstack_django.testing import CapturedLogs, assert_logged
 
 from logstack_django import current_context
 from tests.library.project import views
-from tests.library.support import check
+from tests.library.support import changed_options, check, logging_setting
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -125,7 +125,8 @@ def test_a_missing_page_has_no_route(client: Client, captured_logs: CapturedLogs
 
 def test_a_slow_request_is_a_warning(client: Client, captured_logs: CapturedLogs) -> None:
     """Above the threshold of the settings; still one record."""
-    client.get("/slow/")
+    with logging_setting(changed_options(slow_request_ms=0.001)):
+        client.get("/ok/")
     (record,) = access_records(captured_logs)
     assert record["level"] == "WARNING"
     assert record["slow"] is True
@@ -412,10 +413,7 @@ def test_an_async_stream_is_logged_at_its_end(captured_logs: CapturedLogs) -> No
 
 def test_the_access_log_can_be_switched_off(client: Client, captured_logs: CapturedLogs) -> None:
     """The context stays."""
-    from django.conf import settings
-
-    options = {**settings.LOGGING["logstack_django"], "access_log": False}
-    with override_settings(LOGGING={**settings.LOGGING, "logstack_django": options}):
+    with logging_setting(changed_options(access_log=False)):
         Client().get("/ok/")
     (record,) = captured_logs
     assert record["message"] == "Inside ok"

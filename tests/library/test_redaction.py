@@ -120,7 +120,9 @@ def test_secrets_in_text_are_masked_everywhere(text: str, place: str) -> None:
         "error": lambda: make_record(exc_info=(ValueError, _noted(text), None)),
     }
     with context(own=text if place == "context" else None):
-        line = json.dumps(format_both(given[place]()))
+        found = format_both(given[place]())
+    del found["timestamp"]  # whose digits may be anything
+    line = json.dumps(found)
     assert "[redacted]" in line
     assert not [fragment for fragment in fragments if fragment in line]
 
@@ -148,7 +150,7 @@ def _noted(text: str) -> ValueError:
         "max_tokens=4096 tokenizer: fast",
         "has_token=True password=None",
         "The password was changed",
-        "http://localhost:8000/?key=short",
+        "http://localhost:7000/?key=short",
         "Time: 10:30:01, level: high",
         "a=b c==d e:f http://x",
         "SELECT * FROM t WHERE monkey = 'x'",
@@ -245,9 +247,9 @@ def test_the_cheap_check_misses_nothing_that_the_rules_would_mask() -> None:
 
 def test_hostile_text_does_not_stall_the_rules() -> None:
     """Patterns that backtrack without bound would hang the application."""
-    pieces = ["a" * 9000, "a=" * 4000, '"' * 8000, "\\" * 8000, "://" * 2500, "password=" * 900,
+    pieces = ["a" * 9000, "a=" * 4000, '"' * 9000, "\\" * 9000, "://" * 2500, "password=" * 900,
               "4" * 9000, "4 " * 4000, "bearer " * 1200, "eyJ" * 2500, "-----BEGIN " * 700,
-              "password='" + "\\'" * 4000, "x:[" * 2500, "password=" + "," * 8000]  # fmt: skip
+              "password='" + "\\'" * 4000, "x:[" * 2500, "password=" + "," * 9000]  # fmt: skip
     formatter = JsonFormatter(OPTIONS)
     for piece in pieces:
         formatter.format_line(make_record(piece, level=logging.ERROR))

@@ -8,23 +8,40 @@ from pathlib import Path
 import pytest
 
 from stack import artifacts, settings
-from tests.native.harness import StackUnderTest
+from tests.native.harness import DEFAULT, Combination, StackUnderTest
 from tests.require import unavailable
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a module's tests for each of its COMBINATIONS, which is the default one alone."""
+    if "combination" in metafunc.fixturenames:
+        combinations = getattr(metafunc.module, "COMBINATIONS", (DEFAULT,))
+        metafunc.parametrize("combination", combinations, ids=str, scope="session")
+
+
 @pytest.fixture(scope="session")
-def binaries() -> None:
-    """Builds what is missing first, so that no test's time limit covers it."""
+def binaries(combination: Combination) -> None:
+    """Builds what is missing first, so that no test's time limit covers it.
+
+    What is not built but looked for is demanded by its own name: `loki`, `promtail`.
+    """
+    values = settings.load(combination.variables)
+    cache = artifacts.cache_dir(values)
+    for name, artifact in artifacts.wanted(values).items():
+        if not artifact.is_built and artifacts.find(artifact, cache) is None:
+            unavailable(name, f"{name} {artifact.version} is not on PATH")
     try:
-        artifacts.obtain_all(settings.load({}), lambda name, text: None)
+        artifacts.obtain_all(values, lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("native", str(error))
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, binaries: None) -> Iterator[StackUnderTest]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, combination: Combination, binaries: None
+) -> Iterator[StackUnderTest]:
     """A running stack that every test leaves running and healthy."""
-    under_test = StackUnderTest(tmp_path_factory.mktemp("native stack"))
+    under_test = StackUnderTest(tmp_path_factory.mktemp("native stack"), combination.variables)
     under_test.up()
     yield under_test
     result = under_test.run("down")
@@ -32,10 +49,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory, binaries: None) -> Iterator[
 
 
 @pytest.fixture
-def own_stack(tmp_path: Path, binaries: None) -> Iterator[StackUnderTest]:
+def own_stack(tmp_path: Path, combination: Combination, binaries: None) -> Iterator[StackUnderTest]:
     """A stack, not yet started, for a test that breaks it; stopped afterwards whatever happens."""
     folder = tmp_path / "a stack of its own"
     folder.mkdir()
-    under_test = StackUnderTest(folder)
+    under_test = StackUnderTest(folder, combination.variables)
     yield under_test
     under_test.run("down")

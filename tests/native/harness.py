@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,14 +15,41 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+import requests
+
 from stack import settings, targets
-from stack.engines import EngineError, Record, Selection
-from stack.engines.victorialogs import VictoriaLogs
+from stack.components import LOKI_TENANT
+from stack.engines import Engine, EngineError, Record, Selection
+from stack.engines.factory import engine_of
 from stack.settings import ROOT, Ports, Settings, variable_name
 from stack.targets import Target
 from tests.ports import free_ports
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """An engine and the agent that ships to it."""
+
+    engine: str
+    agent: str
+
+    def __str__(self) -> str:
+        return f"{self.agent}-{self.engine}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            variable_name("stack", "engine"): self.engine,
+            variable_name("stack", "agent"): self.agent,
+        }
+
+
+DEFAULT = Combination("victorialogs", "otelcol")
+# A test module that sets COMBINATIONS to this runs once for each of them.
+EVERY_COMBINATION = (DEFAULT, Combination("loki", "otelcol"), Combination("loki", "promtail"))
 
 
 @dataclass
@@ -55,8 +83,8 @@ class StackUnderTest:
         return targets.native(self.settings)
 
     @property
-    def engine(self) -> VictoriaLogs:
-        return VictoriaLogs(self.target.url("victorialogs"))
+    def engine(self) -> Engine:
+        return engine_of(self.target)
 
     @property
     def app_log(self) -> Path:
@@ -95,6 +123,15 @@ class StackUnderTest:
         result = self.run("status", "--json")
         return {item["name"]: item for item in json.loads(result.stdout)}
 
+    @property
+    def agent(self) -> str:
+        return self.settings.stack.agent
+
+    def unless_promtail(self, reason: str) -> None:
+        """Skips a test of what Promtail cannot do, and says what that is."""
+        if self.agent == "promtail":
+            pytest.skip(f"Promtail: {reason}")
+
     def write(self, *lines: str | bytes) -> None:
         """Append lines to the log file that the agent reads, the way an application does."""
         data = b"".join(
@@ -123,6 +160,22 @@ class StackUnderTest:
         return self.engine.count(
             Selection(since=now - timedelta(days=2), until=now + timedelta(days=1), matches=matches)
         )
+
+    def streams(self, service: str) -> list[dict[str, str]]:
+        """The labels of each stream of a service, asked of the engine itself."""
+        if self.settings.stack.engine == "loki":
+            answer = requests.get(
+                self.target.url("loki", "/loki/api/v1/series"),
+                params={"match[]": f'{{service_name="{service}"}}'},
+                headers={"X-Scope-OrgID": LOKI_TENANT},
+                timeout=10,
+            )
+            found: list[dict[str, str]] = answer.json()["data"]
+            return found
+        now = datetime.now(UTC)
+        today = Selection(since=now - timedelta(days=1), until=now + timedelta(days=1))
+        rows = self.engine.query(f'service_name:="{service}" | uniq by (_stream)', today, limit=10)
+        return [dict(re.findall(r'(\w+)="([^"]*)"', row["_stream"])) for row in rows]
 
     def logs(self, size: int = 3000) -> str:
         """The end of every component's log, for a failed test."""
@@ -183,4 +236,16 @@ def burst(count: int, mark: str, **fields: Any) -> Iterable[str]:
         yield line(record(f"burst {number}", mark=mark, number=number, **fields))
 
 
-__all__ = ["ROOT", "StackUnderTest", "burst", "line", "logstack_argv", "marker", "poll", "record"]
+__all__ = [
+    "DEFAULT",
+    "EVERY_COMBINATION",
+    "ROOT",
+    "Combination",
+    "StackUnderTest",
+    "burst",
+    "line",
+    "logstack_argv",
+    "marker",
+    "poll",
+    "record",
+]

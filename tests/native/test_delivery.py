@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections import Counter
@@ -14,9 +13,10 @@ import pytest
 from stack.engines import Selection
 from stack.settings import variable_name
 from stack.supervisor import Supervisor
-from tests.native.harness import StackUnderTest, burst, marker, poll
+from tests.native.harness import EVERY_COMBINATION, StackUnderTest, burst, marker, poll
 
 pytestmark = pytest.mark.native
+COMBINATIONS = EVERY_COMBINATION
 
 
 @pytest.fixture
@@ -27,27 +27,18 @@ def running(own_stack: StackUnderTest) -> StackUnderTest:
 
 def arrived(stack: StackUnderTest, mark: str) -> Counter[int]:
     """How often each number of a burst is in the engine."""
-    result = stack.run(
-        *("query", f'mark:="{mark}" | fields number', "--json"),
-        *("--since", "2d", "-n", "1000000"),
-    )
-    assert result.returncode == 0, result.stderr
-    return Counter(int(json.loads(text)["number"]) for text in result.stdout.splitlines())
-
-
-def different(stack: StackUnderTest, mark: str) -> int:
-    """How many different numbers of a burst are in the engine."""
     now = datetime.now(UTC)
-    day = Selection(since=now - timedelta(days=1), until=now + timedelta(days=1))
-    text = f'mark:="{mark}" | stats count_uniq(number) as numbers'
-    [row] = stack.engine.query(text, day, limit=1)
-    return int(row["numbers"])
+    selection = Selection(
+        since=now - timedelta(days=1), until=now + timedelta(days=1), matches={"mark": mark}
+    )
+    found = stack.engine.records(selection, limit=1_000_000)
+    return Counter(int(str(record["number"])) for record in found)
 
 
 def wait_until_all_arrived(stack: StackUnderTest, mark: str, count: int) -> Counter[int]:
     poll(
-        lambda: different(stack, mark) >= count,
-        lambda: f"{count} different records, found {different(stack, mark)}\n{stack.logs()}",
+        lambda: stack.count({"mark": mark}) >= count and len(arrived(stack, mark)) >= count,
+        lambda: f"{count} different records, found {len(arrived(stack, mark))}\n{stack.logs()}",
         timeout=120,
     )
     numbers = arrived(stack, mark)
@@ -66,7 +57,7 @@ def test_a_killed_agent_loses_nothing(running: StackUnderTest) -> None:
     for number, lines in enumerate(in_parts(list(burst(count, mark)), 4000)):
         running.write(*lines)
         if number in (3, 6):
-            pid = running.statuses()["otelcol"]["pid"]
+            pid = running.statuses()[running.agent]["pid"]
             os.kill(pid, signal.SIGKILL)
     numbers = wait_until_all_arrived(running, mark, count)
     doubled = sum(times - 1 for times in numbers.values())
@@ -80,12 +71,12 @@ def test_an_engine_that_is_away_loses_and_doubles_nothing(running: StackUnderTes
     lines = list(burst(count, mark))
     running.write(*lines[:5000])
     wait_until_all_arrived(running, mark, 5000)
-    supervisor.stop("victorialogs")
+    supervisor.stop(running.settings.stack.engine)
     running.write(*lines[5000:12_000])
-    supervisor.restart("otelcol")
+    supervisor.restart(running.agent)
     running.write(*lines[12_000:])
     assert running.run("status").returncode == 1
-    supervisor.restart("victorialogs")
+    supervisor.restart(running.settings.stack.engine)
     numbers = wait_until_all_arrived(running, mark, count)
     assert set(numbers.values()) == {1}
 
@@ -99,7 +90,7 @@ def test_an_engine_restarted_under_load_loses_and_doubles_nothing(
     for number, lines in enumerate(in_parts(list(burst(count, mark)), 4000)):
         running.write(*lines)
         if number == 4:
-            supervisor.restart("victorialogs")
+            supervisor.restart(running.settings.stack.engine)
     numbers = wait_until_all_arrived(running, mark, count)
     assert set(numbers.values()) == {1}
 
@@ -110,7 +101,7 @@ def test_a_full_queue_makes_the_agent_wait_not_drop(own_stack: StackUnderTest) -
     own_stack.up()
     mark, count = marker(), 20_000
     supervisor = Supervisor(own_stack.target)
-    supervisor.stop("victorialogs")
+    supervisor.stop(own_stack.settings.stack.engine)
     lines = list(burst(count, mark, padding="x" * 400))
     own_stack.write(*lines[:10_000])
     rotated = own_stack.app_log.with_name(f"{own_stack.app_log.name}.1")
@@ -119,7 +110,7 @@ def test_a_full_queue_makes_the_agent_wait_not_drop(own_stack: StackUnderTest) -
     rotated.rename(own_stack.app_log.with_name(f"{own_stack.app_log.name}.2"))
     own_stack.app_log.rename(rotated)
     own_stack.write(*lines[15_000:])
-    supervisor.restart("victorialogs")
+    supervisor.restart(own_stack.settings.stack.engine)
     numbers = wait_until_all_arrived(own_stack, mark, count)
     assert set(numbers.values()) == {1}
 

@@ -73,9 +73,9 @@ def test_everything_listens_on_loopback_only(stack: StackUnderTest) -> None:
 def test_rendered_files_and_secrets_are_private(stack: StackUnderTest) -> None:
     """Nobody else on the machine reads them, and no secret stands in an argument."""
     secrets = stack.target.data_dir / "secrets.json"
-    for path in [secrets, *stack.target.run_dir.rglob("*")]:
-        if path.is_file():
-            assert path.stat().st_mode & 0o077 == 0, path
+    files = [path for path in stack.target.run_dir.rglob("*") if path.is_file()]
+    for path in [secrets, stack.target.run_dir, stack.target.data_dir, *files]:
+        assert path.stat().st_mode & 0o077 == 0, path
     values = json.loads(secrets.read_text(encoding="utf-8")).values()
     commands = " ".join(" ".join(process.cmdline()) for process in processes_of(stack))
     assert not [value for value in values if value in commands or value in stack.logs(100_000)]

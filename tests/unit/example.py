@@ -18,6 +18,9 @@ PORTS = {
     "vmalert": 21004,
     "alertmanager": 21005,
     "sample_app": 21006,
+    "loki": 21007,
+    "loki_grpc": 21008,
+    "promtail": 21009,
 }
 SECRETS = {"LOGSTACK_SAMPLE_SECRET_KEY": "key-1", "LOGSTACK_SAMPLE_PASSWORD": "password-1"}
 

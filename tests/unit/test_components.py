@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from stack import components
-from stack.components import NATIVE, by_name
-from tests.unit.example import PORTS, target_in
+from stack.components import CATALOGUE, by_name, selected
+from tests.unit.example import PORTS, settings_with, target_in
 
 ARGV = {
     "victorialogs": [
@@ -23,10 +23,12 @@ ARGV = {
         "-http.disableCORS",
         "-loggerFormat=json",
     ],
+    "loki": ["-config.file=/srv/stack/run/loki/config.yaml"],
     "otelcol": [
         "--config=/srv/stack/run/otelcol/config.yaml",
         "--feature-gates=stanza.synchronousLogEmitter",
     ],
+    "promtail": ["-config.file=/srv/stack/run/promtail/config.yaml"],
     "alertmanager": [
         "--config.file=/srv/stack/run/alertmanager/alertmanager.yml",
         "--storage.path=/srv/stack/data/alertmanager",
@@ -78,12 +80,26 @@ def test_a_component_is_started_with_exactly_these_arguments(name: str) -> None:
 
 def test_every_component_is_in_the_table_above() -> None:
     """A new one is tested too."""
-    assert [component.name for component in NATIVE] == list(ARGV)
+    assert [component.name for component in CATALOGUE] == list(ARGV)
+
+
+@pytest.mark.parametrize(
+    ("engine", "agent", "names"),
+    [
+        ("victorialogs", "otelcol", "victorialogs otelcol alertmanager vmalert sample_app"),
+        ("loki", "otelcol", "loki otelcol alertmanager sample_app"),
+        ("loki", "promtail", "loki promtail alertmanager sample_app"),
+    ],
+)
+def test_the_settings_choose_the_components(engine: str, agent: str, names: str) -> None:
+    """One engine, one agent, and a rule evaluator where the engine has none of its own."""
+    settings = settings_with(stack={"engine": engine, "agent": agent})
+    assert [component.name for component in selected(settings)] == names.split()
 
 
 def test_the_variables_of_a_component_are_exactly_these() -> None:
     """The collector's garbage collector, and what the sample app needs besides its secrets."""
-    assert {c.name: c.env(TARGET) for c in NATIVE if c.env(TARGET)} == {
+    assert {c.name: c.env(TARGET) for c in CATALOGUE if c.env(TARGET)} == {
         "otelcol": {"GOGC": "250"},
         "sample_app": {
             "LOGSTACK_SAMPLE_DATABASE": "/srv/stack/data/sample_app/erp.sqlite3",
@@ -96,9 +112,11 @@ def test_the_variables_of_a_component_are_exactly_these() -> None:
 
 def test_health_is_asked_for_at_exactly_these_addresses() -> None:
     """Each answers 200 when the component is ready."""
-    assert {component.name: component.health_url(TARGET) for component in NATIVE} == {
+    assert {component.name: component.health_url(TARGET) for component in CATALOGUE} == {
         "victorialogs": "http://127.0.0.1:21001/health",
+        "loki": "http://127.0.0.1:21007/ready",
         "otelcol": "http://127.0.0.1:21002/",
+        "promtail": "http://127.0.0.1:21009/ready",
         "alertmanager": "http://127.0.0.1:21005/-/ready",
         "vmalert": "http://127.0.0.1:21004/health",
         "sample_app": "http://127.0.0.1:21006/healthz",
@@ -107,7 +125,7 @@ def test_health_is_asked_for_at_exactly_these_addresses() -> None:
 
 def test_every_port_of_the_settings_belongs_to_one_component() -> None:
     """Preflight and the table of addresses forget none."""
-    used = [port for component in NATIVE for port in component.ports]
+    used = [port for component in CATALOGUE for port in component.ports]
     assert sorted(used) == sorted(name for name in PORTS if name != "offset")
 
 
@@ -130,5 +148,5 @@ def test_rules_are_found_below_a_folder_with_characters_of_patterns() -> None:
 
 def test_a_component_that_does_not_exist_is_a_key_error() -> None:
     """Callers that take names from people check them first."""
-    with pytest.raises(KeyError, match="loki"):
-        by_name("loki")
+    with pytest.raises(KeyError, match="kafka"):
+        by_name("kafka")

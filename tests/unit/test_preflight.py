@@ -116,8 +116,10 @@ def test_the_port_proposed_takes_the_offset_into_account(tmp_path: Path) -> None
         (line,) = refusal(target)
     assert f"wanted port {port} for victorialogs" in line
     proposed = int(line.removesuffix(" make up").rpartition("=")[2])
-    assert proposed + 5 > port
+    wanted = {port_of(target, name) for name in target.settings.ports.names()}
+    between = [p for p in range(port + 1, proposed + 5) if p not in wanted]
     assert is_free("127.0.0.1", proposed + 5)
+    assert not any(is_free("127.0.0.1", p) for p in between)
 
 
 def test_the_neighbour_of_a_taken_port_is_not_proposed_if_it_is_wanted(tmp_path: Path) -> None:

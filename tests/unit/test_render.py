@@ -12,7 +12,7 @@ import pytest
 from jinja2 import UndefinedError
 from supervisor.options import ServerOptions
 
-from stack.components import NATIVE, as_pattern, command
+from stack.components import CATALOGUE, as_pattern, command, selected
 from stack.render import RenderError, render_native, render_otelcol, render_template
 from stack.settings import ROOT
 from stack.targets import Target
@@ -33,7 +33,7 @@ FOLDERS = [
 
 
 def binaries_in(folder: Path) -> dict[str, str]:
-    return {c.artifact: str(folder / "bin" / c.artifact) for c in NATIVE if c.artifact}
+    return {c.artifact: str(folder / "bin" / c.artifact) for c in CATALOGUE if c.artifact}
 
 
 def read_by_supervisord(target: Target, text: str) -> ServerOptions:
@@ -61,6 +61,17 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
     ]
 
 
+def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
+    """The tenants' limits and the rules are apart from what needs a restart."""
+    target = target_in(tmp_path, stack={"engine": "loki", "agent": "promtail"})
+    assert list(render_native(target, binaries_in(tmp_path), SECRETS)) == [
+        "loki/config.yaml",
+        "loki/tenants.yaml",
+        "promtail/config.yaml",
+        "supervisord.conf",
+    ]
+
+
 def test_rendering_twice_gives_the_same(tmp_path: Path) -> None:
     """Otherwise every `up` would restart something."""
     target, binaries = target_in(tmp_path), binaries_in(tmp_path)
@@ -81,8 +92,8 @@ def test_supervisord_reads_exactly_what_was_meant(tmp_path: Path, folder: str) -
     text = render_native(target, binaries, SECRETS)["supervisord.conf"]
     options = read_by_supervisord(target, text)
     programs = {p.name: p for g in options.process_group_configs for p in g.process_configs}
-    assert sorted(programs) == sorted(component.name for component in NATIVE)
-    for component in NATIVE:
+    assert sorted(programs) == sorted(component.name for component in selected(target.settings))
+    for component in selected(target.settings):
         program = programs[component.name]
         secrets = SECRETS if component.name == "sample_app" else {}
         assert shlex.split(program.command) == command(component, target, binaries)
@@ -113,7 +124,7 @@ def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds
     """supervisord knows no fraction, and zero would be a kill."""
     target = target_in(tmp_path, timing={"stop_timeout": text})
     rendered = render_native(target, binaries_in(tmp_path), SECRETS)["supervisord.conf"]
-    assert rendered.count(f"\nstopwaitsecs={seconds}\n") == len(NATIVE)
+    assert rendered.count(f"\nstopwaitsecs={seconds}\n") == len(selected(target.settings))
 
 
 @pytest.mark.parametrize("folder", ["My #1 project", "a ;b", "line\nbreak"])

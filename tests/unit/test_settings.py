@@ -267,7 +267,7 @@ def test_the_offset_is_added_to_every_port(root: Path) -> None:
         settings.load({"LOGSTACK_PORTS__OFFSET": text}, root).ports for text in ("0", "700")
     )
     names = usual.names()
-    assert len(names) == 6
+    assert len(names) > 5
     assert [moved.effective(n) for n in names] == [usual.effective(n) + 700 for n in names]
 
 

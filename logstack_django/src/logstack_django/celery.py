@@ -29,6 +29,7 @@ def connect_signals() -> None:
     signals.task_prerun.connect(open_context, weak=False, dispatch_uid=uid)
     signals.task_postrun.connect(close_context, weak=False, dispatch_uid=uid)
     signals.celeryd_init.connect(use_own_request, weak=False, dispatch_uid=uid)
+    signals.celeryd_after_setup.connect(redirect_prints, weak=False, dispatch_uid=uid)
     signals.setup_logging.connect(keep_logging, weak=False, dispatch_uid=uid)
 
 
@@ -76,6 +77,12 @@ def use_own_request(**kwargs: Any) -> None:
 
     if Task.Request == _DEFAULT_REQUEST:  # not the application's own
         Task.Request = _OWN_REQUEST
+
+
+def redirect_prints(instance: Any = None, **kwargs: Any) -> None:
+    """Log what tasks print, as Celery does by itself when the logging is its own."""
+    if getattr(instance, "redirect_stdouts", False):
+        instance.app.log.redirect_stdouts(instance.redirect_stdouts_level)
 
 
 def keep_logging(**kwargs: Any) -> None:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from logstack_django.options import Options, resolve_options
 
 # Loggers that bring handlers of their own: they are emptied and pass their records on, so that
@@ -87,7 +89,13 @@ def logging_config(
 
     Raises ImproperlyConfigured, which names the argument, what was wanted and what was found.
     """
-    return build_config(resolve_options(locals()))
+    options = resolve_options(locals())
+    if not options.service:
+        raise ImproperlyConfigured(
+            "logstack_django: service (or LOGSTACK_DJANGO_SERVICE) must be the name of the "
+            "application, and is missing."
+        )
+    return build_config(options)
 
 
 def build_config(options: Options) -> dict[str, Any]:

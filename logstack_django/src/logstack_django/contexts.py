@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -56,7 +56,7 @@ current: ContextVar[Context | None] = ContextVar("logstack_django", default=None
 
 def new_request_id() -> str:
     """A fresh request id: 32 hexadecimal digits."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def current_context() -> dict[str, Any]:

@@ -43,8 +43,13 @@ def log_event(
         if isinstance(logger, str):
             logger = logging.getLogger(logger)
         number = _level_number(level)
+        if number is None:
+            fields["extra_level"] = level
+            number = logging.INFO
         if not logger.isEnabledFor(number):
             return
+        if not isinstance(exc_info, bool | BaseException | tuple | None):
+            fields["exc_info"], exc_info = exc_info, None
         extra: dict[str, Any] = {"event_type": event_type}
         if "event_type" in fields:
             fields["extra_event_type"] = fields.pop("event_type")
@@ -84,10 +89,10 @@ def identify(value: Any) -> tuple[Any, str | None]:
         return None, None
 
 
-def _level_number(level: object) -> int:
+def _level_number(level: object) -> int | None:
     if isinstance(level, int):
         return level
-    return logging.getLevelNamesMapping().get(str(level).upper(), logging.INFO)
+    return logging.getLevelNamesMapping().get(str(level).upper())
 
 
 class timed:  # noqa: N801 (used like a function: `with timed("step"):`, `@timed("step")`)

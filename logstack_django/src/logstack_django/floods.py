@@ -7,8 +7,10 @@ the exact count comes out in a record of its own.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from collections import OrderedDict
 
 MAX_BUCKETS = 1024
@@ -26,6 +28,18 @@ class _Bucket:
         self.level = logging.INFO
 
 
+# A fork copies a lock that another thread holds, and nobody would release the copy.
+_limiters: weakref.WeakSet[FloodLimiter] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for limiter in _limiters:
+        limiter._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
 class FloodLimiter:
     """`rate` records a second (0: no limit) and `burst` at once, per logger and template."""
 
@@ -35,6 +49,7 @@ class FloodLimiter:
         self._burst = float(max(burst, 1, int(rate)))
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
         self._lock = threading.Lock()
+        _limiters.add(self)
         self._next_sweep = 0.0
 
     def check(self, record: logging.LogRecord) -> tuple[bool, list[logging.LogRecord]]:

@@ -6,9 +6,11 @@ at most once a minute, as soon as something can be written again.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import logging.handlers
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from logstack_django.sinks import FileSink, Sink, StreamSink, stream_descriptor
 
 REPORT_EVERY_S = 60.0
 OWN_LOGGER = "logstack_django"
+LOCK_TIMEOUT_S = 10.0
 _MAX_NESTED = 100
 
 
@@ -47,7 +50,7 @@ class JsonHandler(logging.Handler):
         self._reported_failures = 0
         self._last_error = ""
         self._next_report = 0.0
-        self._writing = False
+        self._writing = 0  # the process in which a write is under way
         self._nested: list[bytes] = []
 
     @property
@@ -69,12 +72,7 @@ class JsonHandler(logging.Handler):
             # Outside of the lock: formatting may run code of the application that takes locks of
             # its own, or that logs.
             line = self._render(record)
-            lock = self.lock
-            if lock is None:
-                self._write(line)
-            else:
-                with lock:
-                    self._write(line)
+            self._write_locked(line)
         except Exception as error:
             self._count_loss(error)
         return True
@@ -93,12 +91,11 @@ class JsonHandler(logging.Handler):
     def close(self) -> None:
         """Report what was lost or suppressed, and close the sink."""
         try:
-            with self.lock:  # type: ignore[union-attr]
-                for summary in self._floods.drain():
-                    self._write(self._render(summary))
-                self._next_report = 0.0
-                self._report_losses()
-                self.sink.close()
+            for summary in self._floods.drain():
+                self._write_locked(self._render(summary))
+            self._next_report = 0.0
+            self._report_losses()
+            self.sink.close()
         except Exception as error:
             self._count_loss(error)
         super().close()
@@ -112,23 +109,39 @@ class JsonHandler(logging.Handler):
             return formatter.format_line(record)
         return (self.format(record) + "\n").encode("utf-8", "backslashreplace")
 
+    def _write_locked(self, line: bytes) -> None:
+        lock: Any = self.lock
+        # While the interpreter ends, other threads are gone, perhaps with the lock in their hands.
+        if not lock.acquire(timeout=0 if sys.is_finalizing() else LOCK_TIMEOUT_S):
+            self._count_loss(TimeoutError())
+            return
+        try:
+            self._write(line)
+        finally:
+            lock.release()
+
     def _write(self, line: bytes) -> None:
-        if self._writing:
+        pid = os.getpid()
+        if self._writing == pid:
             # A finalizer or signal handler logs in the middle of a write, in the same thread.
             if len(self._nested) < _MAX_NESTED:
                 self._nested.append(line)
             else:
                 self._count_loss(None)
             return
-        self._writing = True
+        if self._writing:
+            # A fork took place while another thread of the parent was writing.
+            self._nested.clear()
+        self._writing = pid
         try:
             self.sink.write(line)
             while self._nested:
                 self.sink.write(self._nested.pop(0))
         finally:
-            self._writing = False
-        if self.dropped != self._reported_dropped or self.failures != self._reported_failures:
-            self._report_losses()
+            self._writing = 0
+        if self.dropped != self._reported_dropped or self._reported_failures != self.failures:
+            with contextlib.suppress(Exception):  # told with the next record instead
+                self._report_losses()
 
     def _count_loss(self, error: BaseException | None) -> None:
         self.dropped += 1
@@ -141,7 +154,6 @@ class JsonHandler(logging.Handler):
         failures = self.failures - self._reported_failures
         if not (dropped or failures) or now < self._next_report:
             return
-        self._next_report = now + REPORT_EVERY_S
         record = own_record(
             logging.ERROR,
             "%d log records were lost, %d could not be formatted",
@@ -152,15 +164,14 @@ class JsonHandler(logging.Handler):
             reason=self._last_error,
         )
         self.sink.write(self._render(record))
+        self._next_report = now + REPORT_EVERY_S
         self._reported_dropped += dropped
         self._reported_failures += failures
 
     def _pass_flood(self, record: logging.LogRecord) -> bool:
         allowed, summaries = self._floods.check(record)
         for summary in summaries:
-            line = self._render(summary)
-            with self.lock:  # type: ignore[union-attr]
-                self._write(line)
+            self._write_locked(self._render(summary))
         return allowed
 
 
@@ -178,8 +189,10 @@ class QueueHandler(logging.handlers.QueueHandler):
         line = formatter.format_line(record)
         prepared = copy.copy(record)
         prepared.__dict__[LINE_ATTRIBUTE] = line
-        prepared.msg, prepared.args = record.getMessage(), None
-        prepared.exc_info = None
+        # The arguments may change, or may not be fit for another process.
+        with contextlib.suppress(Exception):
+            prepared.msg = record.getMessage()
+        prepared.args = prepared.exc_info = None
         return prepared
 
 

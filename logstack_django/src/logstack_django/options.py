@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import json
 import logging
 import os
@@ -84,6 +85,13 @@ class Options:
             except re.error as error:
                 wanted = f"regular expressions ({error})"
                 raise _wrong("redact_patterns", wanted, pattern) from None
+        for proxy in self.trusted_proxies:
+            try:
+                if proxy != "unix":
+                    ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                wanted = "addresses, networks, or 'unix'"
+                raise _wrong("trusted_proxies", wanted, proxy) from None
         for name, level in self.levels.items():
             if level not in logging.getLevelNamesMapping():
                 raise _wrong("levels", f"a level name for logger {name!r}", level)

@@ -71,7 +71,7 @@ class RequestState:
     def freeze(self) -> None:
         """Keep the fields as they are now, and let go of the request."""
         if self._request is not None:
-            self._fields = self._read(self._request)
+            self._fields = self.fields()
             self._request = None
             self._seen = []
 
@@ -137,8 +137,13 @@ def _networks(proxies: tuple[str, ...]) -> tuple[Network, ...]:
 def parse_address(text: str) -> Address | None:
     """The address in `text`, which may carry a port, brackets or an IPv6 zone."""
     text = text.strip()
-    if len(text) > 64 or not text.isascii():
+    if len(text) > 64 or not text.isascii():  # no client can fill the cache with long texts
         return None
+    return _parse_address(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse_address(text: str) -> Address | None:
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

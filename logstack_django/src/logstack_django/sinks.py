@@ -93,22 +93,37 @@ class StreamSink:
         self._stalled = False
         self._rest = b""
         self._pid = -1
-        self._is_pipe = False
         self._locking = False
 
     def write(self, line: bytes) -> None:
-        """Write one line, waiting a bounded time for room."""
+        """Write one line, waiting a bounded time for room. BlockingIOError if there is none."""
         if self._pid != os.getpid():
             self._prepare()
-        if not self._is_pipe:
-            self._write_all(line, 0.0 if self._stalled else self._timeout_s)
+        if not self._locking and self._attempt(line):
+            self._stalled = False
             return
-        deadline = time.monotonic() + (0.0 if self._stalled else self._timeout_s)
-        self._lock(deadline)
-        try:
-            self._write_all(line, max(0.0, deadline - time.monotonic()))
-        finally:
-            self._unlock()
+        deadline = 0.0
+        pause = 0.0001
+        while True:
+            locked = self._try_lock()
+            if locked:
+                try:
+                    if self._attempt(line):
+                        self._stalled = False
+                        return
+                finally:
+                    self._unlock()
+            # Wait without the lock: a worker that floods the pipe must not keep the others out.
+            now = time.monotonic()
+            deadline = deadline or now + (0.0 if self._stalled else self._timeout_s)
+            if now >= deadline:
+                self._stalled = True
+                raise BlockingIOError("the reader stalls")
+            if locked:
+                self._wait_for_room(deadline - now)
+            else:
+                time.sleep(pause)
+                pause = min(pause * 2, 0.002)
 
     def close(self) -> None:
         """Close the descriptor that was opened beside the given one."""
@@ -123,9 +138,9 @@ class StreamSink:
             os.close(self._fd)
             self._fd = self._given
         mode = os.fstat(self._given).st_mode
-        self._is_pipe = self._locking = stat.S_ISFIFO(mode)
+        self._locking = stat.S_ISFIFO(mode)
         self._rest = b""
-        if self._is_pipe:
+        if self._locking:
             try:
                 # An open file of our own: O_NONBLOCK set on the given one would surprise
                 # everybody else who writes to it.
@@ -135,54 +150,53 @@ class StreamSink:
                 self._fd = self._given
         self._pid = os.getpid()
 
-    def _lock(self, deadline: float) -> None:
-        pause = 0.0005
-        while self._locking:
+    def _try_lock(self) -> bool:
+        """Whether it is this process's turn."""
+        if self._locking:
             try:
                 fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    self._stalled = True
-                    raise
-                time.sleep(pause)
-                pause = min(pause * 2, 0.02)
+            except (BlockingIOError, PermissionError):
+                return False
             except OSError:  # no locks on this system's pipes
                 self._locking = False
-            else:
-                return
+        return True
 
     def _unlock(self) -> None:
         if self._locking:
             fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
-    def _write_all(self, line: bytes, timeout_s: float) -> None:
-        """Write what is left of the last line, then `line`. BlockingIOError if there is no room."""
+    def _attempt(self, line: bytes) -> bool:
+        """Write what is left of the last line, then `line`; False if there was no room at all."""
         if self._rest:
-            self._rest = self._push(self._rest, timeout_s)
+            self._rest = self._finish(self._rest)
             if self._rest:
-                raise BlockingIOError("the reader stalls")
-        rest = self._push(line, timeout_s)
-        if len(rest) == len(line):
-            raise BlockingIOError("the reader stalls")
-        # A part of a line is out: its rest must come before anything else.
-        self._rest = rest
+                return False
+        try:
+            written = os.write(self._fd, line)
+        except BlockingIOError:
+            return False
+        if written < len(line):
+            # Stay at it, so that no other process writes into the middle of the line.
+            self._rest = self._finish(line[written:])
+        return True
 
-    def _push(self, data: bytes, timeout_s: float) -> bytes:
-        """Write as much as goes out within the time; returns the rest."""
-        deadline = time.monotonic() + timeout_s
-        while data:
+    def _finish(self, rest: bytes) -> bytes:
+        """Write the rest of a line within the time; returns what is still left."""
+        deadline = time.monotonic() + (0.0 if self._stalled else self._timeout_s)
+        while rest:
             try:
-                data = data[os.write(self._fd, data) :]
-                self._stalled = False
+                rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    self._stalled = True
                     break
-                poll = select.poll()
-                poll.register(self._fd, select.POLLOUT)
-                poll.poll(left * 1000)
-        return data
+                self._wait_for_room(left)
+        return rest
+
+    def _wait_for_room(self, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        poll.poll(seconds * 1000)
 
 
 def stream_descriptor(name: str) -> int:

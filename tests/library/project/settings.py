@@ -39,6 +39,6 @@ LOGGING = logstack_django.logging_config(
     sink="stdout",
     levels={"tests": "DEBUG"},
     trusted_proxies=["127.0.0.1", "10.0.0.0/8"],
-    slow_request_ms=400,
+    slow_request_ms=60_000,
     quiet_paths=["/health", "/quiet/*"],
 )

@@ -16,7 +16,6 @@ urlpatterns = [
     path("stops/", views.stops),
     path("denied/", views.denied),
     path("forbidden/", views.forbidden),
-    path("slow/", views.slow),
     path("stream/", views.stream),
     path("file/", views.file),
     path("async/", views.async_ok),

@@ -62,12 +62,6 @@ def forbidden(request: HttpRequest) -> HttpResponse:
     return HttpResponseForbidden("no")
 
 
-def slow(request: HttpRequest) -> HttpResponse:
-    """Takes longer than the threshold."""
-    time.sleep(0.45)
-    return HttpResponse("slow")
-
-
 def stream(request: HttpRequest) -> StreamingHttpResponse:
     """Streams, logging at every step."""
     kind = request.GET.get("kind", "")

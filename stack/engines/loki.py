@@ -1,0 +1,246 @@
+"""Loki behind the Engine interface: pushes lines with structured metadata, asks in LogQL.
+
+Loki keeps a record's line as it was written. Its labels and metadata are for finding it; the record
+that is given back is read from the line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import requests
+
+from stack.components import LOKI_TENANT
+from stack.contract import LEVELS, agent_fields, flatten, names, typed
+from stack.engines import EngineError, Record, Selection
+from stack.engines.logql import to_logql
+from stack.times import nanoseconds, rfc3339
+
+PUSH_BATCH = 5000
+PUSH_BYTES = 4 * 1024**2
+PAGE = 5000
+ENTRIES = 1_000_000  # the limit of entries in the configuration of Loki
+TIMEOUT = (3.05, 90)
+# What the agent notes beside a line; the file is noted where the line does not name its service.
+LOG_FILE = "log_file_path"
+# A JSON line without one of these is of another shape: what is missing was added by the agent.
+REQUIRED = {"service_name", "environment", "message"}
+LOG_QUERY_REFUSED = "log queries are not supported as an instant query type"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line as Loki keeps it; `time` in nanoseconds since the epoch."""
+
+    time: int
+    line: str
+    labels: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+
+class Loki:
+    """One tenant of the Loki at `url`, for example `http://127.0.0.1:<port>`."""
+
+    def __init__(self, url: str, tenant: str = LOKI_TENANT):
+        self.url = url
+        self.tenant = tenant
+        self._session = requests.Session()
+        self._session.headers["X-Scope-OrgID"] = tenant
+
+    def ready(self) -> bool:
+        try:
+            return bool(self._session.get(f"{self.url}/ready", timeout=2).ok)
+        except requests.RequestException:
+            return False
+
+    def push(self, records: Iterable[Mapping[str, Any]]) -> None:
+        batch: list[Entry] = []
+        size = 0
+        for record in records:
+            entry = entry_from(record)
+            batch.append(entry)
+            size += len(entry.line)
+            if len(batch) >= PUSH_BATCH or size >= PUSH_BYTES:
+                self._push(batch)
+                batch, size = [], 0
+        if batch:
+            self._push(batch)
+
+    def records(self, selection: Selection, *, limit: int) -> Iterator[Record]:
+        newest = self._newest(to_logql(selection), *_range(selection), limit)
+        return (record_from(entry) for entry in reversed(newest))
+
+    def count(self, selection: Selection) -> int:
+        since, until = _range(selection)
+        if until <= since:
+            return 0
+        lines = to_logql(selection)
+        # LogQL knows ranges of whole milliseconds, and one ends with its last instant.
+        length = -((since - until) // 1_000_000)
+        text = f"sum(count_over_time({lines} [{length}ms]))"
+        data = self._get("/loki/api/v1/query", {"query": text, "time": str(until - 1)})
+        counted = sum(int(float(sample["value"][1])) for sample in data["result"])
+        before = until - length * 1_000_000
+        return counted - len(self._newest(lines, before, since, ENTRIES))
+
+    def query(self, text: str, selection: Selection, *, limit: int) -> Iterator[dict[str, str]]:
+        moment = str(_range(selection)[1] - 1)
+        try:
+            data = self._get("/loki/api/v1/query", {"query": text, "time": moment})
+        except EngineError as error:
+            if LOG_QUERY_REFUSED not in str(error):
+                raise
+            return (
+                _row(entry) for entry in reversed(self._newest(text, *_range(selection), limit))
+            )
+        if data["resultType"] == "scalar":
+            return iter([{"value": str(data["result"][1])}])
+        found: list[dict[str, Any]] = data["result"][:limit]
+        return ({**sample["metric"], "value": str(sample["value"][1])} for sample in found)
+
+    def _newest(self, text: str, since: int, end: int, limit: int) -> list[Entry]:
+        """The newest `limit` entries of [since, end), newest first.
+
+        Pages end between two instants, because Loki may cut one in the middle: the last instant of
+        a full page is asked for again with the next page.
+        """
+        entries: list[Entry] = []
+        size = min(PAGE, limit)
+        while end > since and len(entries) < limit:
+            page = self._page(text, since, end, size)
+            if len(page) < size:
+                return (entries + page)[:limit]
+            oldest = page[-1].time
+            whole = [entry for entry in page if entry.time > oldest]
+            if not whole:  # the instant has more entries than a page
+                if len(entries) + size >= limit:
+                    return (entries + page)[:limit]
+                size *= 2
+                continue
+            entries += whole
+            end = oldest + 1
+            # Enough for what is still wanted and the instant that was cut.
+            size = min(PAGE, limit - len(entries) + len(page) - len(whole))
+        return entries[:limit]
+
+    def _page(self, text: str, since: int, end: int, size: int) -> list[Entry]:
+        parameters = {"query": text, "start": str(since), "end": str(end), "limit": str(size)}
+        data = self._get("/loki/api/v1/query_range", {**parameters, "direction": "backward"})
+        if data["resultType"] != "streams":
+            raise EngineError(f"{text}: wanted a query of lines, found one of {data['resultType']}")
+        entries = [
+            Entry(
+                int(value[0]),
+                value[1],
+                {n: label for n, label in stream["stream"].items() if not n.startswith("__")},
+                {**(value[2] if len(value) > 2 else {}).get("structuredMetadata", {})},
+            )
+            for stream in data["result"]
+            for value in stream["values"]
+        ]
+        return sorted(entries, key=lambda entry: -entry.time)
+
+    def _push(self, entries: list[Entry]) -> None:
+        streams: dict[str, dict[str, Any]] = {}
+        for entry in entries:
+            key = json.dumps(entry.labels, sort_keys=True)
+            stream = streams.setdefault(key, {"stream": entry.labels, "values": []})
+            stream["values"].append([str(entry.time), entry.line, entry.metadata])
+        body = json.dumps({"streams": list(streams.values())}, ensure_ascii=False).encode()
+        answer = self._ask("POST", "/loki/api/v1/push", data=body)
+        answer.close()
+
+    def _get(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        flags = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
+        answer = self._ask("GET", path, params=parameters, headers=flags)
+        try:
+            data: dict[str, Any] = answer.json()["data"]
+        except (requests.RequestException, ValueError, KeyError) as error:
+            raise EngineError(f"{self.url}: the answer broke off: {error}") from None
+        return data
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        headers = {"Content-Type": "application/json", **arguments.pop("headers", {})}
+        try:
+            answer = self._session.request(
+                method, f"{self.url}{path}", headers=headers, timeout=TIMEOUT, **arguments
+            )
+        except requests.RequestException as error:
+            reason = "connection refused" if "refused" in str(error) else str(error)[:200]
+            raise EngineError(
+                f"{self.url}: wanted Loki to answer, found: {reason}. Type: ./logstack status"
+            ) from None
+        if answer.status_code >= 300:
+            raise EngineError(
+                f"{self.url}{path}: HTTP {answer.status_code}: {answer.text.strip()[:500]}"
+            )
+        return answer
+
+
+def _range(selection: Selection) -> tuple[int, int]:
+    return nanoseconds(selection.since), nanoseconds(selection.until)
+
+
+def entry_from(record: Mapping[str, Any]) -> Entry:
+    """How a record in the contract's form is kept: what the agents make of the same record."""
+    texts = dict(flatten(record))
+    labels = {name: texts[name] for name in names("label") if texts.get(name)}
+    if labels.get("level") not in LEVELS:
+        labels.pop("level", None)
+    beside = [*names("metadata"), *agent_fields()]
+    metadata = {name: texts[name] for name in beside if texts.get(name)}
+    if file := texts.get("log.file.path"):
+        metadata[LOG_FILE] = file
+    moment = nanoseconds(datetime.fromisoformat(record["timestamp"]))
+    if record.get("format") == "text":
+        return Entry(moment, texts.get("message", ""), labels, metadata)
+    inside = {
+        name: value
+        for name, value in record.items()
+        if name not in {"host", "log.file.path", *agent_fields()}
+    }
+    line = json.dumps(inside, ensure_ascii=False, separators=(",", ":"))
+    return Entry(moment, line, labels, metadata)
+
+
+def record_from(entry: Entry) -> Record:
+    """The typed record of an entry: what its line says, and what stands beside the line."""
+    beside = {name: entry.metadata[name] for name in agent_fields() if name in entry.metadata}
+    file = {"log.file.path": entry.metadata[LOG_FILE]} if LOG_FILE in entry.metadata else {}
+    always = {**beside, **entry.labels, "timestamp": rfc3339(entry.time)}
+    written = None if beside.get("format") == "text" else _json_object(entry.line)
+    if written is None:
+        return typed({"message": entry.line, **file, **always})
+    texts = {name: text for name, text in flatten(written) if text != "" or name == "message"}
+    stamp = texts.get("timestamp", "")
+    if stamp and not _is_at(stamp, entry.time):
+        texts["timestamp_invalid"] = stamp
+    if not stamp or "timestamp_invalid" in texts or not set(texts) >= REQUIRED:
+        texts = {"message": entry.line, **file, **texts}  # JSON of another shape
+    return typed({**texts, **always})
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _is_at(stamp: str, time: int) -> bool:
+    """Whether a record's own timestamp is the time that Loki has for it, to the microsecond."""
+    try:
+        moment = datetime.fromisoformat(stamp)
+        return moment.tzinfo is not None and nanoseconds(moment) // 1000 == time // 1000
+    except (ValueError, OverflowError):
+        return False
+
+
+def _row(entry: Entry) -> dict[str, str]:
+    moment = {"_time": rfc3339(entry.time)}
+    return {**moment, **entry.labels, **entry.metadata, "_line": entry.line}

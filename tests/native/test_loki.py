@@ -1,0 +1,226 @@
+"""Loki itself: its configuration as it is in force, its rules, its tenants and its limits."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+import yaml
+
+from stack import contract
+from stack.components import LOKI_RESTORED_TENANT, LOKI_TENANT
+from stack.contract import normalised
+from stack.engines import EngineError, Selection
+from stack.engines.loki import Loki
+from stack.settings import variable_name
+from stack.supervisor import Supervisor
+from tests.native.harness import Combination, StackUnderTest, line, marker, poll, record
+
+pytestmark = pytest.mark.native
+COMBINATIONS = (Combination("loki", "otelcol"),)
+
+
+def ask(stack: StackUnderTest, path: str, tenant: str = LOKI_TENANT) -> Any:
+    answer = requests.get(
+        stack.target.url("loki", path), headers={"X-Scope-OrgID": tenant}, timeout=10
+    )
+    assert answer.status_code == 200, answer.text
+    return yaml.safe_load(answer.text)
+
+
+def loki(stack: StackUnderTest, tenant: str = LOKI_TENANT) -> Loki:
+    return Loki(stack.target.url("loki"), tenant)
+
+
+def today(**values: Any) -> Selection:
+    now = datetime.now(UTC)
+    return Selection(since=now - timedelta(days=2), until=now + timedelta(hours=1), **values)
+
+
+def test_the_configuration_passes_lokis_own_check(stack: StackUnderTest) -> None:
+    """With `loki -verify-config`, as anybody can."""
+    config = stack.target.config_dir("loki") / "config.yaml"
+    result = subprocess.run(
+        ["loki", f"-config.file={config}", "-verify-config"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "config is valid" in result.stderr
+
+
+def test_retention_is_in_force(stack: StackUnderTest) -> None:
+    """A retention that is only written down keeps everything for ever."""
+    config = ask(stack, "/config")
+    days = stack.settings.retention.hot_days
+    assert config["compactor"]["retention_enabled"] is True
+    assert config["compactor"]["delete_request_store"] == "filesystem"
+    assert str(stack.target.data_dir) in config["compactor"]["working_directory"]
+    assert config["limits_config"]["retention_period"] in (f"{days}d", f"{days * 24}h", "4w2d")
+
+
+def test_exactly_the_contracts_labels_make_streams(stack: StackUnderTest) -> None:
+    """No id ever becomes a label, whatever Loki's defaults say."""
+    mark = marker()
+    stack.write(line(record(service_name=mark, request_id=mark, user_id=1, pod="x")))
+    stack.wait_for({"service_name": mark}, 1)
+    [labels] = stack.streams(mark)
+    assert sorted(labels) == sorted(contract.names("label"))
+
+
+def test_metadata_is_kept_beside_the_line_which_stays_as_it_was(stack: StackUnderTest) -> None:
+    """Found without parsing; spaces, the order of keys and escapes of the line survive."""
+    mark = marker()
+    text = line(record("caf\u00e9", zeta=1, request_id=mark)).replace("\u00e9", "\\u00e9")
+    written = text.replace(",", " ,", 3)
+    stack.write(written)
+    poll(lambda: loki(stack).count(today(matches={"request_id": mark})), stack.logs)
+    [row] = loki(stack).query(f'{{host="test-host"}} | request_id="{mark}"', today(), limit=5)
+    assert row["_line"] == written
+    assert row["logger_name"] == "tests"
+
+
+def test_the_ruler_has_exactly_the_shipped_rules_and_they_fire(stack: StackUnderTest) -> None:
+    """Loki evaluates them itself and tells Alertmanager."""
+    groups = ask(stack, "/prometheus/api/v1/rules")["data"]["groups"]
+    assert [rule["name"] for group in groups for rule in group["rules"]] == ["Watchdog"]
+    url = stack.target.url("alertmanager", "/api/v2/alerts")
+    poll(
+        lambda: [
+            alert
+            for alert in requests.get(url, timeout=5).json()
+            if alert["labels"]["alertname"] == "Watchdog"
+        ],
+        lambda: f"the alert Watchdog at Alertmanager\n{stack.logs()}",
+        timeout=90,
+    )
+
+
+def test_everything_listens_on_loopback_only(stack: StackUnderTest) -> None:
+    """No ring, no gossip and no gRPC on an address that other machines reach."""
+    supervisor = psutil.Process(Supervisor(stack.target).pid())
+    pids = {child.pid for child in supervisor.children(recursive=True)}
+    addresses = {
+        connection.laddr.ip
+        for connection in psutil.net_connections(kind="inet")
+        if connection.pid in pids and connection.laddr and connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses == {"127.0.0.1"}
+
+
+def test_records_of_one_instant_are_paged_without_loss(stack: StackUnderTest) -> None:
+    """Pages are cut between instants, also where one instant fills more than a page."""
+    mark = marker()
+    stamp = record()["timestamp"]
+    same = [record(f"same {n}", mark=mark, n=n) | {"timestamp": stamp} for n in range(12_000)]
+    others = [record(f"other {n}", mark=mark, n=n) for n in range(3000)]
+    loki(stack).push([*others, *same])
+    selection = today(matches={"mark": mark})
+    assert loki(stack).count(selection) == 15_000
+    found = list(loki(stack).records(selection, limit=20_000))
+    assert len({str(item["message"]) for item in found}) == len(found) == 15_000
+    assert found == sorted(found, key=lambda item: str(item["timestamp"]))
+    newest = [str(item["message"]) for item in loki(stack).records(selection, limit=10)]
+    assert newest == [f"other {n}" for n in range(2990, 3000)]
+
+
+def test_a_range_is_closed_at_its_start_and_open_at_its_end(stack: StackUnderTest) -> None:
+    """To the microsecond, for counting as for reading."""
+    mark = marker()
+    moment = datetime.now(UTC).replace(microsecond=123_456)
+    stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    loki(stack).push([record(mark=mark) | {"timestamp": stamp}])
+    selection = today(matches={"mark": mark})
+    tick = timedelta(microseconds=1)
+    for since, until, found in (
+        (moment, moment + tick, 1),
+        (moment - tick, moment, 0),
+        (moment + tick, moment + 5 * tick, 0),
+        (moment - timedelta(seconds=1), moment + timedelta(microseconds=700), 1),
+    ):
+        ranged = replace(selection, since=since, until=until)
+        assert loki(stack).count(ranged) == found
+        assert len(list(loki(stack).records(ranged, limit=5))) == found
+
+
+def test_tenants_do_not_see_each_other_and_old_records_are_restored(stack: StackUnderTest) -> None:
+    """What the archive brings back may be of any age, and is apart from the rest."""
+    mark = marker()
+    old = datetime.now(UTC) - timedelta(days=300)
+    values = record(mark=mark) | {"timestamp": old.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+    loki(stack, LOKI_RESTORED_TENANT).push([values])
+    then = Selection(since=old - timedelta(hours=1), until=old + timedelta(hours=1))
+    poll(lambda: loki(stack, LOKI_RESTORED_TENANT).count(then), stack.logs)
+    assert list(loki(stack, LOKI_RESTORED_TENANT).records(then, limit=5)) == [normalised(values)]
+    assert loki(stack).count(replace(then, matches={"mark": mark})) == 0
+
+
+@pytest.mark.parametrize("hours", [-24 * 20, -30, -2, 0, 20])
+def test_a_record_of_another_time_is_accepted(stack: StackUnderTest, hours: int) -> None:
+    """Files read late, and clocks that are wrong by less than a day, lose no record."""
+    mark = marker()
+    moment = datetime.now(UTC) + timedelta(hours=hours)
+    values = record(mark=mark) | {"timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+    stack.write(line(values), line(record(mark=mark)))
+    everything = Selection(
+        since=datetime.now(UTC) - timedelta(days=25),
+        until=datetime.now(UTC) + timedelta(days=2),
+        matches={"mark": mark},
+    )
+    poll(lambda: loki(stack).count(everything) == 2, lambda: f"2 records\n{stack.logs()}")
+
+
+def test_a_query_that_loki_does_not_understand_is_one_clear_error(stack: StackUnderTest) -> None:
+    """With Loki's own words and no traceback."""
+    result = stack.run("query", "{level=")
+    assert result.returncode == 1
+    assert "parse error" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_engine_that_is_away_is_named(stack: StackUnderTest) -> None:
+    """With the command that shows what is wrong."""
+    gone = Loki("http://127.0.0.1:9")
+    assert not gone.ready()
+    with pytest.raises(EngineError, match=r"found: connection refused\. Type: \./logstack status"):
+        gone.count(today())
+
+
+def test_smoke_and_logs_work_with_loki(stack: StackUnderTest) -> None:
+    """The commands know no difference."""
+    assert stack.run("smoke", "--json").returncode == 0
+    result = stack.run("logs", "--level", "ERROR", "--since", "5m", "-n", "1")
+    assert result.returncode == 0, result.stderr
+    assert " ERROR " in result.stdout.splitlines()[0]
+    assert "MarkerError" in result.stdout
+
+
+def test_a_loki_that_is_not_there_is_asked_for(own_stack: StackUnderTest, tmp_path: Path) -> None:
+    """Nothing is built in its place; the message says what to install or to choose."""
+    result = own_stack.run("up", extra={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert result.returncode == 1
+    version = own_stack.settings.versions.loki
+    assert f"loki {version}: wanted the program `loki` of this version on PATH" in result.stderr
+    assert "LOGSTACK_STACK__ENGINE=victorialogs" in result.stderr
+
+
+def test_an_engine_is_changed_by_one_setting(own_stack: StackUnderTest) -> None:
+    """`up` replaces the old engine and what belonged to it."""
+    own_stack.up()
+    assert set(own_stack.statuses()) == {"loki", "otelcol", "alertmanager", "sample_app"}
+    own_stack.variables[variable_name("stack", "engine")] = "victorialogs"
+    own_stack.up()
+    statuses = own_stack.statuses()
+    assert {name for name in statuses if statuses[name]["state"] == "healthy"} == {
+        *("victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app")
+    }
+    mark = marker()
+    own_stack.write(line(record(mark=mark)))
+    own_stack.wait_for({"mark": mark}, 1)

@@ -1,0 +1,260 @@
+"""The commands: their help, and what a user sees of a mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from stack.cli.main import KNOWN_ERRORS, app, run
+from stack.cli.output import in_bytes, shorten_path
+from stack.components import selected
+from stack.settings import ROOT, load, setting_keys
+from tests.ports import free_ports
+
+COMMANDS = ["clean", "down", "logs", "query", "settings", "smoke", "status", "traffic", "up"]
+
+
+def names() -> list[str]:
+    """Every command, also one of a group that somebody adds."""
+    group = typer.main.get_command(app)
+    assert hasattr(group, "commands")
+    return sorted(group.commands)
+
+
+@pytest.fixture
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Commands find nothing running here, whatever runs in this checkout."""
+    for name in os.environ:
+        if name.startswith("LOGSTACK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LOGSTACK_PATHS__RUN", str(tmp_path / "run"))
+    monkeypatch.setenv("LOGSTACK_PATHS__DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+Logstack = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def logstack(
+    own_folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Logstack:
+    """Runs a command as the launcher does: exit status, standard output, standard error."""
+
+    def call(*arguments: str, **environ: str) -> tuple[int, str, str]:
+        for name, text in environ.items():
+            monkeypatch.setenv(name, text)
+        monkeypatch.setattr(sys, "argv", ["logstack", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            run()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_these_are_the_commands() -> None:
+    """A new one has to be added here, and gets the tests below."""
+    assert [name for name in COMMANDS if name not in names()] == []
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_help_of_every_command_shows_an_example(name: str) -> None:
+    """It begins with the command's own name, or sets a variable for it."""
+    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    (example,) = [line for line in result.output.splitlines() if "Example:" in line]
+    assert f"logstack {name}" in example
+
+
+def test_help_lists_every_command_with_a_sentence() -> None:
+    """`logstack` alone is help, too."""
+    result = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    for name in names():
+        assert any(f" {name} " in line and "." in line for line in result.output.splitlines()), name
+    alone = CliRunner().invoke(app, [], env={"COLUMNS": "200"})
+    assert alone.output.strip() == result.output.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["logs", "--level", "fatal"],
+            "Invalid value for --level: wanted one of DEBUG, INFO, WARNING, ERROR, CRITICAL, "
+            "found 'fatal'",
+        ),
+        (
+            ["logs", "--since", "yesterday"],
+            "Invalid value for --since: wanted a duration such as 5m or 2h, or a time such as "
+            "2026-01-31 or 2026-01-31T10:30, found 'yesterday'",
+        ),
+        (
+            ["query", "*", "--until", "99999999d"],
+            "Invalid value for --until: wanted a duration such as 5m or 2h, or a time such as "
+            "2026-01-31 or 2026-01-31T10:30, found '99999999d'",
+        ),
+    ],
+)
+def test_a_wrong_argument_says_what_was_wanted(arguments: list[str], message: str) -> None:
+    """Before anything is asked of the stack."""
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "250", "TERM": "dumb"})
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
+def test_the_launcher_reports_a_wrong_setting_in_one_line(own_folders: Path) -> None:
+    """No traceback reaches a user, from whichever directory it is called."""
+    done = subprocess.run(
+        [str(ROOT / "logstack"), "status"],
+        env={**os.environ, "LOGSTACK_PORTS__OFSET": "1"},
+        cwd=own_folders,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "ports.ofset: there is no such setting (from the environment). "
+        "Did you mean ports.offset? `./logstack settings` lists all of them.\n"
+    )
+
+
+@pytest.mark.usefixtures("own_folders")
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    """`logstack settings | head -1` ends well, also under `set -o pipefail`."""
+    line = f"set -o pipefail; '{ROOT}/logstack' settings | true"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_engine_that_is_not_there_is_one_line_and_status_1(logstack: Logstack) -> None:
+    """It says what to type."""
+    port = str(free_ports(1)[0])
+    assert logstack("logs", LOGSTACK_PORTS__VICTORIALOGS=port, LOGSTACK_PORTS__OFFSET="0") == (
+        1,
+        "",
+        f"http://127.0.0.1:{port}: wanted VictoriaLogs to answer, found: connection refused. "
+        "Type: ./logstack status\n",
+    )
+
+
+def test_secrets_that_others_may_read_are_one_line_and_status_1(
+    logstack: Logstack, own_folders: Path
+) -> None:
+    """The commands that need them refuse them as `up` does."""
+    path = own_folders / "data" / "native" / "secrets.json"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    path.chmod(0o644)
+    line = f"{path}: wanted mode 0600, found 0644. Type: chmod 600 '{path}'\n"
+    assert logstack("smoke") == (1, "", line)
+    assert logstack("traffic") == (1, "", line)
+
+
+def test_an_error_of_the_operating_system_names_the_file(
+    logstack: Logstack, own_folders: Path
+) -> None:
+    """A folder that cannot be made, for example."""
+    (own_folders / "data").touch()
+    assert logstack("smoke") == (1, "", f"{own_folders}/data/native: not a directory\n")
+
+
+def test_a_traceback_is_shown_to_who_asks_for_it(
+    own_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LOGSTACK_TRACEBACK is for people who look for a fault of the stack itself."""
+    (own_folders / "data").touch()
+    monkeypatch.setenv("LOGSTACK_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["logstack", "smoke"])
+    with pytest.raises(NotADirectoryError):
+        run()
+
+
+def test_every_error_class_of_the_stack_is_known() -> None:
+    """A new one belongs into KNOWN_ERRORS, or here if it cannot get as far as a command."""
+    inner = {"GoError", "PreflightError", "RenderError", "SupervisorError"}
+    inner |= {"QueryError"}  # no command makes a query from what a user types
+    # The base class is enough for the errors of the traffic generator.
+    inner |= {"AppUnreachableError", "TrafficRefusedError", "EnvironmentMissingError"}
+    classes = {
+        line.removeprefix("class ").partition("(")[0]
+        for path in (ROOT / "stack").rglob("*.py")
+        if "sample_app" not in path.parts
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("class ") and "Error(" in line
+    }
+    assert classes - inner == {error.__name__ for error in KNOWN_ERRORS}
+
+
+def test_status_of_a_stack_that_is_not_running_is_1(logstack: Logstack) -> None:
+    """As JSON for programs: every component, stopped."""
+    code, text, remarks = logstack("status", "--json")
+    assert (code, remarks) == (1, "")
+    states = [item["state"] for item in json.loads(text)]
+    assert states == ["stopped"] * len(selected(load({})))
+
+
+def test_clean_and_down_have_nothing_to_do_where_nothing_was(logstack: Logstack) -> None:
+    """Both say so, and it is no error."""
+    assert logstack("clean") == (0, "", "There is nothing to remove.\n")
+    assert logstack("down") == (0, "", "Nothing was running.\n")
+
+
+def test_clean_says_what_it_removes(logstack: Logstack, own_folders: Path) -> None:
+    """Each folder with its size, as seen from here."""
+    (own_folders / "data" / "native").mkdir(parents=True)
+    (own_folders / "data" / "native" / "x").write_bytes(b"x" * 2048)
+    assert logstack("clean") == (
+        0,
+        "",
+        "Removing data/native (2.0 KiB)\nBuilt binaries stay in the cache.\n",
+    )
+    assert list((own_folders / "data").iterdir()) == []
+
+
+def test_settings_lists_every_value_and_where_it_comes_from(
+    logstack: Logstack, own_folders: Path
+) -> None:
+    """Those of the environment are said to come from there."""
+    code, text, _ = logstack("settings", "--json", LOGSTACK_AGENT__COMPRESSION="gzip")
+    shown = json.loads(text)
+    assert (code, list(shown)) == (0, list(setting_keys()))
+    assert shown["agent.compression"] == {"value": "gzip", "from": "the environment"}
+    assert shown["paths.run"] == {"value": str(own_folders / "run"), "from": "the environment"}
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1_572_864, "1.5 MiB"),
+        (5 * 1024**4, "5120.0 GiB"),
+    ],
+)
+def test_sizes_are_shown_in_the_units_that_settings_take(size: int, text: str) -> None:
+    """Binary ones."""
+    assert in_bytes(size) == text
+
+
+def test_a_path_is_shown_the_short_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to where the user is, unless that is longer."""
+    monkeypatch.chdir(tmp_path)
+    assert shorten_path(str(tmp_path / "logs" / "x.log")) == "logs/x.log"
+    assert shorten_path("/x") == "/x"
