@@ -34,6 +34,10 @@ lint: ## check style and types
 	@$(IN_ROOT)ruff format --check .
 	@$(IN_ROOT)mypy
 
+.PHONY: dashboards
+dashboards: ## write dashboards/generated/ again from the pages
+	@$(LOGSTACK) dashboards generate
+
 .PHONY: bench
 bench: ## measure: start, latency, throughput, memory, the logging library (BENCH=name)
 	@$(IN_ROOT)python -m bench $(BENCH)

@@ -127,6 +127,11 @@ def find(artifact: Artifact, cache: Path) -> Path | None:
     return None if artifact.manifest else _on_path(artifact)
 
 
+def is_there(name: str, settings: Settings) -> bool:
+    """Whether an artifact is on PATH or built, so that nothing has to be obtained for it."""
+    return find(catalogue(settings)[name], cache_dir(settings)) is not None
+
+
 def obtain_all(settings: Settings, on_progress: OnProgress) -> dict[str, Path]:
     """Folder of each artifact's binaries by name; builds in parallel what is missing.
 

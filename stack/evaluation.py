@@ -19,10 +19,14 @@ from typing import Any, Literal, Protocol
 
 import requests
 
-from stack.contract import normalised
-from stack.engines import EngineError, Record
+from stack.contract import typed
+from stack.engines import EngineError, Record, Selection
+from stack.engines.loki import Entry, Loki
+from stack.engines.loki import record_from as record_from_entry
 from stack.engines.victorialogs import record_from
 from stack.query_language import Query
+from stack.targets import Target
+from stack.times import nanoseconds, rfc3339
 
 Dialect = Literal["logql", "logsql"]
 TIMEOUT = (3.05, 60)
@@ -73,7 +77,7 @@ class VictoriaLogsEvaluator:
         self._session = requests.Session()
 
     def instant(self, query: Query, at: datetime) -> list[Sample]:
-        answer = self._ask("stats_query", query=query.logsql, time=rfc3339(at))
+        answer = self._ask("stats_query", query=query.logsql, time=_instant(at))
         return samples(answer.json()["data"]["result"], query.by)
 
     def over_time(
@@ -83,8 +87,8 @@ class VictoriaLogsEvaluator:
         answer = self._ask(
             "stats_query_range",
             query=query.logsql,
-            start=rfc3339(first),
-            end=rfc3339(last),
+            start=_instant(first),
+            end=_instant(last),
             step=f"{step.total_seconds():g}s",
         )
         return series(answer.json()["data"]["result"], query.by, timedelta(0))
@@ -95,8 +99,8 @@ class VictoriaLogsEvaluator:
         answer = self._ask(
             "query",
             query=f"{query.logsql} | sort by (_time desc) limit {limit}",
-            start=rfc3339(since),
-            end=rfc3339(until),
+            start=_instant(since),
+            end=_instant(until),
         )
         rows = [json.loads(line) for line in answer.text.split("\n") if line]
         return [record_from(row) for row in reversed(rows)]
@@ -106,16 +110,18 @@ class VictoriaLogsEvaluator:
 
 
 class LokiEvaluator:
-    """Asks the Loki at `url` in LogQL."""
+    """Asks a tenant of the Loki at `url` in LogQL."""
 
     dialect: Dialect = "logql"
 
     def __init__(self, url: str):
         self.url = url
+        self._engine = Loki(url)
         self._session = requests.Session()
+        self._session.headers["X-Scope-OrgID"] = self._engine.tenant
 
     def instant(self, query: Query, at: datetime) -> list[Sample]:
-        result = self._ask("query", query=query.logql, time=nanoseconds(at))
+        result = self._ask("query", query=query.logql, time=str(nanoseconds(at)))
         return samples(result, query.by)
 
     def over_time(
@@ -126,8 +132,8 @@ class LokiEvaluator:
         result = self._ask(
             "query_range",
             query=query.logql,
-            start=nanoseconds(first + step),
-            end=nanoseconds(last),
+            start=str(nanoseconds(first + step)),
+            end=str(nanoseconds(last)),
             step=f"{step.total_seconds():g}s",
         )
         return series(result, query.by, step)
@@ -135,25 +141,20 @@ class LokiEvaluator:
     def records(
         self, query: Query, since: datetime, until: datetime, *, limit: int
     ) -> list[Record]:
-        result = self._ask(
-            "query_range",
-            query=query.logql,
-            start=nanoseconds(since),
-            end=nanoseconds(until),
-            limit=str(limit),
-            direction="backward",
-        )
-        found = [
-            (int(time), _record_from_line(line, stream["stream"], int(time)))
-            for stream in result
-            for time, line, *_ in stream["values"]
-        ]
-        return [record for _, record in sorted(found, key=lambda item: item[0])]
+        selection = Selection(since=since, until=until)
+        return [_record(entry) for entry in self._engine.entries(query.logql, selection, limit)]
 
     def _ask(self, path: str, **parameters: str) -> list[Any]:
         answer = ask(self._session, f"{self.url}/loki/api/v1/{path}", parameters)
         result: list[Any] = answer.json()["data"]["result"]
         return result
+
+
+def evaluator_of(target: Target) -> Evaluator:
+    """What answers queries where the target's settings keep the records."""
+    if target.settings.stack.engine == "loki":
+        return LokiEvaluator(target.url("loki"))
+    return VictoriaLogsEvaluator(target.url("victorialogs"))
 
 
 def ask(session: requests.Session, url: str, parameters: Mapping[str, str]) -> requests.Response:
@@ -174,8 +175,8 @@ def ask(session: requests.Session, url: str, parameters: Mapping[str, str]) -> r
 
 def samples(result: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[Sample]:
     """The numbers of an instant query's answer; what is no number is left out."""
-    found = [Sample(_labels(row["metric"], by), float(row["value"][1])) for row in result]
-    return [sample for sample in found if math.isfinite(sample.value)]
+    found = [(_labels(row["metric"], by), _number(row["value"][1])) for row in result]
+    return [Sample(labels, value) for labels, value in found if math.isfinite(value)]
 
 
 def series(
@@ -185,12 +186,17 @@ def series(
     found = []
     for row in result:
         points = {
-            datetime.fromtimestamp(float(time), UTC) - ends_after: float(value)
+            datetime.fromtimestamp(float(time), UTC) - ends_after: _number(value)
             for time, value in row["values"]
-            if math.isfinite(float(value))
+            if math.isfinite(_number(value))
         }
         found.append(Series(_labels(row["metric"], by), points))
     return found
+
+
+def _number(text: str) -> float:
+    """VictoriaLogs answers with an empty text where there was nothing to take a number of."""
+    return float(text) if text else math.nan
 
 
 def aligned(since: datetime, until: datetime, step: timedelta) -> tuple[datetime, datetime]:
@@ -201,29 +207,18 @@ def aligned(since: datetime, until: datetime, step: timedelta) -> tuple[datetime
     return datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
 
 
-def rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def nanoseconds(moment: datetime) -> str:
-    microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    return str(microseconds * 1000)
-
-
 def _labels(metric: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:
     return {name: metric.get(name, "") for name in by}
 
 
-def _record_from_line(line: str, labels: Mapping[str, str], time_ns: int) -> Record:
-    """A record from the line itself; what is not JSON is its own message."""
-    try:
-        values = json.loads(line)
-    except ValueError:
-        values = None
-    moment = datetime.fromtimestamp(time_ns // 1000 / 1_000_000, UTC)
-    if not isinstance(values, dict):
-        values = {"message": line, "format": "text"}
-    known = {
-        name: labels[name] for name in ("service_name", "environment", "host") if name in labels
-    }
-    return normalised({"timestamp": rfc3339(moment), **known, **values})
+def _record(entry: Entry) -> Record:
+    """A record from an entry. Where a query wrote the line anew, the metadata has the fields."""
+    found = record_from_entry(entry)
+    if entry.line.startswith("{"):
+        return found
+    beside = {name: text for name, text in entry.metadata.items() if name not in found}
+    return {**found, **typed(beside)}
+
+
+def _instant(moment: datetime) -> str:
+    return rfc3339(nanoseconds(moment))

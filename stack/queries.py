@@ -169,16 +169,14 @@ def new_exception_types(scope: Scope, window: Window, *, against: str = "24h") -
     )
 
 
-def jobs_by_outcome(
-    scope: Scope,
-    window: Window,
-    *,
-    failed_only: bool = False,
-    by: Sequence[str] = ("event_type",),
-) -> Query:
-    """Background jobs and Celery tasks per event type."""
-    events = FAILED_JOB_EVENTS if failed_only else JOB_EVENTS
-    return count_events("jobs_by_outcome", scope, window, events, by=by)
+def jobs_by_outcome(scope: Scope, window: Window) -> Query:
+    """Background jobs and Celery tasks that ended, per event type."""
+    return count_events("jobs_by_outcome", scope, window, JOB_EVENTS, by=("event_type",))
+
+
+def failed_jobs(scope: Scope, window: Window, *, by: Sequence[str] = ()) -> Query:
+    """Background jobs and Celery tasks that failed, in all or by service_name, say."""
+    return count_events("failed_jobs", scope, window, FAILED_JOB_EVENTS, by)
 
 
 # --- HTTP
@@ -237,7 +235,7 @@ def request_duration(
         raise QueryError(f"quantile: wanted a number between 0 and 1, found {quantile:g}")
     where = Filter(scope, (REQUESTS,), ("duration_ms", *by))
     source = f'{where.logql()} | unwrap duration_ms | __error__="" [{window.length}]'
-    value = f"quantile_over_time({quantile:g}, {source}) by ({', '.join(by)})"
+    value = f"quantile_over_time({quantile:g}, {source}) {grouping(by)}"
     counted = f"sum {grouped(by)}(count_over_time({logql_range(where, window)}))"
     functions = [f"quantile({quantile:g}, duration_ms) as value"]
     enough = ""
@@ -247,7 +245,8 @@ def request_duration(
     return Query(
         "request_duration",
         logql=enough_logql(value, counted, at_least_requests),
-        logsql=f"{where.logsql(window)} duration_ms:* | {stats(by, *functions)}{enough}",
+        logsql=f"{where.logsql(window)} duration_ms:* "
+        f"| {stats(by, *functions)} | filter value:*{enough}",
         by=tuple(by),
     )
 

@@ -76,8 +76,9 @@ def share(
     at_least: int = 0,
 ) -> Query:
     whole = Filter(where.scope, where.conditions, tuple(by))
-    logql = share_logql(logql_range(where.narrowed(part), window), logql_range(where, window), by)
-    guard = f"sum {grouped(by)}(count_over_time({logql_range(where, window)}))"
+    narrowed, total = logql_range(whole.narrowed(part), window), logql_range(whole, window)
+    logql = share_logql(narrowed, total, by)
+    guard = f"sum {grouped(by)}(count_over_time({total}))"
     return Query(
         name,
         logql=enough_logql(logql, guard, at_least),

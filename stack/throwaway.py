@@ -14,10 +14,14 @@ from pathlib import Path
 import requests
 
 from stack import artifacts
-from stack.components import VL_EMPTY_MESSAGE
+from stack.components import VL_EMPTY_MESSAGE, by_name
 from stack.engines import EngineError
+from stack.engines.loki import Loki
 from stack.engines.victorialogs import VictoriaLogs
+from stack.render import render_loki
+from stack.secrets import write_private
 from stack.settings import Settings
+from stack.targets import Target
 
 START_TIMEOUT = 60.0  # seconds
 HOST = "127.0.0.1"
@@ -95,6 +99,31 @@ def throwaway_victorialogs(settings: Settings) -> Iterator[VictoriaLogs]:
         ]
         with running(argv, f"http://{address}", "/health", folder / "victorialogs") as found:
             yield VictoriaLogs(found.url)
+
+
+@contextmanager
+def throwaway_loki(settings: Settings) -> Iterator[Loki]:
+    """An empty Loki that shows records of any age. Raises EngineError where none is on PATH."""
+    artifact = artifacts.catalogue(settings)["loki"]
+    binaries = artifacts.find(artifact, artifacts.cache_dir(settings))
+    if binaries is None:
+        raise EngineError(f"wanted loki {artifact.version} on PATH, found none")
+    ports = {"offset": 0, "loki": free_port(), "loki_grpc": free_port()}
+    values = settings.model_copy(
+        update={
+            "ports": settings.ports.model_copy(update=ports),
+            "retention": settings.retention.model_copy(update={"hot_days": 3000}),
+        }
+    )
+    with tempfile.TemporaryDirectory(prefix="logstack-") as name:
+        folder = Path(name)
+        target = Target("throwaway", HOST, folder / "run", folder / "data", values)
+        for path, text in render_loki(target).items():
+            write_private(target.run_dir / path, text)
+        (target.config_dir("loki") / "rules").mkdir(exist_ok=True)
+        argv = [str(binaries / artifact.binaries[0]), *by_name("loki").argv(target)]
+        with running(argv, target.url("loki"), by_name("loki").health, folder / "loki") as found:
+            yield Loki(found.url)
 
 
 def flush(engine: VictoriaLogs) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from stack.alerting.cases import Case, problem_with, shipped_settings
 from stack.alerting.expressions import Dialect, expression
 from stack.alerting.rules import Rule, load_rules
-from stack.engines import Engine
-from stack.evaluation import Evaluator, Sample
+from stack.evaluation import Evaluator, LokiEvaluator, Sample, VictoriaLogsEvaluator
 from stack.query_language import Query
+from stack.settings import Settings
+from stack.throwaway import flush, throwaway_loki, throwaway_victorialogs
 
 Alert = tuple[tuple[str, str], ...]
 
@@ -25,6 +27,7 @@ class Outcome:
     """How one case went. `problem` is "" when the alerts were the wanted ones."""
 
     case: Case
+    engine: str
     problem: str
 
 
@@ -45,22 +48,39 @@ def environment_of(number: int) -> str:
     return f"case-{number}"
 
 
-def push_records(engine: Engine, cases: Sequence[Case], at: datetime) -> None:
-    """Store the records of all cases."""
-    engine.push(
+def run_with_victorialogs(settings: Settings, cases: Sequence[Case]) -> list[Outcome]:
+    """Every case, in a VictoriaLogs of their own. Raises AlertError, ArtifactError, EngineError."""
+    at = evaluation_time()
+    with throwaway_victorialogs(settings) as engine:
+        engine.push(records_of(cases, at))
+        flush(engine)
+        return run_cases(VictoriaLogsEvaluator(engine.url), "victorialogs", cases, at)
+
+
+def run_with_loki(settings: Settings, cases: Sequence[Case]) -> list[Outcome]:
+    """Every case, in a Loki of their own. Raises AlertError, EngineError."""
+    at = evaluation_time()
+    with throwaway_loki(settings) as engine:
+        engine.push(records_of(cases, at))
+        return run_cases(LokiEvaluator(engine.url), "loki", cases, at)
+
+
+def records_of(cases: Sequence[Case], at: datetime) -> list[dict[str, Any]]:
+    """The records of all cases."""
+    return [
         record
         for number, case in enumerate(cases)
         for record in case.records(environment_of(number), at)
-    )
+    ]
 
 
 def run_cases(
-    evaluator: Evaluator, cases: Sequence[Case], rules: Sequence[Rule], at: datetime
+    evaluator: Evaluator, engine: str, cases: Sequence[Case], at: datetime
 ) -> list[Outcome]:
-    """Evaluate every case's rule at `at`. Raises EngineError."""
+    """Evaluate every case's rule at `at`."""
     return [
-        Outcome(case, _problem(evaluator, case, rule, environment_of(number), at))
-        for number, (case, rule) in enumerate(zip(cases, rules, strict=True))
+        Outcome(case, engine, _problem(evaluator, case, rule, environment_of(number), at))
+        for number, (case, rule) in enumerate(zip(cases, rules_of(cases), strict=True))
     ]
 
 

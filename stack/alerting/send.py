@@ -20,7 +20,6 @@ from stack.alerting import AlertError
 from stack.alerting.alertmanager import TEST_LABEL
 from stack.alerting.channels import Channel
 from stack.alerting.expressions import runbook_link
-from stack.evaluation import rfc3339
 from stack.targets import Target
 
 WAIT = 30.0  # seconds for a channel to answer
@@ -117,8 +116,8 @@ def post_alert(url: str, target: Target, channel: Channel, mark: str) -> None:
             "lines": target.url("victorialogs", "/select/vmui/"),
             "runbook": runbook_link("Watchdog", target),
         },
-        "startsAt": rfc3339(now),
-        "endsAt": rfc3339(now + timedelta(minutes=2)),
+        "startsAt": now.isoformat(),
+        "endsAt": (now + timedelta(minutes=2)).isoformat(),
     }
     try:
         answer = requests.post(f"{url}/api/v2/alerts", json=[alert], timeout=10)

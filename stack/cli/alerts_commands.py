@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
@@ -13,19 +13,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from stack import native, settings
+from stack import artifacts, native, settings
 from stack.alerting import AlertError, lint, rule_tests
 from stack.alerting import send as sending
-from stack.alerting.cases import KINDS, Case, load_cases, missing_cases, shipped_settings
+from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
 from stack.alerting.channels import read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
 from stack.alerting.rules import load_rules
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, say
-from stack.evaluation import VictoriaLogsEvaluator
 from stack.targets import Target
 from stack.targets import native as native_target
-from stack.throwaway import flush, throwaway_victorialogs
 
 app = typer.Typer(
     help="Alert rules and the channels that they reach people by.", no_args_is_help=True
@@ -98,34 +96,35 @@ def run_tests(
     rule: Annotated[str, typer.Option(help="Only the cases of this rule.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Run the rule tests of alerts/tests/ against a VictoriaLogs of their own.
+    """Run the rule tests of alerts/tests/ against engines of their own.
+
+    VictoriaLogs always, Loki where it is on PATH.
 
     Example: logstack alerts test
     """
     began = time.monotonic()
-    values = shipped_settings()
-    rules = load_rules(values)
+    rules = load_rules(shipped_settings())
     cases = _cases_of(rule, [item.name for item in rules])
     lacking = missing_cases([item for item in rules if not rule or item.name == rule], cases)
-    rules_of_cases = rule_tests.rules_of(cases)
-    with throwaway_victorialogs(settings.load()) as engine:
-        at = rule_tests.evaluation_time()
-        rule_tests.push_records(engine, cases, at)
-        flush(engine)
-        evaluator = VictoriaLogsEvaluator(engine.url)
-        outcomes = rule_tests.run_cases(evaluator, cases, rules_of_cases, at)
+    values = settings.load()
+    outcomes = rule_tests.run_with_victorialogs(values, cases)
+    with_loki = artifacts.is_there("loki", values)
+    if with_loki:
+        outcomes += rule_tests.run_with_loki(values, cases)
     failed = [item for item in outcomes if item.problem]
     seconds = time.monotonic() - began
     if as_json:
-        found = [{"case": item.case.name, "problem": item.problem} for item in outcomes]
-        out.print(Text(json.dumps({"cases": found, "missing": lacking, "seconds": seconds})))
+        out.print(Text(_as_json(outcomes, lacking, seconds)))
     else:
         _print_outcomes(outcomes)
         for item in failed:
-            say(f"{item.case.file}: {item.case.name}: {item.problem}", "red")
+            say(f"{item.case.file}: {item.case.name} ({item.engine}): {item.problem}", "red")
         for name, kinds in lacking.items():
             say(f"{name}: wanted a case of each kind, found none of {', '.join(kinds)}", "red")
-        out.print(f"{len(outcomes) - len(failed)} of {len(outcomes)} cases in {seconds:.0f} s.")
+        passed = len(outcomes) - len(failed)
+        out.print(f"{passed} of {len(outcomes)} cases passed in {seconds:.0f} s.")
+        if not with_loki:
+            say("Loki is not on PATH: the rules were tried with VictoriaLogs only.", "dim")
     if failed or lacking:
         raise typer.Exit(1)
 
@@ -164,6 +163,16 @@ def _cases_of(rule: str, names: Sequence[str]) -> list[Case]:
         if name not in names:
             raise AlertError(f"{name}: wanted a rule out of {', '.join(names)}")
     return [case for case in cases if not rule or case.rule == rule]
+
+
+def _as_json(
+    outcomes: Sequence[rule_tests.Outcome], lacking: Mapping[str, list[Kind]], seconds: float
+) -> str:
+    cases = [
+        {"case": item.case.name, "engine": item.engine, "problem": item.problem}
+        for item in outcomes
+    ]
+    return json.dumps({"cases": cases, "missing": lacking, "seconds": seconds})
 
 
 def _print_outcomes(outcomes: Sequence[rule_tests.Outcome]) -> None:

@@ -10,9 +10,18 @@ from typing import NoReturn
 
 import typer
 
+from dashboards.model import GrafanaError
 from stack.alerting import AlertError
 from stack.artifacts import ArtifactError
-from stack.cli import alerts_commands, checks, lifecycle, records, settings_command, traffic_command
+from stack.cli import (
+    alerts_commands,
+    checks,
+    dashboards_command,
+    lifecycle,
+    records,
+    settings_command,
+    traffic_command,
+)
 from stack.cli.output import say
 from stack.engines import EngineError
 from stack.native import NativeError
@@ -25,6 +34,7 @@ KNOWN_ERRORS = (
     AlertError,
     ArtifactError,
     EngineError,
+    GrafanaError,
     NativeError,
     SecretsError,
     SettingsError,
@@ -39,7 +49,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (lifecycle, records, checks, traffic_command, settings_command):
+for group in (
+    lifecycle,
+    records,
+    checks,
+    dashboards_command,
+    traffic_command,
+    settings_command,
+):
     group.register(app)
 app.add_typer(alerts_commands.app, name="alerts")
 

@@ -102,6 +102,10 @@ class Loki:
         found: list[dict[str, Any]] = data["result"][:limit]
         return ({**sample["metric"], "value": str(sample["value"][1])} for sample in found)
 
+    def entries(self, text: str, selection: Selection, limit: int) -> list[Entry]:
+        """The newest `limit` entries of a query in LogQL within the selection's times, in order."""
+        return self._newest(text, *_range(selection), limit)[::-1]
+
     def _newest(self, text: str, since: int, end: int, limit: int) -> list[Entry]:
         """The newest `limit` entries of [since, end), newest first.
 

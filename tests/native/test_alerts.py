@@ -261,7 +261,7 @@ def test_send_delivers_one_marked_message(alerting: AlertingStack, channel: str)
     found = json.loads(result.stdout)
     assert found["delivered"]
     mark = found["mark"]
-    received = {
+    received: dict[str, list[Any]] = {
         "slack": [r for r in alerting.http.of("/services/") if mark in json.dumps(r.body)],
         "pagerduty": [r for r in alerting.http.of("/v2/enqueue") if mark in json.dumps(r.body)],
         "email": [m for m in alerting.mail.messages if mark in str(m)],

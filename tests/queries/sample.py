@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from stack.evaluation import rfc3339
+from stack.times import nanoseconds
+from stack.times import rfc3339 as from_nanoseconds
 
 ENVIRONMENT = "parity"
 SERVICES = ("erp-backend-api", "erp-worker", "billing")
@@ -54,8 +55,8 @@ class SampleRecords:
         return [record for record in self.records if first <= record["timestamp"] < last]
 
 
-def make_sample(at: datetime, count: int = 4000) -> SampleRecords:
-    """`at` is a whole hour; nothing is newer."""
+def make_sample(at: datetime, count: int = 4000, environment: str = ENVIRONMENT) -> SampleRecords:
+    """Nothing is newer than `at`, which is a whole hour where steps are compared."""
     chance = random.Random(17)
     hours = timedelta(hours=2)
     times = [at - hours * ((number + 0.5) / count) for number in range(count)]
@@ -65,14 +66,14 @@ def make_sample(at: datetime, count: int = 4000) -> SampleRecords:
         make_record(chance, number, time, new_exceptions=time > fast)
         for number, time in enumerate(sorted(times))
     ]
-    return SampleRecords(records, at)
+    return SampleRecords([{**record, "environment": environment} for record in records], at)
 
 
 def make_record(
     chance: random.Random, number: int, time: datetime, *, new_exceptions: bool
 ) -> Json:
     base: Json = {
-        "timestamp": rfc3339(time.replace(microsecond=chance.randrange(1, 1_000_000))),
+        "timestamp": rfc3339(time - timedelta(microseconds=chance.randrange(1, 1000))),
         "service_name": chance.choices(SERVICES, (6, 3, 1))[0],
         "environment": ENVIRONMENT,
         "host": chance.choice(("app-1", "app-2")),
@@ -135,6 +136,10 @@ Labels = tuple[str, ...]
 Numbers = dict[Labels, float]
 
 
+def rfc3339(moment: datetime) -> str:
+    return from_nanoseconds(nanoseconds(moment))
+
+
 def label(record: Json, name: str) -> str:
     value = record.get(name, "")
     return str(value)
@@ -175,5 +180,8 @@ def field_bytes(record: Json) -> int:
 
 
 def line_bytes(record: Json) -> int:
-    """What Loki counts: the line."""
-    return len(json.dumps(record, ensure_ascii=False).encode())
+    """What Loki counts: the line, which is the message alone where it was no JSON."""
+    if record.get("format") == "text":
+        return len(record["message"].encode())
+    written = {name: value for name, value in record.items() if name != "host"}
+    return len(json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode())

@@ -12,11 +12,10 @@ import pytest
 
 from stack import queries
 from stack.contract import normalised
-from stack.engines.victorialogs import VictoriaLogs
-from stack.evaluation import Evaluator, VictoriaLogsEvaluator
+from stack.evaluation import Evaluator, LokiEvaluator, VictoriaLogsEvaluator
 from stack.queries import ADMIN_EVENTS, ERROR_LEVELS, JOB_EVENTS, LOSS_EVENTS, SECURITY_EVENTS
 from stack.query_language import Query, Scope, over, per_step
-from tests.engines import flush
+from tests.engines import push
 from tests.queries.sample import (
     ENVIRONMENT,
     Json,
@@ -35,6 +34,10 @@ from tests.queries.sample import (
 pytestmark = pytest.mark.native
 
 SCOPE = Scope(ENVIRONMENT)
+EVALUATORS: dict[str, Callable[[str], Evaluator]] = {
+    "victorialogs": VictoriaLogsEvaluator,
+    "loki": LokiEvaluator,
+}
 HOUR = timedelta(hours=1)
 TWO_HOURS = over("2h")
 
@@ -55,19 +58,12 @@ def sample() -> SampleRecords:
     return make_sample(now.replace(minute=0, second=0, microsecond=0))
 
 
-@pytest.fixture(scope="module")
-def victorialogs_evaluator(
-    victorialogs: VictoriaLogs, sample: SampleRecords
-) -> VictoriaLogsEvaluator:
-    victorialogs.push(sample.records)
-    flush(victorialogs)
-    return VictoriaLogsEvaluator(victorialogs.url)
-
-
-@pytest.fixture(scope="module", params=["victorialogs"])
-def evaluator(request: pytest.FixtureRequest) -> Evaluator:
-    found: Evaluator = request.getfixturevalue(f"{request.param}_evaluator")
-    return found
+@pytest.fixture(scope="module", params=["victorialogs", "loki"])
+def evaluator(request: pytest.FixtureRequest, sample: SampleRecords) -> Evaluator:
+    """Each engine with the same records; Loki where it is on PATH."""
+    engine = request.getfixturevalue(request.param)
+    push(engine, sample.records)
+    return EVALUATORS[request.param](engine.url)
 
 
 def where(**conditions: Any) -> Callable[[list[Json]], list[Json]]:
@@ -173,8 +169,8 @@ CASES = [
         counted("event_type", event_type=JOB_EVENTS),
     ),
     Case(
-        queries.jobs_by_outcome(SCOPE, W, failed_only=True),
-        counted("event_type", event_type=("job_failed", "task_failed")),
+        queries.failed_jobs(SCOPE, W),
+        counted(event_type=("job_failed", "task_failed")),
     ),
     Case(queries.requests_by_status_class(SCOPE, W), status_classes),
     Case(queries.request_rate(SCOPE, W), rate("service_name", **REQUEST)),
@@ -215,6 +211,7 @@ CASES = [
         duration(0.95, "service_name"),
         tolerance=0.01,
     ),
+    Case(queries.request_duration(SCOPE, W, quantile=0.9, by=()), duration(0.9), tolerance=0.01),
     Case(queries.slowest_requests(SCOPE, W, at_least_ms=400, limit=10), slowest, limit=10),
     Case(
         queries.records_by_organization(SCOPE, W, limit=20),

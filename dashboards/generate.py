@@ -1,0 +1,42 @@
+"""`make dashboards`: writes the dashboards to dashboards/generated/<engine>/<uid>.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dashboards.grafana import build, encode
+from dashboards.model import ENGINES, uid
+from dashboards.pages import PAGES
+
+GENERATED = Path(__file__).parent / "generated"
+
+
+def render() -> dict[str, str]:
+    """Every file by its name below GENERATED."""
+    return {
+        f"{engine}/{uid(page.name, engine)}.json": encode(build(page, engine))
+        for engine in ENGINES
+        for page in PAGES
+    }
+
+
+def write(folder: Path = GENERATED) -> list[str]:
+    """Write what differs and remove what is no longer generated; the files that changed."""
+    files = render()
+    changed = []
+    for name, text in files.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(name)
+    for path in folder.glob("*/*.json"):
+        if str(path.relative_to(folder)) not in files:
+            path.unlink()
+            changed.append(str(path.relative_to(folder)))
+    return sorted(changed)
+
+
+if __name__ == "__main__":
+    for name in write():
+        print(f"changed: dashboards/generated/{name}")  # noqa: T201

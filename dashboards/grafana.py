@@ -1,0 +1,156 @@
+"""A page as a Grafana dashboard: classic JSON that imports by hand and provisions from a file.
+
+`build(page, engine)` is pure. The same file works both ways because the data source is a variable
+with a fixed uid and nothing in it is filled in by an import.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as models
+
+from dashboards.grafana_panels import build_panel
+from dashboards.grafana_targets import DATA_SOURCE_TYPES, data_source, target_for_annotation
+from dashboards.model import ANY, Ask, EngineName, Page, TextBox, panel_ids, uid
+from stack import queries
+from stack.query_language import Scope, over, per_step
+
+OWNER_TAG = "logstack"
+ENGINE_TITLES: dict[EngineName, str] = {"loki": "Loki", "victorialogs": "VictoriaLogs"}
+# The uid of the data source that is provisioned for an engine.
+DATA_SOURCE_UIDS: dict[EngineName, str] = {"loki": "loki", "victorialogs": "victorialogs"}
+
+# What Grafana fills in when it asks.
+GRAFANA_ASK = Ask(
+    scope=Scope("$environment", ("$service",)),
+    organization=Scope("$environment", ("$service",), "$organization_id"),
+    whole=over("$__range"),
+    step=per_step("$__auto"),
+    recent=over("6h"),
+    exception_type="$exception_type",
+    request="$request_id",
+)
+
+
+def build(page: Page, engine: EngineName) -> models.Dashboard:
+    """The dashboard in the SDK's own model."""
+    dashboard = (
+        builders.Dashboard(f"Logs / {page.title} ({ENGINE_TITLES[engine]})")
+        .uid(uid(page.name, engine))
+        .description(page.description)
+        .tags([OWNER_TAG, _engine_tag(engine)])
+        .readonly()
+        .timezone("browser")
+        .time("now-1h", "now")
+        .refresh(page.refresh)
+        .tooltip(models.DashboardCursorSync.CROSSHAIR)
+        .annotation(_deployments(engine))
+        .link(_other_pages(engine))
+    )
+    for variable in _variables(page, engine):
+        dashboard.with_variable(variable)
+    ids = iter(panel_ids(page))
+    for number, row in enumerate(page.rows, start=1):
+        dashboard.with_row(builders.Row(row.title).id(100 * number))
+        for panel in row.panels:
+            dashboard.with_panel(build_panel(panel, next(ids), engine, GRAFANA_ASK))
+    return dashboard.build()
+
+
+def encode(dashboard: models.Dashboard) -> str:
+    """The dashboard as the text of a file: keys sorted, so that a change shows as what it is."""
+    return JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(dashboard) + "\n"
+
+
+def as_json(page: Page, engine: EngineName) -> dict[str, Any]:
+    """The dashboard as plain values."""
+    document: dict[str, Any] = json.loads(encode(build(page, engine)))
+    return document
+
+
+def _variables(page: Page, engine: EngineName) -> list[Any]:
+    source = (
+        builders.DatasourceVariable("datasource")
+        .label("Data source")
+        .type(DATA_SOURCE_TYPES[engine])
+        .current(_option(ENGINE_TITLES[engine], DATA_SOURCE_UIDS[engine]))
+    )
+    environment = (
+        builders.QueryVariable("environment")
+        .label("Environment")
+        .description("Deployment environment of the records.")
+        .datasource(data_source(engine))
+        .query(_values_of("environment", engine))
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+    )
+    service = (
+        builders.QueryVariable("service")
+        .label("Service")
+        .description("Services whose records are looked at.")
+        .datasource(data_source(engine))
+        .query(_values_of("service_name", engine))
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(models.VariableSort.ALPHABETICAL_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(ANY)
+        .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
+    )
+    return [source, environment, service, *map(_text_box, page.text_boxes)]
+
+
+def _text_box(box: TextBox) -> builders.TextBoxVariable:
+    return (
+        builders.TextBoxVariable(box.name)
+        .label(box.label)
+        .description(box.description)
+        .default_value(box.default)
+        .current(_option(box.default, box.default))
+    )
+
+
+def _values_of(field: str, engine: EngineName) -> dict[str, object]:
+    """The data source's question for all values of a field."""
+    if engine == "loki":
+        return {"refId": "values", "type": 1, "label": field, "stream": ""}
+    return {"refId": "values", "type": "fieldValue", "field": field, "query": "*", "limit": 1000}
+
+
+def _option(text: str, value: str) -> models.VariableOption:
+    return models.VariableOption(selected=True, text=text, value=value)
+
+
+def _deployments(engine: EngineName) -> builders.AnnotationQuery:
+    query = queries.deployments(GRAFANA_ASK.scope)
+    annotation = (
+        builders.AnnotationQuery()
+        .name("Deployments")
+        .datasource(data_source(engine))
+        .enable(True)
+        .hide(False)
+        .icon_color("blue")
+        .target(target_for_annotation(query, engine))
+    )
+    if engine == "loki":  # its plugin reads the query from here
+        annotation.expr(query.logql).title_format("{{service_name}}").tag_keys("environment")
+    return annotation
+
+
+def _other_pages(engine: EngineName) -> builders.DashboardLink:
+    return (
+        builders.DashboardLink("Logs")
+        .type(models.DashboardLinkType.DASHBOARDS)
+        .tags([_engine_tag(engine)])
+        .as_dropdown(True)
+        .include_vars(True)
+        .keep_time(True)
+    )
+
+
+def _engine_tag(engine: EngineName) -> str:
+    return f"logs-{engine}"

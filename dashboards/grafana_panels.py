@@ -1,0 +1,177 @@
+"""A panel of the model as a panel of Grafana: what it looks like and where its values lead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grafana_foundation_sdk.builders import bargauge, logs, stat, table, timeseries
+from grafana_foundation_sdk.builders import common as common_builders
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models import common
+from grafana_foundation_sdk.models import dashboard as models
+
+from dashboards.grafana_targets import data_source, target
+from dashboards.model import LINKS, NOT_JSON, Ask, EngineName, Link, Panel, uid
+
+# The colours that Grafana itself gives to levels.
+LEVEL_COLORS = {
+    "DEBUG": "blue",
+    "INFO": "green",
+    "WARNING": "yellow",
+    "ERROR": "red",
+    "CRITICAL": "purple",
+}
+STATUS_COLORS = {"2xx": "green", "3xx": "blue", "4xx": "yellow", "5xx": "red"}
+REFS = "ABCDEFGH"
+# Grafana has a frame per number; a table needs their labels as columns.
+ONE_ROW_PER_VALUE: tuple[tuple[str, dict[str, object]], ...] = (
+    ("labelsToFields", {"mode": "columns"}),
+    ("merge", {}),
+    ("organize", {"excludeByName": {"Time": True}}),
+)
+
+
+def build_panel(panel: Panel, panel_id: int, engine: EngineName, ask: Ask) -> Builder[models.Panel]:
+    """The panel with its queries. Places are given by Grafana's SDK, line by line."""
+    built: Any = BUILDERS[panel.kind](panel)
+    built.id(panel_id).title(panel.title).description(panel.description)
+    built.datasource(data_source(engine)).span(panel.width).height(panel.height)
+    fields: set[str] = set()
+    for ref, item in zip(REFS, panel.targets, strict=False):
+        query = item.build(ask)
+        fields |= set(query.by)
+        legend = item.name or " ".join(f"{{{{{name}}}}}" for name in query.by) or panel.title
+        built.with_target(target(query, ref, legend, panel.kind, engine))
+    links = [link for link in LINKS if link.field in fields]
+    if panel.kind == "table":
+        for link in links:
+            shown = {"title": link.title, "url": link_url(link, engine, "__value.text")}
+            built.override_by_name(link.field, [models.DynamicConfigValue("links", [shown])])
+    elif panel.kind in ("bars", "timeseries"):
+        built.data_links(
+            [
+                builders.DashboardLink(link.title).url(
+                    link_url(link, engine, f"__field.labels.{link.field}")
+                )
+                for link in links
+            ]
+        )
+    return built  # type: ignore[no-any-return]
+
+
+def link_url(link: Link, engine: EngineName, value: str) -> str:
+    """Where a value leads to: the same time range, data source and environment."""
+    return (
+        f"/d/{uid(link.page, engine)}?${{__url_time_range}}&${{datasource:queryparam}}"
+        f"&${{environment:queryparam}}&var-{link.variable}=${{{value}:percentencode}}"
+    )
+
+
+def _timeseries(panel: Panel) -> timeseries.Panel:
+    built = (
+        timeseries.Panel()
+        .unit(panel.unit)
+        .min(0)
+        .line_width(1)
+        .fill_opacity(60 if panel.stacked else 10)
+        .draw_style(common.GraphDrawStyle.BARS if panel.stacked else common.GraphDrawStyle.LINE)
+        .show_points(common.VisibilityMode.AUTO)
+        .legend(
+            common_builders.VizLegendOptions()
+            .show_legend(True)
+            .display_mode(common.LegendDisplayMode.LIST)
+            .placement(common.LegendPlacement.BOTTOM)
+        )
+        .tooltip(
+            common_builders.VizTooltipOptions()
+            .mode(common.TooltipDisplayMode.MULTI)
+            .sort(common.SortOrder.DESCENDING)
+        )
+    )
+    if panel.stacked:
+        built.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL))
+    for name, color in (LEVEL_COLORS if panel.levels else STATUS_COLORS).items():
+        built.override_by_name(name, [_fixed_color(color)])
+    if panel.levels:  # Grafana would show the query in place of an empty name
+        names = "|".join(LEVEL_COLORS)
+        built.override_by_regexp(
+            f"/^(?!({names})$)/",
+            [models.DynamicConfigValue("displayName", NOT_JSON), _fixed_color("text")],
+        )
+    return built
+
+
+def _stat(panel: Panel) -> stat.Panel:
+    return (
+        stat.Panel()
+        .unit(panel.unit)
+        .no_value("0")
+        .color_mode(common.BigValueColorMode.VALUE)
+        .graph_mode(common.BigValueGraphMode.NONE)
+        .thresholds(_thresholds(panel))
+        .reduce_options(_last_value())
+    )
+
+
+def _bars(panel: Panel) -> bargauge.Panel:
+    return (
+        bargauge.Panel()
+        .unit(panel.unit)
+        .min(0)
+        .orientation(common.VizOrientation.HORIZONTAL)
+        .display_mode(common.BarGaugeDisplayMode.BASIC)
+        .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color("blue"))
+        .reduce_options(_last_value())
+    )
+
+
+def _table(panel: Panel) -> table.Panel:
+    built = table.Panel().unit(panel.unit).show_header(True).filterable(True)
+    for identifier, options in ONE_ROW_PER_VALUE:
+        built.with_transformation(models.DataTransformerConfig(identifier, options=options))
+    return built
+
+
+def _logs(panel: Panel) -> logs.Panel:
+    order = (
+        common.LogsSortOrder.ASCENDING if panel.oldest_first else common.LogsSortOrder.DESCENDING
+    )
+    return (
+        logs.Panel()
+        .show_time(True)
+        .show_labels(False)
+        .show_common_labels(False)
+        .wrap_log_message(True)
+        .prettify_log_message(False)
+        .enable_log_details(True)
+        .dedup_strategy(common.LogsDedupStrategy.NONE)
+        .sort_order(order)
+    )
+
+
+def _thresholds(panel: Panel) -> builders.ThresholdsConfig:
+    steps = [models.Threshold(value=None, color="text")]
+    if panel.bad_above is not None:
+        steps = [
+            models.Threshold(value=None, color="green"),
+            models.Threshold(value=panel.bad_above, color="red"),
+        ]
+    return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _last_value() -> common_builders.ReduceDataOptions:
+    return common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
+
+
+def _fixed_color(color: str) -> models.DynamicConfigValue:
+    return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})
+
+
+BUILDERS = {
+    "timeseries": _timeseries,
+    "stat": _stat,
+    "bars": _bars,
+    "table": _table,
+    "logs": _logs,
+}

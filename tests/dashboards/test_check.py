@@ -1,0 +1,83 @@
+"""`logstack dashboards check`: what it finds, on an engine with records and on an empty one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dashboards.check import SLOW_SECONDS, check, judge
+from dashboards.model import Target, number
+from dashboards.pages import OVERVIEW, PAGES
+from dashboards.run import Answer, Shown, TimeRange, ask_for, show
+from stack import queries
+from stack.evaluation import Sample, VictoriaLogsEvaluator
+from stack.query_language import Query, Scope
+from tests.dashboards.conftest import SCOPE
+from tests.queries.sample import SampleRecords
+
+PANEL = number("Records", "Records.", lambda ask: queries.record_count(ask.scope, ask.whole))
+QUERY = Query("x", "x", "x")
+MOMENT = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.mark.native
+def test_every_panel_shows_something(
+    evaluator: VictoriaLogsEvaluator, recent: SampleRecords
+) -> None:
+    """Of an engine that has records of every kind, over an hour and over thirty days."""
+    findings = list(check(evaluator, PAGES, SCOPE, recent.at))
+    assert len(findings) == 2 * sum(len(page.panels) for page in PAGES)
+    assert not [finding for finding in findings if finding.problem or not finding.rows]
+
+
+@pytest.mark.native
+def test_an_empty_engine_is_found_out(
+    evaluator: VictoriaLogsEvaluator, recent: SampleRecords
+) -> None:
+    """Every panel that traffic must fill is named; the others are noted only."""
+    findings = list(check(evaluator, PAGES, Scope("nobody"), recent.at))
+    expected = {(page.name, panel.title): panel.filled for page in PAGES for panel in page.panels}
+    assert {(item.page, item.panel): bool(item.problem) for item in findings} == expected
+    assert all("empty" in (item.problem or item.note) for item in findings)
+
+
+@pytest.mark.native
+def test_a_query_that_fails_is_a_finding(
+    evaluator: VictoriaLogsEvaluator, recent: SampleRecords
+) -> None:
+    """With the engine's own words, and the panels after it are asked all the same."""
+    broken = replace(PANEL, targets=(Target(lambda ask: Query("x", "{", "| nonsense")),))
+    row = replace(OVERVIEW.rows[0], panels=(broken, PANEL))
+    page = replace(OVERVIEW, rows=(row,))
+    first, second = show(evaluator, page, SCOPE, TimeRange(recent.at, timedelta(hours=1)))
+    assert "nonsense" in judge(first, "1h").problem
+    assert judge(second, "1h").problem == ""
+
+
+def test_what_is_judged() -> None:
+    """An error, then slowness, then emptiness; a count of nothing is empty."""
+    full = Answer(QUERY, samples=[Sample({}, 3.0)])
+    nothing = Answer(QUERY, samples=[Sample({}, 0.0)])
+    slow = replace(full, seconds=SLOW_SECONDS + 0.1)
+    optional = replace(PANEL, filled=False)
+
+    def problem(answer: Answer, panel: object = PANEL) -> str:
+        return judge(Shown(OVERVIEW, panel, [answer]), "1h").problem  # type: ignore[arg-type]
+
+    assert problem(full) == ""
+    assert "must fill" in problem(nothing)
+    assert problem(nothing, optional) == ""
+    assert "took 5.1 s" in problem(slow)
+    assert problem(replace(slow, error="HTTP 400")) == "HTTP 400"
+
+
+@pytest.mark.parametrize(
+    ("hours", "step"), [(0.25, 15), (1, 30), (2, 60), (24, 1800), (720, 21600), (90000, 86400)]
+)
+def test_steps_suit_the_time_range(hours: float, step: int) -> None:
+    """Charts have about a hundred steps, of lengths that people know."""
+    times = TimeRange(MOMENT, timedelta(hours=hours))
+    assert times.step == timedelta(seconds=step)
+    assert ask_for(SCOPE, times, "-").step.length == f"{step}s"

@@ -1,0 +1,241 @@
+"""The rules that every generated dashboard keeps, and that its file is up to date."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models import dashboard as models
+
+from dashboards import generate
+from dashboards.grafana import OWNER_TAG, encode
+from dashboards.grafana_targets import DATA_SOURCE_TYPES
+from dashboards.model import ENGINES, LINKS, EngineName, uid
+from dashboards.pages import PAGES
+from stack.settings import ROOT
+
+Json = dict[str, Any]
+
+FILES = generate.render()
+DASHBOARDS = {name: json.loads(text) for name, text in FILES.items()}
+# What Grafana knows without being told.
+BUILT_IN = {"__all", "__auto", "__range", "__interval", "__url_time_range", "__value", "__field"}
+UNIT_FREE = {"logs", "row"}
+
+
+def engine_of(name: str) -> EngineName:
+    return next(engine for engine in ENGINES if name.startswith(f"{engine}/"))
+
+
+def panels(dashboard: Json, *, rows: bool = False) -> list[Json]:
+    return [panel for panel in dashboard["panels"] if rows or panel["type"] != "row"]
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text in nested values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+
+
+every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
+
+
+def test_generated_files_are_those_of_the_pages() -> None:
+    """`make dashboards` was run after the last change, and nothing else lies there."""
+    found = {
+        str(path.relative_to(generate.GENERATED)): path.read_text(encoding="utf-8")
+        for path in generate.GENERATED.rglob("*")
+        if path.is_file()
+    }
+    different = sorted(name for name in found.keys() | FILES if found.get(name) != FILES.get(name))
+    assert not different, "type `make dashboards` and commit what changes"
+
+
+def test_generating_writes_only_what_changed(tmp_path: Path) -> None:
+    """A second run has nothing to do; a strange file goes, a changed one comes back."""
+    assert generate.write(tmp_path) == sorted(FILES)
+    assert generate.write(tmp_path) == []
+    first = tmp_path / min(FILES)
+    first.write_text("{}", encoding="utf-8")
+    strange = tmp_path / "loki" / "strange.json"
+    strange.write_text("{}", encoding="utf-8")
+    assert generate.write(tmp_path) == sorted(["loki/strange.json", min(FILES)])
+    assert not strange.exists()
+
+
+@every_dashboard
+def test_it_survives_a_round_trip_through_the_sdks_models(name: str) -> None:
+    """Nothing in it is unknown to the SDK, or it would be lost."""
+    register_default_plugins()
+    assert encode(models.Dashboard.from_json(DASHBOARDS[name])) == FILES[name]
+
+
+@every_dashboard
+def test_it_imports_by_hand_and_provisions_from_the_file(name: str) -> None:
+    """Classic JSON with a fixed address and nothing for an import to fill in."""
+    dashboard = DASHBOARDS[name]
+    assert dashboard["schemaVersion"] == 42
+    assert dashboard["uid"] == Path(name).stem
+    assert len(dashboard["uid"]) <= 40
+    assert dashboard.get("id") is None
+    assert not {"__inputs", "__requires", "__elements"} & set(dashboard)
+    assert dashboard["editable"] is False
+    assert OWNER_TAG in dashboard["tags"]
+    assert FILES[name] == json.dumps(dashboard, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+@every_dashboard
+def test_every_data_source_is_the_variable(name: str) -> None:
+    """In panels, queries, variables and annotations alike."""
+    dashboard, kind = DASHBOARDS[name], DATA_SOURCE_TYPES[engine_of(name)]
+    wanted = {"type": kind, "uid": "${datasource}"}
+    variables = {item["name"]: item for item in dashboard["templating"]["list"]}
+    assert variables["datasource"]["query"] == kind
+    assert [item["datasource"] for item in dashboard["annotations"]["list"]] == [wanted]
+    asked = [item["datasource"] for item in variables.values() if item["type"] == "query"]
+    for panel in panels(dashboard):
+        asked += [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
+    assert len(asked) > 4
+    assert all(source == wanted for source in asked)
+
+
+@every_dashboard
+def test_query_variables_follow_the_time_range(name: str) -> None:
+    """Values that appear within the time range can be chosen."""
+    variables = DASHBOARDS[name]["templating"]["list"]
+    refreshed = {item["name"]: item["refresh"] for item in variables if item["type"] == "query"}
+    assert refreshed == {"environment": 2, "service": 2}
+
+
+@every_dashboard
+def test_every_panel_explains_itself(name: str) -> None:
+    """Title, description, queries, a unit for numbers, a legend for lines, times for records."""
+    for panel in panels(DASHBOARDS[name]):
+        title = panel["title"]
+        assert title
+        assert len(panel["description"]) > 8, title
+        assert panel["targets"], title
+        assert all(target["expr"] for target in panel["targets"]), title
+        if panel["type"] not in UNIT_FREE:
+            assert panel["fieldConfig"]["defaults"]["unit"], title
+        if panel["type"] == "timeseries":
+            assert panel["options"]["legend"]["showLegend"], title
+        if panel["type"] == "logs":
+            assert panel["options"]["showTime"], title
+
+
+@every_dashboard
+def test_ids_are_unique_and_stable(name: str) -> None:
+    """Rows have their hundreds; panels count up in them."""
+    ids = [panel["id"] for panel in panels(DASHBOARDS[name], rows=True)]
+    assert len(ids) == len(set(ids))
+    assert ids == sorted(ids)
+    assert ids[0] == 100
+
+
+@every_dashboard
+def test_panels_fill_their_lines_without_overlap(name: str) -> None:
+    """Every line of the grid below a heading is 24 columns wide."""
+    taken: set[tuple[int, int]] = set()
+    for panel in panels(DASHBOARDS[name], rows=True):
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24, panel["title"]
+        columns = range(place["x"], place["x"] + place["w"])
+        cells = set(itertools.product(columns, range(place["y"], place["y"] + place["h"])))
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    lines = {y for _, y in taken}
+    assert lines == set(range(max(lines) + 1))
+    assert all(len([x for x, y in taken if y == line]) == 24 for line in lines)
+
+
+@every_dashboard
+def test_every_variable_that_is_used_is_defined(name: str) -> None:
+    """And every one that is defined is used."""
+    dashboard = DASHBOARDS[name]
+    defined = {item["name"] for item in dashboard["templating"]["list"]}
+    pattern = re.compile(r"\$\{?([A-Za-z_]+)")
+    used = {match for text in texts(dashboard) for match in pattern.findall(text)}
+    assert used - BUILT_IN <= defined
+    assert defined <= used
+
+
+@every_dashboard
+def test_links_lead_to_dashboards_that_exist(name: str) -> None:
+    """With the time range, data source and environment kept, and a variable that is there."""
+    engine = engine_of(name)
+    urls = [text for text in texts(DASHBOARDS[name]) if text.startswith("/d/")]
+    for url in urls:
+        path, _, query = url.partition("?")
+        target = DASHBOARDS[f"{engine}/{path.removeprefix('/d/')}.json"]
+        kept = query.split("&")
+        assert kept[:3] == [
+            "${__url_time_range}",
+            "${datasource:queryparam}",
+            "${environment:queryparam}",
+        ]
+        variable = kept[3].removeprefix("var-").partition("=")[0]
+        assert variable in {item["name"] for item in target["templating"]["list"]}
+
+
+def test_values_that_have_a_page_of_their_own_lead_there() -> None:
+    """Wherever request_id, exception_type or organization_id is a label of a panel."""
+    seen = set()
+    for engine, page in itertools.product(ENGINES, PAGES):
+        dashboard = DASHBOARDS[f"{engine}/{uid(page.name, engine)}.json"]
+        for panel in panels(dashboard):
+            by = [" ".join(re.findall(r"by \(([^)]*)\)", t["expr"])) for t in panel["targets"]]
+            for link in LINKS:
+                if panel["type"] != "logs" and any(link.field in names for names in by):
+                    wanted = f"/d/{uid(link.page, engine)}?"
+                    assert any(text.startswith(wanted) for text in texts(panel)), panel["title"]
+                    seen.add(link.field)
+    assert seen == {"request_id", "exception_type", "organization_id"}
+
+
+@pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("loki/")])
+def test_logql_follows_the_time_range_and_survives_bad_lines(name: str) -> None:
+    """[$__auto] in charts, an equality matcher in all, `__error__` wherever a line is parsed."""
+    for panel in panels(DASHBOARDS[name]):
+        for target in panel["targets"]:
+            query = target["expr"]
+            assert 'environment="$environment"' in query, panel["title"]
+            if panel["type"] == "timeseries":
+                assert set(re.findall(r"\[([^\]]*)\]", query)) == {"$__auto"}, panel["title"]
+            if panel["type"] != "logs":
+                for source in re.findall(r"(?:over_time|rate)\((.*?) \[", query):
+                    if "| json " in source or "| unwrap " in source:
+                        assert "__error__" in source, panel["title"]
+
+
+def test_no_query_is_written_outside_the_catalogue() -> None:
+    """Pages, panels and alert rules call stack/queries.py by name."""
+    words = (
+        "_over_time",
+        r"\brate\(",
+        r"\| (json|unwrap|stats) ",
+        "_time:",
+        ':="',
+        r'\{[a-z_]+=[~"]',
+    )
+    signs = re.compile("|".join(words))
+    looked_at = 0
+    for path in [*(ROOT / "dashboards").rglob("*.py"), *(ROOT / "alerts").rglob("*.py")]:
+        looked_at += 1
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not signs.search(node.value), f"{path}:{node.lineno}: {node.value}"
+    assert looked_at > 15
