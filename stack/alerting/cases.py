@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from stack.alerting import AlertError
 from stack.alerting.rules import Rule
+from stack.alerting.yaml_files import read_yaml
 from stack.section import Section
 from stack.settings import ROOT, Settings, read_layers, validate
 from stack.units import Duration, parse_duration
@@ -100,7 +101,7 @@ def load_cases(folder: Path = CASES) -> tuple[Case, ...]:
     for path in sorted(folder.glob("*.y*ml")):
         shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            document = read_yaml(path)
             content = adapter.validate_python(_lists_as_tuples(document))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             problems.append(f"{shown}: wanted a readable YAML file, found: {error}")

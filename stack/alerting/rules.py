@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from stack import alert_queries, queries
 from stack.alerting import AlertError
 from stack.alerting.settings import SEVERITIES, Severity
+from stack.alerting.yaml_files import read_yaml
 from stack.query_language import Query, QueryError, Scope, over
 from stack.section import Section
 from stack.settings import ROOT, Settings, setting_keys
@@ -99,10 +100,6 @@ class RuleText(Section):
         return self
 
 
-class RuleFile(Section):
-    rules: tuple[RuleText, ...] = Field(strict=False, min_length=1)
-
-
 @dataclass(frozen=True)
 class Rule:
     """One alert rule, with the values of one environment. `query(scope)` builds its query."""
@@ -161,14 +158,20 @@ def read_rule_files(folder: Path) -> tuple[list[tuple[str, RuleText]], list[str]
     for path in paths:
         shown = _shown(path)
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            content = RuleFile.model_validate(document)
+            document = read_yaml(path)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             problems.append(f"{shown}: wanted a readable YAML file, found: {error}")
-        except ValidationError as error:
-            problems += [_explain(shown, document, item) for item in error.errors()]
-        else:
-            texts += [(shown, text) for text in content.rules]
+            continue
+        if not (isinstance(document, Mapping) and list(document) == ["rules"]):
+            problems.append(f"{shown}: wanted one key, `rules`, with a list of rules")
+            continue
+        for number, entry in enumerate(document["rules"] or (), start=1):
+            try:
+                texts.append((shown, RuleText.model_validate(entry)))
+            except ValidationError as error:
+                name = entry.get("name") if isinstance(entry, Mapping) else None
+                where = f"{shown}: rule {name or f'number {number}'}"
+                problems += [_explain(where, item) for item in error.errors()]
     return texts, problems
 
 
@@ -309,18 +312,13 @@ def _is_enabled(name: str, settings: Settings) -> bool:
     return override is None or override.enabled
 
 
-def _explain(file: str, document: Any, item: Any) -> str:
-    """One problem of a rule file: the rule by its name, the key, what is wanted and found."""
-    location = list(item["loc"])
-    where = file
-    if location[:1] == ["rules"] and len(location) > 1:
-        entry = document["rules"][location[1]]
-        name = entry.get("name") if isinstance(entry, Mapping) else None
-        where += f": rule {name or f'number {location[1] + 1}'}"
-        location = location[2:]
-    key = ".".join(str(part) for part in location)
-    found = f"found {item['input']!r}" if item["type"] != "missing" else "found nothing"
-    if isinstance(item["input"], Mapping) and item["type"] != "missing":
+def _explain(where: str, item: Any) -> str:
+    """One problem of a rule: the key, what is wanted and found."""
+    key = ".".join(str(part) for part in item["loc"])
+    found = f"found {item['input']!r}"
+    if item["type"] == "missing":
+        found = "found nothing"
+    elif isinstance(item["input"], Mapping):
         found = f"found {', '.join(map(str, item['input'])) or 'nothing'}"
     return f"{where}: {key + ': ' if key else ''}wanted {_wanted(key, item)}, {found}"
 
