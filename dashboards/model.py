@@ -31,8 +31,9 @@ class GrafanaError(Exception):
 class Ask:
     """What a panel's queries are asked about.
 
-    `whole` is the time range that is looked at, `step` one step of a chart in it; `request` is a
-    request_id or trace_id.
+    `whole` is the time range that is looked at, `step` one step of a chart in it. `recent` is the
+    last hours whatever that range is, because the engine keeps no day before the oldest one.
+    `request` is a request_id or trace_id.
     """
 
     scope: Scope

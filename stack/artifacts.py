@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +131,17 @@ def find(artifact: Artifact, cache: Path) -> Path | None:
 def is_there(name: str, settings: Settings) -> bool:
     """Whether an artifact is on PATH or built, so that nothing has to be obtained for it."""
     return find(catalogue(settings)[name], cache_dir(settings)) is not None
+
+
+def from_wheel(binary: str) -> Path:
+    """A program that a Python package brings. Raises ArtifactError when it is not installed."""
+    path = Path(sys.executable).parent / binary
+    if not os.access(path, os.X_OK):
+        raise ArtifactError(
+            f"{binary}: wanted it beside {sys.executable}, found nothing. "
+            "Type: ./logstack --prepare"
+        )
+    return path
 
 
 def obtain_all(settings: Settings, on_progress: OnProgress) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stack.settings import ROOT, Settings
 from stack.targets import Target
-from stack.units import go_duration, parse_bytes
+from stack.units import go_duration, parse_bytes, whole_hours
 
 ArgumentsOf = Callable[[Target], list[str]]
 VariablesOf = Callable[[Target], dict[str, str]]
@@ -23,6 +23,10 @@ VariablesOf = Callable[[Target], dict[str, str]]
 VL_STREAM_FIELDS = ("service_name", "environment", "host")
 # OTLP adds these to every record; `level` says the same and the scope is always the collector's.
 VL_IGNORED_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version")
+# The service_name of what the archiver reports; alert rules look for it.
+ARCHIVER_SERVICE = "logstack-archiver"
+RESTORED_RETENTION = "100y"
+ARCHIVE_COMPONENTS = ("restored", "seaweedfs", "archiver")
 # The tenants of Loki: what comes from the agents, and what comes back from the archive.
 LOKI_TENANT = "main"
 LOKI_RESTORED_TENANT = "restored"
@@ -36,7 +40,7 @@ class Component:
 
     `artifact` names what artifacts.py obtains for it; None means that Python runs it.
     `port` is the name in settings.ports where people reach it, `health` the path there that
-    answers 200 when it is ready. `restart_on` lists further folders of rendered files it reads.
+    answers 200 when it is ready; a component without a port is healthy while it runs.
     """
 
     name: str
@@ -53,22 +57,37 @@ class Component:
         return target.url(self.health_port or self.port, self.health)
 
     def page_url(self, target: Target) -> str:
-        """The address worth opening, or where it listens."""
-        return target.url(self.port, self.page)
+        """The address worth opening, or where it listens; empty where it does not."""
+        return "" if not self.port else target.url(self.port, self.page)
 
     @property
     def ports(self) -> tuple[str, ...]:
         """Every name in settings.ports that the component listens on."""
-        return tuple(dict.fromkeys((self.port, *self.other_ports)))
+        return tuple(dict.fromkeys(filter(None, (self.port, *self.other_ports))))
 
 
 def _victorialogs(target: Target) -> list[str]:
+    retention = target.settings.retention
+    return [
+        *_victorialogs_at(target, "victorialogs"),
+        # The archiver drops a day after hot_days once it is verified; this is the last resort.
+        f"-retentionPeriod={retention.hot_days + retention.margin_days}d",
+        f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
+    ]
+
+
+def _restored(target: Target) -> list[str]:
+    return [*_victorialogs_at(target, "restored"), f"-retentionPeriod={RESTORED_RETENTION}"]
+
+
+def _victorialogs_at(target: Target, name: str) -> list[str]:
+    """What the engine and the one for restored records have in common."""
     settings = target.settings
     return [
-        f"-storageDataPath={target.storage_dir('victorialogs')}",
-        f"-httpListenAddr={target.address('victorialogs')}",
-        f"-retentionPeriod={settings.retention.hot_days}d",
+        f"-storageDataPath={target.storage_dir(name)}",
+        f"-httpListenAddr={target.address(name)}",
         f"-storage.minFreeDiskSpaceBytes={parse_bytes(settings.limits.free_disk)}",
+        f"-search.maxQueryDuration={go_duration(settings.limits.query)}",
         f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
         "-insert.maxLineSizeBytes=2MiB",  # the hard limit of an entry; the agent splits below it
         "-http.disableCORS",
@@ -122,6 +141,58 @@ def _alertmanager(target: Target) -> list[str]:
     ]
 
 
+def _seaweedfs(target: Target) -> list[str]:
+    """One process with SeaweedFS's four servers, all on loopback, without telemetry."""
+    ports = target.settings.ports
+    free = parse_bytes(target.settings.limits.free_disk)
+    servers = {
+        "master": "seaweedfs_master",
+        "volume": "seaweedfs_volume",
+        "filer": "seaweedfs_filer",
+        "s3": "seaweedfs",
+    }
+    listen = [
+        argument
+        for server, port in servers.items()
+        for argument in (
+            f"-{server}.port={ports.effective(port)}",
+            f"-{server}.port.grpc={ports.effective(f'{port}_grpc')}",
+        )
+    ]
+    return [
+        "-logtostderr=true",
+        "server",
+        f"-dir={target.storage_dir('seaweedfs')}",
+        f"-ip={target.host}",
+        f"-ip.bind={target.host}",
+        *listen,
+        "-filer",
+        "-s3",
+        f"-s3.config={target.config_dir('seaweedfs') / 's3.json'}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
+        "-s3.allowDeleteBucketNotEmpty=false",
+        "-master.peers=none",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=1024",
+        "-volume.max=0",  # as many volumes as the disk has room for
+        f"-volume.minFreeSpace={max(1, free // 1024**2)}MiB",
+    ]
+
+
+def _archiver(target: Target) -> list[str]:
+    return ["-P", "-m", "stack.cli.main", "archive", "run", "--every-interval"]
+
+
+def archiver_env(target: Target) -> dict[str, str]:
+    """The archiver reads the settings that the stack was started with from the run folder."""
+    return {
+        "LOGSTACK_PATHS__RUN": str(target.run_dir.parent),
+        "LOGSTACK_PATHS__DATA": str(target.data_dir.parent),
+    }
+
+
 def _sample_app(target: Target) -> list[str]:
     app = target.settings.sample_app
     return [
@@ -165,6 +236,21 @@ CATALOGUE: tuple[Component, ...] = (
     Component("promtail", "promtail", "promtail", "/ready", _promtail),
     Component("alertmanager", "alertmanager", "alertmanager", "/-/ready", _alertmanager),
     Component("vmalert", "vmalert", "vmalert", "/health", _vmalert),
+    Component("restored", "victorialogs", "restored", "/health", _restored, page="/select/vmui/"),
+    Component(
+        "seaweedfs",
+        "seaweedfs",
+        port="seaweedfs",
+        health="/healthz",
+        argv=_seaweedfs,
+        other_ports=(
+            "seaweedfs_grpc",
+            *("seaweedfs_master", "seaweedfs_master_grpc"),
+            *("seaweedfs_volume", "seaweedfs_volume_grpc"),
+            *("seaweedfs_filer", "seaweedfs_filer_grpc"),
+        ),
+    ),
+    Component("archiver", None, port="", health="", argv=_archiver, env=archiver_env),
     Component(
         "sample_app",
         None,
@@ -179,12 +265,14 @@ CATALOGUE: tuple[Component, ...] = (
 def selected(settings: Settings) -> tuple[Component, ...]:
     """The components that the settings ask for, in the order in which they are shown.
 
-    Loki evaluates rules itself; beside VictoriaLogs vmalert does.
+    Loki evaluates rules itself; beside VictoriaLogs vmalert does. The archive is VictoriaLogs' own.
     """
     engine, agent = settings.stack.engine, settings.stack.agent
     unwanted = {"victorialogs", "vmalert", "loki", "otelcol", "promtail"} - {engine, agent}
     if engine == "victorialogs":
         unwanted.remove("vmalert")
+    else:
+        unwanted |= set(ARCHIVE_COMPONENTS)
     return tuple(component for component in CATALOGUE if component.name not in unwanted)
 
 

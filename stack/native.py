@@ -21,7 +21,7 @@ from stack.alerting.files import alert_files
 from stack.alerting.loaded import evaluator_of, rule_differences
 from stack.components import Component
 from stack.preflight import PreflightError, check_data_dir, check_ports
-from stack.secrets import SecretsError, sample_app_secrets, write_private
+from stack.secrets import SecretsError, archive_secrets, sample_app_secrets, write_private
 from stack.settings import Settings
 from stack.supervisor import Process, Supervisor, SupervisorError
 from stack.targets import Target, native
@@ -78,7 +78,13 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
         was_running = supervisor.is_running()
         check_ports(target, supervisor.pid() if was_running else 0)
         binaries = {name: str(folder / _binary(settings, name)) for name, folder in folders.items()}
-        files = render.render_native(target, binaries, sample_app_secrets(target.data_dir))
+        binaries["seaweedfs"] = str(artifacts.from_wheel("weed"))
+        files = render.render_native(
+            target,
+            binaries,
+            sample_app_secrets(target.data_dir),
+            archive_secrets(target.data_dir),
+        )
         files |= alert_files(target)
     except (
         AlertError,
@@ -132,6 +138,22 @@ def clean(settings: Settings) -> None:
     down(settings)
     for path in removable(settings):
         shutil.rmtree(path)
+
+
+def empty(settings: Settings, component: str) -> None:
+    """Stop a component, remove what it stores and start it again. Raises NativeError."""
+    target = native(running_settings(settings))
+    supervisor = Supervisor(target)
+    if not supervisor.is_running():
+        raise NativeError(f"wanted {component} to be running, found nothing. Type: make up")
+    try:
+        supervisor.stop(component)
+        shutil.rmtree(target.storage_dir(component), ignore_errors=True)
+        target.storage_dir(component).mkdir(parents=True, mode=0o700)
+        supervisor.restart(component)
+    except SupervisorError as error:
+        raise NativeError(str(error)) from None
+    wait_until_healthy(target, lambda name, text: None)
 
 
 def status(settings: Settings) -> list[Status]:
@@ -195,6 +217,7 @@ def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
         target.storage_dir(component.name).mkdir(parents=True, exist_ok=True, mode=0o700)
     target.log_file("supervisord").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     target.app_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target.archiver_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return changed
 
 
@@ -248,6 +271,8 @@ def _state(component: Component, target: Target, process: Process | None) -> tup
         return "restarting", process.message
     if process.state in ("EXITED", "FATAL", "UNKNOWN"):
         return "failed", process.message
+    if not component.port:
+        return ("healthy" if process.state == "RUNNING" else "starting"), ""
     try:
         answer = requests.get(component.health_url(target), timeout=2)
     except requests.RequestException:

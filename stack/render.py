@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stack import contract
 from stack.components import (
+    ARCHIVER_SERVICE,
     LOKI_RESTORED_TENANT,
     LOKI_TENANT,
     VL_IGNORED_FIELDS,
@@ -46,21 +47,27 @@ CONTINUATION = (
 
 
 def render_native(
-    target: Target, binaries: Mapping[str, str], secrets: Mapping[str, str]
+    target: Target,
+    binaries: Mapping[str, str],
+    secrets: Mapping[str, str],
+    archive_secrets: Mapping[str, str],
 ) -> dict[str, str]:
     """The native runtime's files, alerts apart. `secrets` are variables of the sample app."""
     return {
-        **render_components(target),
+        **render_components(target, archive_secrets),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
     }
 
 
-def render_components(target: Target) -> dict[str, str]:
+def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dict[str, str]:
     """The files that the components of a target read, one folder per component."""
     everything: dict[str, Callable[[Target], dict[str, str]]] = {
         "loki": render_loki,
         "otelcol": lambda target: {"otelcol/config.yaml": render_otelcol(target)},
         "promtail": lambda target: {"promtail/config.yaml": render_promtail(target)},
+        "seaweedfs": lambda target: {
+            "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets)
+        },
     }
     files: dict[str, str] = {}
     for component in selected(target.settings):
@@ -87,6 +94,22 @@ def render_otelcol(target: Target) -> str:
         kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
         loki_tenant=LOKI_TENANT,
     )
+
+
+def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
+    """The object store's users. What the writer may not do is in the bucket's own policy."""
+    bucket = target.settings.archive.bucket
+    rights = {
+        "admin": ["Admin", "Read", "Write", "List", "Tagging"],
+        "writer": [f"Write:{bucket}"],
+        "reader": [f"Read:{bucket}", f"List:{bucket}"],
+    }
+    identities = []
+    for role, actions in rights.items():
+        key, _, secret = secrets[f"LOGSTACK_ARCHIVE_{role.upper()}"].partition(":")
+        credentials = [{"accessKey": key, "secretKey": secret}]
+        identities.append({"name": role, "credentials": credentials, "actions": actions})
+    return json.dumps({"identities": identities}, indent=2) + "\n"
 
 
 def render_promtail(target: Target) -> str:
@@ -125,11 +148,15 @@ def render_loki(target: Target) -> dict[str, str]:
 
 
 def log_files(target: Target) -> tuple[FileSource, ...]:
-    """What the agent reads: the sample app's log file and those of the settings."""
+    """What the agent reads: the sample app's log file, those of the settings, the archiver's."""
     # The path of a log file is a pattern; this one is meant as it is.
     path = as_pattern(target.app_log_file)
     sample_app = FileSource(service=target.settings.sample_app.service, path=path)
-    return (sample_app, *target.settings.agent.files)
+    files = (sample_app, *target.settings.agent.files)
+    if "archiver" not in {component.name for component in selected(target.settings)}:
+        return files
+    archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
+    return (*files, archiver)
 
 
 def render_supervisor(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
 import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 SAMPLE_APP_SECRETS = ("LOGSTACK_SAMPLE_SECRET_KEY", "LOGSTACK_SAMPLE_PASSWORD")
@@ -17,13 +19,46 @@ class SecretsError(Exception):
 
 def sample_app_secrets(data_dir: Path) -> dict[str, str]:
     """The sample app's secrets as variables; missing ones are made. Raises SecretsError."""
+    return _known_or_made(
+        data_dir, {name: lambda: secrets.token_urlsafe(32) for name in SAMPLE_APP_SECRETS}
+    )
+
+
+def archive_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The archive's keys as variables: from the environment, else made. Raises SecretsError.
+
+    Each is `key:secret` of the object store, and the signing key 32 bytes in base64.
+    """
+    given = {name: environ[name] for name in ARCHIVE_SECRETS if environ.get(name)}
+    made = {name: make for name, make in ARCHIVE_SECRETS.items() if name not in given}
+    return {**_known_or_made(data_dir, made), **given}
+
+
+def _access_key() -> str:
+    return f"{secrets.token_hex(10)}:{secrets.token_urlsafe(32)}"
+
+
+def _signing_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+ARCHIVE_SECRETS: dict[str, Callable[[], str]] = {
+    "LOGSTACK_ARCHIVE_WRITER": _access_key,
+    "LOGSTACK_ARCHIVE_READER": _access_key,
+    "LOGSTACK_ARCHIVE_ADMIN": _access_key,
+    "LOGSTACK_ARCHIVE_SIGNING_KEY": _signing_key,
+}
+
+
+def _known_or_made(data_dir: Path, makers: Mapping[str, Callable[[], str]]) -> dict[str, str]:
+    """The values of the file; those that it lacks are made and written to it."""
     path = secrets_file(data_dir)
     known = _read(path) if path.exists() else {}
-    missing = [name for name in SAMPLE_APP_SECRETS if not known.get(name)]
+    missing = [name for name in makers if not known.get(name)]
     if missing:
-        known |= {name: secrets.token_urlsafe(32) for name in missing}
+        known |= {name: makers[name]() for name in missing}
         write_private(path, json.dumps(known, indent=2) + "\n")
-    return {name: known[name] for name in SAMPLE_APP_SECRETS}
+    return {name: known[name] for name in makers}
 
 
 def secrets_file(data_dir: Path) -> Path:

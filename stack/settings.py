@@ -25,7 +25,17 @@ ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "LOGSTACK_"
 # Names under the prefix that are not settings; everything else under it must be one.
 OTHER_VARIABLES = frozenset(
-    {"LOGSTACK_ENV", "LOGSTACK_TEST_REQUIRE", "LOGSTACK_PYTHON", "LOGSTACK_TRACEBACK"}
+    {
+        "LOGSTACK_ENV",
+        "LOGSTACK_TEST_REQUIRE",
+        "LOGSTACK_PYTHON",
+        "LOGSTACK_TRACEBACK",
+        "LOGSTACK_ARCHIVE_WRITER",
+        "LOGSTACK_ARCHIVE_READER",
+        "LOGSTACK_ARCHIVE_ADMIN",
+        "LOGSTACK_ARCHIVE_SIGNING_KEY",
+        "LOGSTACK_ARCHIVE_FAILPOINT",  # tests only: stack/archive/failpoints.py
+    }
 )
 OTHER_PREFIXES = ("LOGSTACK_DJANGO_", "LOGSTACK_SAMPLE_")
 
@@ -71,6 +81,15 @@ class Ports(Section):
     vmalert: Port = Field(ge=1, le=65535)
     alertmanager: Port = Field(ge=1, le=65535)
     sample_app: Port = Field(ge=1, le=65535)
+    restored: Port = Field(ge=1, le=65535)
+    seaweedfs: Port = Field(ge=1, le=65535)
+    seaweedfs_grpc: Port = Field(ge=1, le=65535)
+    seaweedfs_master: Port = Field(ge=1, le=65535)
+    seaweedfs_master_grpc: Port = Field(ge=1, le=65535)
+    seaweedfs_volume: Port = Field(ge=1, le=65535)
+    seaweedfs_volume_grpc: Port = Field(ge=1, le=65535)
+    seaweedfs_filer: Port = Field(ge=1, le=65535)
+    seaweedfs_filer_grpc: Port = Field(ge=1, le=65535)
 
     @model_validator(mode="after")
     def _each_port_once(self) -> Ports:
@@ -108,12 +127,15 @@ class Versions(Section):
 
 class Retention(Section):
     hot_days: int = Field(ge=1, le=3650)
+    margin_days: int = Field(ge=1, le=365)
 
 
 class Limits(Section):
     line: Bytes
     queue: Bytes
     free_disk: Bytes
+    hot_disk: Bytes
+    query: Duration
     ingestion_rate: Bytes
     streams: int = Field(ge=1, le=1_000_000)
 
@@ -131,6 +153,21 @@ class Agent(Section):
     fsync: bool
     gc_percent: int = Field(ge=20, le=1000)
     files: tuple[FileSource, ...] = Field(default=(), strict=False)
+
+
+class Archive(Section):
+    endpoint: str = Field(pattern=r"^(https?://[^\s/]+)?$")
+    region: str = Field(min_length=1)
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    tenant: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    days: int = Field(ge=1, le=3650)
+    lock: Literal["governance", "compliance", "none"]
+    interval: Duration
+    settle: Duration
+    lateness: Duration
+    part: Bytes
+    own_part: int = Field(ge=1)
+    level: int = Field(ge=1, le=19)
 
 
 class Timing(Section):
@@ -153,6 +190,7 @@ class Settings(Section):
     retention: Retention
     limits: Limits
     agent: Agent
+    archive: Archive
     timing: Timing
     alerts: AlertSettings
     thresholds: Thresholds

@@ -54,6 +54,11 @@ class Target:
         return self.data_dir / "app-logs" / f"{self.settings.sample_app.service}.log"
 
     @property
+    def archiver_log_file(self) -> Path:
+        """Where the archiver writes records of what it did, for the agent to ship."""
+        return self.data_dir / "archive" / "records.log"
+
+    @property
     def supervisor_socket(self) -> Path:
         """In the run folder, or, when that path is too long for a socket, in a private one."""
         usual = self.run_dir / "supervisor.sock"

@@ -26,6 +26,11 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(_WANTED_DURATION) from None
 
 
+def whole_hours(text: str) -> int:
+    """A duration in hours, rounded up."""
+    return -int(-parse_duration(text) // timedelta(hours=1))
+
+
 def go_duration(text: str) -> str:
     """A duration in Go's spelling, which knows no days and no weeks: `1d12h` as `24h12h`."""
     return re.sub(r"(\d+)([dw])", lambda m: f"{int(m[1]) * _HOURS[m[2]]}h", text)

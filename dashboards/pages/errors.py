@@ -32,8 +32,8 @@ ERRORS = Page(
                 ),
                 table(
                     "New exception types",
-                    "Types that occur in the time range and not in the day before it.",
-                    lambda ask: queries.new_exception_types(ask.scope, ask.whole),
+                    "Types of the last six hours that did not occur in the day before them.",
+                    lambda ask: queries.new_exception_types(ask.scope, ask.recent),
                     names=("records",),
                     width=8,
                     filled=False,

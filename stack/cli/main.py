@@ -12,9 +12,11 @@ import typer
 
 from dashboards.model import GrafanaError
 from stack.alerting import AlertError
+from stack.archive import ArchiveError
 from stack.artifacts import ArtifactError
 from stack.cli import (
     alerts_commands,
+    archive_commands,
     checks,
     dashboards_command,
     lifecycle,
@@ -32,6 +34,7 @@ from stack.traffic import TrafficError
 
 KNOWN_ERRORS = (
     AlertError,
+    ArchiveError,
     ArtifactError,
     EngineError,
     GrafanaError,
@@ -53,6 +56,7 @@ for group in (
     lifecycle,
     records,
     checks,
+    archive_commands,
     dashboards_command,
     traffic_command,
     settings_command,

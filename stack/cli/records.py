@@ -20,7 +20,7 @@ from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, say
 from stack.contract import LEVELS
 from stack.engines import Engine, Record, Selection
-from stack.engines.factory import engine_of
+from stack.engines.factory import engine_of, restored_engine_of
 from stack.targets import native as native_target
 
 FOLLOW_EVERY = 1.0  # seconds
@@ -36,9 +36,10 @@ def register(app: typer.Typer) -> None:
     app.command()(query)
 
 
-def open_engine() -> Engine:
-    """The engine of the stack that runs in this checkout."""
-    return engine_of(native_target(native.running_settings(settings.load())))
+def open_engine(restored: bool = False) -> Engine:
+    """The engine of the stack that runs in this checkout, or the one for restored records."""
+    target = native_target(native.running_settings(settings.load()))
+    return restored_engine_of(target) if restored else engine_of(target)
 
 
 def _moment(name: str, text: str) -> datetime:
@@ -58,6 +59,9 @@ def logs(
     grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as records come.")] = False,
     number: Annotated[int, typer.Option("-n", min=1, max=100_000, help="At most this many.")] = 200,
+    restored: Annotated[
+        bool, typer.Option("--restored", help="Those that `archive restore` brought back.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
 ) -> None:
     """Show the newest records, oldest first, one line each and tracebacks below.
@@ -76,7 +80,7 @@ def logs(
         grep=grep,
         matches={name: value for name, value in exact.items() if value},
     )
-    engine = open_engine()
+    engine = open_engine(restored)
     found = list(engine.records(selection, limit=number + 1))
     shown = found[-number:]
     if len(found) > number:

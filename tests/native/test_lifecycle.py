@@ -18,7 +18,10 @@ from tests.native.harness import StackUnderTest, line, logstack_argv, marker, po
 
 pytestmark = pytest.mark.native
 
-COMPONENTS = {"victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app"}
+COMPONENTS = {
+    *("victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app"),
+    *("restored", "seaweedfs", "archiver"),
+}
 
 
 def processes_of(stack: StackUnderTest) -> list[psutil.Process]:
@@ -43,7 +46,8 @@ def test_status_names_state_address_and_log_of_each_component(stack: StackUnderT
     assert set(statuses) == COMPONENTS
     for item in statuses.values():
         assert item["state"] == "healthy"
-        assert item["address"].startswith("http://127.0.0.1:")
+        address = "" if item["name"] == "archiver" else "http://127.0.0.1:"
+        assert item["address"].startswith(address)
         assert Path(item["log"]).is_file()
 
 

@@ -21,8 +21,25 @@ PORTS = {
     "loki": 21007,
     "loki_grpc": 21008,
     "promtail": 21009,
+    "restored": 21010,
+    "seaweedfs": 21011,
+    "seaweedfs_grpc": 21012,
+    "seaweedfs_master": 21013,
+    "seaweedfs_master_grpc": 21014,
+    "seaweedfs_volume": 21015,
+    "seaweedfs_volume_grpc": 21016,
+    "seaweedfs_filer": 21017,
+    "seaweedfs_filer_grpc": 21018,
 }
 SECRETS = {"LOGSTACK_SAMPLE_SECRET_KEY": "key-1", "LOGSTACK_SAMPLE_PASSWORD": "password-1"}
+
+ARCHIVE_SECRETS = {
+    **{
+        f"LOGSTACK_ARCHIVE_{n.upper()}": f"{n}-key:{n}:secret"
+        for n in ("admin", "writer", "reader")
+    },
+    "LOGSTACK_ARCHIVE_SIGNING_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+}
 
 
 def settings_with(**sections: Mapping[str, Any]) -> Settings:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.artifacts import ArtifactError, cache_dir, catalogue, find, obtain_all
+from stack.artifacts import ArtifactError, cache_dir, find, obtain_all, wanted
 from stack.settings import ROOT, Settings
 from tests.unit.example import settings_with
 from tests.unit.fake_go import FakeGo, write_program
@@ -107,7 +107,7 @@ def refusal(values: Settings) -> str:
 
 def built(values: Settings) -> list[str]:
     """The folders of all artifacts."""
-    return sorted(f"{values.paths.cache}/{a.name}/{a.key}" for a in catalogue(values).values())
+    return sorted(f"{values.paths.cache}/{a.name}/{a.key}" for a in wanted(values).values())
 
 
 def scratch_folders(values: Settings) -> list[Path]:
@@ -118,8 +118,8 @@ def test_everything_that_is_missing_is_built(go: FakeGo, values: Settings) -> No
     """One folder per component and version, with all of its binaries, and no scratch folder."""
     folders = obtain_all(values, silent)
     assert go.calls() == EVERYTHING
-    assert sorted(folders) == sorted(catalogue(values))
-    for name, artifact in catalogue(values).items():
+    assert sorted(folders) == sorted(wanted(values))
+    for name, artifact in wanted(values).items():
         assert folders[name] == Path(values.paths.cache) / name / artifact.key
         assert artifact.binaries
         for binary in artifact.binaries:
@@ -148,7 +148,7 @@ def test_another_version_is_built_beside_the_first(go: FakeGo, values: Settings)
 
 def test_the_collectors_folder_depends_on_what_is_in_it(values: Settings) -> None:
     """A component more in the manifest is another collector of the same version."""
-    collector = catalogue(values)["otelcol"]
+    collector = wanted(values)["otelcol"]
     version, _, digest = collector.key.partition("-")
     assert (version, len(digest)) == (collector.version, 12)
     assert f"filelogreceiver v{version}" in collector.manifest
@@ -186,7 +186,7 @@ def test_a_build_that_fails_leaves_nothing_that_is_used(
     )
     assert "undefined: x" in log.read_text(encoding="utf-8")
     assert scratch_folders(values) == []
-    assert find(catalogue(values)["alertmanager"], Path(values.paths.cache)) is None
+    assert find(wanted(values)["alertmanager"], Path(values.paths.cache)) is None
 
 
 def test_the_next_run_continues_after_a_failure(
@@ -207,7 +207,7 @@ def test_every_failure_is_reported_at_once(
     """Nobody waits for one build after the other to learn that there is no network."""
     monkeypatch.setenv("FAKE_GO_BREAKS", "")
     text = refusal(values)
-    for name, artifact in catalogue(values).items():
+    for name, artifact in wanted(values).items():
         assert f"{name} {artifact.version}: wanted a built binary" in text
     assert "Already built and kept: none. Still missing: victorialogs, vmalert, alert" in text
 
@@ -220,7 +220,7 @@ def test_a_binary_that_does_not_run_is_not_used(
     monkeypatch.setenv("FAKE_GO_BINARY", "#!/bin/sh\necho Illegal instruction; exit 132")
     text = refusal(values)
     assert "/vmalert --version …` ended with status 132\n    Illegal instruction\n" in text
-    assert find(catalogue(values)["vmalert"], Path(values.paths.cache)) is None
+    assert find(wanted(values)["vmalert"], Path(values.paths.cache)) is None
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_build_that_was_killed_is_never_used_and_cleaned_up(
     process.communicate()
     (scratch,) = Path(values.paths.cache).glob("vmalert/.building-*")
     assert os.access(scratch / "vmalert", os.X_OK)
-    assert find(catalogue(values)["vmalert"], Path(values.paths.cache)) is None
+    assert find(wanted(values)["vmalert"], Path(values.paths.cache)) is None
     monkeypatch.delenv("FAKE_GO_HANGS")
     folders = obtain_all(values, silent)
     assert (folders["vmalert"] / "vmalert").read_text(encoding="utf-8") == "#!/bin/true\n"
@@ -338,7 +338,7 @@ def test_a_binary_on_path_of_the_very_version_is_used(
     go: FakeGo, values: Settings, name: str, binary: str, printed: str
 ) -> None:
     """However the project words it; it is not built again."""
-    text = printed.format(version=catalogue(values)[name].version)
+    text = printed.format(version=wanted(values)[name].version)
     write_program(go.program.parent / binary, f"#!/bin/sh\necho '{text}'\n")
     folders = obtain_all(values, silent)
     assert folders[name] == go.program.parent
@@ -361,14 +361,14 @@ def test_a_binary_on_path_of_another_version_is_not_used(
     """Neither a release candidate nor something built later."""
     text = script.format(version=values.versions.vmalert)
     write_program(go.program.parent / "vmalert", f"#!/bin/sh\n{text}\n")
-    assert find(catalogue(values)["vmalert"], Path(values.paths.cache)) is None
+    assert find(wanted(values)["vmalert"], Path(values.paths.cache)) is None
 
 
 def test_half_of_a_set_on_path_is_not_used(go: FakeGo, values: Settings) -> None:
     """amtool is needed beside alertmanager."""
     text = f"#!/bin/sh\necho alertmanager, version {values.versions.alertmanager}\n"
     write_program(go.program.parent / "alertmanager", text)
-    alertmanager = catalogue(values)["alertmanager"]
+    alertmanager = wanted(values)["alertmanager"]
     assert find(alertmanager, Path(values.paths.cache)) is None
     write_program(go.program.parent / "amtool", text)
     assert find(alertmanager, Path(values.paths.cache)) == go.program.parent

@@ -12,16 +12,22 @@ from stack import components
 from stack.components import CATALOGUE, by_name, selected
 from tests.unit.example import PORTS, settings_with, target_in
 
+ARCHIVE = "restored seaweedfs archiver"
+COMMON_OF_VICTORIALOGS = [
+    "-storage.minFreeDiskSpaceBytes=67108864",
+    "-search.maxQueryDuration=10m",
+    "-defaultMsgValue=(empty message)",
+    "-insert.maxLineSizeBytes=2MiB",
+    "-http.disableCORS",
+    "-loggerFormat=json",
+]
 ARGV = {
     "victorialogs": [
         "-storageDataPath=/srv/stack/data/victorialogs",
         "-httpListenAddr=127.0.0.1:21001",
-        "-retentionPeriod=45d",
-        "-storage.minFreeDiskSpaceBytes=67108864",
-        "-defaultMsgValue=(empty message)",
-        "-insert.maxLineSizeBytes=2MiB",
-        "-http.disableCORS",
-        "-loggerFormat=json",
+        *COMMON_OF_VICTORIALOGS,
+        "-retentionPeriod=52d",
+        "-maxBackfillAge=36h",
     ],
     "loki": ["-config.file=/srv/stack/run/loki/config.yaml"],
     "otelcol": [
@@ -50,6 +56,30 @@ ARGV = {
         "-disableAlertgroupLabel",
         "-loggerFormat=json",
     ],
+    "restored": [
+        "-storageDataPath=/srv/stack/data/restored",
+        "-httpListenAddr=127.0.0.1:21010",
+        *COMMON_OF_VICTORIALOGS,
+        "-retentionPeriod=100y",
+    ],
+    "seaweedfs": [
+        "-logtostderr=true",
+        "server",
+        "-dir=/srv/stack/data/seaweedfs",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        *("-master.port=21013", "-master.port.grpc=21014"),
+        *("-volume.port=21015", "-volume.port.grpc=21016"),
+        *("-filer.port=21017", "-filer.port.grpc=21018"),
+        *("-s3.port=21011", "-s3.port.grpc=21012"),
+        *("-filer", "-s3"),
+        "-s3.config=/srv/stack/run/seaweedfs/s3.json",
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+        *("-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"),
+        *("-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024"),
+        *("-volume.max=0", "-volume.minFreeSpace=64MiB"),
+    ],
+    "archiver": ["-P", "-m", "stack.cli.main", "archive", "run", "--every-interval"],
     "sample_app": [
         "-P",
         "-m",
@@ -62,7 +92,8 @@ ARGV = {
     ],
 }
 VALUES: dict[str, dict[str, Any]] = {
-    "retention": {"hot_days": 45},
+    "retention": {"hot_days": 45, "margin_days": 7},
+    "archive": {"lateness": "1d12h"},
     "limits": {"free_disk": "64MiB"},
     "timing": {"alert_interval": "1d"},
     "sample_app": {"workers": 3, "threads": 5, "service": "shop"},
@@ -86,7 +117,11 @@ def test_every_component_is_in_the_table_above() -> None:
 @pytest.mark.parametrize(
     ("engine", "agent", "names"),
     [
-        ("victorialogs", "otelcol", "victorialogs otelcol alertmanager vmalert sample_app"),
+        (
+            "victorialogs",
+            "otelcol",
+            "victorialogs otelcol alertmanager vmalert {archive} sample_app",
+        ),
         ("loki", "otelcol", "loki otelcol alertmanager sample_app"),
         ("loki", "promtail", "loki promtail alertmanager sample_app"),
     ],
@@ -94,13 +129,16 @@ def test_every_component_is_in_the_table_above() -> None:
 def test_the_settings_choose_the_components(engine: str, agent: str, names: str) -> None:
     """One engine, one agent, and a rule evaluator where the engine has none of its own."""
     settings = settings_with(stack={"engine": engine, "agent": agent})
-    assert [component.name for component in selected(settings)] == names.split()
+    assert [component.name for component in selected(settings)] == names.format(
+        archive=ARCHIVE
+    ).split()
 
 
 def test_the_variables_of_a_component_are_exactly_these() -> None:
-    """The collector's garbage collector, and what the sample app needs besides its secrets."""
+    """The collector's garbage collector, and what our own programs need besides secrets."""
     assert {c.name: c.env(TARGET) for c in CATALOGUE if c.env(TARGET)} == {
         "otelcol": {"GOGC": "250"},
+        "archiver": {"LOGSTACK_PATHS__RUN": "/srv/stack", "LOGSTACK_PATHS__DATA": "/srv/stack"},
         "sample_app": {
             "LOGSTACK_SAMPLE_DATABASE": "/srv/stack/data/sample_app/erp.sqlite3",
             "LOGSTACK_SAMPLE_LOG_FILE": "/srv/stack/data/app-logs/shop.log",
@@ -112,13 +150,15 @@ def test_the_variables_of_a_component_are_exactly_these() -> None:
 
 def test_health_is_asked_for_at_exactly_these_addresses() -> None:
     """Each answers 200 when the component is ready."""
-    assert {component.name: component.health_url(TARGET) for component in CATALOGUE} == {
+    assert {c.name: c.health_url(TARGET) for c in CATALOGUE if c.port} == {
         "victorialogs": "http://127.0.0.1:21001/health",
         "loki": "http://127.0.0.1:21007/ready",
         "otelcol": "http://127.0.0.1:21002/",
         "promtail": "http://127.0.0.1:21009/ready",
         "alertmanager": "http://127.0.0.1:21005/-/ready",
         "vmalert": "http://127.0.0.1:21004/health",
+        "restored": "http://127.0.0.1:21010/health",
+        "seaweedfs": "http://127.0.0.1:21011/healthz",
         "sample_app": "http://127.0.0.1:21006/healthz",
     }
 

@@ -80,6 +80,7 @@ def test_the_folders_that_programs_write_to_are_made(values: Settings) -> None:
     made = {str(path.relative_to(target.data_dir)) for path in target.data_dir.iterdir()}
     assert made == {
         *("victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app"),
+        *("restored", "seaweedfs", "archiver", "archive"),
         *("logs", "app-logs"),
     }
 

@@ -16,7 +16,7 @@ from stack.components import CATALOGUE, as_pattern, command, selected
 from stack.render import RenderError, render_native, render_otelcol, render_template
 from stack.settings import ROOT
 from stack.targets import Target
-from tests.unit.example import SECRETS, target_in
+from tests.unit.example import ARCHIVE_SECRETS, SECRETS, target_in
 
 FOLDERS = [
     "plain",
@@ -55,16 +55,35 @@ def scalars(text: str, key: str) -> list[Any]:
 
 def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
     """One folder per component that reads a file, and supervisord's own."""
-    assert list(render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS)) == [
+    assert list(
+        render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)
+    ) == [
         "otelcol/config.yaml",
+        "seaweedfs/s3.json",
         "supervisord.conf",
+    ]
+
+
+def test_the_object_store_knows_three_users_with_the_least_rights(tmp_path: Path) -> None:
+    """The writer writes, the reader reads and lists, both in the archive's bucket alone."""
+    target = target_in(tmp_path, archive={"bucket": "shelf"})
+    text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)
+    users = json.loads(text["seaweedfs/s3.json"])["identities"]
+    assert {user["name"]: user["actions"] for user in users} == {
+        "admin": ["Admin", "Read", "Write", "List", "Tagging"],
+        "writer": ["Write:shelf"],
+        "reader": ["Read:shelf", "List:shelf"],
+    }
+    assert [user["credentials"] for user in users] == [
+        [{"accessKey": f"{name}-key", "secretKey": f"{name}:secret"}]
+        for name in ("admin", "writer", "reader")
     ]
 
 
 def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
     """The tenants' limits and the rules are apart from what needs a restart."""
     target = target_in(tmp_path, stack={"engine": "loki", "agent": "promtail"})
-    assert list(render_native(target, binaries_in(tmp_path), SECRETS)) == [
+    assert list(render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)) == [
         "loki/config.yaml",
         "loki/tenants.yaml",
         "promtail/config.yaml",
@@ -75,7 +94,9 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
 def test_rendering_twice_gives_the_same(tmp_path: Path) -> None:
     """Otherwise every `up` would restart something."""
     target, binaries = target_in(tmp_path), binaries_in(tmp_path)
-    assert render_native(target, binaries, SECRETS) == render_native(target, binaries, SECRETS)
+    assert render_native(target, binaries, SECRETS, ARCHIVE_SECRETS) == render_native(
+        target, binaries, SECRETS, ARCHIVE_SECRETS
+    )
 
 
 def test_a_value_that_is_not_given_is_an_error() -> None:
@@ -89,7 +110,7 @@ def test_supervisord_reads_exactly_what_was_meant(tmp_path: Path, folder: str) -
     """Command, variables and every path, as supervisord's own reader understands them."""
     base = tmp_path / folder
     target, binaries = target_in(base), binaries_in(base)
-    text = render_native(target, binaries, SECRETS)["supervisord.conf"]
+    text = render_native(target, binaries, SECRETS, ARCHIVE_SECRETS)["supervisord.conf"]
     options = read_by_supervisord(target, text)
     programs = {p.name: p for g in options.process_group_configs for p in g.process_configs}
     assert sorted(programs) == sorted(component.name for component in selected(target.settings))
@@ -108,7 +129,9 @@ def test_supervisord_reads_exactly_what_was_meant(tmp_path: Path, folder: str) -
 def test_supervisord_restarts_without_end_and_stops_whole_groups(tmp_path: Path) -> None:
     """A crash at night is not the end, and no worker outlives its parent."""
     target = target_in(tmp_path, timing={"stop_timeout": "1m30s"})
-    text = render_native(target, binaries_in(tmp_path), SECRETS)["supervisord.conf"]
+    text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
+        "supervisord.conf"
+    ]
     options = read_by_supervisord(target, text)
     assert (options.umask, options.server_configs[0]["chmod"]) == (0o077, 0o600)
     for group in options.process_group_configs:
@@ -123,7 +146,9 @@ def test_supervisord_restarts_without_end_and_stops_whole_groups(tmp_path: Path)
 def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds: int) -> None:
     """supervisord knows no fraction, and zero would be a kill."""
     target = target_in(tmp_path, timing={"stop_timeout": text})
-    rendered = render_native(target, binaries_in(tmp_path), SECRETS)["supervisord.conf"]
+    rendered = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
+        "supervisord.conf"
+    ]
     assert rendered.count(f"\nstopwaitsecs={seconds}\n") == len(selected(target.settings))
 
 
@@ -132,7 +157,7 @@ def test_a_path_that_supervisord_cannot_read_is_refused(tmp_path: Path, folder: 
     """It would be cut, and supervisord would start something else."""
     target = target_in(tmp_path / folder)
     with pytest.raises(RenderError, match="wanted a path that supervisord can read") as caught:
-        render_native(target, binaries_in(tmp_path / folder), SECRETS)
+        render_native(target, binaries_in(tmp_path / folder), SECRETS, ARCHIVE_SECRETS)
     assert repr(folder)[1:-1] in str(caught.value)
     assert "set paths.run, paths.data and paths.cache to other folders" in str(caught.value)
 
@@ -144,7 +169,7 @@ def test_a_secret_that_supervisord_cannot_read_is_refused_and_not_shown(
     """The app would be started with another one, or with none."""
     secrets = {**SECRETS, "LOGSTACK_SAMPLE_PASSWORD": secret}
     with pytest.raises(RenderError) as caught:
-        render_native(target_in(tmp_path), binaries_in(tmp_path), secrets)
+        render_native(target_in(tmp_path), binaries_in(tmp_path), secrets, ARCHIVE_SECRETS)
     assert str(caught.value) == (
         "LOGSTACK_SAMPLE_PASSWORD: wanted a value that supervisord can read: not with both kinds "
         "of quotes, a quote or space at either end, ` #`, ` ;` or a control character"
@@ -159,8 +184,11 @@ def test_paths_reach_the_collector_as_they_are(tmp_path: Path, folder: str) -> N
     log = as_pattern(target.app_log_file)
     storage = str(target.storage_dir("otelcol"))
     assert scalars(text, "directory") == [storage, storage]
-    assert scalars(text, "include") == [[log, f"{log}.*"]]
-    assert scalars(text, "exclude") == [[f"{log}.*.gz", f"{log}.*.zst", f"{log}.gz"]]
+    archiver = as_pattern(target.archiver_log_file)
+    assert scalars(text, "include") == [[path, f"{path}.*"] for path in (log, archiver)]
+    assert scalars(text, "exclude") == [
+        [f"{path}.*.gz", f"{path}.*.zst", f"{path}.gz"] for path in (log, archiver)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,10 +215,10 @@ def test_another_log_file_is_another_receiver(tmp_path: Path) -> None:
     """With its own service, its pattern as it was given, and a place in the pipeline."""
     files = [{"service": "billing", "path": "/var/log/$x/*.log"}]
     text = render_otelcol(target_in(tmp_path, agent={"files": files}))
-    assert re.findall(r"(?m)^  (file_log/\d+):$", text) == ["file_log/1", "file_log/2"]
-    assert scalars(text, "receivers") == [["file_log/1", "file_log/2"]]
-    first, second = text.split("  file_log/2:\n")
-    second = second.partition("\nexporters:\n")[0]
+    assert re.findall(r"(?m)^  (file_log/\d+):$", text) == [f"file_log/{n}" for n in (1, 2, 3)]
+    assert scalars(text, "receivers") == [["file_log/1", "file_log/2", "file_log/3"]]
+    first, rest = text.split("  file_log/2:\n")
+    second = rest.partition("  file_log/3:\n")[0]
     assert scalars(second, "include") == [["/var/log/$x/*.log", "/var/log/$x/*.log.*"]]
     assert '"/var/log/$$x/*.log"' in second
     assert second.count('value: "billing"') == 2

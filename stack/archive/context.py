@@ -1,0 +1,153 @@
+"""What every archive command works with: settings, folders, store, engines, keys.
+
+`open_native` makes it for the stack of this checkout.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from stack.archive import ArchiveError
+from stack.archive.bucket import prepare, probe
+from stack.archive.ledger import Ledger
+from stack.archive.store import Access, Store
+from stack.engines.archivable import Archivable
+from stack.engines.victorialogs_archive import VictoriaLogsArchive
+from stack.secrets import SecretsError, archive_secrets, write_private
+from stack.settings import Settings
+from stack.targets import Target
+from stack.units import parse_duration
+
+OnProgress = Callable[[str, str], None]
+"""Called with what is worked on and how far it is."""
+
+
+def no_progress(name: str, text: str) -> None:
+    """For those who do not want to know."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive. `folder` holds its state, work files and a cache of manifests."""
+
+    settings: Settings
+    store: Store
+    engine: Archivable
+    restored: Archivable
+    key: Ed25519PrivateKey
+    folder: Path
+
+    @property
+    def tenant(self) -> str:
+        return self.settings.archive.tenant
+
+    @property
+    def lateness(self) -> timedelta:
+        return parse_duration(self.settings.archive.lateness)
+
+    @property
+    def work(self) -> Path:
+        """For files without a name, gone when the process ends."""
+        return _made(self.folder / "work")
+
+    def ledger(self) -> Ledger:
+        """The chain as it is now; refuses one that is older than what this machine has seen."""
+        cache = _made(self.folder / "manifests")
+        ledger = Ledger(self.store, self.tenant, self.key, cache).refresh()
+        seen = self.state()
+        if ledger.length < seen.get("length", 0):
+            raise ArchiveError(
+                f"wanted the {seen['length']} manifests that this machine has seen, found "
+                f"{ledger.length}: the newest are missing. Type: ./logstack archive verify"
+            )
+        return ledger
+
+    def remember(self, **values: Any) -> None:
+        """Write values to this machine's state file."""
+        text = json.dumps({**self.state(), **values}, indent=2, sort_keys=True) + "\n"
+        write_private(_made(self.folder) / "state.json", text)
+
+    def state(self) -> dict[str, Any]:
+        """What this machine remembers: the chain's length and head, and which days are verified."""
+        try:
+            values = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def prepare(self) -> None:
+        """Set the bucket up, once for each configuration, where the admin's key is there."""
+        wanted = self.settings.archive.model_dump(mode="json")
+        if self.state().get("prepared") == wanted:
+            return
+        if self.store.access.admin:
+            prepare(self.store, self.settings.archive)
+        probe(self.store)
+        self.remember(prepared=wanted)
+
+    @contextmanager
+    def alone(self, what: str = "run") -> Iterator[None]:
+        """Hold this machine's lock for a kind of work, waiting for another process that has it."""
+        with (_made(self.folder) / f"{what}.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def open_native(target: Target) -> Archive:
+    """The archive of the native stack. Raises ArchiveError."""
+    settings = target.settings
+    if settings.stack.engine != "victorialogs":
+        raise ArchiveError(
+            f"stack.engine: wanted victorialogs, found {settings.stack.engine}: "
+            "the archive reads no other engine yet"
+        )
+    try:
+        secrets = archive_secrets(target.data_dir)
+    except SecretsError as error:
+        raise ArchiveError(str(error)) from None
+    access = Access(
+        endpoint=settings.archive.endpoint or target.url("seaweedfs"),
+        region=settings.archive.region,
+        bucket=settings.archive.bucket,
+        writer=secrets["LOGSTACK_ARCHIVE_WRITER"],
+        reader=secrets["LOGSTACK_ARCHIVE_READER"],
+        admin=secrets["LOGSTACK_ARCHIVE_ADMIN"],
+    )
+    return Archive(
+        settings=settings,
+        store=Store(access),
+        engine=VictoriaLogsArchive(
+            target.url("victorialogs"), storage=target.storage_dir("victorialogs")
+        ),
+        restored=VictoriaLogsArchive(target.url("restored")),
+        key=signing_key(secrets["LOGSTACK_ARCHIVE_SIGNING_KEY"]),
+        folder=target.data_dir / "archive",
+    )
+
+
+def signing_key(text: str) -> Ed25519PrivateKey:
+    """The key of its 32 bytes in base64. Raises ArchiveError."""
+    try:
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
+    except ValueError:
+        raise ArchiveError(
+            "LOGSTACK_ARCHIVE_SIGNING_KEY: wanted 32 bytes in base64, found something else"
+        ) from None
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder

@@ -1,0 +1,188 @@
+"""Takes records out of the archive for good, and leaves a signed tombstone in the chain.
+
+Affected parts are written anew without the records, a manifest says so, then the old parts are
+deleted. An erase that was killed is finished by running it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from stack.archive import ArchiveError, lines
+from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.failpoints import failpoint
+from stack.archive.layout import rfc3339
+from stack.archive.ledger import HourState, Ledger
+from stack.archive.manifest import Erasure, Manifest, Part, add
+from stack.archive.parts import PartWriter, decompress, fetch, fetch_lines, send_part
+from stack.archive.records import reader_of
+from stack.archive.search import Matcher
+from stack.archive.suppression import match_hmac
+from stack.engines import Selection
+
+
+@dataclass
+class Erased:
+    """What an erase did. `deleted` are the keys of the parts that are gone."""
+
+    records: int = 0
+    hours: int = 0
+    deleted: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Affected:
+    """An hour and those of its parts that hold records to erase."""
+
+    hour: HourState
+    parts: tuple[Part, ...]
+
+
+def run(
+    archive: Archive,
+    name: str,
+    value: str,
+    reason: str,
+    *,
+    on_progress: OnProgress = no_progress,
+) -> Erased:
+    """Erase every archived record whose field `name` is `value`.
+
+    Raises ArchiveError, before anything is changed, when a part is locked by compliance mode or
+    held for legal reasons; the text says until when.
+    """
+    result = Erased()
+    with archive.alone():
+        ledger = archive.ledger()
+        _delete_replaced(archive, ledger, result)  # of an erase that was killed
+        found = [
+            affected
+            for _, hour in sorted(ledger.hours.items())
+            if (affected := _affected(archive, hour, name, value, on_progress)).parts
+        ]
+        check_locks(archive, [part for affected in found for part in affected.parts])
+        for affected in found:
+            on_progress(f"{affected.hour.start:%Y-%m-%d %H}:00", "erasing")
+            _erase_hour(archive, ledger, affected, (name, value, reason), result)
+        _delete_replaced(archive, ledger, result)
+        archive.remember(length=ledger.length, head=ledger.head)
+    return result
+
+
+def check_locks(archive: Archive, parts: list[Part]) -> None:
+    """Whether the object store will let the parts go. Raises ArchiveError, which names each."""
+    reasons = []
+    for part in parts:
+        for number in archive.store.versions(part.key).get(part.key, []):
+            lock = archive.store.lock(part.key, number)
+            if lock.legal_hold:
+                reasons.append(f"{part.key}: a legal hold is on it, without an end")
+            elif lock.mode == "compliance" and lock.until and lock.until > archive.now():
+                reasons.append(f"{part.key}: locked in compliance mode until {rfc3339(lock.until)}")
+    if reasons:
+        raise ArchiveError("Nothing was erased:\n" + "\n".join(reasons))
+
+
+def _affected(
+    archive: Archive, hour: HourState, name: str, value: str, on_progress: OnProgress
+) -> Affected:
+    """Look through an hour's parts for the records."""
+    on_progress(f"{hour.start:%Y-%m-%d %H}:00", "searching")
+    matcher = _matcher(hour, name, value)
+    record_of = reader_of(hour.engine)
+
+    def holds(part: Part) -> bool:
+        blocks = decompress(fetch(archive.store, part, archive.work))
+        return any(matcher.takes(line, record_of) for line in matcher.candidates(blocks))
+
+    return Affected(hour, tuple(part for part in hour.parts.values() if holds(part)))
+
+
+def _matcher(hour: HourState, name: str, value: str) -> Matcher:
+    return Matcher(Selection(since=hour.start, until=hour.until, matches={name: value}))
+
+
+def _erase_hour(
+    archive: Archive,
+    ledger: Ledger,
+    affected: Affected,
+    request: tuple[str, str, str],
+    result: Erased,
+) -> None:
+    name, value, reason = request
+    hour = affected.hour
+    matcher = _matcher(hour, name, value)
+    record_of = reader_of(hour.engine)
+    taken: dict[str, int] = {}
+
+    def kept(part: Part) -> Iterator[bytes]:
+        for line in fetch_lines(archive.store, part, archive.work):
+            if matcher.takes(line, record_of):
+                stream = lines.stream(line).decode("utf-8", "replace")
+                taken[stream] = taken.get(stream, 0) + 1
+            else:
+                yield line
+
+    written: list[Part] = []
+    for part in affected.parts:
+        written += _rewrite(archive, hour, hour.numbers + len(written), kept(part))
+    had = hour.streams
+    manifest = Manifest(
+        tenant=archive.tenant,
+        sequence=ledger.length,
+        previous_sha256=ledger.head,
+        kind="erasure",
+        start=hour.start,
+        until=hour.until,
+        complete=hour.complete,
+        engine=hour.engine,
+        engine_version="",
+        exporter_version=version("logstack"),
+        query="",
+        created=archive.now(),
+        engine_records=0,
+        archived_records=hour.records - sum(taken.values()),
+        engine_streams={},
+        archived_streams=add(had, {stream: -count for stream, count in taken.items()}),
+        parts=tuple(written),
+        erasure=Erasure(
+            field=name,
+            match_hmac=match_hmac(archive.key, name, value),
+            reason=reason,
+            streams=taken,
+            replaced=affected.parts,
+        ),
+    )
+    if not ledger.write(manifest):
+        raise ArchiveError("Another process wrote to the archive meanwhile. Run the erase again")
+    failpoint("erase-manifest-uploaded")
+    result.hours += 1
+    result.records += sum(taken.values())
+
+
+def _rewrite(archive: Archive, hour: HourState, number: int, kept: Iterator[bytes]) -> list[Part]:
+    """Store the lines that stay as a part of their own; none when none stay."""
+    writer = PartWriter(archive.work, archive.settings.archive.level)
+    try:
+        for line in kept:
+            writer.write(line)
+        if not writer.streams:
+            return []
+        part = writer.finish(archive.tenant, hour.start, number)
+        send_part(archive.store, part, writer.file)
+    finally:
+        writer.close()
+    failpoint("erase-part-uploaded")
+    return [part]
+
+
+def _delete_replaced(archive: Archive, ledger: Ledger, result: Erased) -> None:
+    """Delete the parts that manifests have replaced and that are still there."""
+    for hour in ledger.hours.values():
+        for key in hour.replaced:
+            for number in archive.store.versions(key).get(key, []):
+                archive.store.delete(key, number)
+                failpoint("erase-part-deleted")
+                result.deleted.append(key)

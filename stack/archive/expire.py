@@ -1,0 +1,120 @@
+"""Lets days leave the hot engine: only those whose archive is complete and was verified.
+
+The engine's own retention is longer by retention.margin_days and only the last resort. A day is
+verified once, after the last moment at which a record of it may arrive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.failpoints import failpoint
+from stack.archive.layout import DAY, hours
+from stack.archive.ledger import Ledger
+from stack.archive.manifest import add, subtract
+from stack.archive.verify import check_part
+from stack.units import parse_bytes
+
+
+@dataclass
+class Gate:
+    """What the gate found and did, days as `2026-01-31`. `kept` are over their time, unverified."""
+
+    verified: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    dropped_for_space: list[str] = field(default_factory=list)
+    kept: dict[str, list[str]] = field(default_factory=dict)
+
+
+def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> Gate:
+    """Verify days that are final, then drop those over their time or too much for the disk.
+
+    Raises ArchiveError, EngineError.
+    """
+    gate = Gate()
+    with archive.alone():
+        ledger = archive.ledger()
+        for day in archive.engine.days():
+            name = f"{day:%Y-%m-%d}"
+            if name in verified_days(archive) or not is_final(archive, day):
+                continue
+            on_progress(name, "verifying")
+            if problems := check_day(archive, ledger, day):
+                if is_over(archive, day):
+                    gate.kept[name] = problems
+                continue
+            _remember(archive, name)
+            gate.verified.append(name)
+            failpoint("day-verified")
+        for day in archive.engine.days():
+            name = f"{day:%Y-%m-%d}"
+            if is_over(archive, day):
+                if name in verified_days(archive):
+                    archive.engine.drop_day(day)
+                    gate.dropped.append(name)
+                else:
+                    gate.kept.setdefault(name, ["it is not final yet"])
+        _make_room(archive, gate)
+    return gate
+
+
+def check_day(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
+    """Why a day may not leave the engine; nothing when all of it can be read back and counted."""
+    counts = archive.engine.hourly_counts(day, day + DAY)
+    problems = []
+    for start in hours(day, day + DAY):
+        in_engine = counts.get(start, {})
+        known = ledger.hours.get(start)
+        if known is None:
+            if in_engine:
+                problems.append(f"{start:%H}:00 is not archived")
+            continue
+        if not known.complete:
+            problems.append(f"{start:%H}:00 is not archived to its end")
+        if any(n > 0 for n in subtract(in_engine, add(known.streams, known.erased)).values()):
+            problems.append(f"{start:%H}:00 lacks records that the engine has")
+        for part in known.parts.values():
+            if not archive.store.versions(part.key):
+                problems.append(f"{part.key}: it is missing")
+            problems += [problem.text for problem in check_part(archive, part)]
+    return problems
+
+
+def is_final(archive: Archive, day: datetime) -> bool:
+    """Whether no record of the day can arrive any more."""
+    return day + DAY + archive.lateness <= archive.now()
+
+
+def is_over(archive: Archive, day: datetime) -> bool:
+    """Whether the whole day is older than retention.hot_days."""
+    return day + DAY + timedelta(days=archive.settings.retention.hot_days) <= archive.now()
+
+
+def forced(archive: Archive, day: datetime) -> datetime:
+    """When the engine deletes the day, archived or not."""
+    retention = archive.settings.retention
+    return day + DAY + timedelta(days=retention.hot_days + retention.margin_days)
+
+
+def verified_days(archive: Archive) -> dict[str, str]:
+    """The days verified on this machine, with the moment."""
+    return dict(archive.state().get("verified", {}))
+
+
+def _remember(archive: Archive, name: str) -> None:
+    now = archive.now().isoformat(timespec="seconds")
+    archive.remember(verified={**verified_days(archive), name: now})
+
+
+def _make_room(archive: Archive, gate: Gate) -> None:
+    """Drop verified days, the oldest first, while the engine is over limits.hot_disk."""
+    limit = parse_bytes(archive.settings.limits.hot_disk)
+    while limit and archive.engine.disk_bytes() > limit:
+        verified = verified_days(archive)
+        droppable = [day for day in archive.engine.days() if f"{day:%Y-%m-%d}" in verified]
+        if not droppable:
+            return
+        archive.engine.drop_day(droppable[0])
+        gate.dropped_for_space.append(f"{droppable[0]:%Y-%m-%d}")

@@ -1,0 +1,233 @@
+"""Brings the archive up to what the engine has: new hours, and what came late to older ones.
+
+One step does everything: what the engine has of an hour, in order, less what the archive has of it.
+A new hour, one that was archived while it was under way, one that got late records and one at which
+an exporter was killed differ only in how much is left.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from importlib.metadata import version
+
+from stack.archive import ArchiveError
+from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.failpoints import failpoint
+from stack.archive.layout import HOUR, hour_of, hours, rfc3339
+from stack.archive.ledger import HourState, Ledger
+from stack.archive.manifest import Manifest, Part, add, largest, subtract
+from stack.archive.ordering import beyond, in_order
+from stack.archive.parts import fetch_lines, own_parts, store_parts
+from stack.archive.suppression import Suppression
+from stack.units import parse_bytes, parse_duration
+
+ATTEMPTS = 4
+# With `--now`: records made this recently may still be on their way to the engine.
+ON_THE_WAY = timedelta(seconds=5)
+
+
+@dataclass
+class Exported:
+    """What a run did."""
+
+    hours: int = 0
+    late_hours: int = 0
+    records: int = 0
+    parts: int = 0
+    raw_bytes: int = 0
+    compressed_bytes: int = 0
+    starts: list[datetime] = field(default_factory=list)
+
+
+def run(
+    archive: Archive, *, include_current: bool = False, on_progress: OnProgress = no_progress
+) -> Exported:
+    """Archive every complete hour, and with `include_current` the one under way up to now.
+
+    Safe to be killed at any moment and to be run twice at once. Raises ArchiveError, EngineError.
+    """
+    result = Exported()
+    with archive.alone():
+        archive.prepare()
+        ledger = archive.ledger()
+        now = archive.now()
+        for start, until in due(archive, ledger, now, include_current):
+            on_progress(f"{start:%Y-%m-%d %H}:00", "exporting")
+            export_hour(archive, ledger, start, until, result)
+            on_progress(f"{start:%Y-%m-%d %H}:00", "archived")
+        archive.remember(length=ledger.length, head=ledger.head, exported=rfc3339(now))
+    return result
+
+
+def due(
+    archive: Archive, ledger: Ledger, now: datetime, include_current: bool
+) -> list[tuple[datetime, datetime]]:
+    """The hours that the archive lacks something of, and up to when, in order.
+
+    These are the hours since the last archived one, without a gap, and those within the lateness
+    window whose count in the engine is another than in the archive.
+    """
+    settle = parse_duration(archive.settings.archive.settle)
+    end = hour_of(now - settle)  # the hours before it are complete
+    oldest = max(ledger.hours, default=None) or archive.engine.oldest()
+    if oldest is None:
+        return []
+    since = hour_of(min(oldest, now - archive.lateness) if ledger.hours else oldest)
+    counts = archive.engine.hourly_counts(since, end)
+    first = min([*ledger.hours, *counts], default=hour_of(oldest))
+    found = []
+    for start in hours(max(since, first), end):
+        known = ledger.hours.get(start)
+        if known is None or not known.complete or _lacks(known, counts.get(start, {})):
+            found.append((start, start + HOUR))
+    if include_current:
+        found += [(start, min(start + HOUR, now - ON_THE_WAY)) for start in hours(end, now)]
+    return [(start, until) for start, until in found if until > start]
+
+
+def export_hour(
+    archive: Archive, ledger: Ledger, start: datetime, until: datetime, result: Exported
+) -> None:
+    """Archive what is missing of [start, until), which lies in one hour. Raises ArchiveError."""
+    failpoint("export-started")
+    found: dict[str, int] = {}
+    before: dict[str, int] = {}
+    for _ in range(ATTEMPTS):
+        known = ledger.hours.get(start)
+        before = _counts(archive, start, until)
+        parts, suppressed = _write_missing(archive, ledger, known, (start, until), before)
+        failpoint("parts-uploaded")
+        after = _counts(archive, start, until)
+        archived = add(known.streams if known else {}, *(part.streams for part in parts))
+        found = add(archived, largest(suppressed, known.erased if known else {}))
+        if not _within(before, found, after, again=known is not None):
+            continue  # records came in between, or the answer was cut off: look again
+        if known and not parts and (known.complete or until < start + HOUR):
+            return  # nothing new, or another exporter has been here
+        manifest = _manifest(archive, ledger, (start, until), parts, (after, archived, suppressed))
+        if not ledger.write(manifest):
+            ledger.refresh()  # another exporter was faster; what is missing now?
+            if not _still_due(ledger, start, until, after):
+                return
+            continue
+        failpoint("manifest-uploaded")
+        _add_up(result, start, parts, known)
+        return
+    raise ArchiveError(
+        f"{rfc3339(start)}: wanted the engine to deliver the {sum(before.values())} records that "
+        f"it counts, found {sum(found.values())} in {ATTEMPTS} attempts. Nothing was sealed; "
+        "the next run tries again"
+    )
+
+
+def archived_lines(archive: Archive, known: HourState) -> Iterator[bytes]:
+    """Every line that the archive has of an hour, in order."""
+    parts = [fetch_lines(archive.store, part, archive.work) for part in known.parts.values()]
+    return heapq.merge(*parts)
+
+
+def _write_missing(
+    archive: Archive,
+    ledger: Ledger,
+    known: HourState | None,
+    window: tuple[datetime, datetime],
+    counts: dict[str, int],
+) -> tuple[list[Part], dict[str, int]]:
+    """The parts of what the hour lacks, and what tombstones kept out of them, by stream."""
+    start, until = window
+    settings = archive.settings.archive
+    ordered = in_order(archive.engine.export(start, until), archive.work)
+    suppression = Suppression(archive.key, archive.engine, ledger.erasures)
+    allowed = suppression.filter(ordered)
+    missing = beyond(allowed, archived_lines(archive, known)) if known else allowed
+    parts = store_parts(
+        archive.store,
+        missing,
+        own=own_parts(counts, settings.own_part),
+        place=(archive.tenant, start, known.numbers if known else 0),
+        folder=archive.work,
+        part_bytes=parse_bytes(settings.part),
+        level=settings.level,
+    )
+    return parts, suppression.streams
+
+
+def _manifest(
+    archive: Archive,
+    ledger: Ledger,
+    window: tuple[datetime, datetime],
+    parts: list[Part],
+    counts: tuple[dict[str, int], dict[str, int], dict[str, int]],
+) -> Manifest:
+    start, until = window
+    in_engine, archived, suppressed = counts
+    known = ledger.hours.get(start)
+    return Manifest(
+        tenant=archive.tenant,
+        sequence=ledger.length,
+        previous_sha256=ledger.head,
+        kind="hour",
+        start=start,
+        until=max(until, known.until) if known else until,
+        complete=until == start + HOUR or (known is not None and known.complete),
+        late=known is not None and known.complete,
+        engine=archive.engine.name,
+        engine_version=archive.engine.version(),
+        exporter_version=version("logstack"),
+        query=f"every record from {rfc3339(start)} to before {rfc3339(until)}",
+        created=archive.now(),
+        engine_records=sum(in_engine.values()),
+        archived_records=sum(archived.values()),
+        engine_streams=in_engine,
+        archived_streams=archived,
+        suppressed_streams=suppressed,
+        parts=tuple(parts),
+    )
+
+
+def _counts(archive: Archive, start: datetime, until: datetime) -> dict[str, int]:
+    return archive.engine.hourly_counts(start, until).get(start, {})
+
+
+def _within(
+    before: dict[str, int], found: dict[str, int], after: dict[str, int], *, again: bool
+) -> bool:
+    """Whether every stream has what the engine counted before, or more, up to what it has after.
+
+    An hour that was archived before may hold more than the engine still has.
+    """
+    for stream in {*before, *found, *after}:
+        count = found.get(stream, 0)
+        if count < before.get(stream, 0):
+            return False
+        if count > after.get(stream, 0) and not again:
+            return False
+    return True
+
+
+def _lacks(known: HourState, counts: dict[str, int]) -> bool:
+    """Whether the engine has more of a stream than the archive has or had erased."""
+    accounted = add(known.streams, known.erased)
+    return any(count > 0 for count in subtract(counts, accounted).values())
+
+
+def _still_due(ledger: Ledger, start: datetime, until: datetime, counts: dict[str, int]) -> bool:
+    """Whether something is missing after another exporter has been here."""
+    known = ledger.hours.get(start)
+    return known is None or known.until < until or _lacks(known, counts)
+
+
+def _add_up(result: Exported, start: datetime, parts: list[Part], known: HourState | None) -> None:
+    result.hours += 1
+    result.late_hours += known is not None and known.complete
+    result.records += sum(part.records for part in parts)
+    result.parts += len(parts)
+    result.raw_bytes += sum(part.raw_bytes for part in parts)
+    result.compressed_bytes += sum(part.compressed_bytes for part in parts)
+    result.starts.append(start)
+
+
+__all__ = ["Exported", "archived_lines", "due", "export_hour", "run"]

@@ -1,0 +1,56 @@
+"""Names in the archive: which key holds what, and which hour a moment belongs to. Pure.
+
+v1/tenant=T/dt=YYYY-MM-DD/hr=HH/part-N-<first 12 digits of its SHA-256>.ndjson.zst
+v1/tenant=T/manifests/<sequence, 8 digits>.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+def tenant_prefix(tenant: str) -> str:
+    return f"v1/tenant={tenant}/"
+
+
+def hour_prefix(tenant: str, hour: datetime) -> str:
+    return f"{tenant_prefix(tenant)}dt={hour:%Y-%m-%d}/hr={hour:%H}/"
+
+
+def part_key(tenant: str, hour: datetime, number: int, sha256: str) -> str:
+    return f"{hour_prefix(tenant, hour)}part-{number}-{sha256[:12]}.ndjson.zst"
+
+
+def manifests_prefix(tenant: str) -> str:
+    return f"{tenant_prefix(tenant)}manifests/"
+
+
+def manifest_key(tenant: str, sequence: int) -> str:
+    return f"{manifests_prefix(tenant)}{sequence:08d}.json"
+
+
+def hour_of(moment: datetime) -> datetime:
+    """The start of the hour that a moment lies in, in UTC."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def day_of(moment: datetime) -> datetime:
+    """The start of the UTC day that a moment lies in."""
+    return hour_of(moment).replace(hour=0)
+
+
+def hours(since: datetime, until: datetime) -> Iterator[datetime]:
+    """Starts of the hours that overlap [since, until)."""
+    hour = hour_of(since)
+    while hour < until:
+        yield hour
+        hour += HOUR
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-01-31T10:00:00Z`, with microseconds where there are any."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,149 @@
+"""The chain of manifests as it is in the store, and what it says of each hour.
+
+The number of a manifest is its key, and a key can be taken once: of two exporters that write the
+same number one is refused, reads again and goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from stack.archive import ArchiveError
+from stack.archive.layout import manifest_key, manifests_prefix
+from stack.archive.manifest import Erasure, Manifest, Part, add, largest, parse, sha256, signed
+from stack.archive.store import Listed, Store
+from stack.secrets import write_private
+
+READERS = 8
+
+
+@dataclass
+class HourState:
+    """An hour as its manifests leave it. `erased` counts what tombstones took out, by stream."""
+
+    start: datetime
+    until: datetime
+    complete: bool
+    engine: str
+    parts: dict[str, Part] = field(default_factory=dict)
+    replaced: dict[str, Part] = field(default_factory=dict)
+    erased: dict[str, int] = field(default_factory=dict)
+    numbers: int = 0
+
+    @property
+    def streams(self) -> dict[str, int]:
+        return add(*(part.streams for part in self.parts.values()))
+
+    @property
+    def records(self) -> int:
+        return sum(part.records for part in self.parts.values())
+
+
+class Ledger:
+    """The manifests of one tenant, in order."""
+
+    def __init__(
+        self, store: Store, tenant: str, key: Ed25519PrivateKey, cache: Path | None = None
+    ) -> None:
+        self.store = store
+        self.tenant = tenant
+        self.key = key
+        self.cache = cache
+        self.hours: dict[datetime, HourState] = {}
+        self.erasures: list[Erasure] = []
+        self.length = 0
+        self.head = ""
+
+    def refresh(self) -> Ledger:
+        """Read what has been added. Raises ArchiveError where the chain is broken."""
+        try:
+            documents = read_documents(self.store, self.tenant, self.cache)
+            for listed, document in documents[self.length :]:
+                self.append(listed.key, document)
+        except ArchiveError as error:
+            raise ArchiveError(f"{error}. Type: ./logstack archive verify") from None
+        return self
+
+    def append(self, name: str, document: bytes) -> Manifest:
+        """Take in the next manifest. Raises ArchiveError when it is not the next one."""
+        wanted = manifest_key(self.tenant, self.length)
+        if name != wanted:
+            raise ArchiveError(f"{wanted}: wanted the next manifest, found {name}: one is missing")
+        try:
+            manifest = parse(document, self.key.public_key())
+        except ArchiveError as error:
+            raise ArchiveError(f"{name}: {error}") from None
+        if (manifest.sequence, manifest.previous_sha256) != (self.length, self.head):
+            raise ArchiveError(
+                f"{name}: wanted it to follow {self.head or 'nothing'}, "
+                f"found {manifest.previous_sha256 or 'nothing'}: the chain is broken"
+            )
+        self.take(manifest)
+        self.head = sha256(document)
+        return manifest
+
+    def take(self, manifest: Manifest) -> None:
+        """Fold a manifest into what is known of its hour."""
+        hour = self.hours.setdefault(
+            manifest.start,
+            HourState(manifest.start, manifest.until, manifest.complete, manifest.engine),
+        )
+        hour.until = max(hour.until, manifest.until)
+        hour.complete = hour.complete or manifest.complete
+        if manifest.erasure is not None:
+            self.erasures.append(manifest.erasure)
+            hour.erased = add(hour.erased, manifest.erasure.streams)
+            for part in manifest.erasure.replaced:
+                hour.parts.pop(part.key, None)
+                hour.replaced[part.key] = part
+        hour.erased = largest(hour.erased, manifest.suppressed_streams)
+        hour.parts |= {part.key: part for part in manifest.parts}
+        hour.numbers += len(manifest.parts)
+        self.length = manifest.sequence + 1
+
+    def write(self, manifest: Manifest) -> bool:
+        """Store the next manifest and take it in; False when another exporter was faster."""
+        name = manifest_key(self.tenant, self.length)
+        document = signed(manifest, self.key)
+        self.store.put(name, document, sha256(document))
+        if self.store.get(name) != document:
+            return False
+        self.append(name, document)
+        return True
+
+    def between(self, since: datetime, until: datetime) -> Iterator[HourState]:
+        """The hours that overlap [since, until), in order."""
+        for start in sorted(self.hours):
+            hour = self.hours[start]
+            if start < until and hour.until > since:
+                yield hour
+
+
+def read_documents(
+    store: Store, tenant: str, cache: Path | None = None
+) -> list[tuple[Listed, bytes]]:
+    """Every manifest's text in the order of the keys.
+
+    `cache` is a folder with the ones read before; a file there is used when the store lists the
+    same ETag, and every document is checked by its signature all the same.
+    """
+    listed = store.listing(manifests_prefix(tenant))
+
+    def read(item: Listed) -> bytes:
+        path = cache / f"{Path(item.key).stem}-{item.etag}.json" if cache else None
+        if path and path.is_file():
+            return path.read_bytes()
+        document = store.get(item.key)
+        if path:
+            write_private(path, document.decode("utf-8", "replace"))
+        return document
+
+    _ = store.reader  # made here: boto3 clients are made by one thread and used by many
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(zip(listed, pool.map(read, listed), strict=True))

@@ -1,0 +1,214 @@
+"""Writes lines into compressed parts and reads parts back, piece by piece."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import zstandard
+
+from stack.archive import ArchiveError, lines
+from stack.archive.failpoints import failpoint
+from stack.archive.layout import part_key
+from stack.archive.manifest import Part
+from stack.archive.store import Store
+
+# Services with parts of their own at once: each has a compressor with buffers of its own.
+MOST_OWN_PARTS = 16
+WRITE_BYTES = 256 * 1024
+
+
+class PartWriter:
+    """One part under way: compressed into a nameless file, hashed and counted on the way."""
+
+    def __init__(self, folder: Path, level: int):
+        self.file: IO[bytes] = TemporaryFile(dir=folder)  # noqa: SIM115 -- closed by `close`
+        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
+        self._sink = compressor.stream_writer(self.file, closefd=False)
+        self._raw = hashlib.sha256()
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self.raw_bytes = 0
+        self.streams: dict[bytes, int] = {}
+        self.first = b""
+        self.last = b""
+
+    def write(self, line: bytes) -> None:
+        self.first = self.first or line
+        self.last = line
+        stream = lines.stream(line)
+        self.streams[stream] = self.streams.get(stream, 0) + 1
+        self._held.append(line)
+        self._held_bytes += len(line) + 1
+        if self._held_bytes >= WRITE_BYTES:
+            self._flush()
+
+    @property
+    def size(self) -> int:
+        return self.raw_bytes + self._held_bytes
+
+    def finish(self, tenant: str, hour: datetime, number: int) -> Part:
+        """End the compressed stream and describe the part; its file is then ready to be sent."""
+        self._flush()
+        self._sink.close()  # type: ignore[no-untyped-call]
+        self.file.seek(0)
+        compressed, size = hashlib.sha256(), 0
+        while chunk := self.file.read(1024 * 1024):
+            compressed.update(chunk)
+            size += len(chunk)
+        self.file.seek(0)
+        streams = {
+            stream.decode("utf-8", "replace"): count for stream, count in self.streams.items()
+        }
+        return Part(
+            key=part_key(tenant, hour, number, compressed.hexdigest()),
+            services=tuple(sorted({service_of(stream) for stream in streams})),
+            records=sum(streams.values()),
+            streams=dict(sorted(streams.items())),
+            raw_bytes=self.raw_bytes,
+            raw_sha256=self._raw.hexdigest(),
+            compressed_bytes=size,
+            compressed_sha256=compressed.hexdigest(),
+            first_ns=str(lines.timestamp(self.first)),
+            last_ns=str(lines.timestamp(self.last)),
+        )
+
+    def close(self) -> None:
+        self.file.close()
+
+    def _flush(self) -> None:
+        data = b"".join(line + b"\n" for line in self._held)
+        self._raw.update(data)
+        self._sink.write(data)
+        self.raw_bytes += len(data)
+        self._held, self._held_bytes = [], 0
+
+
+def service_of(stream: str) -> str:
+    """The service_name among labels as JSON; empty where there is none."""
+    return str(json.loads(stream).get("service_name", ""))
+
+
+def own_parts(streams: Mapping[str, int], threshold: int) -> frozenset[str]:
+    """The services that have parts of their own; those with fewer records share one."""
+    totals: dict[str, int] = {}
+    for stream, count in streams.items():
+        service = service_of(stream)
+        totals[service] = totals.get(service, 0) + count
+    large = [service for service, count in totals.items() if count >= threshold]
+    return frozenset(sorted(large, key=lambda service: -totals[service])[:MOST_OWN_PARTS])
+
+
+def store_parts(
+    store: Store,
+    ordered: Iterable[bytes],
+    *,
+    own: frozenset[str],
+    place: tuple[str, datetime, int],
+    folder: Path,
+    part_bytes: int,
+    level: int,
+) -> list[Part]:
+    """Write lines into parts, store them and read them back. `place`: tenant, hour, first number.
+
+    Raises StoreError, also when the store gives back other bytes than it was given.
+    """
+    tenant, hour, number = place
+    open_parts: dict[str, PartWriter] = {}
+    groups: dict[bytes, str] = {}
+    stored: list[Part] = []
+
+    def send(group: str) -> None:
+        writer = open_parts.pop(group)
+        try:
+            part = writer.finish(tenant, hour, number + len(stored))
+            send_part(store, part, writer.file)
+        finally:
+            writer.close()
+        stored.append(part)
+
+    try:
+        for line in ordered:
+            stream = lines.stream(line)
+            if stream not in groups:
+                service = service_of(stream.decode("utf-8", "replace"))
+                groups[stream] = service if service in own else ""
+            group = groups[stream]
+            if group not in open_parts:
+                open_parts[group] = PartWriter(folder, level)
+            open_parts[group].write(line)
+            if open_parts[group].size >= part_bytes:
+                send(group)
+        for group in sorted(open_parts):
+            send(group)
+    finally:
+        for writer in open_parts.values():
+            writer.close()
+    return stored
+
+
+def send_part(store: Store, part: Part, file: IO[bytes]) -> None:
+    """Store a part unless it is there already, and prove that it can be read back."""
+    failpoint("part-spooled")
+    store.put(part.key, file, part.compressed_sha256)
+    failpoint("part-uploaded")
+    found, size = store.hash(part.key)
+    if (found, size) != (part.compressed_sha256, part.compressed_bytes):
+        raise ArchiveError(
+            f"{part.key}: wanted {part.compressed_bytes} bytes with the SHA-256 "
+            f"{part.compressed_sha256}, read back {size} bytes with {found}. "
+            "The store corrupts what it is given: do not use it"
+        )
+
+
+def read_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a compressed part. Raises ArchiveError when it is damaged or cut off."""
+    rest = b""
+    for block in decompress(chunks):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from whole
+    if rest:
+        raise ArchiveError("the part ends inside a line")
+
+
+def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The raw bytes of a compressed part. Raises ArchiveError when it is damaged or cut off."""
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        for chunk in chunks:
+            if block := decompressor.decompress(chunk):
+                yield block
+    except zstandard.ZstdError as error:
+        raise ArchiveError(f"the part cannot be decompressed: {error}") from None
+    if not decompressor.eof:
+        raise ArchiveError("the part is cut off")
+
+
+def fetch(store: Store, part: Part, folder: Path) -> Iterator[bytes]:
+    """The compressed bytes of a part, given out only when all of them are as the manifest says.
+
+    Raises ArchiveError, which names the part, when they are not.
+    """
+    digest = hashlib.sha256()
+    with TemporaryFile(dir=folder) as file:
+        for chunk in store.chunks(part.key):
+            digest.update(chunk)
+            file.write(chunk)
+        if digest.hexdigest() != part.compressed_sha256:
+            raise ArchiveError(
+                f"{part.key}: wanted the SHA-256 {part.compressed_sha256}, found "
+                f"{digest.hexdigest()}: it was changed. Type: ./logstack archive verify --deep"
+            )
+        file.seek(0)
+        while chunk := file.read(1024 * 1024):
+            yield chunk
+
+
+def fetch_lines(store: Store, part: Part, folder: Path) -> Iterator[bytes]:
+    """The lines of a part whose hash was found right first."""
+    return read_lines(fetch(store, part, folder))

@@ -1,0 +1,21 @@
+"""The typed record of an archived line, whichever engine made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stack.archive import ArchiveError
+from stack.engines import Record
+from stack.engines.victorialogs_archive import record_of_line
+
+READERS: dict[str, Callable[[bytes], Record]] = {"victorialogs": record_of_line}
+
+
+def reader_of(engine: str) -> Callable[[bytes], Record]:
+    """What reads lines of `engine`. Raises ArchiveError for an engine that nobody knows."""
+    try:
+        return READERS[engine]
+    except KeyError:
+        raise ArchiveError(
+            f"wanted an hour of one of {', '.join(sorted(READERS))}, found one of {engine!r}"
+        ) from None

@@ -1,0 +1,261 @@
+"""Object storage behind a few calls: what the archive needs of S3, and no more.
+
+Three keys, so that none can do everything: the writer stores objects and can neither read nor
+delete them, the reader reads and lists, the admin sets the bucket up and erases.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from stack.archive import ArchiveError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+T = TypeVar("T")
+CHUNK = 1024 * 1024
+ABSENT = {"NoSuchKey", "404", "NoSuchBucket", "NoSuchVersion"}
+
+
+class StoreError(ArchiveError):
+    """The object store did not answer as wanted."""
+
+
+class MissingError(StoreError):
+    """There is no such object."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the store is, and the three keys as `key:secret`; one that is empty is not there."""
+
+    endpoint: str
+    region: str
+    bucket: str
+    writer: str
+    reader: str
+    admin: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What keeps a version of an object from being deleted."""
+
+    mode: str
+    until: datetime | None
+    legal_hold: bool
+
+
+class Store:
+    """One bucket. Methods raise StoreError."""
+
+    def __init__(self, access: Access):
+        self.access = access
+
+    @cached_property
+    def writer(self) -> S3Client:
+        return self._client("writer")
+
+    @cached_property
+    def reader(self) -> S3Client:
+        return self._client("reader")
+
+    @cached_property
+    def admin(self) -> S3Client:
+        return self._client("admin")
+
+    def close(self) -> None:
+        for name in ("writer", "reader", "admin"):
+            if client := self.__dict__.pop(name, None):
+                client.close()
+
+    def put(self, key: str, body: bytes | IO[bytes], sha256: str) -> bool:
+        """Store an object; the store checks its hash. False when the key was taken already."""
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        try:
+            self._do(
+                f"store {key}",
+                lambda: self.writer.put_object(
+                    Bucket=self.access.bucket,
+                    Key=key,
+                    Body=body,
+                    ChecksumSHA256=checksum,
+                    IfNoneMatch="*",
+                ),
+            )
+        except _TakenError:
+            return False
+        return True
+
+    def get(self, key: str) -> bytes:
+        """A small object, whole. Raises MissingError when there is none."""
+        return b"".join(self.chunks(key))
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """An object piece by piece. Raises MissingError when there is none."""
+        bucket = self.access.bucket
+        body = self._do(
+            f"read {key}", lambda: self.reader.get_object(Bucket=bucket, Key=key)["Body"]
+        )
+        try:
+            yield from body.iter_chunks(CHUNK)
+        except (BotoCoreError, HTTPClientError) as error:
+            raise StoreError(f"{self._where}: {key} broke off: {error}") from None
+        finally:
+            body.close()
+
+    def hash(self, key: str) -> tuple[str, int]:
+        """SHA-256 in hexadecimal and size of an object as it is read back."""
+        digest, size = hashlib.sha256(), 0
+        for chunk in self.chunks(key):
+            digest.update(chunk)
+            size += len(chunk)
+        return digest.hexdigest(), size
+
+    def listing(self, prefix: str) -> list[Listed]:
+        """The objects below a prefix, in the order of their keys."""
+        pages = self.reader.get_paginator("list_objects_v2")
+        return self._do(
+            f"list {prefix}",
+            lambda: [
+                Listed(item["Key"], item["Size"], item["ETag"].strip('"'))
+                for page in pages.paginate(Bucket=self.access.bucket, Prefix=prefix)
+                for item in page.get("Contents", [])
+            ],
+        )
+
+    def versions(self, prefix: str) -> dict[str, list[str]]:
+        """Every version of every object below a prefix, newest first; needs the reader or admin."""
+        pages = self.reader.get_paginator("list_object_versions")
+
+        def all_of() -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
+            for page in pages.paginate(Bucket=self.access.bucket, Prefix=prefix):
+                for item in page.get("Versions", []):
+                    found.setdefault(item["Key"], []).append(item["VersionId"])
+            return found
+
+        return self._do(f"list versions of {prefix}", all_of)
+
+    def lock(self, key: str, version: str) -> Lock:
+        """What protects a version; needs the admin's key."""
+        where: dict[str, Any] = {"Bucket": self.access.bucket, "Key": key, "VersionId": version}
+        retention: dict[str, Any] = dict(
+            self._optional(lambda: self.admin.get_object_retention(**where)["Retention"])
+        )
+        hold = self._optional(lambda: self.admin.get_object_legal_hold(**where)["LegalHold"])
+        return Lock(
+            mode=str(retention.get("Mode", "")).lower(),
+            until=retention.get("RetainUntilDate"),
+            legal_hold=dict(hold).get("Status") == "ON",
+        )
+
+    def hold(self, key: str, version: str, on: bool) -> None:
+        """Set or lift the legal hold of a version; needs the admin's key."""
+        self._do(
+            f"hold {key}",
+            lambda: self.admin.put_object_legal_hold(
+                Bucket=self.access.bucket,
+                Key=key,
+                VersionId=version,
+                LegalHold={"Status": "ON" if on else "OFF"},
+            ),
+        )
+
+    def delete(self, key: str, version: str) -> None:
+        """Delete a version for good, past a governance lock; needs the admin's key."""
+        self._do(
+            f"delete {key}",
+            lambda: self.admin.delete_object(
+                Bucket=self.access.bucket,
+                Key=key,
+                VersionId=version,
+                BypassGovernanceRetention=True,
+            ),
+        )
+
+    def ask(self, what: str, call: Callable[[], T]) -> T:
+        """Any other call of a client, with its errors made StoreErrors."""
+        return self._do(what, call)
+
+    def _client(self, role: str) -> S3Client:
+        key, _, secret = getattr(self.access, role).partition(":")
+        if not (key and secret):
+            raise StoreError(
+                f"wanted the {role}'s key of {self._where}, found none. "
+                f"Set LOGSTACK_ARCHIVE_{role.upper()}=key:secret"
+            )
+        return boto3.client(
+            "s3",
+            endpoint_url=self.access.endpoint,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            region_name=self.access.region,
+            config=Config(
+                retries={"max_attempts": 4, "mode": "standard"},
+                connect_timeout=5,
+                read_timeout=60,
+                request_checksum_calculation="when_required",
+                s3={"addressing_style": "path"},
+            ),
+        )
+
+    @property
+    def _where(self) -> str:
+        return f"{self.access.endpoint}/{self.access.bucket}"
+
+    def _optional(self, call: Callable[[], Any]) -> Any:
+        """What the call gives, or nothing where the object has no such property."""
+        try:
+            return call()
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 404):
+                return {}
+            raise StoreError(f"{self._where}: {_explain(error)}") from None
+        except (BotoCoreError, HTTPClientError) as error:
+            raise StoreError(f"{self._where}: {error}") from None
+
+    def _do(self, what: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ClientError as error:
+            code = error.response["Error"].get("Code", "")
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 412 or code == "ConditionalRequestConflict":
+                raise _TakenError(what) from None
+            kind = MissingError if code in ABSENT else StoreError
+            hint = ". Type: ./logstack archive run" if code == "NoSuchBucket" else ""
+            text = f"{self._where}: wanted to {what}, found {_explain(error)}{hint}"
+            raise kind(text) from None
+        except (BotoCoreError, HTTPClientError) as error:
+            raise StoreError(
+                f"{self._where}: wanted to {what}, found: {error}. Type: ./logstack status"
+            ) from None
+
+
+class _TakenError(Exception):
+    """The key was taken already."""
+
+
+def _explain(error: ClientError) -> str:
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    details = error.response["Error"]
+    return f"HTTP {status} {details.get('Code', '')}: {details.get('Message', '')}".rstrip(": ")

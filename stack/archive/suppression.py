@@ -1,0 +1,66 @@
+"""Keeps erased records out: what a tombstone names is neither archived nor restored again."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from stack.archive import lines
+from stack.archive.manifest import Erasure
+from stack.engines import Record
+from stack.engines.archivable import Archivable
+
+
+def text_of(value: object) -> str:
+    """A field's value as people type it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def match_hmac(key: Ed25519PrivateKey, field: str, value: str) -> str:
+    """What a tombstone keeps of a value: nobody finds the value without the archive's key."""
+    derived = HKDF(SHA256(), 32, None, b"logstack tombstone").derive(key.private_bytes_raw())
+    return hmac.new(derived, f"{field}\0{value}".encode(), hashlib.sha256).hexdigest()
+
+
+class Suppression:
+    """The records that tombstones name. `streams` counts those that `filter` has kept out."""
+
+    def __init__(
+        self, key: Ed25519PrivateKey, engine: Archivable, erasures: Iterable[Erasure]
+    ) -> None:
+        self.key = key
+        self.engine = engine
+        self.wanted: dict[str, set[str]] = {}
+        for erasure in erasures:
+            self.wanted.setdefault(erasure.field, set()).add(erasure.match_hmac)
+        self.streams: dict[str, int] = {}
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def takes_out(self, record: Record) -> bool:
+        """Whether a tombstone names the record."""
+        for field, digests in self.wanted.items():
+            if field not in record:
+                continue
+            value = text_of(record[field])
+            if (field, value) not in self._known:
+                self._known[field, value] = match_hmac(self.key, field, value) in digests
+            if self._known[field, value]:
+                return True
+        return False
+
+    def filter(self, stored: Iterable[bytes]) -> Iterator[bytes]:
+        """The lines that no tombstone names."""
+        if not self.wanted:
+            yield from stored
+            return
+        for line in stored:
+            if self.takes_out(self.engine.record(line)):
+                stream = lines.stream(line).decode("utf-8", "replace")
+                self.streams[stream] = self.streams.get(stream, 0) + 1
+            else:
+                yield line

@@ -1,0 +1,311 @@
+"""`logstack archive ...`: the one-year archive, and `logstack doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from rich.table import Table
+from rich.text import Text
+
+from stack import doctor, native, settings, times
+from stack.archive import erase, restore, search, service, verify
+from stack.archive.context import Archive, open_native
+from stack.cli.format import format_record
+from stack.cli.lifecycle import AsJson
+from stack.cli.output import in_bytes, out, progress, say
+from stack.contract import LEVELS
+from stack.engines import Selection
+from stack.targets import native as native_target
+
+From = Annotated[str, typer.Option("--from", help="Start: a duration ago (7d) or a time.")]
+To = Annotated[str, typer.Option("--to", help="End: a duration ago, a time, or now.")]
+
+group = typer.Typer(
+    help="The one-year archive: export, verify, search, restore, erase.", no_args_is_help=True
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("doctor")(diagnose)
+    app.add_typer(group, name="archive")
+
+
+def open_archive() -> Archive:
+    """The archive of the stack that runs in this checkout."""
+    return open_native(native_target(native.running_settings(settings.load())))
+
+
+def _moment(option: str, text: str) -> datetime:
+    try:
+        return times.parse_moment(text).astimezone(UTC)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def diagnose(as_json: AsJson = False) -> None:
+    """Ask the running stack whether retention and archive are as the settings say.
+
+    Example: logstack doctor
+    """
+    archive = open_archive()
+    try:
+        findings = doctor.run(archive)
+    finally:
+        archive.store.close()
+    if as_json:
+        out.print(json.dumps([asdict(item) for item in findings], indent=2))
+    else:
+        table = Table("", "check", "found", box=None, pad_edge=False, header_style="bold")
+        for item in findings:
+            mark = Text("✓", "green") if item.ok else Text("✗", "bold red")
+            table.add_row(mark, item.check, Text(item.text))
+        out.print(table)
+    if not all(item.ok for item in findings):
+        raise typer.Exit(1)
+
+
+@group.command("run")
+def run(
+    now: Annotated[bool, typer.Option("--now", help="Also the hour under way.")] = False,
+    every_interval: Annotated[
+        bool, typer.Option("--every-interval", help="Go on for ever, as the stack's archiver does.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Archive every complete hour that is not archived yet, and let verified days go.
+
+    Example: logstack archive run --now
+    """
+    if every_interval:
+        service.run_for_ever(open_archive, say)
+        return
+    archive = open_archive()
+    with progress() as display:
+        result = service.run(archive, include_current=now, on_progress=display.update)
+    if as_json:
+        out.print(json.dumps(asdict(result), default=str))
+        return
+    exported = result.exported
+    out.print(
+        f"Archived {exported.records} records of {exported.hours} hours in {exported.parts} parts: "
+        f"{in_bytes(exported.raw_bytes)}, {in_bytes(exported.compressed_bytes)} compressed."
+    )
+    for day, problems in result.gate.kept.items():
+        say(f"{day} is over its time in the engine and stays: {problems[0]}", "red")
+
+
+@group.command("verify")
+def check(
+    since: From = "",
+    until: To = "",
+    deep: Annotated[bool, typer.Option("--deep", help="Read every part back.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the chain of manifests, the parts and the engine's counts; exit status 1 for a problem.
+
+    Example: logstack archive verify --from 7d --deep
+    """
+    archive = open_archive()
+    try:
+        with progress() as display:
+            report = verify.run(
+                archive,
+                _moment("--from", since) if since else None,
+                _moment("--to", until) if until else None,
+                deep=deep,
+                on_progress=display.update,
+            )
+    finally:
+        archive.store.close()
+    if as_json:
+        out.print(json.dumps(report.as_dict(), indent=2))
+    else:
+        out.print(
+            f"{report.manifests} manifests, {report.hours} hours, {report.parts} parts, "
+            f"{report.records} records; {report.hours_compared_with_engine} hours compared with "
+            f"the engine; parts {'read back' if deep else 'listed (--deep reads them)'}."
+        )
+        for note in report.notes:
+            out.print(Text(f"note: {note.text}", "dim"))
+        for problem in report.problems:
+            out.print(Text(f"{problem.kind}: {problem.text}", "red"))
+        out.print("No problem was found." if report.ok else f"{len(report.problems)} problems.")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@group.command("search")
+def find(
+    since: From = "365d",
+    until: To = "now",
+    service_name: Annotated[str, typer.Option("--service", help="Only this service.")] = "",
+    level: Annotated[str, typer.Option(help="This level and the more severe ones.")] = "",
+    request_id: Annotated[str, typer.Option(help="Only this request or job.")] = "",
+    match: Annotated[list[str] | None, typer.Option(help="Only records with field=value.")] = None,
+    grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
+    number: Annotated[int, typer.Option("-n", min=1, help="At most this many.")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
+) -> None:
+    """Search the archive itself, oldest records first; nothing has to be restored.
+
+    Example: logstack archive search --from 2026-01-31 --to 2026-02-01 --level ERROR
+    """
+    if level and level.upper() not in LEVELS:
+        raise typer.BadParameter(
+            f"wanted one of {', '.join(LEVELS)}, found {level!r}", param_hint="--level"
+        )
+    exact = {"service_name": service_name, "request_id": request_id}
+    exact |= dict(_pair("--match", text) for text in match or [])
+    selection = Selection(
+        since=_moment("--from", since),
+        until=_moment("--to", until),
+        level=level.upper(),
+        grep=grep,
+        matches={name: value for name, value in exact.items() if value},
+    )
+    archive = open_archive()
+    found = 0
+    try:
+        with progress() as display:
+            for record in search.run(archive, selection, on_progress=display.update):
+                if found == number:
+                    say(f"Only the oldest {number} records are shown; -n shows more.", "dim")
+                    break
+                found += 1
+                line = Text(json.dumps(record, ensure_ascii=False))
+                out.print(line if as_json else format_record(record))
+    finally:
+        archive.store.close()
+    if not found:
+        say("No archived records match.", "dim")
+
+
+@group.command("restore")
+def bring_back(
+    since: From,
+    until: To,
+    service_name: Annotated[
+        list[str] | None, typer.Option("--service", help="Only this service; can be repeated.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the estimate.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring archived records back into a second engine, beside the hot ones.
+
+    Example: logstack archive restore --from 2026-01-31 --to 2026-02-01
+    """
+    wanted = restore.Wanted(
+        _moment("--from", since), _moment("--to", until), frozenset(service_name or [])
+    )
+    archive = open_archive()
+    try:
+        planned = restore.estimate(archive, wanted)
+        say(
+            f"{planned.records} records of {planned.hours} hours, "
+            f"{in_bytes(planned.compressed_bytes)} to read, {in_bytes(planned.raw_bytes)} of "
+            f"lines, about {max(1, round(planned.seconds))} s."
+        )
+        if dry_run:
+            if as_json:
+                out.print(json.dumps(asdict(planned)))
+            return
+        with progress() as display:
+            result = restore.run(archive, wanted, on_progress=display.update)
+    finally:
+        archive.store.close()
+    if as_json:
+        out.print(json.dumps(asdict(result)))
+        return
+    out.print(f"{result.records} records restored, {result.present} are there now. Read them with")
+    out.print(f"  ./logstack logs --restored --since {since} --until {until}")
+    out.print("and drop them again with\n  ./logstack archive unrestore")
+
+
+@group.command("unrestore")
+def drop_restored() -> None:
+    """Drop everything that was restored; the archive keeps it.
+
+    Example: logstack archive unrestore
+    """
+    native.empty(settings.load(), "restored")
+    say("The engine for restored records is empty.")
+
+
+@group.command("erase")
+def forget(
+    match: Annotated[str, typer.Option(help="field=value of the records to erase.")],
+    reason: Annotated[str, typer.Option(help="Why; the tombstone keeps it for good.")],
+    as_json: AsJson = False,
+) -> None:
+    """Erase records from the archive where its locks allow it; a signed tombstone stays.
+
+    Example: logstack archive erase --match user_id=123 --reason "request of 2026-01-31"
+    """
+    name, value = _pair("--match", match)
+    if not reason.strip():
+        raise typer.BadParameter("wanted a reason, found nothing", param_hint="--reason")
+    archive = open_archive()
+    try:
+        with progress() as display:
+            result = erase.run(archive, name, value, reason, on_progress=display.update)
+    finally:
+        archive.store.close()
+    if as_json:
+        out.print(json.dumps(asdict(result)))
+        return
+    out.print(
+        f"Erased {result.records} records of {result.hours} hours; {len(result.deleted)} objects "
+        "were deleted."
+    )
+    out.print("The engine keeps its own copy until retention; restored records stay until")
+    out.print("  ./logstack archive unrestore")
+
+
+@group.command("hold")
+def hold(
+    since: From,
+    until: To,
+    off: Annotated[bool, typer.Option("--off", help="Lift it instead.")] = False,
+) -> None:
+    """Put a legal hold on archived parts: nobody can delete them until it is lifted.
+
+    Example: logstack archive hold --from 2026-01-31 --to 2026-02-01
+    """
+    archive = open_archive()
+    count = 0
+    try:
+        ledger = archive.ledger()
+        for hour in ledger.between(_moment("--from", since), _moment("--to", until)):
+            for key in hour.parts:
+                for version in archive.store.versions(key).get(key, []):
+                    archive.store.hold(key, version, not off)
+                    count += 1
+    finally:
+        archive.store.close()
+    say(f"{count} parts {'are free again' if off else 'are held'}.")
+
+
+@group.command("key")
+def public_key() -> None:
+    """Print the public key that manifests are signed for, to check them without this project.
+
+    Example: logstack archive key > archive.pem
+    """
+    pem = (
+        open_archive()
+        .key.public_key()
+        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    out.print(pem.decode(), end="")
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not (name and separator and value):
+        raise typer.BadParameter(f"wanted field=value, found {text!r}", param_hint=option)
+    return name, value

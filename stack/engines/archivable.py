@@ -1,0 +1,51 @@
+"""What an engine must do beyond `Engine` for its records to be archived and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from stack.engines import Record
+
+HourlyCounts = dict[datetime, dict[str, int]]
+"""By the start of the hour, then by the labels as JSON (lines.stream_key): how many records."""
+
+
+class Archivable(Protocol):
+    """Every method raises EngineError. Lines are those of stack/archive/lines.py."""
+
+    name: str
+
+    def version(self) -> str:
+        """The running engine's version."""
+
+    def retention(self) -> timedelta:
+        """How long the running engine keeps records, as it says itself."""
+
+    def lateness(self) -> timedelta | None:
+        """How old a record may be when it arrives; None when there is no limit."""
+
+    def oldest(self) -> datetime | None:
+        """The time of the oldest record; None when there is none."""
+
+    def hourly_counts(self, since: datetime, until: datetime) -> HourlyCounts:
+        """How many records of [since, until) each hour and stream has."""
+
+    def export(self, since: datetime, until: datetime) -> Iterator[bytes]:
+        """Every record of [since, until) as a line, in no order."""
+
+    def insert(self, lines: Iterable[bytes]) -> None:
+        """Store lines as the records that they were; returns when they can be counted."""
+
+    def record(self, line: bytes) -> Record:
+        """The typed record of a line that this engine made."""
+
+    def days(self) -> list[datetime]:
+        """The days (UTC) that the engine keeps apart on disk, oldest first."""
+
+    def disk_bytes(self) -> int:
+        """What its records take on disk."""
+
+    def drop_day(self, day: datetime) -> None:
+        """Forget all records of a day for good."""

@@ -1,0 +1,175 @@
+"""VictoriaLogs as an engine that can be archived: whole records out, the same records in."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import requests
+
+from stack.archive import lines
+from stack.archive.failpoints import failpoint
+from stack.archive.layout import rfc3339
+from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
+from stack.engines import EngineError, Record
+from stack.engines.archivable import HourlyCounts
+from stack.engines.victorialogs import record_from
+
+CHUNK = 1024 * 1024
+INSERT_BYTES = 8 * 1024 * 1024
+TIMEOUT = (3.05, 300)
+NO_LABELS = ("_stream", "_stream_id", "_time", "_msg", *VL_STREAM_FIELDS)
+HOURS_OF = {"h": 1, "d": 24, "w": 168, "y": 8760}
+
+
+class VictoriaLogsArchive:
+    """One VictoriaLogs at `url`; `storage` is its data folder, for those that drop days."""
+
+    name = "victorialogs"
+
+    def __init__(self, url: str, storage: Path | None = None):
+        self.url = url
+        self.storage = storage
+
+    def version(self) -> str:
+        found = re.search(r'app_version="v?([^"]+)"', self._get("/metrics").text)
+        return found[1] if found else "unknown"
+
+    def retention(self) -> timedelta:
+        return self._flag("retentionPeriod") or timedelta(days=7)  # the engine's own default
+
+    def lateness(self) -> timedelta | None:
+        return self._flag("maxBackfillAge")
+
+    def oldest(self) -> datetime | None:
+        [row] = self._rows("* | stats min(_time) as oldest, count() as records")
+        if row["records"] == "0":
+            return None
+        return datetime.fromtimestamp(lines.parse_ns(row["oldest"]) // 10**9, UTC)
+
+    def hourly_counts(self, since: datetime, until: datetime) -> HourlyCounts:
+        by = ", ".join(("_time:1h", *VL_STREAM_FIELDS))
+        counts: HourlyCounts = {}
+        for row in self._rows(f"{_window(since, until)} * | stats by ({by}) count() as records"):
+            hour = datetime.fromisoformat(row["_time"])
+            stream = _labels(row).decode("utf-8", "replace")
+            streams = counts.setdefault(hour, {})
+            streams[stream] = streams.get(stream, 0) + int(row["records"])
+        return counts
+
+    def export(self, since: datetime, until: datetime) -> Iterator[bytes]:
+        labels: dict[tuple[str | None, ...], bytes] = {}
+        for row in self._rows(f"{_window(since, until)} *"):
+            key = tuple([row.get(name) for name in VL_STREAM_FIELDS])
+            if key not in labels:
+                labels[key] = _labels(row)
+            time, message = row["_time"], row.get("_msg", "")
+            for name in NO_LABELS:
+                row.pop(name, None)
+            text = "" if message == VL_EMPTY_MESSAGE else message
+            yield lines.encode(lines.parse_ns(time), labels[key], row, text)
+
+    def insert(self, stored: Iterable[bytes]) -> None:
+        batch: list[bytes] = []
+        size = 0
+        for line in stored:
+            record = lines.decode(line)
+            row = {**record.labels, **record.metadata, "_msg": record.line}
+            batch.append(lines.dump({**row, "_time": lines.format_ns(record.ts_ns)}))
+            size += len(batch[-1])
+            if size >= INSERT_BYTES:
+                self._insert(batch)
+                batch, size = [], 0
+        if batch:
+            self._insert(batch)
+        self._get("/internal/force_flush")
+
+    def record(self, line: bytes) -> Record:
+        return record_of_line(line)
+
+    def days(self) -> list[datetime]:
+        names = self._get("/internal/partition/list").json()
+        return sorted(datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC) for name in names)
+
+    def disk_bytes(self) -> int:
+        sizes = re.findall(r"^vl_data_size_bytes{.*} (\S+)$", self._get("/metrics").text, re.M)
+        return sum(int(float(size)) for size in sizes)
+
+    def drop_day(self, day: datetime) -> None:
+        if self.storage is None:
+            raise EngineError(f"{self.url}: wanted its data folder to drop a day, found none")
+        name = f"{day:%Y%m%d}"
+        self._get(f"/internal/partition/detach?name={name}")
+        failpoint("day-detached")
+        shutil.rmtree(self.storage / "partitions" / name, ignore_errors=True)
+
+    def _insert(self, batch: list[bytes]) -> None:
+        streams = ",".join(VL_STREAM_FIELDS)
+        path = f"/insert/jsonline?_time_field=_time&_msg_field=_msg&_stream_fields={streams}"
+        self._ask("POST", path, b"\n".join(batch)).close()
+        failpoint("batch-inserted")
+
+    def _flag(self, name: str) -> timedelta | None:
+        """A duration among the engine's flags as it runs; None where the flag is not set."""
+        found = re.search(rf'^-{name}="(\d+)([hdwy])"$', self._get("/flags").text, re.MULTILINE)
+        return timedelta(hours=int(found[1]) * HOURS_OF[found[2]]) if found else None
+
+    def _rows(self, query: str) -> Iterator[dict[str, str]]:
+        """The rows of an answer as they come. Raises EngineError for one that breaks off."""
+        with self._ask("POST", "/select/logsql/query", {"query": query}) as answer:
+            rest = b""
+            try:
+                for chunk in answer.iter_content(CHUNK):
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    yield from map(lines.load, filter(None, whole))
+                if rest:
+                    yield lines.load(rest)
+            except (requests.RequestException, ValueError) as error:
+                raise EngineError(f"{self.url}: the answer broke off: {error}") from None
+
+    def _get(self, path: str) -> requests.Response:
+        answer = self._ask("GET", path)
+        with answer:
+            _ = answer.content
+        return answer
+
+    def _ask(
+        self, method: str, path: str, data: bytes | dict[str, str] | None = None
+    ) -> requests.Response:
+        try:
+            answer = requests.request(
+                method,
+                f"{self.url}{path}",
+                data=data,
+                headers={"Accept-Encoding": "identity"},
+                timeout=TIMEOUT,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            raise EngineError(
+                f"{self.url}: wanted VictoriaLogs to answer, found: {str(error)[:200]}. "
+                "Type: ./logstack status"
+            ) from None
+        if answer.status_code >= 300:
+            text = answer.text.strip()[:500]
+            answer.close()
+            raise EngineError(f"{self.url}{path}: HTTP {answer.status_code}: {text}")
+        return answer
+
+
+def record_of_line(line: bytes) -> Record:
+    """The typed record of a line that was exported from a VictoriaLogs."""
+    stored = lines.decode(line)
+    row = {**stored.labels, **stored.metadata, "_msg": stored.line}
+    return record_from({**row, "_time": lines.format_ns(stored.ts_ns)})
+
+
+def _labels(row: dict[str, str]) -> bytes:
+    return lines.stream_key({name: row.get(name, "") for name in VL_STREAM_FIELDS})
+
+
+def _window(since: datetime, until: datetime) -> str:
+    return f"_time:[{rfc3339(since)}, {rfc3339(until)})"

@@ -1,0 +1,278 @@
+"""Hours into the archive and back, against a real VictoriaLogs and a real SeaweedFS."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stack.archive import failpoints, lines
+from stack.archive.parts import fetch_lines
+from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, mixed_day, yesterday
+from tests.native.harness import logstack_argv
+
+pytestmark = pytest.mark.native
+
+
+@pytest.fixture
+def archive(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
+    under_test = in_folder(tmp_path)
+    under_test.start()
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory, binaries: None) -> Iterator[ArchiveUnderTest]:
+    """A mixed day, archived; for tests that change nothing."""
+    under_test = in_folder(tmp_path_factory.mktemp("day"))
+    under_test.start()
+    under_test.push(mixed_day())
+    under_test.ok("archive", "run")
+    yield under_test
+    under_test.stop()
+
+
+def test_a_mixed_day_comes_back_byte_by_byte(archive: ArchiveUnderTest) -> None:
+    """Archive, wipe the engine, restore: every record is there once, with its very bytes."""
+    archive.push(mixed_day())
+    before = archive.stored()
+    assert len(before) == len(mixed_day())
+    archive.ok("archive", "run")
+    assert archive.verify("--deep")["ok"]
+    archive.stop("victorialogs")
+    archive.ok("archive", "restore", "--from", "4d", "--to", "now")
+    assert archive.stored("restored") == before
+
+
+def test_parts_hold_the_engines_records_in_order(day: ArchiveUnderTest) -> None:
+    """The parts of all hours together are what the engine has, and nothing else."""
+    archive = day.archive
+    found = [
+        line
+        for hour in archive.ledger().hours.values()
+        for part in hour.parts.values()
+        for line in fetch_lines(archive.store, part, archive.work)
+    ]
+    archive.store.close()
+    assert sorted(found) == day.stored()
+    assert [lines.timestamp(line) for line in sorted(found)] == sorted(
+        lines.timestamp(line) for line in found
+    )
+
+
+def test_a_second_run_adds_nothing(day: ArchiveUnderTest) -> None:
+    """Neither a manifest nor an object."""
+    before = day.verify()
+    assert json.loads(day.ok("archive", "run", "--json"))["exported"]["hours"] == 0
+    after = day.verify()
+    assert before == after
+    assert after["notes"] == []
+
+
+def test_every_hour_up_to_now_has_a_manifest(day: ArchiveUnderTest) -> None:
+    """Also hours without records: their absence would look like a loss."""
+    archive = day.archive
+    hours = archive.ledger().hours
+    archive.store.close()
+    assert min(hours) == yesterday()
+    assert len(hours) == (max(hours) - min(hours)) // timedelta(hours=1) + 1
+    assert datetime.now(UTC) - max(hours) < timedelta(hours=2, minutes=10)
+
+
+def test_late_records_get_a_further_part(archive: ArchiveUnderTest) -> None:
+    """The hour's first part stays as it was; the new one holds the late records alone."""
+    archive.push([at(yesterday(3), f"in time {n}") for n in range(3)])
+    archive.ok("archive", "run")
+    archive.push([at(yesterday(3), "in time 1"), at(yesterday(3, minutes=1), "late")])
+    assert [note["kind"] for note in archive.verify()["notes"]] == ["late-records"]
+    result = json.loads(archive.ok("archive", "run", "--json"))["exported"]
+    assert (result["hours"], result["late_hours"], result["records"]) == (1, 1, 2)
+    assert archive.verify("--deep")["records"] == 5
+    view = archive.archive
+    parts = view.ledger().hours[yesterday(3)].parts.values()
+    view.store.close()
+    assert [part.records for part in parts] == [3, 2]
+
+
+def test_a_record_earlier_than_the_first_archived_hour_is_archived(
+    archive: ArchiveUnderTest,
+) -> None:
+    """It arrives late, and nothing between it and the first hour is left out."""
+    archive.push([at(yesterday(12))])
+    archive.ok("archive", "run")
+    archive.push([at(yesterday(9), "earlier")])
+    archive.ok("archive", "run")
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 2
+
+
+def test_the_hour_under_way_is_archived_with_now(archive: ArchiveUnderTest) -> None:
+    """And again, with what came since, in a further part."""
+    moment = datetime.now(UTC) - timedelta(seconds=20)
+    archive.push([at(moment, "one")])
+    archive.ok("archive", "run", "--now")
+    assert archive.verify("--deep")["records"] == 1
+    archive.push([at(moment + timedelta(seconds=1), "two")])
+    archive.ok("archive", "run", "--now")
+    assert archive.verify("--deep")["records"] == 2
+
+
+def test_a_large_service_has_parts_of_its_own(tmp_path: Path, binaries: None) -> None:
+    """Restoring it reads no other service's records; small services share a part."""
+    archive = in_folder(tmp_path, LOGSTACK_ARCHIVE__OWN_PART="100", LOGSTACK_ARCHIVE__PART="64KiB")
+    archive.start()
+    try:
+        rows = [at(yesterday(3, seconds=n), "x" * 500, service_name="large") for n in range(300)]
+        rows += [at(yesterday(3), service_name=f"small-{n}") for n in range(5)]
+        archive.push(rows)
+        archive.ok("archive", "run")
+        view = archive.archive
+        parts = view.ledger().hours[yesterday(3)].parts.values()
+        view.store.close()
+        assert {part.services for part in parts} == {
+            ("large",),
+            ("small-0", "small-1", "small-2", "small-3", "small-4"),
+        }
+        assert len(parts) > 3
+        day = f"{yesterday():%Y-%m-%d}T00:00+00:00"
+        archive.ok("archive", "restore", "--from", day, "--to", "now", "--service", "large")
+        assert len(archive.stored("restored")) == 300
+        archive.ok("archive", "restore", "--from", day, "--to", "now")
+        assert archive.stored("restored") == archive.stored()
+        assert archive.verify("--deep")["ok"]
+    finally:
+        archive.stop()
+
+
+@pytest.mark.parametrize("name", failpoints.EXPORT)
+def test_an_export_killed_anywhere_is_finished_by_the_next(
+    archive: ArchiveUnderTest, name: str
+) -> None:
+    """No record is missing and none is there twice, wherever the process died."""
+    archive.push([at(yesterday(hour), f"{hour}") for hour in (3, 4)])
+    killed = archive.run("archive", "run", extra={failpoints.VARIABLE: name})
+    assert killed.returncode == -9, killed.stderr
+    archive.ok("archive", "run")
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 2
+    archive.ok("archive", "restore", "--from", "4d", "--to", "now")
+    assert archive.stored("restored") == archive.stored()
+
+
+@pytest.mark.parametrize("name", failpoints.RESTORE)
+def test_a_restore_killed_anywhere_is_finished_by_the_next(
+    day: ArchiveUnderTest, name: str
+) -> None:
+    """No record is missing and none is there twice."""
+    try:
+        command = ("archive", "restore", "--from", "4d", "--to", "now")
+        killed = day.run(*command, extra={failpoints.VARIABLE: name})
+        assert killed.returncode == -9, killed.stderr
+        day.ok(*command)
+        assert day.stored("restored") == day.stored()
+    finally:
+        day.stop("restored")
+        subprocess.run(["rm", "-rf", str(day.target.storage_dir("restored"))], check=True)
+        day.start("restored")
+
+
+@pytest.mark.parametrize("same_machine", [True, False], ids=["one machine", "two machines"])
+def test_two_exporters_at_once_archive_every_record_once(
+    archive: ArchiveUnderTest, same_machine: bool
+) -> None:
+    """They wait for each other on one machine; on two the store lets one write each manifest."""
+    archive.push(mixed_day())
+    other = dict(archive.environ)
+    if not same_machine:
+        folder = archive.folder / "second data"
+        (folder / "native").mkdir(parents=True)
+        secrets = archive.target.data_dir / "secrets.json"
+        copy = folder / "native" / "secrets.json"
+        copy.write_bytes(secrets.read_bytes())
+        copy.chmod(0o600)
+        other["LOGSTACK_PATHS__DATA"] = str(folder)
+        other["LOGSTACK_PATHS__RUN"] = str(archive.folder / "second run")
+    running = [
+        subprocess.Popen(
+            logstack_argv("archive", "run"),
+            env=environ,
+            cwd=archive.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for environ in (archive.environ, other)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], "\n".join(outputs)
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == len(mixed_day())
+    assert report["manifests"] == report["hours"]
+
+
+def test_search_finds_what_the_engine_finds(day: ArchiveUnderTest) -> None:
+    """By request, level, text, field and time, as records like those of `logstack logs`."""
+    searches = [
+        (("--request-id", "r-7-3"), 1),
+        (("--level", "ERROR"), 24),
+        (("--grep", "ValueError"), 24),
+        (("--grep", "^plain [12]$", "--service", "erp-backend-api"), 48),
+        (("--service", "billing"), 24),
+        (("--match", "user_id=x y"), 24),
+        (("--match", 'nested.a.b=[1,{"c":null}]'), 24),
+        (("--match", "user_id=no such"), 0),
+    ]
+    span = ("--from", "4d", "--to", "now", "-n", "10000", "--json")
+    logs = ("--since", "4d", "--until", "now", "-n", "10000", "--json")
+    for options, count in searches:
+        printed = day.ok("archive", "search", *span, *options)
+        found = [json.loads(text) for text in printed.splitlines()]
+        assert len(found) == count, options
+        assert found == sorted(found, key=lambda item: item["timestamp"])
+        if options[0] != "--match":
+            wanted = [json.loads(text) for text in day.ok("logs", *logs, *options).splitlines()]
+            assert sorted(map(str, found)) == sorted(map(str, wanted)), options
+
+
+def test_memory_stays_bounded_whatever_an_hour_holds(tmp_path: Path, binaries: None) -> None:
+    """An hour of 200 MB goes through less than that: it is sorted on disk."""
+    archive = in_folder(tmp_path)
+    archive.start()
+    try:
+        for batch in range(10):
+            text = f"{batch} " + "abcdefghij" * 200
+            rows = (at(yesterday(3, milliseconds=n), f"{n} {text}") for n in range(9000))
+            archive.push(rows)
+        process = subprocess.Popen(
+            logstack_argv("archive", "run"), env=archive.environ, cwd=archive.folder
+        )
+        watched, peak = psutil.Process(process.pid), 0
+        while process.poll() is None:
+            try:
+                peak = max(peak, watched.memory_info().rss)
+            except psutil.NoSuchProcess:
+                break
+        assert process.wait() == 0
+        assert archive.verify("--deep")["records"] == 90_000
+        assert 20e6 < peak < 200e6, f"{peak / 1e6:.0f} MB"
+    finally:
+        archive.stop()
+
+
+def test_the_estimate_says_what_a_restore_reads(day: ArchiveUnderTest) -> None:
+    """Before anything is restored; a dry run restores nothing."""
+    result = day.run("archive", "restore", "--from", "4d", "--to", "now", "--dry-run", "--json")
+    assert result.returncode == 0, result.stderr
+    planned = json.loads(result.stdout)
+    assert planned["records"] == len(mixed_day())
+    assert f"{planned['records']} records of {planned['hours']} hours" in result.stderr
+    assert day.stored("restored") == []

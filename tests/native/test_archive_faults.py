@@ -1,0 +1,464 @@
+"""What goes wrong with an archive: tampering, a store that fails, erasure, and the gate."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from stack.archive import failpoints
+from stack.archive.layout import DAY, day_of
+from stack.archive.manifest import canonical, parse
+from stack.archive.store import Store, StoreError
+from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
+from tests.native.harness import poll
+
+pytestmark = pytest.mark.native
+
+
+@pytest.fixture
+def archive(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
+    under_test = in_folder(tmp_path)
+    under_test.start()
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture
+def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
+    """Three records of three users in each of two hours, archived."""
+    rows = [
+        at(yesterday(hour, minutes=user), f"user {user}", user_id=user)
+        for hour in (3, 4)
+        for user in (1, 2, 3)
+    ]
+    archive.push(rows)
+    archive.ok("archive", "run")
+    return archive
+
+
+def keys_of(store: Store, what: str) -> list[str]:
+    return [item.key for item in store.listing("v1/") if what in item.key]
+
+
+def overwrite(store: Store, key: str, body: bytes) -> None:
+    """As somebody does who has the admin's key: no trace but another version."""
+    store.admin.put_object(Bucket=store.access.bucket, Key=key, Body=body)
+
+
+def destroy(store: Store, key: str) -> None:
+    for version in store.versions(key)[key]:
+        store.delete(key, version)
+
+
+def replace_silently(store: Store, key: str, body: bytes) -> None:
+    """The object and its history are gone and another one has its key."""
+    destroy(store, key)
+    overwrite(store, key, body)
+
+
+def test_a_changed_part_is_found_and_named(archived: ArchiveUnderTest) -> None:
+    """One flipped bit, with size and key unchanged; a restore and a search refuse the part."""
+    store = archived.store()
+    key = keys_of(store, "hr=03/part")[0]
+    body = bytearray(store.get(key))
+    body[len(body) // 2] ^= 1
+    replace_silently(store, key, bytes(body))
+    store.close()
+    assert archived.verify()["ok"]
+    assert archived.problems("--deep") == {("part-changed", key)}
+    for command in ("restore", "search"):
+        result = archived.run("archive", command, "--from", "4d", "--to", "now")
+        assert result.returncode == 1
+        assert key in result.stderr
+    assert all(b"T03:" not in line for line in archived.stored("restored"))
+
+
+def test_a_part_that_is_gone_cut_or_written_over_is_named_without_reading(
+    archived: ArchiveUnderTest,
+) -> None:
+    """The listing is enough."""
+    store = archived.store()
+    [first], [second] = keys_of(store, "hr=03/part"), keys_of(store, "hr=04/part")
+    destroy(store, first)
+    body = store.get(second)
+    overwrite(store, second, body[:-4])
+    store.close()
+    assert archived.problems() == {
+        ("part-missing", first),
+        ("part-size", second),
+        ("written-over", second),
+    }
+
+
+def test_a_deleted_manifest_is_named_wherever_it_was(archived: ArchiveUnderTest) -> None:
+    """In the middle by its number and its hour, at the end by what this machine remembers."""
+    store = archived.store()
+    manifests = keys_of(store, "/manifests/")
+    destroy(store, manifests[1])
+    destroy(store, manifests[-1])
+    store.close()
+    hour = f"{yesterday(4):%Y-%m-%dT%H:%M:%S}Z"
+    found = archived.problems()
+    assert {("manifest-missing", manifests[1]), ("hour-missing", hour)} <= found
+    assert ("manifest-missing", manifests[-1]) in found
+    result = archived.run("archive", "run")
+    assert result.returncode == 1
+    assert "archive verify" in result.stderr
+
+
+def test_a_rewritten_manifest_is_named(archived: ArchiveUnderTest) -> None:
+    """Its signature no longer fits; that it was valid JSON with its own counts does not help."""
+    store = archived.store()
+    key = keys_of(store, "/manifests/")[0]
+    values = json.loads(store.get(key))
+    values["parts"][0]["records"] = values["archived_records"] = 2
+    replace_silently(store, key, canonical(values) + b"\n")
+    store.close()
+    assert ("manifest-changed", key) in archived.problems()
+
+
+def test_a_count_that_differs_from_the_engine_is_named(archived: ArchiveUnderTest) -> None:
+    """While the records are hot: the engine lost one, or the archive never had it."""
+    archived.stop("victorialogs")
+    storage = archived.target.storage_dir("victorialogs")
+    storage.rename(storage.with_name("gone"))
+    archived.start("victorialogs")
+    archived.push([at(yesterday(3), "user 1", user_id=1)])
+    kinds = {kind for kind, _ in archived.problems()}
+    assert kinds == {"engine-counts"}
+
+
+def test_keys_can_do_what_they_are_for_and_no_more(archived: ArchiveUnderTest) -> None:
+    """The writer neither reads nor deletes, the reader neither writes nor deletes, nor can the
+    admin delete without saying that the lock is to be passed."""
+    store = archived.store()
+    key = keys_of(store, "hr=03/part")[0]
+    [version] = store.versions(key)[key]
+    where: dict[str, Any] = {"Bucket": store.access.bucket, "Key": key}
+    refused = [
+        lambda: store.writer.get_object(**where),
+        lambda: store.writer.delete_object(**where),
+        lambda: store.writer.delete_object(**where, VersionId=version),
+        lambda: store.writer.delete_object(
+            **where, VersionId=version, BypassGovernanceRetention=True
+        ),
+        lambda: store.reader.put_object(**where, Body=b""),
+        lambda: store.reader.delete_object(**where),
+        lambda: store.admin.delete_object(**where, VersionId=version),
+    ]
+    for call in refused:
+        with pytest.raises(StoreError, match="AccessDenied"):
+            store.ask("try", call)
+    assert store.lock(key, version).mode == "governance"
+    assert store.get(key)
+    store.close()
+
+
+def test_the_store_being_down_loses_nothing(archive: ArchiveUnderTest) -> None:
+    """The run fails with one clear text, is recorded, and the next one archives everything."""
+    archive.push([at(yesterday(3))])
+    archive.stop("seaweedfs")
+    result = archive.run("archive", "run")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "./logstack status" in result.stderr
+    events = (archive.target.archiver_log_file).read_text(encoding="utf-8").splitlines()
+    assert json.loads(events[-1])["event_type"] == "archive_run_failed"
+    archive.start("seaweedfs")
+    archive.ok("archive", "run")
+    assert archive.verify("--deep")["records"] == 1
+
+
+class Proxy(ThreadingHTTPServer):
+    """Stands between the archive and SeaweedFS and does one thing to what passes."""
+
+    daemon_threads = True
+
+    def __init__(self, upstream: str, fault: str) -> None:
+        super().__init__(("127.0.0.1", 0), Passing)
+        self.upstream = upstream
+        self.fault = fault
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Passing(BaseHTTPRequestHandler):
+    """Forwards a request with its Host, which is signed, and answers with what came back."""
+
+    protocol_version = "HTTP/1.1"
+    server: Proxy
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Quiet."""
+
+    def forward(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        part = "/part-" in self.path or "/probes/" in self.path
+        if self.server.fault == "full" and self.command == "PUT" and part:
+            self.reply(507, b"<Error><Code>InsufficientStorage</Code></Error>", {})
+            return
+        answer = requests.request(
+            self.command,
+            self.server.upstream + self.path,
+            data=body,
+            headers=dict(self.headers),
+            timeout=60,
+        )
+        content = answer.content
+        if self.server.fault == "wrong bytes" and self.command == "GET" and part and content:
+            content = bytes([content[0] ^ 1]) + content[1:]
+        kept = {"ETag", "x-amz-version-id", "Content-Type", "x-amz-checksum-sha256"}
+        headers = {name: answer.headers[name] for name in kept if name in answer.headers}
+        if self.server.fault == "slow":
+            threading.Event().wait(0.15)
+        self.reply(answer.status_code, content, headers)
+
+    def reply(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [("full", "InsufficientStorage"), ("wrong bytes", "corrupts"), ("slow", "")],
+)
+def test_a_store_that_is_full_slow_or_wrong(
+    archive: ArchiveUnderTest, fault: str, text: str
+) -> None:
+    """Out of space and wrong bytes seal nothing and are said; slowness only takes time."""
+    archive.push([at(yesterday(3))])
+    proxy = Proxy(archive.target.url("seaweedfs"), fault)
+    via = {"LOGSTACK_ARCHIVE__ENDPOINT": f"http://127.0.0.1:{proxy.server_port}"}
+    try:
+        result = archive.run("archive", "run", extra=via)
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+    if text:
+        assert result.returncode == 1
+        assert text in result.stderr
+        store = archive.store()
+        assert keys_of(store, "/manifests/") == []
+        store.close()
+    archive.ok("archive", "run")
+    assert archive.verify("--deep")["records"] == 1
+
+
+def test_erased_records_are_gone_and_stay_away(archived: ArchiveUnderTest) -> None:
+    """From parts, search and restore; the engine that still has them cannot bring them back."""
+    store = archived.store()
+    before = keys_of(store, "/part-")
+    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for", "--json")
+    result = json.loads(archived.ok(*command))
+    assert (result["records"], result["hours"]) == (2, 2)
+    assert sorted(result["deleted"]) == before
+    assert not [key for key in before if store.versions(key)]
+    archived.ok("archive", "run")
+    report = archived.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 4
+    archived.push([at(yesterday(3), "late", user_id=2), at(yesterday(3), "late", user_id=9)])
+    archived.ok("archive", "run")
+    assert archived.verify("--deep")["records"] == 5
+    archived.ok("archive", "restore", "--from", "4d", "--to", "now")
+    restored = b"\n".join(archived.stored("restored"))
+    assert b'"user_id":"2"' not in restored
+    assert restored.count(b'"user_id"') == 5
+    documents = [store.get(key) for key in keys_of(store, "/manifests/")]
+    store.close()
+    key = archived.archive.key.public_key()
+    tombstones = [m.erasure for m in (parse(text, key) for text in documents) if m.erasure]
+    assert [(t.field, t.reason, sum(t.streams.values())) for t in tombstones] == [
+        ("user_id", "asked for", 1)
+    ] * 2
+
+
+@pytest.mark.parametrize("name", failpoints.ERASE)
+def test_an_erase_killed_anywhere_is_finished_by_the_next(
+    archived: ArchiveUnderTest, name: str
+) -> None:
+    """Nothing of what was to be erased is left, and nothing else is gone."""
+    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
+    killed = archived.run(*command, extra={failpoints.VARIABLE: name})
+    assert killed.returncode == -9, killed.stderr
+    archived.ok(*command)
+    report = archived.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 4
+    search = ("archive", "search", "--from", "4d", "--match", "user_id=2", "--json")
+    assert archived.ok(*search) == ""
+
+
+def test_a_legal_hold_refuses_an_erase_until_it_is_lifted(archived: ArchiveUnderTest) -> None:
+    """Nothing is changed by the refusal, which names the parts."""
+    archived.ok("archive", "hold", "--from", "4d", "--to", "now")
+    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
+    result = archived.run(*command)
+    assert result.returncode == 1
+    assert "legal hold" in result.stderr
+    assert archived.verify("--deep")["records"] == 6
+    archived.ok("archive", "hold", "--from", "4d", "--to", "now", "--off")
+    archived.ok(*command)
+    assert archived.verify("--deep")["records"] == 4
+
+
+def test_compliance_mode_refuses_an_erase_and_says_until_when(
+    tmp_path: Path, binaries: None
+) -> None:
+    """Nobody can shorten that lock, the admin included."""
+    archive = in_folder(tmp_path, LOGSTACK_ARCHIVE__LOCK="compliance", LOGSTACK_ARCHIVE__DAYS="2")
+    archive.start()
+    try:
+        archive.push([at(yesterday(3), user_id=2)])
+        archive.ok("archive", "run")
+        result = archive.run("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
+        assert result.returncode == 1
+        until = datetime.now(UTC) + timedelta(days=2)
+        assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
+        store = archive.store()
+        [key] = keys_of(store, "/part-")
+        with pytest.raises(StoreError, match="AccessDenied"):
+            store.delete(key, store.versions(key)[key][0])
+        store.close()
+        assert archive.verify("--deep")["records"] == 1
+    finally:
+        archive.stop()
+
+
+# --- the gate
+
+
+def short_lived(tmp_path: Path) -> ArchiveUnderTest:
+    """Keeps a day hot for one day, and takes late records for an hour."""
+    return in_folder(
+        tmp_path,
+        LOGSTACK_RETENTION__HOT_DAYS="1",
+        LOGSTACK_RETENTION__MARGIN_DAYS="3",
+        LOGSTACK_ARCHIVE__LATENESS="1h",
+    )
+
+
+def old_rows() -> list[bytes]:
+    """A record of three days ago and one of yesterday."""
+    return [at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")]
+
+
+def test_an_archived_and_verified_day_leaves_the_engine_in_time(
+    tmp_path: Path, binaries: None
+) -> None:
+    """The hot records of the day are gone, its archive stays and can be restored."""
+    archive = short_lived(tmp_path)
+    archive.start(extra=())
+    try:
+        archive.stop("victorialogs")
+        archive.start("victorialogs", extra=["-maxBackfillAge=0"])
+        archive.push(old_rows())
+        before = archive.stored()
+        result = json.loads(archive.ok("archive", "run", "--json"))
+        old = f"{day_of(yesterday()) - 2 * DAY:%Y-%m-%d}"
+        assert result["gate"]["dropped"] == [old]
+        poll(lambda: len(archive.stored()) == 1, "one record left")
+        assert not (
+            archive.target.storage_dir("victorialogs") / "partitions" / old.replace("-", "")
+        ).exists()
+        assert archive.verify("--deep")["ok"]
+        archive.ok("archive", "restore", "--from", "5d", "--to", "now")
+        assert archive.stored("restored") == before
+    finally:
+        archive.stop()
+
+
+@pytest.mark.parametrize("name", failpoints.EXPIRE)
+def test_the_gate_killed_anywhere_is_finished_by_the_next(
+    tmp_path: Path, binaries: None, name: str
+) -> None:
+    """The day is gone afterwards, and nothing else is."""
+    archive = short_lived(tmp_path)
+    archive.start("seaweedfs", "restored")
+    try:
+        archive.start("victorialogs", extra=["-maxBackfillAge=0"])
+        archive.push(old_rows())
+        killed = archive.run("archive", "run", extra={failpoints.VARIABLE: name})
+        assert killed.returncode == -9, killed.stderr
+        archive.stop("victorialogs")
+        archive.start("victorialogs")
+        archive.ok("archive", "run")
+        assert len(archive.stored()) == 1
+        assert archive.verify("--deep")["ok"]
+    finally:
+        archive.stop()
+
+
+def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
+    tmp_path: Path, binaries: None
+) -> None:
+    """The engine keeps it, the archiver records why, and doctor fails before it is too late."""
+    archive = short_lived(tmp_path)
+    archive.start("seaweedfs", "restored")
+    try:
+        archive.start("victorialogs", extra=["-maxBackfillAge=0"])
+        archive.push(old_rows())
+        killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "day-verified"})
+        assert killed.returncode == -9
+        state = archive.target.data_dir / "archive" / "state.json"
+        values = json.loads(state.read_text(encoding="utf-8"))
+        state.write_text(json.dumps({**values, "verified": {}}), encoding="utf-8")
+        store = archive.store()
+        old = day_of(yesterday()) - 2 * DAY
+        [key] = keys_of(store, f"dt={old:%Y-%m-%d}/hr=03/part")
+        destroy(store, key)
+        store.close()
+        result = json.loads(archive.ok("archive", "run", "--json"))
+        assert list(result["gate"]["kept"]) == [f"{old:%Y-%m-%d}"]
+        assert result["gate"]["dropped"] == []
+        assert len(archive.stored()) == 2
+        findings = {
+            item["check"]: item for item in json.loads(archive.run("doctor", "--json").stdout)
+        }
+        assert not findings["gate"]["ok"]
+        assert f"{old:%Y-%m-%d}" in findings["gate"]["text"]
+        events = archive.target.archiver_log_file.read_text(encoding="utf-8")
+        assert '"archive_day_kept"' in events
+    finally:
+        archive.stop()
+
+
+def test_days_leave_early_when_the_disk_limit_is_reached(tmp_path: Path, binaries: None) -> None:
+    """Verified ones, the oldest first; an unverified one stays although the limit is passed."""
+    archive = in_folder(tmp_path, LOGSTACK_LIMITS__HOT_DISK="1B", LOGSTACK_ARCHIVE__LATENESS="1h")
+    archive.start("seaweedfs", "restored")
+    try:
+        archive.start("victorialogs", extra=["-maxBackfillAge=0"])
+        archive.push([*old_rows(), at(datetime.now(UTC) - timedelta(minutes=1), "today")])
+        result = json.loads(archive.ok("archive", "run", "--json"))
+        gone = [f"{yesterday() - 2 * DAY:%Y-%m-%d}", f"{yesterday():%Y-%m-%d}"]
+        assert result["gate"]["dropped_for_space"] == gone
+        assert [json.loads(line)["line"] for line in archive.stored()] == ["today"]
+        assert "archive_day_dropped_for_space" in archive.target.archiver_log_file.read_text()
+    finally:
+        archive.stop()
+
+
+def test_doctor_asks_the_running_engine(archived: ArchiveUnderTest) -> None:
+    """Not the file: an engine that was started with another retention is found out."""
+    assert archived.run("doctor", "--json").returncode == 0
+    archived.stop("victorialogs")
+    archived.start("victorialogs", extra=["-retentionPeriod=3d"])
+    result = archived.run("doctor", "--json")
+    assert result.returncode == 1
+    findings = {item["check"]: item for item in json.loads(result.stdout)}
+    assert not findings["hot retention"]["ok"]
+    assert "found 3" in findings["hot retention"]["text"]
