@@ -26,6 +26,8 @@ def render_vmalert(rules: Sequence[Rule], target: Target) -> str:
             "name": name,
             "type": "vlogs",
             "eval_delay": delay,
+            # Otherwise it asks as of the last whole interval, up to half a minute more behind.
+            "eval_alignment": False,
             "rules": [_entry(alert_rule(rule, target, "logsql"), _NO_LABEL) for rule in members],
         }
         for name, members in grouped(rules).items()
