@@ -30,7 +30,9 @@ from stack.times import parse_moment
 
 TOKEN_VARIABLE = "GRAFANA_TOKEN"  # noqa: S105 -- the name of a variable
 
-group = typer.Typer(help="Grafana dashboards: check, generate and import them.")
+group = typer.Typer(
+    help="Grafana dashboards: check, generate, import.\n\nExample: logstack dashboards check"
+)
 
 
 def register(app: typer.Typer) -> None:
