@@ -246,3 +246,10 @@ def test_loaded_rules_are_compared_name_by_name(
 ) -> None:
     """Missing, further, different and doubled ones."""
     assert differences({"A": "1", "B": "2"}, found, count) == wanted
+
+
+def test_every_rule_names_a_page_of_the_dashboards() -> None:
+    """A link to a dashboard that is not there helps nobody."""
+    pages = {path.stem for path in (ROOT / "dashboards" / "pages").glob("*.py")}
+    texts, _ = read_rule_files(ROOT / "alerts" / "rules")
+    assert {text.dashboard for _, text in texts} <= pages
