@@ -7,6 +7,7 @@ rule_files.py    the files that vmalert and the ruler load
 channels.py      Slack, PagerDuty, e-mail: their secrets, checked, and their receivers
 alertmanager.py  Alertmanager's configuration
 cases.py         the rule tests of alerts/tests/; rule_tests.py runs them
+yaml_files.py    reads YAML; http.py asks the programs; lint.py has them check what is rendered
 loaded.py        whether the engine runs exactly the rules that were shipped
 send.py          one marked message through the real route
 """

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-
 from stack.alerting import AlertError
+from stack.alerting.http import ask
 from stack.alerting.rule_files import names_and_expressions
 from stack.alerting.rules import load_rules
 from stack.components import LOKI_TENANT
@@ -35,14 +34,13 @@ def loaded_rules(target: Target) -> list[LoadedRule]:
     loki = evaluator_of(target) == "loki"
     url = target.url("loki", "/prometheus") if loki else target.url("vmalert")
     headers = {"X-Scope-OrgID": LOKI_TENANT} if loki else {}
+    answer = ask("GET", f"{url}/api/v1/rules", evaluator_of(target), headers=headers)
     try:
-        answer = requests.get(f"{url}/api/v1/rules", timeout=10, headers=headers)
-        answer.raise_for_status()
         groups = answer.json()["data"]["groups"]
         return [_loaded(rule) for group in groups for rule in group["rules"]]
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError):
         raise AlertError(
-            f"{url}: wanted the rules that it has loaded, found: {error}. Type: ./logstack status"
+            f"{url}: wanted the rules that it has loaded, found: {answer.text[:200]}"
         ) from None
 
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import requests
-
 from stack.alerting import AlertError
 from stack.alerting.alertmanager import TEST_LABEL
 from stack.alerting.channels import Channel
 from stack.alerting.expressions import runbook_link
+from stack.alerting.http import ask
 from stack.targets import Target
 
 WAIT = 30.0  # seconds for a channel to answer
@@ -73,7 +72,7 @@ def send(target: Target, channel: Channel, *, wait: float = WAIT) -> SendResult:
 
 def check_configured(url: str, channel: Channel) -> None:
     """The Alertmanager that runs has the channel. Raises AlertError."""
-    text = _get(f"{url}/api/v2/status").json()["config"]["original"]
+    text = ask("GET", f"{url}/api/v2/status", "Alertmanager").json()["config"]["original"]
     entry = re.search(rf"(?m)^- name: test-{channel}\n(.*)", text)
     if entry is None or entry[1].startswith("- name:"):
         raise AlertError(
@@ -84,7 +83,7 @@ def check_configured(url: str, channel: Channel) -> None:
 
 def counters(url: str, channel: Channel) -> Counters:
     """What Alertmanager has counted for the receiver of test messages."""
-    text = _get(f"{url}/metrics").text
+    text = ask("GET", f"{url}/metrics", "Alertmanager").text
 
     def total(name: str) -> float:
         pattern = rf'(?m)^{name}{{[^}}]*receiver_name="test-{channel}"[^}}]*}} (\S+)$'
@@ -119,12 +118,7 @@ def post_alert(url: str, target: Target, channel: Channel, mark: str) -> None:
         "startsAt": now.isoformat(),
         "endsAt": (now + timedelta(minutes=2)).isoformat(),
     }
-    try:
-        answer = requests.post(f"{url}/api/v2/alerts", json=[alert], timeout=10)
-    except requests.RequestException as error:
-        raise AlertError(f"{url}: wanted Alertmanager to answer, found: {error}") from None
-    if not answer.ok:
-        raise AlertError(f"{url}: HTTP {answer.status_code}: {answer.text.strip()[:500]}")
+    ask("POST", f"{url}/api/v2/alerts", "Alertmanager", json=[alert])
 
 
 def failure(log: Path, start: int, channel: Channel) -> str:
@@ -144,14 +138,3 @@ def failure(log: Path, start: int, channel: Channel) -> str:
         if ours and (text := entry.get("err")):
             return str(text)
     return ""
-
-
-def _get(url: str) -> requests.Response:
-    try:
-        answer = requests.get(url, timeout=10)
-        answer.raise_for_status()
-    except requests.RequestException as error:
-        raise AlertError(
-            f"{url}: wanted Alertmanager to answer, found: {error}. Type: make up"
-        ) from None
-    return answer
