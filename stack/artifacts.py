@@ -154,6 +154,11 @@ def find(artifact: Artifact, cache: Path) -> Path | None:
     return _on_path(artifact) if on_path else None
 
 
+def is_there(name: str, settings: Settings) -> bool:
+    """Whether an artifact is on PATH or built, so that nothing has to be obtained for it."""
+    return find(catalogue(settings)[name], cache_dir(settings)) is not None
+
+
 def from_wheel(binary: str) -> Path:
     """A program that a Python package brings. Raises ArtifactError when it is not installed."""
     path = Path(sys.executable).parent / binary

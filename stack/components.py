@@ -121,15 +121,21 @@ def _vmalert(target: Target) -> list[str]:
         f"-notifier.url={target.peer('alertmanager')}",
         f"-httpListenAddr={target.listen('vmalert')}",
         f"-evaluationInterval={go_duration(target.settings.timing.alert_interval)}",
+        f"-external.url={target.url('vmalert')}",
+        "-disableAlertgroupLabel",  # labels are the same as those of Loki's ruler
         "-loggerFormat=json",
     ]
 
 
 def _alertmanager(target: Target) -> list[str]:
+    people_reach_it_at = target.settings.alerts.alertmanager_url or target.url("alertmanager")
     return [
         f"--config.file={target.config_dir('alertmanager') / 'alertmanager.yml'}",
         f"--storage.path={target.storage_dir('alertmanager')}",
         f"--web.listen-address={target.listen('alertmanager')}",
+        f"--web.external-url={people_reach_it_at}",
+        "--web.route-prefix=/",
+        "--enable-feature=receiver-name-in-metrics",  # `logstack alerts send` reads them
         "--cluster.listen-address=",  # a single node; it would listen on every interface
         "--log.format=json",
     ]

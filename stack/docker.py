@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from stack import artifacts, render
+from stack.alerting.files import SECRETS, alert_files
+from stack.alerting.loaded import evaluator_of, rule_differences
 from stack.components import Component, selected
 from stack.docker_engine import DockerError, ask, compose_command, run
 from stack.native import OnProgress, Status, UpResult
@@ -88,7 +91,7 @@ class DockerRuntime:
             *("--remove-orphans", "--pull", "never"),
             timeout=seconds + 120,
         )
-        statuses = self.status()
+        statuses = self._wait_for_rules() if result.returncode == 0 else self.status()
         sick = [item for item in statuses if item.state != "healthy"]
         if result.returncode != 0 or sick:
             problems = [self._describe(item) for item in sick]
@@ -101,6 +104,16 @@ class DockerRuntime:
         now = {name: item["Id"] for name, item in self._containers().items()}
         changed = sorted(name for name in now if before.get(name) != now[name])
         return UpResult(statuses, changed, bool(before))
+
+    def _wait_for_rules(self) -> list[Status]:
+        """The states once the engine has loaded the rules, or when it had time enough for that."""
+        timeout = parse_duration(self.settings.timing.start_timeout).total_seconds()
+        deadline = time.monotonic() + timeout
+        while True:
+            statuses = self.status()
+            if all(item.state == "healthy" for item in statuses) or time.monotonic() > deadline:
+                return statuses
+            time.sleep(0.5)
 
     def down(self) -> bool:
         """Stop and remove the containers and keep the volumes. False when there were none."""
@@ -160,7 +173,8 @@ class DockerRuntime:
         return {item["Config"]["Labels"]["com.docker.compose.service"]: item for item in found}
 
     def _write(self, probe: Path) -> None:
-        files = render.render_components(self.target, {})
+        files = render.render_components(self.target, {}) | self._alert_files()
+        self._remove_others(files)
         for name, text in files.items():
             write_private(self.run_dir / name, text)
         for path in self.run_dir.rglob("*"):  # containers run as users of their images' own
@@ -169,6 +183,8 @@ class DockerRuntime:
             component.name: {
                 "command": [_uncompose(word) for word in self._words(component)],
                 "environment": _environment(component, self.target),
+                # Compose replaces a container when this differs; a mounted file it does not watch.
+                "labels": {"logstack.config": _digest(component, files)},
             }
             for component in self.components
         }
@@ -176,6 +192,24 @@ class DockerRuntime:
         write_private(self.run_dir / "commands.json", json.dumps({"services": started}, indent=2))
         write_private(self.run_dir / "compose.env", variables)
         write_private(self.run_dir / SETTINGS_FILE, self.settings.model_dump_json(indent=2) + "\n")
+
+    def _alert_files(self) -> dict[str, str]:
+        """Rules, routes and templates. Raises DockerError where a receiver needs a secret."""
+        files = alert_files(self.target)
+        if secret := next((name for name in files if name.startswith(f"{SECRETS}/")), None):
+            raise DockerError(
+                f"receivers: wanted none that needs a secret in the Docker runtime, found one for "
+                f"{Path(secret).name}: Alertmanager's container runs as a user of its own, which "
+                "could read only files that everybody can. Use: RUNTIME=native make up"
+            )
+        return files
+
+    def _remove_others(self, files: Mapping[str, str]) -> None:
+        """Files of the components that are no longer rendered, so that nothing reads them."""
+        for component in self.components:
+            for path in (self.run_dir / component.name).rglob("*"):
+                if path.is_file() and str(path.relative_to(self.run_dir)) not in files:
+                    path.unlink()
 
     def _words(self, component: Component) -> list[str]:
         argv = component.argv(self.target)
@@ -244,6 +278,12 @@ def _environment(component: Component, target: Target) -> dict[str, str]:
     return {} if component.name == "sample_app" else component.env(target)
 
 
+def _digest(component: Component, files: Mapping[str, str]) -> str:
+    """Of the files that a component reads."""
+    own = {name: text for name, text in files.items() if name.startswith(f"{component.name}/")}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
 def _uncompose(word: str) -> str:
     return word.replace("$", "$$")
 
@@ -267,6 +307,10 @@ def _status(component: Component, target: Target, item: Mapping[str, Any] | None
         "created": lambda: "stopped",
     }
     name = words.get(state["Status"], lambda: "failed")()
+    note = "" if name in ("healthy", "starting") else f"exit status {state['ExitCode']}"
+    evaluates = name == "healthy" and component.name == evaluator_of(target)
+    if evaluates and (problems := rule_differences(target)):
+        name, note = "unhealthy", problems[0]
     return Status(
         component.name,
         name,
@@ -275,7 +319,7 @@ def _status(component: Component, target: Target, item: Mapping[str, Any] | None
         pid=int(state["Pid"]),
         uptime_s=int((datetime.now(UTC) - started).total_seconds()) if _runs(item) else 0,
         restarts=int(item["RestartCount"]),
-        note="" if name in ("healthy", "starting") else f"exit status {state['ExitCode']}",
+        note=note,
     )
 
 

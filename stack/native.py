@@ -16,6 +16,9 @@ from pathlib import Path
 import requests
 
 from stack import artifacts, components, render
+from stack.alerting import AlertError
+from stack.alerting.files import alert_files
+from stack.alerting.loaded import evaluator_of, rule_differences
 from stack.components import Component
 from stack.preflight import PreflightError, check_data_dir, check_ports
 from stack.secrets import SecretsError, archive_secrets, sample_app_secrets, write_private
@@ -82,7 +85,14 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
             sample_app_secrets(target.data_dir),
             archive_secrets(target.data_dir),
         )
-    except (artifacts.ArtifactError, PreflightError, SecretsError, render.RenderError) as error:
+        files |= alert_files(target)
+    except (
+        AlertError,
+        artifacts.ArtifactError,
+        PreflightError,
+        SecretsError,
+        render.RenderError,
+    ) as error:
         raise NativeError(str(error)) from None
     changed_files = write_files(target, files)
     try:
@@ -274,6 +284,8 @@ def _state(component: Component, target: Target, process: Process | None) -> tup
         return ("starting" if process.state == "STARTING" else "unhealthy"), "no answer"
     if answer.status_code != requests.codes.ok:
         return "unhealthy", f"HTTP {answer.status_code}"
+    if component.name == evaluator_of(target) and (problems := rule_differences(target)):
+        return "unhealthy", problems[0]
     return "healthy", ""
 
 

@@ -27,6 +27,7 @@ from stack.query_shapes import (
     EXCEPTIONS,
     count,
     count_events,
+    enough_logql,
     largest_logql,
     largest_logsql,
     logql_range,
@@ -117,9 +118,16 @@ def bytes_by_field(
 # --- Errors
 
 
-def error_ratio(scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)) -> Query:
+def error_ratio(
+    scope: Scope,
+    window: Window,
+    *,
+    by: Sequence[str] = ("service_name",),
+    at_least_records: int = 0,
+) -> Query:
     """ERROR and CRITICAL records as a share of all, between 0 and 1."""
-    return share("error_ratio", Filter(scope), equals("level", *ERROR_LEVELS), window, by)
+    errors = equals("level", *ERROR_LEVELS)
+    return share("error_ratio", Filter(scope), errors, window, by, at_least_records)
 
 
 def top_exception_types(
@@ -215,18 +223,30 @@ def server_error_ratio(
 
 
 def request_duration(
-    scope: Scope, window: Window, *, quantile: float, by: Sequence[str] = ("route",)
+    scope: Scope,
+    window: Window,
+    *,
+    quantile: float,
+    by: Sequence[str] = ("route",),
+    at_least_requests: int = 0,
 ) -> Query:
     """A quantile of duration_ms, in milliseconds, by route (or by other fields, or over all)."""
     if not 0 < quantile < 1:
         raise QueryError(f"quantile: wanted a number between 0 and 1, found {quantile:g}")
     where = Filter(scope, (REQUESTS,), ("duration_ms", *by))
     source = f'{where.logql()} | unwrap duration_ms | __error__="" [{window.length}]'
+    value = f"quantile_over_time({quantile:g}, {source}) {grouping(by)}"
+    counted = f"sum {grouped(by)}(count_over_time({logql_range(where, window)}))"
+    functions = [f"quantile({quantile:g}, duration_ms) as value"]
+    enough = ""
+    if at_least_requests:
+        functions.append("count() as requests")
+        enough = f" | filter requests:>={at_least_requests} | delete requests"
     return Query(
         "request_duration",
-        logql=f"quantile_over_time({quantile:g}, {source}) {grouping(by)}",
+        logql=enough_logql(value, counted, at_least_requests),
         logsql=f"{where.logsql(window)} duration_ms:* "
-        f"| {stats(by, f'quantile({quantile:g}, duration_ms) as value')} | filter value:*",
+        f"| {stats(by, *functions)} | filter value:*{enough}",
         by=tuple(by),
     )
 
@@ -306,7 +326,13 @@ def data_exports(scope: Scope, window: Window, *, limit: int = 20) -> Query:
 # --- Pipeline health
 
 
-def unparsed_share(scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)) -> Query:
+def unparsed_share(
+    scope: Scope,
+    window: Window,
+    *,
+    by: Sequence[str] = ("service_name",),
+    at_least_records: int = 0,
+) -> Query:
     """Lines that were not JSON as a share of all records, between 0 and 1."""
     total_source = logql_range(Filter(scope), window)
     # Only a record without a level can be one, and Loki has the level as a label.
@@ -314,10 +340,13 @@ def unparsed_share(scope: Scope, window: Window, *, by: Sequence[str] = ("servic
         f'{Filter(scope, (equals("level", ""),)).logql()} | json format="format" '
         f'| __error__!="" or format="text" [{window.length}]'
     )
+    counted = f"sum {grouped(by)}(count_over_time({total_source}))"
+    value = share_logql(unparsed_source, total_source, by)
     return Query(
         "unparsed_share",
-        logql=share_logql(unparsed_source, total_source, by),
-        logsql=f"{Filter(scope).logsql(window)} | {share_logsql('format:=text', by)}",
+        logql=enough_logql(value, counted, at_least_records),
+        logsql=f"{Filter(scope).logsql(window)} "
+        f"| {share_logsql('format:=text', by, at_least_records)}",
         by=tuple(by),
     )
 

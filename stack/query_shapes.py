@@ -67,13 +67,22 @@ def count_events(
     return count(name, where, window, by, limit)
 
 
-def share(name: str, where: Filter, part: Condition, window: Window, by: Sequence[str]) -> Query:
+def share(
+    name: str,
+    where: Filter,
+    part: Condition,
+    window: Window,
+    by: Sequence[str],
+    at_least: int = 0,
+) -> Query:
     whole = Filter(where.scope, where.conditions, tuple(by))
-    narrowed = logql_range(whole.narrowed(part), window)
+    narrowed, total = logql_range(whole.narrowed(part), window), logql_range(whole, window)
+    logql = share_logql(narrowed, total, by)
+    guard = f"sum {grouped(by)}(count_over_time({total}))"
     return Query(
         name,
-        logql=share_logql(narrowed, logql_range(whole, window), by),
-        logsql=f"{whole.logsql(window)} | {share_logsql(part.logsql(), by)}",
+        logql=enough_logql(logql, guard, at_least),
+        logsql=f"{whole.logsql(window)} | {share_logsql(part.logsql(), by, at_least)}",
         by=tuple(by),
     )
 
@@ -84,9 +93,15 @@ def share_logql(part: str, whole: str, by: Sequence[str]) -> str:
     return f"({counts[0]} or {counts[1]} * 0) / {counts[1]}"
 
 
-def share_logsql(part: str, by: Sequence[str]) -> str:
+def share_logsql(part: str, by: Sequence[str], at_least: int = 0) -> str:
     counts = stats(by, f"count() if ({part}) as part", "count() as whole")
-    return f"{counts} | filter whole:>0 | math part / whole as value | delete part, whole"
+    enough = f">={at_least}" if at_least else ">0"
+    return f"{counts} | filter whole:{enough} | math part / whole as value | delete part, whole"
+
+
+def enough_logql(value: str, counted: str, at_least: int) -> str:
+    """The value where there are enough records for it to say something."""
+    return f"({value}) and ({counted} >= {at_least})" if at_least else value
 
 
 def largest_logql(total: str, limit: int) -> str:

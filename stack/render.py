@@ -57,7 +57,7 @@ def render_native(
     secrets: Mapping[str, str],
     archive_secrets: Mapping[str, str],
 ) -> dict[str, str]:
-    """Every file of the native runtime. `secrets` are variables of the sample app."""
+    """The native runtime's files, alerts apart. `secrets` are variables of the sample app."""
     return {
         **render_components(target, archive_secrets),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
@@ -66,18 +66,10 @@ def render_native(
 
 def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dict[str, str]:
     """The files that the components of a target read, one folder per component."""
-    rules = "vmalert/rules"
     everything: dict[str, Callable[[Target], dict[str, str]]] = {
         "loki": render_loki,
         "otelcol": lambda target: {"otelcol/config.yaml": render_otelcol(target)},
         "promtail": lambda target: {"promtail/config.yaml": render_promtail(target)},
-        "alertmanager": lambda target: {
-            "alertmanager/alertmanager.yml": render_template("alertmanager/alertmanager.yml.j2")
-        },
-        "vmalert": lambda target: {
-            f"{rules}/{name}.yaml": render_template(f"{rules}/{name}.yaml.j2")
-            for name in (("watchdog",) if target.in_containers else ("watchdog", "archive"))
-        },
         "seaweedfs": lambda target: {
             "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets)
         },
@@ -142,7 +134,7 @@ def render_promtail(target: Target) -> str:
 
 
 def render_loki(target: Target) -> dict[str, str]:
-    """Loki's configuration, its tenants' own limits and the rules of its ruler."""
+    """Loki's configuration and its tenants' own limits."""
     settings = target.settings
     values: dict[str, Any] = {
         "settings": settings,
@@ -158,7 +150,6 @@ def render_loki(target: Target) -> dict[str, str]:
     return {
         "loki/config.yaml": render_template("loki/config.yaml.j2", **values),
         "loki/tenants.yaml": render_template("loki/tenants.yaml.j2", **values),
-        f"loki/rules/{LOKI_TENANT}/watchdog.yaml": render_template("loki/rules/watchdog.yaml.j2"),
     }
 
 

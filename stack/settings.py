@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from stack.alerting.settings import AlertSettings, Receivers, Thresholds
+from stack.section import Section
 from stack.units import Bytes, Duration
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,10 +45,6 @@ Port = int
 
 class SettingsError(Exception):
     """A setting that cannot be used; the text says which, what is wanted and what to type."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class StackSettings(Section):
@@ -207,6 +205,9 @@ class Settings(Section):
     agent: Agent
     archive: Archive
     timing: Timing
+    alerts: AlertSettings
+    thresholds: Thresholds
+    receivers: Receivers
     sample_app: SampleApp
 
     @property
@@ -368,6 +369,8 @@ def _wanted(item: Any) -> str:
         "string_type": "text",
         "string_too_short": "text that is not empty",
         "model_type": "a table",
+        "dict_type": "a table",
+        "float_type": "a number",
         "tuple_type": "a list of tables",
     }
     if kind in named:

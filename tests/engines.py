@@ -7,16 +7,12 @@ there it tells from the rest by an environment of its own.
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from stack import artifacts, settings, targets
 from stack.components import by_name, command
@@ -24,63 +20,9 @@ from stack.engines.loki import Loki
 from stack.engines.victorialogs import VictoriaLogs
 from stack.render import render_loki
 from stack.settings import variable_name
+from stack.throwaway import flush, running
 from tests.ports import free_ports
 from tests.require import unavailable
-
-START_TIMEOUT = 60.0
-
-
-@dataclass(frozen=True)
-class RunningProcess:
-    """A program that a test started. `log` is the file with what it prints."""
-
-    url: str
-    log: Path
-    process: subprocess.Popen[bytes]
-
-
-@contextmanager
-def running(
-    argv: Sequence[str],
-    url: str,
-    health: str,
-    folder: Path,
-    environ: Mapping[str, str] | None = None,
-) -> Iterator[RunningProcess]:
-    """Run a program until the block ends; it is there when `url` + `health` answers 200."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "output.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            argv, stdout=output, stderr=subprocess.STDOUT, cwd=folder, env=environ
-        )
-    found = RunningProcess(url, log, process)
-    try:
-        wait_until_healthy(found, health)
-        yield found
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_until_healthy(found: RunningProcess, health: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while True:
-        try:
-            if requests.get(found.url + health, timeout=2).ok:
-                return
-        except requests.RequestException:
-            pass
-        ended = found.process.poll() is not None
-        if ended or time.monotonic() > deadline:
-            text = found.log.read_text(encoding="utf-8", errors="replace")[-4000:]
-            what = "it ended" if ended else f"no answer within {START_TIMEOUT:g} s"
-            raise AssertionError(f"{found.url}{health}: {what}. Its log:\n{text}")
-        time.sleep(0.1)
 
 
 def target_in(folder: Path, engine: str, *ports: str) -> targets.Target:
@@ -151,4 +93,4 @@ def push(engine: VictoriaLogs | Loki, records: Sequence[Mapping[str, Any]]) -> N
     """Store records and make them visible to queries."""
     engine.push(records)
     if isinstance(engine, VictoriaLogs):
-        requests.get(f"{engine.url}/internal/force_flush", timeout=30).raise_for_status()
+        flush(engine)

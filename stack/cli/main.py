@@ -11,9 +11,11 @@ from typing import NoReturn
 import typer
 
 from dashboards.model import GrafanaError
+from stack.alerting import AlertError
 from stack.archive import ArchiveError
 from stack.artifacts import ArtifactError
 from stack.cli import (
+    alerts_commands,
     archive_commands,
     checks,
     dashboards_command,
@@ -33,6 +35,7 @@ from stack.smoke import SmokeError
 from stack.traffic import TrafficError
 
 KNOWN_ERRORS = (
+    AlertError,
     ArchiveError,
     ArtifactError,
     DockerError,
@@ -63,6 +66,7 @@ for group in (
     images_command,
 ):
     group.register(app)
+app.add_typer(alerts_commands.app, name="alerts")
 
 
 def run() -> None:

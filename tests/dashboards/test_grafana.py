@@ -18,7 +18,7 @@ from dashboards.grafana import DATA_SOURCE_UIDS, OWNER_TAG
 from dashboards.grafana_api import Grafana, import_all
 from dashboards.model import uid
 from dashboards.pages import PAGES
-from tests.engines import running
+from stack.throwaway import running
 from tests.native.harness import poll
 from tests.ports import free_ports
 from tests.require import unavailable

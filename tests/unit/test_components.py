@@ -39,6 +39,9 @@ ARGV = {
         "--config.file=/srv/stack/run/alertmanager/alertmanager.yml",
         "--storage.path=/srv/stack/data/alertmanager",
         "--web.listen-address=127.0.0.1:21005",
+        "--web.external-url=http://127.0.0.1:21005",
+        "--web.route-prefix=/",
+        "--enable-feature=receiver-name-in-metrics",
         "--cluster.listen-address=",
         "--log.format=json",
     ],
@@ -49,6 +52,8 @@ ARGV = {
         "-notifier.url=http://127.0.0.1:21005",
         "-httpListenAddr=127.0.0.1:21004",
         "-evaluationInterval=24h",
+        "-external.url=http://127.0.0.1:21004",
+        "-disableAlertgroupLabel",
         "-loggerFormat=json",
     ],
     "restored": [

@@ -59,9 +59,6 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
         render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)
     ) == [
         "otelcol/config.yaml",
-        "alertmanager/alertmanager.yml",
-        "vmalert/rules/watchdog.yaml",
-        "vmalert/rules/archive.yaml",
         "seaweedfs/s3.json",
         "supervisord.conf",
     ]
@@ -89,9 +86,7 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
     assert list(render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)) == [
         "loki/config.yaml",
         "loki/tenants.yaml",
-        "loki/rules/main/watchdog.yaml",
         "promtail/config.yaml",
-        "alertmanager/alertmanager.yml",
         "supervisord.conf",
     ]
 

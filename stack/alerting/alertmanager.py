@@ -1,0 +1,152 @@
+"""Alertmanager's configuration from settings, rules and channels. Pure.
+
+page goes to PagerDuty and Slack, ticket to Slack and e-mail, info to a digest by e-mail; what has
+no severity is treated as a ticket, so that nothing is lost on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from stack.alerting.channels import CHANNELS, Channel, Channels
+from stack.alerting.rule_files import dump
+from stack.alerting.rules import Rule
+from stack.alerting.settings import MuteTime, Severity
+from stack.components import as_pattern
+from stack.settings import ROOT, Settings
+from stack.targets import Target
+from stack.units import go_duration
+
+HEAD = "# Rendered from stack/settings.toml and alerts/: change it there.\n"
+TEMPLATES = ROOT / "alerts" / "templates"
+WATCHDOG = "Watchdog"
+TEST_LABEL = "test_channel"
+
+CHANNELS_OF: dict[Severity, tuple[Channel, ...]] = {
+    "page": ("pagerduty", "slack"),
+    "ticket": ("slack", "email"),
+    "info": ("email",),
+}
+
+
+def render_alertmanager(target: Target, rules: Sequence[Rule], channels: Channels) -> str:
+    """The whole configuration as YAML."""
+    folder = target.config_dir("alertmanager") / "templates"
+    mute_times = target.settings.alerts.mute_times
+    document: dict[str, Any] = {
+        "route": route(target.settings),
+        "receivers": receivers(channels),
+        "inhibit_rules": inhibitions(rules),
+        "templates": [f"{as_pattern(folder)}/*.tmpl"],
+    }
+    if mute_times:
+        document["time_intervals"] = [_interval(item) for item in mute_times]
+    return HEAD + dump(document)
+
+
+def route(settings: Settings) -> dict[str, Any]:
+    """The tree of routes."""
+    alerts = settings.alerts
+    interval = go_duration(alerts.deadman_interval)
+    watchdog = {
+        "matchers": [f'alertname="{WATCHDOG}"'],
+        "receiver": "deadman",
+        "group_by": ["environment"],
+        "group_wait": "0s",
+        "group_interval": interval,
+        "repeat_interval": interval,
+    }
+    tests = [
+        {
+            "matchers": [f'{TEST_LABEL}="{channel}"'],
+            "receiver": f"test-{channel}",
+            "group_by": ["..."],
+            "group_wait": "0s",
+        }
+        for channel in CHANNELS
+    ]
+    digest = go_duration(alerts.digest)
+    page = {
+        "matchers": ['severity="page"'],
+        "receiver": "page",
+        "repeat_interval": go_duration(alerts.repeat_page),
+        **_mute("page", settings),
+    }
+    info = {
+        "matchers": ['severity="info"'],
+        "receiver": "info",
+        "group_by": ["severity", "environment"],
+        "group_wait": digest,
+        "group_interval": digest,
+        "repeat_interval": "24h",
+        **_mute("info", settings),
+    }
+    # The root cannot be muted, so tickets have a route of their own as well.
+    ticket = {"matchers": ['severity="ticket"'], "receiver": "ticket", **_mute("ticket", settings)}
+    return {
+        "receiver": "ticket",
+        "group_by": ["alertname", "service_name", "environment"],
+        "group_wait": go_duration(alerts.group_wait),
+        "group_interval": go_duration(alerts.group_interval),
+        "repeat_interval": go_duration(alerts.repeat_ticket),
+        "routes": [watchdog, *tests, page, ticket, info],
+    }
+
+
+def receivers(channels: Channels) -> list[dict[str, Any]]:
+    """One per severity, one per channel for tests, and the dead man's switch."""
+    by_severity = [
+        {"name": severity, **_configs(channels, names)} for severity, names in CHANNELS_OF.items()
+    ]
+    tests = [{"name": f"test-{name}", **_configs(channels, (name,), test=True)}
+             for name in CHANNELS]  # fmt: skip
+    return [*by_severity, *tests, {"name": "deadman", **_configs(channels, ("deadman",))}]
+
+
+def inhibitions(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    """Alerts that say nothing new while another one fires."""
+    return [
+        {
+            "source_matchers": [f'alertname="{rule.name}"'],
+            "target_matchers": [f'alertname=~"{"|".join(rule.text.inhibits.alerts)}"'],
+            "equal": list(rule.text.inhibits.equal),
+        }
+        for rule in rules
+        if rule.text.inhibits
+    ]
+
+
+def message_templates() -> dict[str, str]:
+    """The templates of alerts/templates/ by their path below Alertmanager's folder."""
+    return {
+        f"templates/{path.name}": path.read_text(encoding="utf-8")
+        for path in sorted(TEMPLATES.glob("*.tmpl"))
+    }
+
+
+def _configs(
+    channels: Channels, names: Sequence[Channel], *, test: bool = False
+) -> dict[str, list[dict[str, Any]]]:
+    # A test message is over when it was sent; nobody wants to be told.
+    changes = {"send_resolved": False} if test else {}
+    return {
+        kind: [{**entry, **changes} for entry in entries]
+        for name in names
+        for kind, entries in channels.receivers.get(name, {}).items()
+    }
+
+
+def _mute(severity: Severity, settings: Settings) -> dict[str, list[str]]:
+    names = [item.name for item in settings.alerts.mute_times if severity in item.severities]
+    return {"mute_time_intervals": names} if names else {}
+
+
+def _interval(item: MuteTime) -> dict[str, Any]:
+    interval: dict[str, Any] = {"location": item.location}
+    if item.weekdays:
+        interval["weekdays"] = list(item.weekdays)
+    if item.times:
+        pairs = [text.split("-") for text in item.times]
+        interval["times"] = [{"start_time": start, "end_time": end} for start, end in pairs]
+    return {"name": item.name, "time_intervals": [interval]}

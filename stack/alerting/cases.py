@@ -1,0 +1,161 @@
+"""The rule tests of alerts/tests/: records in, alerts out. Read and checked here, run elsewhere.
+
+A file maps rules to cases. Every rule needs a case of each kind: `firing`, `quiet`, `empty` (no
+record at all) and `boundary`, whose records must really lie on the rule's edge: the number equals
+the threshold, or, where the threshold is 0, a record is within a second of the time `edge` ago.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from stack.alerting import AlertError
+from stack.alerting.rules import Rule
+from stack.alerting.yaml_files import read_yaml
+from stack.section import Section
+from stack.settings import ROOT, Settings, read_layers, validate
+from stack.units import Duration, parse_duration
+
+CASES = ROOT / "alerts" / "tests"
+Kind = Literal["firing", "quiet", "empty", "boundary"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+EDGE = timedelta(seconds=1)
+
+
+class Records(Section):
+    """`count` records, made `ago` before the moment of evaluation, with further fields."""
+
+    count: int = Field(default=1, ge=1, le=100_000)
+    ago: Duration
+    fields: dict[str, Any] = Field(default={})
+
+
+class CaseText(Section):
+    """A case as it stands in its file. `settings` are values that differ from the shipped ones."""
+
+    kind: Kind
+    about: str = Field(min_length=1)
+    records: tuple[Records, ...] = Field(default=(), strict=False)
+    alerts: tuple[dict[str, str], ...] = Field(default=(), strict=False)
+    edge: Duration | None = None
+    settings: dict[str, Any] = Field(default={})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of one rule."""
+
+    rule: str
+    file: str
+    text: CaseText
+
+    @property
+    def name(self) -> str:
+        return f"{self.rule}: {self.text.kind}: {self.text.about}"
+
+    def records(self, environment: str, at: datetime) -> Iterator[dict[str, Any]]:
+        """The records as a service would have written them, in an environment of their own."""
+        for group in self.text.records:
+            made = at - parse_duration(group.ago)
+            for number in range(group.count):
+                moment = made - timedelta(microseconds=number)
+                yield {
+                    "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                    "message": "a record of a rule test",
+                    "service_name": "erp-backend-api",
+                    "environment": environment,
+                    "host": "test-host",
+                    **({} if "format" in group.fields else _LOGGED),
+                    **group.fields,
+                }
+
+
+_LOGGED = {"level": "INFO", "logger_name": "tests"}
+
+
+def shipped_settings(changes: Mapping[str, Any] | None = None) -> Settings:
+    """The values of stack/settings.toml alone, with a case's own ones."""
+    settings = validate(read_layers({})[:1])
+    for name, value in (changes or {}).items():
+        section, _, key = name.partition(".")
+        table = getattr(settings, section, None)
+        if table is None or key not in type(table).model_fields:
+            raise AlertError(f"settings: wanted a setting, found {name!r}")
+        changed = type(table).model_validate({**table.model_dump(), key: value})
+        settings = settings.model_copy(update={section: changed})
+    return settings
+
+
+def load_cases(folder: Path = CASES) -> tuple[Case, ...]:
+    """Every case of every file. Raises AlertError with all problems."""
+    cases: list[Case] = []
+    problems: list[str] = []
+    adapter = TypeAdapter(dict[str, tuple[CaseText, ...]])
+    for path in sorted(folder.glob("*.y*ml")):
+        shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+        try:
+            document = read_yaml(path)
+            content = adapter.validate_python(_lists_as_tuples(document))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            problems.append(f"{shown}: wanted a readable YAML file, found: {error}")
+        except ValidationError as error:
+            problems += [
+                f"{shown}: {'.'.join(map(str, item['loc']))}: {item['msg']}, "
+                f"found {item['input']!r}"
+                for item in error.errors()
+            ]
+        else:
+            cases += [Case(rule, shown, text) for rule, texts in content.items() for text in texts]
+    if problems:
+        raise AlertError("\n".join(problems))
+    return tuple(cases)
+
+
+def missing_cases(rules: Sequence[Rule], cases: Sequence[Case]) -> dict[str, list[Kind]]:
+    """The kinds of cases that each rule lacks."""
+    there = {(case.rule, case.text.kind) for case in cases}
+    lacking = {
+        rule.name: [kind for kind in KINDS if (rule.name, kind) not in there] for rule in rules
+    }
+    return {name: kinds for name, kinds in lacking.items() if kinds}
+
+
+def problem_with(case: Case, rule: Rule, values: Sequence[float]) -> str:
+    """Why a case does not test what its kind says, or "". `values` are the query's numbers."""
+    text = case.text
+    fires = bool(text.alerts)
+    wanted = {
+        "firing": "an alert" if not fires else "",
+        "quiet": "no alert" if fires and not rule.text.always_fires else "",
+        "empty": "no record" if text.records else "",
+        "boundary": "" if _is_on_edge(text, rule, values) else _edge_wanted(rule, values),
+    }[text.kind]
+    return f"a case of the kind {text.kind} wants {wanted}" if wanted else ""
+
+
+def _is_on_edge(text: CaseText, rule: Rule, values: Sequence[float]) -> bool:
+    if text.edge:
+        edge = parse_duration(text.edge)
+        return any(abs(parse_duration(group.ago) - edge) <= EDGE for group in text.records)
+    if rule.text.always_fires:
+        return any(value == rule.threshold for value in values)
+    return rule.threshold > 0 and any(abs(v - rule.threshold) < 1e-9 for v in values)
+
+
+def _edge_wanted(rule: Rule, values: Sequence[float]) -> str:
+    if rule.threshold > 0 or rule.text.always_fires:
+        return f"a number that equals the threshold {rule.threshold:g}, found {list(values)}"
+    return "`edge` and a record within a second of it"
+
+
+def _lists_as_tuples(document: Any) -> Any:
+    if isinstance(document, Mapping):
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
+    return document

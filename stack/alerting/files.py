@@ -1,0 +1,46 @@
+"""Everything about alerts that a runtime writes below its run folder: reads, checks, renders."""
+
+from __future__ import annotations
+
+from stack.alerting import AlertError
+from stack.alerting.alertmanager import message_templates, render_alertmanager
+from stack.alerting.channels import Channels, read_channels
+from stack.alerting.rule_files import render_loki, render_vmalert
+from stack.alerting.rules import Rule, load_rules
+from stack.components import LOKI_TENANT
+from stack.targets import Target
+
+SECRETS = "alertmanager/secrets"
+
+
+def load(target: Target) -> tuple[tuple[Rule, ...], Channels]:
+    """The rules and the channels. Raises AlertError with the problems of both."""
+    problems = []
+    rules: tuple[Rule, ...] = ()
+    channels = Channels()
+    try:
+        rules = load_rules(target.settings)
+    except AlertError as error:
+        problems.append(str(error))
+    try:
+        channels = read_channels(target.settings.receivers, target.run_dir / SECRETS)
+    except AlertError as error:
+        problems.append(str(error))
+    if problems:
+        raise AlertError("\n".join(problems))
+    return rules, channels
+
+
+def alert_files(target: Target) -> dict[str, str]:
+    """The files of Alertmanager and of what evaluates rules. Raises AlertError."""
+    rules, channels = load(target)
+    if target.settings.stack.engine == "loki":
+        rule_files = {f"loki/rules/{LOKI_TENANT}/logstack.yaml": render_loki(rules, target)}
+    else:
+        rule_files = {"vmalert/rules/logstack.yaml": render_vmalert(rules, target)}
+    return {
+        **rule_files,
+        "alertmanager/alertmanager.yml": render_alertmanager(target, rules, channels),
+        **{f"alertmanager/{path}": text for path, text in message_templates().items()},
+        **{f"{SECRETS}/{name}": f"{text}\n" for name, text in channels.secrets.items()},
+    }

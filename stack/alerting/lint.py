@@ -1,0 +1,60 @@
+"""The programs' own checks of what is rendered, and what nobody would be told of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from stack import artifacts
+from stack.alerting import AlertError
+from stack.alerting.alertmanager import CHANNELS_OF
+from stack.alerting.channels import Channels
+from stack.alerting.files import alert_files, load
+from stack.components import as_pattern
+from stack.secrets import write_private
+from stack.targets import Target
+
+
+def check_files(target: Target) -> int:
+    """Render everything, let amtool and vmalert read it, and count the rules. Raises AlertError."""
+    folders = artifacts.obtain_all(target.settings, lambda name, text: None)
+    with tempfile.TemporaryDirectory(prefix="logstack-") as name:
+        scratch = replace(target, run_dir=Path(name))
+        for path, text in alert_files(scratch).items():
+            write_private(scratch.run_dir / path, text)
+        configuration = scratch.config_dir("alertmanager") / "alertmanager.yml"
+        rules = f"{as_pattern(scratch.config_dir('vmalert'))}/rules/*.yaml"
+        _check(
+            "amtool check-config",
+            [str(folders["alertmanager"] / "amtool"), "check-config", str(configuration)],
+        )
+        _check(
+            "vmalert -dryRun",
+            [
+                str(folders["vmalert"] / "vmalert"),
+                "-dryRun",
+                "-rule.defaultRuleType=vlogs",
+                f"-rule={json.dumps(rules, ensure_ascii=False)}",
+            ],
+        )
+    return len(load(target)[0])
+
+
+def remarks(channels: Channels) -> Iterator[str]:
+    """What would be sent to nobody. Not an error: a checkout has no secrets."""
+    for severity, names in CHANNELS_OF.items():
+        if not any(name in channels.receivers for name in names):
+            yield f"Alerts of severity {severity} are sent to nobody: set up {' or '.join(names)}."
+    if "deadman" not in channels.receivers:
+        yield "Nobody notices when alerting itself stops: set receivers.deadman_url_file."
+
+
+def _check(what: str, argv: list[str]) -> None:
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    if result.returncode != 0:
+        tail = "\n".join(f"{result.stdout}{result.stderr}".strip().splitlines()[-8:])
+        raise AlertError(f"{what} refuses what was rendered:\n{tail}")

@@ -1,0 +1,79 @@
+"""The rules as files: for vmalert and for Loki's ruler, from the same source. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stack.alerting.expressions import AlertRule, Dialect, alert_rule
+from stack.alerting.rules import Rule
+from stack.targets import Target
+from stack.units import go_duration
+
+HEAD = "# Rendered from alerts/rules/ and the settings: change it there.\n"
+# VictoriaLogs names the column of a result; vmalert would make a label of it.
+_NO_LABEL = {"stats_result": ""}
+
+
+def render_vmalert(rules: Sequence[Rule], target: Target) -> str:
+    """One file of groups with `type: vlogs`."""
+    delay = go_duration(target.settings.alerts.delay)
+    groups = [
+        {
+            "name": name,
+            "type": "vlogs",
+            "eval_delay": delay,
+            # Otherwise it asks as of the last whole interval, up to half a minute more behind.
+            "eval_alignment": False,
+            "rules": [_entry(alert_rule(rule, target, "logsql"), _NO_LABEL) for rule in members],
+        }
+        for name, members in grouped(rules).items()
+    ]
+    return HEAD + dump({"groups": groups})
+
+
+def render_loki(rules: Sequence[Rule], target: Target) -> str:
+    """One file of groups for the ruler; it belongs into the folder of the tenant (`fake`)."""
+    interval = go_duration(target.settings.timing.alert_interval)
+    groups = [
+        {
+            "name": name,
+            "interval": interval,
+            "rules": [_entry(alert_rule(rule, target, "logql"), {}) for rule in members],
+        }
+        for name, members in grouped(rules).items()
+    ]
+    return HEAD + dump({"groups": groups})
+
+
+def grouped(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
+    """The rules by group: a file of alerts/rules/ is one."""
+    groups: dict[str, list[Rule]] = {}
+    for rule in rules:
+        groups.setdefault(Path(rule.file).stem, []).append(rule)
+    return groups
+
+
+def names_and_expressions(
+    rules: Sequence[Rule], target: Target, dialect: Dialect
+) -> dict[str, str]:
+    """What an engine has to report after it has loaded the rules."""
+    return {rule.name: alert_rule(rule, target, dialect).expression for rule in rules}
+
+
+def dump(document: Any) -> str:
+    """YAML in the order given, long texts unbroken."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def _entry(rule: AlertRule, labels: dict[str, str]) -> dict[str, Any]:
+    return {
+        "alert": rule.name,
+        "expr": rule.expression,
+        "for": go_duration(rule.hold),
+        "labels": {**rule.labels, **labels},
+        "annotations": rule.annotations,
+    }

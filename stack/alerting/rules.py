@@ -1,0 +1,353 @@
+"""Reads the rule files of alerts/rules/ and refuses what could not work.
+
+A rule names a query, what it is compared with, and what people are told. `load_rules` gives the
+rules with the settings' thresholds and overrides filled in; it reports every problem at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from stack import alert_queries, queries
+from stack.alerting import AlertError
+from stack.alerting.settings import SEVERITIES, Severity
+from stack.alerting.yaml_files import read_yaml
+from stack.query_language import Query, QueryError, Scope, over
+from stack.section import Section
+from stack.settings import ROOT, Settings, setting_keys
+from stack.units import Duration, parse_duration
+
+RULES = ROOT / "alerts" / "rules"
+RUNBOOKS = ROOT / "alerts" / "runbooks.md"
+_DURATION = "a duration such as 30s, 5m or 1d"
+
+QueryFunction = Callable[..., Query]
+
+
+class Setting(Section):
+    """`{setting: thresholds.error_ratio}` in place of a value."""
+
+    setting: str
+
+
+class Lines(Section):
+    """The query for the records behind an alert."""
+
+    query: str = "records"
+    arguments: dict[str, Any] = Field(default={})
+
+
+class Inhibits(Section):
+    """Alerts that are not sent while this one fires, for the same values of `equal`."""
+
+    alerts: tuple[str, ...] = Field(strict=False, min_length=1)
+    equal: tuple[str, ...] = Field(strict=False, min_length=1)
+
+
+class RuleText(Section):
+    """A rule as it stands in its file."""
+
+    name: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{2,63}$")
+    query: str
+    arguments: dict[str, Any] = Field(default={})
+    window: str | Setting
+    above: float | Setting | None = None
+    at_least: float | Setting | None = None
+    hold: Duration = Field(alias="for")
+    severity: Severity
+    summary: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    dashboard: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+    runbook: str
+    lines: Lines = Field(default=Lines())
+    samples: bool = True
+    always_fires: bool = False
+    inhibits: Inhibits | None = None
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _length(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return Setting.model_validate(value)
+        if not isinstance(value, str):
+            raise ValueError(_DURATION)
+        parse_duration(value)
+        return value
+
+    @field_validator("above", "at_least", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return Setting.model_validate(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("a number or {setting: thresholds.<name>}")
+        return float(value)
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> RuleText:
+        if (self.above is None) == (self.at_least is None):
+            raise ValueError("exactly one of above and at_least")
+        return self
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One alert rule, with the values of one environment. `query(scope)` builds its query."""
+
+    file: str
+    text: RuleText
+    severity: Severity
+    hold: Duration
+    window: Duration
+    operator: str
+    threshold: float
+    arguments: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.text.name
+
+    def query(self, environment: str) -> Query:
+        """The number that is compared with the threshold."""
+        return function_named(self.text.query)(
+            Scope(environment), over(self.window), **self.arguments
+        )
+
+    def lines(self, environment: str) -> Query:
+        """The records behind the alert."""
+        return function_named(self.text.lines.query)(
+            Scope(environment), **self.text.lines.arguments
+        )
+
+
+def load_rules(
+    settings: Settings, folder: Path = RULES, runbooks: Path = RUNBOOKS
+) -> tuple[Rule, ...]:
+    """Every enabled rule, in the order of the files. Raises AlertError with all problems."""
+    texts, problems = read_rule_files(folder)
+    headings = runbook_headings(runbooks)
+    problems += list(_cross_checks(texts, headings, settings))
+    rules = []
+    for file, text in texts:
+        try:
+            rules.append(_rule(file, text, settings))
+        except AlertError as error:
+            problems.append(str(error))
+    if problems:
+        raise AlertError("\n".join(problems))
+    return tuple(rule for rule in rules if _is_enabled(rule.name, settings))
+
+
+def read_rule_files(folder: Path) -> tuple[list[tuple[str, RuleText]], list[str]]:
+    """The rules with the file of each, and what is wrong with the others."""
+    texts: list[tuple[str, RuleText]] = []
+    problems: list[str] = []
+    paths = sorted(folder.glob("*.y*ml"))
+    if not paths:
+        problems.append(f"{_shown(folder)}: wanted at least one file of rules, found none")
+    for path in paths:
+        shown = _shown(path)
+        try:
+            document = read_yaml(path)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            problems.append(f"{shown}: wanted a readable YAML file, found: {error}")
+            continue
+        if not (isinstance(document, Mapping) and list(document) == ["rules"]):
+            problems.append(f"{shown}: wanted one key, `rules`, with a list of rules")
+            continue
+        for number, entry in enumerate(document["rules"] or (), start=1):
+            try:
+                texts.append((shown, RuleText.model_validate(entry)))
+            except ValidationError as error:
+                name = entry.get("name") if isinstance(entry, Mapping) else None
+                where = f"{shown}: rule {name or f'number {number}'}"
+                problems += [_explain(where, item) for item in error.errors()]
+    return texts, problems
+
+
+def runbook_headings(path: Path) -> list[str]:
+    """The alerts that have a runbook: the headings of the second level."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise AlertError(f"{_shown(path)}: wanted the runbooks, found: {error.strerror}") from None
+    return re.findall(r"(?m)^## (\S+)\s*$", text)
+
+
+@cache
+def query_functions() -> dict[str, QueryFunction]:
+    """Every query that rules can name."""
+    return {
+        name: function
+        for module in (queries, alert_queries)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__
+        and next(iter(inspect.signature(function).parameters), "") == "scope"
+    }
+
+
+def function_named(name: str) -> QueryFunction:
+    return query_functions()[name]
+
+
+def _rule(file: str, text: RuleText, settings: Settings) -> Rule:
+    """A rule with its settings filled in, its query built once. Raises AlertError."""
+    where = f"{file}: rule {text.name}"
+    override = settings.alerts.rules.get(text.name)
+    threshold = text.above if text.above is not None else text.at_least
+    arguments = {
+        name: _value(f"{where}: arguments.{name}", value, settings)
+        for name, value in text.arguments.items()
+    }
+    number = _value(f"{where}: threshold", threshold, settings)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise AlertError(f"{where}: threshold: wanted a number, found {number!r}")
+    rule = Rule(
+        file=file,
+        text=text,
+        severity=(override and override.severity) or text.severity,
+        hold=(override and override.hold) or text.hold,
+        window=(override and override.window) or _value(f"{where}: window", text.window, settings),
+        operator=">" if text.above is not None else ">=",
+        threshold=float(number),
+        arguments=arguments,
+    )
+    _check_query(f"{where}: query", text.query, arguments, "metric", rule.query)
+    _check_query(
+        f"{where}: lines.query", text.lines.query, text.lines.arguments, "records", rule.lines
+    )
+    return rule
+
+
+def _check_query(
+    where: str,
+    name: str,
+    arguments: Mapping[str, Any],
+    kind: str,
+    build: Callable[[str], Query],
+) -> None:
+    function = query_functions().get(name)
+    if function is None:
+        raise AlertError(
+            f"{where}: wanted a query of stack/queries.py or stack/alert_queries.py, "
+            f"found {name!r}.{_nearest(name, list(query_functions()))}"
+        )
+    known = [
+        parameter
+        for parameter in inspect.signature(function).parameters
+        if parameter not in ("scope", "window")
+    ]
+    if unknown := [argument for argument in arguments if argument not in known]:
+        raise AlertError(
+            f"{where}: {name}: wanted arguments out of {', '.join(known) or '(none)'}, "
+            f"found {', '.join(unknown)}"
+        )
+    try:
+        query = build("environment")
+    except (QueryError, TypeError, ValueError) as error:
+        raise AlertError(f"{where}: {name}: {error}") from None
+    if query.kind != kind:
+        raise AlertError(f"{where}: {name}: wanted a query for {kind}, found one for {query.kind}")
+
+
+def _value(where: str, value: Any, settings: Settings) -> Any:
+    """A value, or the setting that it names. Raises AlertError."""
+    if isinstance(value, Mapping) and set(value) == {"setting"}:
+        value = Setting(setting=str(value["setting"]))
+    if not isinstance(value, Setting):
+        return value
+    section, _, key = value.setting.partition(".")
+    if value.setting not in setting_keys():
+        raise AlertError(
+            f"{where}: wanted a setting, found {value.setting!r}."
+            f"{_nearest(value.setting, list(setting_keys()))}"
+        )
+    return getattr(getattr(settings, section), key)
+
+
+def _cross_checks(
+    texts: Sequence[tuple[str, RuleText]], headings: Sequence[str], settings: Settings
+) -> Iterator[str]:
+    """What only shows when all rules are looked at together."""
+    seen: dict[str, str] = {}
+    for file, text in texts:
+        if text.name in seen:
+            yield (
+                f"{file}: rule {text.name}: wanted a name of its own, found one that "
+                f"{seen[text.name]} has too"
+            )
+        seen.setdefault(text.name, file)
+        if text.runbook not in headings:
+            yield (
+                f"{file}: rule {text.name}: runbook: wanted a heading of alerts/runbooks.md, "
+                f"found {text.runbook!r}. Write a section `## {text.runbook}` there"
+            )
+    for file, text in texts:
+        for name in text.inhibits.alerts if text.inhibits else ():
+            if name not in seen:
+                yield (
+                    f"{file}: rule {text.name}: inhibits: wanted alerts, found {name!r}."
+                    f"{_nearest(name, list(seen))}"
+                )
+    for name in settings.alerts.rules:
+        if name not in seen:
+            yield (
+                f"settings: alerts.rules.{name}: wanted the name of a rule, found {name!r}."
+                f"{_nearest(name, list(seen))}"
+            )
+
+
+def _is_enabled(name: str, settings: Settings) -> bool:
+    override = settings.alerts.rules.get(name)
+    return override is None or override.enabled
+
+
+def _explain(where: str, item: Any) -> str:
+    """One problem of a rule: the key, what is wanted and found."""
+    key = ".".join(str(part) for part in item["loc"])
+    found = f"found {item['input']!r}"
+    if item["type"] == "missing":
+        found = "found nothing"
+    elif isinstance(item["input"], Mapping):
+        found = f"found {', '.join(map(str, item['input'])) or 'nothing'}"
+    return f"{where}: {key + ': ' if key else ''}wanted {_wanted(key, item)}, {found}"
+
+
+def _wanted(key: str, item: Any) -> str:
+    if key.endswith("severity"):
+        return f"one of {', '.join(SEVERITIES)}"
+    if key in ("for", "window"):
+        return _DURATION
+    if item["type"] == "extra_forbidden":
+        return f"only the keys {', '.join(_keys())}"
+    if item["type"] == "missing":
+        return "a value"
+    if item["type"] == "string_pattern_mismatch":
+        return f"text of the form {item['ctx']['pattern']}"
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    return str(item["msg"]).removeprefix("Input should be ")
+
+
+def _keys() -> list[str]:
+    return [field.alias or name for name, field in RuleText.model_fields.items()]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {nearest[0]}?" if nearest else ""
+
+
+def _shown(path: Path) -> str:
+    """A path as people know it: relative to the checkout where it is in there."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

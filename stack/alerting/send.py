@@ -1,0 +1,140 @@
+"""One marked test message through the real route: Alertmanager, its template, its channel.
+
+Alertmanager does not say what a channel answered; its counters say whether the message was taken,
+and its log why not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from stack.alerting import AlertError
+from stack.alerting.alertmanager import TEST_LABEL
+from stack.alerting.channels import Channel
+from stack.alerting.expressions import runbook_link
+from stack.alerting.http import ask
+from stack.targets import Target
+
+WAIT = 30.0  # seconds for a channel to answer
+SETTING = {
+    "slack": "receivers.slack_webhook_file or receivers.slack_token_file",
+    "pagerduty": "receivers.pagerduty_key_file",
+    "email": "receivers.email_to",
+}
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """`mark` stands in the message. `answer`: what is known of the channel's answer."""
+
+    channel: str
+    mark: str
+    delivered: bool
+    answer: str
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Requests of Alertmanager to one channel, and how many of them failed."""
+
+    requests: float
+    failed: float
+
+
+def send(target: Target, channel: Channel, *, wait: float = WAIT) -> SendResult:
+    """Send a marked message and wait for the channel's answer. Raises AlertError."""
+    url = target.url("alertmanager")
+    check_configured(url, channel)
+    log = target.log_file("alertmanager")
+    start = log.stat().st_size if log.exists() else 0
+    before = counters(url, channel)
+    mark = f"test-{uuid.uuid4()}"
+    began = time.monotonic()
+    post_alert(url, target, channel, mark)
+    while time.monotonic() - began < wait:
+        now = counters(url, channel)
+        failed = now.failed - before.failed
+        if now.requests - before.requests > failed:
+            seconds = time.monotonic() - began
+            text = f"accepted (Alertmanager counts a success after {seconds:.1f} s)"
+            return SendResult(channel, mark, True, text)
+        if failed and (reason := failure(log, start, channel)):
+            return SendResult(channel, mark, False, reason)
+        time.sleep(0.2)
+    return SendResult(channel, mark, False, f"no answer within {wait:g} s. Its log: {log}")
+
+
+def check_configured(url: str, channel: Channel) -> None:
+    """The Alertmanager that runs has the channel. Raises AlertError."""
+    text = ask("GET", f"{url}/api/v2/status", "Alertmanager").json()["config"]["original"]
+    entry = re.search(rf"(?m)^- name: test-{channel}\n(.*)", text)
+    if entry is None or entry[1].startswith("- name:"):
+        raise AlertError(
+            f"{channel}: wanted a channel that is set up, found none. Set {SETTING[channel]} and "
+            "type: make up (docs/alerts.md says how)"
+        )
+
+
+def counters(url: str, channel: Channel) -> Counters:
+    """What Alertmanager has counted for the receiver of test messages."""
+    text = ask("GET", f"{url}/metrics", "Alertmanager").text
+
+    def total(name: str) -> float:
+        pattern = rf'(?m)^{name}{{[^}}]*receiver_name="test-{channel}"[^}}]*}} (\S+)$'
+        return sum(map(float, re.findall(pattern, text)))
+
+    return Counters(
+        requests=total("alertmanager_notification_requests_total"),
+        failed=total("alertmanager_notification_requests_failed_total"),
+    )
+
+
+def post_alert(url: str, target: Target, channel: Channel, mark: str) -> None:
+    """Give Alertmanager the test alert; it is over by itself in two minutes."""
+    now = datetime.now(UTC)
+    alert = {
+        "labels": {
+            "alertname": "TestMessage",
+            "severity": "info",
+            "environment": target.settings.stack.environment,
+            "service_name": "logstack",
+            TEST_LABEL: channel,
+            "mark": mark,
+        },
+        "annotations": {
+            "summary": f"This is a test of the channel {channel} ({mark})",
+            "description": "Somebody typed `logstack alerts send`. Nothing is wrong.",
+            "value": "1",
+            "samples": "one\ntwo\nthree",
+            "lines": target.url("victorialogs", "/select/vmui/"),
+            "runbook": runbook_link("Watchdog", target),
+        },
+        "startsAt": now.isoformat(),
+        "endsAt": (now + timedelta(minutes=2)).isoformat(),
+    }
+    ask("POST", f"{url}/api/v2/alerts", "Alertmanager", json=[alert])
+
+
+def failure(log: Path, start: int, channel: Channel) -> str:
+    """Why the last message failed, from Alertmanager's log after byte `start`; "" if unknown."""
+    try:
+        with log.open("rb") as file:
+            file.seek(start)
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        ours = isinstance(entry, dict) and f"test-{channel}" in str(entry)
+        if ours and (text := entry.get("err")):
+            return str(text)
+    return ""

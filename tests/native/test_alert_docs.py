@@ -1,0 +1,82 @@
+"""What the pages about alerts tell people to type."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from typing import Any
+
+import pytest
+import requests
+import typer.main
+
+from stack.alerting.cases import Case, CaseText, shipped_settings
+from stack.alerting.rules import RuleText
+from stack.alerting.yaml_files import read_yaml
+from stack.cli.main import app
+from stack.engines.victorialogs import VictoriaLogs
+from stack.settings import ROOT
+from tests.unit.example import settings_with
+
+RUNBOOKS = (ROOT / "alerts" / "runbooks.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every `./logstack` command, in words."""
+    found = re.findall(r"`(\./logstack [^`]*)`|(?m:^ +(\./logstack [^#\n]*))", text)
+    return [shlex.split(inline or block) for inline, block in found]
+
+
+def blocks(start: str) -> list[str]:
+    """The indented blocks of the page that begin with a line."""
+    found = re.findall(r"(?m)(?:^ {4,}\S.*\n|^\n(?= {4,}\S))+", PAGE)
+    texts = ["\n".join(line.strip("\n") for line in block.splitlines()) for block in found]
+    return [text for text in texts if text.strip().startswith(start)]
+
+
+@pytest.mark.parametrize("words", commands(RUNBOOKS + PAGE), ids=" ".join)
+def test_every_command_exists(words: list[str]) -> None:
+    """With its options."""
+    group: Any = typer.main.get_command(app)
+    rest = words[1:]
+    while hasattr(group, "commands"):
+        assert rest[0] in group.commands, words
+        group = group.commands[rest.pop(0)]
+    known = {option for parameter in group.params for option in parameter.opts}
+    assert not [word for word in rest if word.startswith("--") and word not in known]
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("text", [words[2] for words in commands(RUNBOOKS) if words[1] == "query"])
+def test_every_query_of_the_runbooks_is_understood(victorialogs: VictoriaLogs, text: str) -> None:
+    """By the engine itself; the names in capitals stand for what the alert says."""
+    answer = requests.post(
+        f"{victorialogs.url}/select/logsql/query", data={"query": text}, timeout=30
+    )
+    assert answer.ok, answer.text
+
+
+def test_the_settings_on_the_page_are_accepted() -> None:
+    """Each block, over the shipped ones."""
+    found = [*blocks("[receivers]"), *blocks("[alerts]")]
+    assert len(found) == 7
+    for text in found:
+        settings_with(**tomllib.loads(text))
+
+
+def test_the_rule_and_the_case_on_the_page_are_accepted(tmp_path: Any) -> None:
+    """They show every key that there is."""
+    path = tmp_path / "shown.yaml"
+    [rule] = blocks("rules:")
+    path.write_text(rule, encoding="utf-8")
+    [shown] = read_yaml(path)["rules"]
+    text = RuleText.model_validate(shown)
+    shown_keys = {*shown, "at_least", "always_fires"}
+    assert shown_keys == {field.alias or n for n, field in RuleText.model_fields.items()}
+    [case] = blocks("ErrorRatioHigh:")
+    path.write_text(case, encoding="utf-8")
+    [[entry]] = read_yaml(path).values()
+    assert Case(text.name, "page", CaseText.model_validate(entry)).text.alerts
+    assert shipped_settings().thresholds.error_ratio > 0

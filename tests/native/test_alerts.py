@@ -1,0 +1,335 @@
+"""From a log line to the body that a channel receives: vmalert, Alertmanager, HTTP and SMTP."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+import requests
+
+from stack.alerting.loaded import evaluator_of, loaded_rules
+from stack.secrets import write_private
+from stack.settings import variable_name
+from stack.supervisor import Supervisor
+from tests.native.harness import (
+    DEFAULT,
+    Combination,
+    StackUnderTest,
+    line,
+    marker,
+    poll,
+    record,
+)
+from tests.native.message_formats import check_pagerduty, check_slack
+from tests.native.sinks import HttpSink, MailSink, Request, http_sink, mail_sink
+
+pytestmark = pytest.mark.native
+COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))
+
+KEY = "0123456789abcdef0123456789abcdef"
+# As the shipped ones, except that everything happens within seconds.
+RULES = (
+    '{CriticalLogged = {window = "8s"}, ErrorRatioHigh = {window = "12s", for = "4s"}, '
+    'JobFailed = {window = "8s"}, NewExceptionType = {severity = "info"}}'
+)
+
+
+@dataclass
+class AlertingStack:
+    """A running stack whose alerts go to the two sinks."""
+
+    stack: StackUnderTest
+    http: HttpSink
+    mail: MailSink
+
+    def slack(self, alert: str, *, accepted: bool = True) -> list[Request]:
+        """The messages about an alert, in the order in which they came."""
+        found = self.http.of("/services/", accepted=accepted)
+        return [r for r in found if f" {alert}" in r.body["attachments"][0]["title"]]
+
+    def pagerduty(self, alert: str, *, accepted: bool = True) -> list[Request]:
+        found = self.http.of("/v2/enqueue", accepted=accepted)
+        return [r for r in found if f" {alert} " in r.body["payload"]["summary"]]
+
+    def mails(self, alert: str) -> list[EmailMessage]:
+        return [message for message in self.mail.messages if alert in str(message["Subject"])]
+
+    def wait(self, condition: Callable[[], Any], wanted: str, timeout: float = 60) -> Any:
+        return poll(condition, lambda: f"{wanted}\n{self.stack.logs()}", timeout=timeout)
+
+    def state(self, name: str) -> str:
+        return next(rule.state for rule in loaded_rules(self.stack.target) if rule.name == name)
+
+    def send_errors(self) -> float:
+        """How often vmalert could not reach Alertmanager; Loki does not count."""
+        if evaluator_of(self.stack.target) == "loki":
+            return math.inf
+        text = requests.get(self.stack.target.url("vmalert", "/metrics"), timeout=5).text
+        found = re.findall(r"(?m)^vmalert_alerts_send_errors_total\S* (\S+)$", text)
+        return sum(map(float, found))
+
+
+@pytest.fixture(scope="module")
+def alerting(
+    tmp_path_factory: pytest.TempPathFactory, combination: Combination, binaries: None
+) -> Iterator[AlertingStack]:
+    folder = tmp_path_factory.mktemp("alerting stack")
+    with http_sink() as http, mail_sink() as mail:
+        secrets = {
+            "slack_webhook_file": f"{http.url}/services/T000/B000/secret\n",
+            "pagerduty_key_file": f"{KEY}\n",
+            "deadman_url_file": f"{http.url}/ping/secret",
+        }
+        values = {
+            ("timing", "alert_interval"): "1s",
+            ("alerts", "delay"): "0s",
+            ("alerts", "group_wait"): "1s",
+            ("alerts", "group_interval"): "3s",
+            ("alerts", "digest"): "2s",
+            ("alerts", "deadman_interval"): "1s",
+            ("alerts", "rules"): RULES,
+            ("alerts", "grafana_url"): "https://grafana.example.com",
+            ("receivers", "slack_hosts"): '["127.0.0.1"]',
+            ("receivers", "pagerduty_url"): f"{http.url}/v2/enqueue",
+            ("receivers", "email_to"): '["oncall@example.com", "erp@example.com"]',
+            ("receivers", "email_from"): "logstack@example.com",
+            ("receivers", "smtp_server"): mail.address,
+            ("receivers", "smtp_tls"): "false",
+        }
+        for name, text in secrets.items():
+            write_private(folder / "secrets" / name, text)
+            values["receivers", name] = str(folder / "secrets" / name)
+        variables = {variable_name(*key): text for key, text in values.items()}
+        stack = StackUnderTest(folder, {**combination.variables, **variables})
+        stack.up()
+        yield AlertingStack(stack, http, mail)
+        result = stack.run("down")
+        assert result.returncode == 0, result.stderr
+
+
+def test_a_critical_record_pages_and_is_resolved(alerting: AlertingStack) -> None:
+    """PagerDuty and Slack get one message when it fires and one when it is over."""
+    mark = marker()
+    text = f'<!channel> "lost" & {mark} 😀'
+    alerting.stack.write(line(record(text, level="CRITICAL", service_name=mark)))
+
+    def both() -> bool:
+        slack, duty = (
+            alerting.slack(f"CriticalLogged {mark}"),
+            alerting.pagerduty(f"CriticalLogged {mark}"),
+        )
+        return len(slack) == 2 and len(duty) == 2
+
+    alerting.wait(both, f"CriticalLogged of {mark} fired and resolved at PagerDuty and Slack")
+    trigger, resolve = [r.body for r in alerting.pagerduty(f"CriticalLogged {mark}")]
+    for body in (trigger, resolve):
+        check_pagerduty(body)
+        assert body["routing_key"] == KEY
+    assert (trigger["event_action"], resolve["event_action"]) == ("trigger", "resolve")
+    assert trigger["dedup_key"] == resolve["dedup_key"]
+    assert trigger["payload"]["severity"] == "critical"
+    assert text in trigger["payload"]["custom_details"]["samples"]
+    page = "/explore?" if alerting.stack.settings.stack.engine == "loki" else "/select/vmui/"
+    assert page in trigger["client_url"]
+    fired, over = [r.body for r in alerting.slack(f"CriticalLogged {mark}")]
+    for body in (fired, over):
+        check_slack(body)
+    [attachment] = fired["attachments"]
+    assert attachment["title"] == f"[PAGE] CriticalLogged {mark} (dev)"
+    assert f'&lt;!channel&gt; "lost" &amp; {mark} 😀' in attachment["text"]
+    assert "<!channel>" not in attachment["text"]
+    assert f"*{mark} logged 1 CRITICAL records*" in attachment["text"]
+    assert "|Records>" in attachment["text"]
+    assert "runbooks.md#criticallogged" in attachment["text"]
+    assert over["attachments"][0]["title"].startswith("[RESOLVED] ")
+    assert over["attachments"][0]["color"] == "good"
+    assert not alerting.mails(mark)
+
+
+def test_a_failed_job_is_a_ticket_in_slack_and_by_mail(alerting: AlertingStack) -> None:
+    """Text and HTML say the same, to every address."""
+    mark = marker()
+    fields = {"event_type": "job_failed", "level": "ERROR", "service_name": mark}
+    alerting.stack.write(line(record(f"<b>Job</b> {mark} failed", **fields)))
+    alerting.wait(lambda: len(alerting.mails(f"JobFailed {mark}")) == 2, "two e-mails")
+    fired, over = alerting.mails(f"JobFailed {mark}")
+    assert str(fired["Subject"]).startswith(f"[TICKET] JobFailed {mark} (dev): 1 background jobs")
+    assert str(over["Subject"]).startswith("[RESOLVED] ")
+    assert str(fired["To"]) == "oncall@example.com, erp@example.com"
+    parts = {part.get_content_type(): part for part in fired.walk()}
+    plain, html = (str(parts[f"text/{kind}"].get_content()) for kind in ("plain", "html"))
+    assert f"<b>Job</b> {mark} failed" in plain
+    assert f"&lt;b&gt;Job&lt;/b&gt; {mark} failed" in html
+    assert "<b>Job</b>" not in html
+    for message in (plain, html):
+        assert "JobFailed" in message
+        assert "<no value>" not in message
+        assert "&lt;no value&gt;" not in message
+    alerting.wait(lambda: len(alerting.slack(f"JobFailed {mark}")) == 2, "two messages in Slack")
+    assert not alerting.pagerduty(f"JobFailed {mark}")
+
+
+def test_info_comes_as_a_digest_by_mail_only(alerting: AlertingStack) -> None:
+    """Two alerts of severity info are one e-mail."""
+    first, second = f"A{marker()}", f"B{marker()}"
+    fields = {"level": "ERROR", "logger_name": "tests"}
+    alerting.stack.write(
+        *(line(record("x", exception_type=name, **fields)) for name in (first, second))
+    )
+
+    def digest() -> list[EmailMessage]:
+        return [m for m in alerting.mail.messages if first in str(m) and second in str(m)]
+
+    alerting.wait(digest, f"one e-mail about {first} and {second}")
+    assert "NewExceptionType" in str(digest()[0]["Subject"])
+    assert not alerting.slack("NewExceptionType")
+    assert not alerting.pagerduty("NewExceptionType")
+
+
+def test_an_alert_waits_for_its_time(alerting: AlertingStack) -> None:
+    """It is pending first, and nobody is told of one that ends before."""
+    mark = marker()
+    lines = [line(record("x", level="ERROR", service_name=mark)) for _ in range(150)]
+    alerting.stack.write(*lines)
+    seen = alerting.wait(
+        lambda: alerting.state("ErrorRatioHigh") == "pending", "ErrorRatioHigh pending"
+    )
+    assert seen
+    assert not alerting.slack(f"ErrorRatioHigh {mark}")
+    alerting.wait(lambda: alerting.pagerduty(f"ErrorRatioHigh {mark}"), "ErrorRatioHigh fires")
+
+
+@pytest.mark.parametrize("statuses", [[500, 503], [429]])
+def test_a_channel_that_refuses_is_asked_again(
+    alerting: AlertingStack, statuses: list[int]
+) -> None:
+    """The message arrives once, at both channels."""
+    mark = marker()
+    for path in ("/services/", "/v2/enqueue"):
+        alerting.http.failing[path] = list(statuses)
+    fields = {"level": "CRITICAL", "service_name": mark}
+    alerting.stack.write(line(record("x", **fields)))
+
+    def over() -> bool:
+        return all(
+            len(of(f"CriticalLogged {mark}")) == 2 for of in (alerting.slack, alerting.pagerduty)
+        )
+
+    alerting.wait(over, f"CriticalLogged of {mark}, fired and resolved, once each")
+    duty = [r.body["event_action"] for r in alerting.pagerduty(f"CriticalLogged {mark}")]
+    assert duty == ["trigger", "resolve"]
+    titles = [r.body["attachments"][0]["title"] for r in alerting.slack(f"CriticalLogged {mark}")]
+    assert [title.split()[0] for title in titles] == ["[PAGE]", "[RESOLVED]"]
+    refused = [r.status for r in alerting.http.requests if r.status >= 300]
+    assert [status for status in refused if status in statuses]
+    assert not any(alerting.http.failing.values())
+
+
+def test_nothing_is_lost_while_alertmanager_is_away(alerting: AlertingStack) -> None:
+    """It is tried again; the message arrives once, and a restart does not repeat it."""
+    mark = marker()
+    supervisor = Supervisor(alerting.stack.target)
+    before = alerting.send_errors()
+    supervisor.stop("alertmanager")
+    fields = {"event_type": "request_finished", "status": 500, "service_name": mark}
+    alerting.stack.write(*(line(record("x", **fields)) for _ in range(11)))
+    alerting.wait(
+        lambda: (
+            alerting.state("ServerErrorBurst") == "firing" and alerting.send_errors() >= before + 15
+        ),
+        "ServerErrorBurst firing and fifteen messages that could not be sent",
+    )
+    assert not alerting.pagerduty(f"ServerErrorBurst {mark}", accepted=False)
+    supervisor.restart("alertmanager")
+    alerting.wait(
+        lambda: (
+            alerting.pagerduty(f"ServerErrorBurst {mark}")
+            and alerting.slack(f"ServerErrorBurst {mark}")
+        ),
+        f"ServerErrorBurst of {mark} at PagerDuty and Slack",
+        timeout=150,  # Loki sends an alert again after a minute
+    )
+    supervisor.restart("alertmanager")
+    pings = len(alerting.http.of("/ping/"))
+    alerting.wait(lambda: len(alerting.http.of("/ping/")) >= pings + 5, "five more heartbeats")
+    assert len(alerting.pagerduty(f"ServerErrorBurst {mark}")) == 1
+    assert len(alerting.slack(f"ServerErrorBurst {mark}")) == 1
+
+
+def test_the_watchdog_calls_the_dead_mans_switch(alerting: AlertingStack) -> None:
+    """Again and again, and nobody else."""
+    alerting.wait(lambda: len(alerting.http.of("/ping/")) >= 3, "three heartbeats")
+    body = alerting.http.of("/ping/")[-1].body
+    assert body["commonLabels"]["alertname"] == "Watchdog"
+    assert not alerting.slack("Watchdog")
+    assert not alerting.mails("Watchdog")
+
+
+@pytest.mark.parametrize("channel", ["slack", "pagerduty", "email"])
+def test_send_delivers_one_marked_message(alerting: AlertingStack, channel: str) -> None:
+    """Through Alertmanager, to that channel alone, and says that it was taken."""
+    result = alerting.stack.run("alerts", "send", "--channel", channel, "--json")
+    assert result.returncode == 0, f"{result.stdout}{result.stderr}\n{alerting.stack.logs()}"
+    found = json.loads(result.stdout)
+    assert found["delivered"]
+    mark = found["mark"]
+    received: dict[str, list[Any]] = {
+        "slack": [r for r in alerting.http.of("/services/") if mark in json.dumps(r.body)],
+        "pagerduty": [r for r in alerting.http.of("/v2/enqueue") if mark in json.dumps(r.body)],
+        "email": [m for m in alerting.mail.messages if mark in str(m)],
+    }
+    assert {name: len(messages) for name, messages in received.items()} == {
+        name: int(name == channel) for name in received
+    }
+
+
+def test_send_prints_why_a_channel_refuses(alerting: AlertingStack) -> None:
+    """The status and the words of the answer, and exit status 1."""
+    alerting.http.failing["/services/"] = [404]
+    result = alerting.stack.run("alerts", "send", "--channel", "slack")
+    assert result.returncode == 1
+    assert "404" in result.stderr
+    assert "not now" in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_status_fails_when_other_rules_are_loaded(alerting: AlertingStack) -> None:
+    """It names them, and `up` puts them right."""
+    stack = alerting.stack
+    evaluator = evaluator_of(stack.target)
+    [path] = (stack.target.config_dir(evaluator) / "rules").rglob("*.yaml")
+    write_private(path, path.read_text(encoding="utf-8").replace("CriticalLogged", "SomethingElse"))
+    Supervisor(stack.target).restart(evaluator)
+    result = alerting.wait(
+        lambda: (
+            (found := stack.run("status")).returncode == 1
+            and "rules not loaded" in found.stdout
+            and found
+        ),
+        "status to fail",
+    )
+    assert "rules not loaded: CriticalLogged" in result.stdout
+    stack.up()
+    assert stack.run("status").returncode == 0
+
+
+def test_secrets_stand_in_private_files_only(alerting: AlertingStack) -> None:
+    """Not in the configuration, the settings of the run folder, or a log."""
+    run = alerting.stack.target.run_dir
+    holders = {
+        path.relative_to(run).as_posix()
+        for path in run.rglob("*")
+        if path.is_file() and (KEY.encode() in path.read_bytes() or b"/secret" in path.read_bytes())
+    }
+    secrets = {path for path in holders if path.startswith("alertmanager/secrets/")}
+    assert secrets == {
+        f"alertmanager/secrets/{name}" for name in ("slack_webhook", "pagerduty_key", "deadman_url")
+    }
+    assert all((run / path).stat().st_mode & 0o077 == 0 for path in secrets)
+    assert KEY not in alerting.stack.logs(10_000_000)
