@@ -52,6 +52,7 @@ class Component:
     other_ports: tuple[str, ...] = ()
     env: VariablesOf = field(default=lambda target: {})
     page: str = ""
+    stop_seconds: int = 0  # after which it is killed when it stops; 0: settings.timing.stop_timeout
 
     def health_url(self, target: Target) -> str:
         return target.url(self.health_port or self.port, self.health)
@@ -177,6 +178,7 @@ def _seaweedfs(target: Target) -> list[str]:
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=1024",
         "-volume.max=0",  # as many volumes as the disk has room for
+        "-volume.preStopSeconds=1",  # nobody has to be told that it goes: it is the only one
         f"-volume.minFreeSpace={max(1, free // 1024**2)}MiB",
     ]
 
@@ -249,6 +251,9 @@ CATALOGUE: tuple[Component, ...] = (
             *("seaweedfs_volume", "seaweedfs_volume_grpc"),
             *("seaweedfs_filer", "seaweedfs_filer_grpc"),
         ),
+        # Its filer waits for ever for its own subscribers to leave. By then the volumes are closed,
+        # and the filer's index is a write-ahead log.
+        stop_seconds=6,
     ),
     Component("archiver", None, port="", health="", argv=_archiver, env=archiver_env),
     Component(

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from stack import contract
 from stack.components import (
     ARCHIVER_SERVICE,
+    CATALOGUE,
     LOKI_RESTORED_TENANT,
     LOKI_TENANT,
     VL_IGNORED_FIELDS,
@@ -171,6 +172,8 @@ def render_supervisor(
     target: Target, binaries: Mapping[str, str], secrets: Mapping[str, str]
 ) -> str:
     """supervisord's configuration: one program per component."""
+    stop_timeout = parse_duration(target.settings.timing.stop_timeout)
+    stop_seconds = max(1, round(stop_timeout.total_seconds()))
     programs = [
         {
             "name": component.name,
@@ -180,15 +183,16 @@ def render_supervisor(
                 **(secrets if component.name == "sample_app" else {}),
             },
             "directory": ROOT,
+            # Started in the catalogue's order and stopped the other way round: the engine last.
+            "priority": CATALOGUE.index(component) + 1,
+            "stop_seconds": component.stop_seconds or stop_seconds,
         }
         for component in selected(target.settings)
     ]
-    stop_timeout = parse_duration(target.settings.timing.stop_timeout)
     return render_template(
         "supervisor/supervisord.conf.j2",
         target=target,
         programs=programs,
-        stop_seconds=max(1, round(stop_timeout.total_seconds())),
     )
 
 

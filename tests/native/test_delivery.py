@@ -17,6 +17,9 @@ from tests.native.harness import EVERY_COMBINATION, StackUnderTest, burst, marke
 
 pytestmark = pytest.mark.native
 COMBINATIONS = EVERY_COMBINATION
+# Records that the collector hands over at a time. One that is stopped in the middle of
+# reading does not store the position behind the batch under way, so that it reads that one again.
+READER_BATCH = 100
 
 
 @pytest.fixture
@@ -46,6 +49,10 @@ def wait_until_all_arrived(stack: StackUnderTest, mark: str, count: int) -> Coun
     return numbers
 
 
+def doubled(numbers: Counter[int]) -> int:
+    return sum(times - 1 for times in numbers.values())
+
+
 def in_parts(lines: list[str], size: int) -> Iterator[list[str]]:
     for start in range(0, len(lines), size):
         yield lines[start : start + size]
@@ -61,12 +68,28 @@ def test_a_killed_agent_loses_nothing(running: StackUnderTest) -> None:
             pid = running.statuses()[running.agent]["pid"]
             os.kill(pid, signal.SIGKILL)
     numbers = wait_until_all_arrived(running, mark, count)
-    doubled = sum(times - 1 for times in numbers.values())
-    assert doubled < count / 4, f"{doubled} records came twice"
+    assert doubled(numbers) < count / 4
 
 
 def test_an_engine_that_is_away_loses_and_doubles_nothing(running: StackUnderTest) -> None:
-    """Records written meanwhile wait in the agent's queue on disk, also across its restart."""
+    """Records written meanwhile wait in the agent's queue on disk."""
+    mark, count = marker(), 20_000
+    supervisor = Supervisor(running.target)
+    lines = list(burst(count, mark))
+    running.write(*lines[:5000])
+    wait_until_all_arrived(running, mark, 5000)
+    supervisor.stop(running.settings.stack.engine)
+    running.write(*lines[5000:])
+    assert running.run("status").returncode == 1
+    supervisor.restart(running.settings.stack.engine)
+    numbers = wait_until_all_arrived(running, mark, count)
+    assert doubled(numbers) == 0
+
+
+def test_an_agent_restarted_while_the_engine_is_away_loses_nothing(
+    running: StackUnderTest,
+) -> None:
+    """Its queue is on disk; of what it was reading, one batch at most comes twice."""
     running.unless_promtail("no queue on disk: a restart while Loki is away can lose a batch")
     mark, count = marker(), 20_000
     supervisor = Supervisor(running.target)
@@ -77,10 +100,9 @@ def test_an_engine_that_is_away_loses_and_doubles_nothing(running: StackUnderTes
     running.write(*lines[5000:12_000])
     supervisor.restart(running.agent)
     running.write(*lines[12_000:])
-    assert running.run("status").returncode == 1
     supervisor.restart(running.settings.stack.engine)
     numbers = wait_until_all_arrived(running, mark, count)
-    assert set(numbers.values()) == {1}
+    assert doubled(numbers) <= READER_BATCH
 
 
 def test_an_engine_restarted_under_load_loses_and_doubles_nothing(
@@ -94,7 +116,7 @@ def test_an_engine_restarted_under_load_loses_and_doubles_nothing(
         if number == 4:
             supervisor.restart(running.settings.stack.engine)
     numbers = wait_until_all_arrived(running, mark, count)
-    assert set(numbers.values()) == {1}
+    assert doubled(numbers) == 0
 
 
 def test_a_full_queue_makes_the_agent_wait_not_drop(own_stack: StackUnderTest) -> None:
@@ -115,11 +137,11 @@ def test_a_full_queue_makes_the_agent_wait_not_drop(own_stack: StackUnderTest) -
     own_stack.write(*lines[15_000:])
     supervisor.restart(own_stack.settings.stack.engine)
     numbers = wait_until_all_arrived(own_stack, mark, count)
-    assert set(numbers.values()) == {1}
+    assert doubled(numbers) == 0
 
 
-def test_an_orderly_stop_and_start_loses_and_doubles_nothing(running: StackUnderTest) -> None:
-    """`down` in the middle of a burst, `up` after more was written."""
+def test_an_orderly_stop_and_start_loses_nothing(running: StackUnderTest) -> None:
+    """`down` in the middle of a burst, `up` after more was written; one batch may come twice."""
     mark, count = marker(), 20_000
     lines = list(burst(count, mark))
     running.write(*lines[:10_000])
@@ -127,4 +149,4 @@ def test_an_orderly_stop_and_start_loses_and_doubles_nothing(running: StackUnder
     running.write(*lines[10_000:])
     running.up()
     numbers = wait_until_all_arrived(running, mark, count)
-    assert set(numbers.values()) == {1}
+    assert doubled(numbers) <= READER_BATCH

@@ -12,7 +12,7 @@ import pytest
 from jinja2 import UndefinedError
 from supervisor.options import ServerOptions
 
-from stack.components import CATALOGUE, as_pattern, command, selected
+from stack.components import CATALOGUE, as_pattern, by_name, command, selected
 from stack.render import RenderError, render_native, render_otelcol, render_template
 from stack.settings import ROOT
 from stack.targets import Target
@@ -136,7 +136,7 @@ def test_supervisord_restarts_without_end_and_stops_whole_groups(tmp_path: Path)
     assert (options.umask, options.server_configs[0]["chmod"]) == (0o077, 0o600)
     for group in options.process_group_configs:
         (program,) = group.process_configs
-        assert program.stopwaitsecs == 90
+        assert program.stopwaitsecs == (by_name(program.name).stop_seconds or 90)
         assert (program.stopasgroup, program.killasgroup) == (True, True)
         assert program.autorestart.__name__ == "RestartUnconditionally"
         assert program.startretries == 1_000_000
@@ -149,7 +149,20 @@ def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds
     rendered = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
         "supervisord.conf"
     ]
-    assert rendered.count(f"\nstopwaitsecs={seconds}\n") == len(selected(target.settings))
+    others = [item for item in selected(target.settings) if not item.stop_seconds]
+    assert rendered.count(f"\nstopwaitsecs={seconds}\n") == len(others)
+
+
+def test_the_engine_is_started_first_and_stopped_last(tmp_path: Path) -> None:
+    """supervisord starts by rising priority and stops by falling: senders stop before the engine."""
+    target = target_in(tmp_path)
+    text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
+        "supervisord.conf"
+    ]
+    groups = read_by_supervisord(target, text).process_group_configs
+    names = [group.name for group in sorted(groups, key=lambda group: group.priority)]
+    assert names == [component.name for component in selected(target.settings)]
+    assert names[:2] == ["victorialogs", "otelcol"]
 
 
 @pytest.mark.parametrize("folder", ["My #1 project", "a ;b", "line\nbreak"])
