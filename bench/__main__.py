@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-QUICK = ("native", "library")
+QUICK = ("native", "burst", "library")
 ALL = (*QUICK, "archive", "cold")
 
 

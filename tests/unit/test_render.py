@@ -154,7 +154,7 @@ def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds
 
 
 def test_the_engine_is_started_first_and_stopped_last(tmp_path: Path) -> None:
-    """supervisord starts by rising priority and stops by falling: senders stop before the engine."""
+    """supervisord starts by rising priority and stops by falling: the engine outlives senders."""
     target = target_in(tmp_path)
     text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
         "supervisord.conf"

@@ -1,0 +1,162 @@
+"""Throughput of agent and engine: 200,000 records that are in the file at once.
+
+`python -m bench burst` measures the default pair and, where Loki and Promtail are on PATH, those
+beside it in the same run: compare the ratios, for machines differ and change from hour to hour.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import requests
+
+from bench.table import Row, print_table
+from stack import artifacts, settings
+from tests.native.harness import EVERY_COMBINATION, Combination, StackUnderTest
+
+BURST = 200_000
+DEADLINE = 300.0  # seconds
+
+
+@dataclass(frozen=True)
+class Burst:
+    """What one pair of agent and engine did. `cpu` is in seconds per million records."""
+
+    lost: int
+    doubled: int
+    records_per_s: float
+    mb_per_s: float
+    cpu: dict[str, float]
+
+    @property
+    def cpu_total(self) -> float:
+        return sum(self.cpu.values())
+
+
+def main() -> None:
+    """Measure every pair that this machine has and print one table."""
+    bursts = {str(pair): measure(pair) for pair in EVERY_COMBINATION if is_here(pair)}
+    default, *peers = bursts
+    print_table(f"Burst of {BURST:,} records", [*rows(default, bursts[default])])
+    for peer in peers:
+        print_table(f"The same into {peer}", [*rows(peer, bursts[peer], bursts[default])])
+
+
+def is_here(pair: Combination) -> bool:
+    """Whether the binaries are there or can be built."""
+    values = settings.load(pair.variables)
+    cache = artifacts.cache_dir(values)
+    return all(
+        artifact.is_built or artifacts.find(artifact, cache)
+        for artifact in artifacts.wanted(values).values()
+    )
+
+
+def measure(pair: Combination) -> Burst:
+    """Start a stack of its own, write the burst, and wait until the last record is searchable."""
+    with tempfile.TemporaryDirectory(prefix="bench ") as folder:
+        stack = StackUnderTest(Path(folder), pair.variables)
+        try:
+            stack.up()
+            return _measure(stack, pair)
+        finally:
+            stack.run("down")
+
+
+def rows(name: str, burst: Burst, ours: Burst | None = None) -> Iterator[Row]:
+    """The figures; with `ours` given, also how many times better the default pair does."""
+    aims = ("0, 0", ">= 31,000", "<= 45") if ours is None else ("", "", "")
+    yield Row(f"{name}: lost, doubled", f"{burst.lost}, {burst.doubled}", aims[0])
+    yield Row("records/s", f"{burst.records_per_s:,.0f}", aims[1])
+    yield Row("MB/s", f"{burst.mb_per_s:.1f}")
+    for component, seconds in burst.cpu.items():
+        yield Row(f"CPU s per million records, {component}", f"{seconds:.1f}")
+    yield Row("CPU s per million records, both", f"{burst.cpu_total:.1f}", aims[2])
+    if ours:
+        faster = ours.records_per_s / burst.records_per_s
+        yield Row("records/s of the default pair / these", f"{faster:.2f}")
+        yield Row("CPU of the default pair / these", f"{ours.cpu_total / burst.cpu_total:.2f}")
+
+
+def lines_received(stack: StackUnderTest, pair: Combination) -> int:
+    """How many lines the engine says that it has taken in since it started."""
+    name = {
+        "victorialogs": "vl_rows_ingested_total",
+        "loki": "loki_distributor_lines_received_total",
+    }
+    page = requests.get(stack.target.url(pair.engine, "/metrics"), timeout=10).text
+    values = re.findall(rf"^{name[pair.engine]}(?:{{.*}})? (\S+)$", page, re.MULTILINE)
+    return int(sum(float(value) for value in values))
+
+
+def _measure(stack: StackUnderTest, pair: Combination) -> Burst:
+    service = f"bench-{uuid.uuid4().hex[:8]}"
+    lines = list(typical_lines(BURST, service))
+    size = sum(len(text) + 1 for text in lines)
+    statuses = stack.statuses()
+    names = (pair.agent, pair.engine)
+    processes = {name: psutil.Process(statuses[name]["pid"]) for name in names}
+    before = {name: _cpu_seconds(process) for name, process in processes.items()}
+    received = lines_received(stack, pair)
+    began = time.monotonic()
+    stack.write(*lines)
+    while lines_received(stack, pair) < received + BURST and time.monotonic() < began + DEADLINE:
+        time.sleep(0.2)  # a query would cost the engine CPU time that is not the burst's
+    found = stack.count({"service_name": service})
+    elapsed = time.monotonic() - began
+    used = {name: _cpu_seconds(process) - before[name] for name, process in processes.items()}
+    return Burst(
+        lost=max(0, BURST - found),
+        doubled=max(0, stack.count({"service_name": service}) - BURST),
+        records_per_s=found / elapsed,
+        mb_per_s=size / elapsed / 1e6,
+        cpu={name: seconds / BURST * 1e6 for name, seconds in used.items()},
+    )
+
+
+def typical_lines(count: int, service: str) -> Iterator[str]:
+    """Lines of about 560 bytes, as the logging library writes them; the same every run."""
+    chance = random.Random(1)  # noqa: S311 -- reproducible on purpose
+    start = datetime.now(UTC) - timedelta(milliseconds=count)
+    for number in range(count):
+        moment = start + timedelta(milliseconds=number)
+        values = {
+            "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "level": chance.choice(("INFO",) * 8 + ("WARNING", "ERROR")),
+            "logger_name": "organizations.views",
+            "message": f"Organization {number} created successfully",
+            "service_name": service,
+            "environment": "dev",
+            "trace_id": f"{chance.getrandbits(128):032x}",
+            "request_id": f"{chance.getrandbits(128):032x}",
+            "user_id": chance.randrange(5000),
+            "username": f"user{chance.randrange(5000)}",
+            "organization_id": chance.randrange(300),
+            "session_id": f"{chance.getrandbits(64):016x}",
+            "client_ip": f"203.0.113.{chance.randrange(255)}",
+            "event_type": "organization_created",
+            "duration_ms": round(chance.random() * 100, 3),
+            "object_id": number,
+            "object_type": "organizations.Organization",
+            "number": number,
+        }
+        yield json.dumps(values, separators=(",", ":"))
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+if __name__ == "__main__":
+    main()
