@@ -77,7 +77,7 @@ ARGV = {
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
         *("-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"),
         *("-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024"),
-        *("-volume.max=0", "-volume.minFreeSpace=64MiB"),
+        *("-volume.max=0", "-volume.preStopSeconds=1", "-volume.minFreeSpace=64MiB"),
     ],
     "archiver": ["-P", "-m", "stack.cli.main", "archive", "run", "--every-interval"],
     "sample_app": [
