@@ -20,6 +20,7 @@ from stack.cli.lifecycle import AsJson
 from stack.cli.output import in_bytes, out, progress, say
 from stack.contract import LEVELS
 from stack.engines import Selection
+from stack.targets import Target
 from stack.targets import native as native_target
 
 From = Annotated[str, typer.Option("--from", help="Start: a duration ago (7d) or a time.")]
@@ -37,7 +38,11 @@ def register(app: typer.Typer) -> None:
 
 def open_archive() -> Archive:
     """The archive of the stack that runs in this checkout."""
-    return open_native(native_target(native.running_settings(settings.load())))
+    return open_native(running_target())
+
+
+def running_target() -> Target:
+    return native_target(native.running_settings(settings.load()))
 
 
 def _moment(option: str, text: str) -> datetime:
@@ -48,13 +53,14 @@ def _moment(option: str, text: str) -> datetime:
 
 
 def diagnose(as_json: AsJson = False) -> None:
-    """Ask the running stack whether retention and archive are as the settings say.
+    """Ask the running stack whether rules, retention and archive are as the settings say.
 
     Example: logstack doctor
     """
-    archive = open_archive()
+    target = running_target()
+    archive = open_native(target)
     try:
-        findings = doctor.run(archive)
+        findings = doctor.run(archive, target)
     finally:
         archive.store.close()
     if as_json:
