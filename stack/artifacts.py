@@ -107,6 +107,7 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
         # Deployed as they are released, never built here.
         Artifact("loki", versions.loki, binaries=("loki",)),
         Artifact("promtail", versions.promtail, binaries=("promtail",)),
+        Artifact("grafana", versions.grafana, binaries=("grafana",)),
     )
     return {artifact.name: artifact for artifact in artifacts}
 

@@ -109,7 +109,7 @@ def import_command(
 
     Running it again changes nothing. A dashboard that somebody else made is never touched.
 
-    Example: GRAFANA_TOKEN=... logstack dashboards import --url http://localhost:3000
+    Example: GRAFANA_TOKEN=... logstack dashboards import --url https://grafana.example.com
     """
     from dashboards import grafana_api
 
