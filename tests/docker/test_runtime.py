@@ -105,13 +105,6 @@ def test_an_image_that_cannot_be_pulled_is_named(own_stack: DockerStackUnderTest
     assert "./logstack images build" in result.stderr
 
 
-def test_promtail_is_refused_with_the_reason() -> None:
-    """It could not join the lines that Docker cuts."""
-    choice = {variable_name("stack", "engine"): "loki", variable_name("stack", "agent"): "promtail"}
-    with pytest.raises(DockerError, match="wanted otelcol in the docker runtime, found promtail"):
-        docker.DockerRuntime(settings.load(choice))
-
-
 def fake_docker(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "docker"
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
