@@ -20,10 +20,11 @@ from stack import artifacts, render
 from stack.alerting.files import SECRETS, alert_files
 from stack.alerting.loaded import evaluator_of, rule_differences
 from stack.components import Component, selected
+from stack.docker_checks import check_log_mount, check_room, explain, log_hint
 from stack.docker_engine import DockerError, ask, compose_command, run
 from stack.native import OnProgress, Status, UpResult
 from stack.secrets import SecretsError, grafana_secrets, sample_app_secrets, write_private
-from stack.settings import ROOT, Settings, variable_name
+from stack.settings import ROOT, Settings
 from stack.targets import Target
 from stack.targets import docker as docker_target
 from stack.units import parse_bytes, parse_duration
@@ -103,6 +104,9 @@ class DockerRuntime:
         note = self.leave_out_grafana(on_progress)
         probe = artifacts.for_images(self.settings)["probe"]
         folder = artifacts.obtain_all(self.settings, on_progress, {"probe": probe})["probe"]
+        root = self._root()
+        check_room(root, self.settings)
+        check_log_mount(self.image("sample_app"), f"{root}/containers")
         before = {name: item["Id"] for name, item in self._containers().items() if _runs(item)}
         self._write(folder / probe.binaries[0])
         seconds = round(parse_duration(self.settings.timing.start_timeout).total_seconds())
@@ -117,7 +121,7 @@ class DockerRuntime:
         if result.returncode != 0 or sick:
             problems = [self._describe(item) for item in sick]
             if result.returncode != 0:
-                problems.append(_explain(result.stderr))
+                problems.append(explain(result.stderr))
             if not before:
                 self._compose("down", timeout=120)
                 self._forget()
@@ -143,7 +147,7 @@ class DockerRuntime:
             return False
         result = self._compose("down", "--remove-orphans", timeout=180)
         if result.returncode != 0:
-            raise DockerError(_explain(result.stderr))
+            raise DockerError(explain(result.stderr))
         self._forget()
         return True
 
@@ -152,7 +156,7 @@ class DockerRuntime:
         if (self.run_dir / "compose.env").exists():
             result = self._compose("down", "--remove-orphans", "--volumes", timeout=180)
             if result.returncode != 0:
-                raise DockerError(_explain(result.stderr))
+                raise DockerError(explain(result.stderr))
         for folder in (self.run_dir, self.data_dir):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -192,6 +196,10 @@ class DockerRuntime:
         ids = ask("ps", "--all", "--quiet", "--filter", label).split()
         found = json.loads(ask("inspect", *ids)) if ids else []
         return {item["Config"]["Labels"]["com.docker.compose.service"]: item for item in found}
+
+    def _root(self) -> Path:
+        """Where the engine keeps images, volumes and logs."""
+        return Path(json.loads(ask("info", "--format", "{{json .DockerRootDir}}")))
 
     def _write(self, probe: Path) -> None:
         files = render.render_components(self.target, {}) | self._alert_files()
@@ -241,7 +249,6 @@ class DockerRuntime:
         """Everything that compose.yaml names."""
         settings = self.settings
         names = {component.name for component in self.components}
-        root = json.loads(ask("info", "--format", "{{json .DockerRootDir}}"))
         images = [
             name for name in type(settings.images).model_fields if name not in ("base", "memory")
         ]
@@ -253,7 +260,7 @@ class DockerRuntime:
             **{f"LOGSTACK_IMAGE_{name.upper()}": self.image(name) for name in images},
             "COMPOSE_PROFILES": ",".join(sorted(names & PROFILES)),
             "LOGSTACK_CONFIG": str(self.run_dir),
-            "LOGSTACK_CONTAINER_LOGS": f"{root}/containers",
+            "LOGSTACK_CONTAINER_LOGS": f"{self._root()}/containers",
             "LOGSTACK_MEMORY": str(parse_bytes(settings.images.memory)),
             "LOGSTACK_PROBE": str(probe),
             "LOGSTACK_SERVICE_LABEL": render.SERVICE_LABEL,
@@ -278,7 +285,7 @@ class DockerRuntime:
         lines = self.logs(item.name).strip().splitlines()[-LOG_LINES_SHOWN:]
         tail = "\n".join(f"    {line}" for line in lines)
         note = f" ({item.note})" if item.note else ""
-        hint = _permission_hint(item.name, tail)
+        hint = log_hint(item.name, tail)
         return (
             f"{item.name}: wanted healthy within {self.settings.timing.start_timeout}, "
             f"found {item.state}{note}.{hint}\n  The end of its log:\n{tail}"
@@ -351,25 +358,3 @@ def _status(component: Component, target: Target, item: Mapping[str, Any] | None
         restarts=int(item["RestartCount"]),
         note=note,
     )
-
-
-def _permission_hint(component: str, log: str) -> str:
-    """What to do where the agent may not read Docker's log files."""
-    denied = any("permission denied" in line and "containers" in line for line in log.splitlines())
-    if component not in ("otelcol", "promtail") or not denied:
-        return ""
-    return (
-        " It may not read Docker's log files: with SELinux allow the mount (container_file_t), "
-        "with user namespaces or a rootless engine use: RUNTIME=native make up"
-    )
-
-
-def _explain(text: str) -> str:
-    """Compose's error, and what it means where that is known."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    end = "\n".join(lines[-5:])
-    if "port is already allocated" in text or "address already in use" in text:
-        return f"{end}\nA port is taken. Move all of them: {variable_name('ports', 'offset')}=1000"
-    if "no space left" in text:
-        return f"{end}\nThe disk is full. Make room, for example: docker system prune"
-    return end or "Compose failed and said nothing"
