@@ -26,6 +26,7 @@ from stack.components import (
     command,
     selected,
 )
+from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
 from stack.settings import ROOT, FileSource
 from stack.targets import Target
 from stack.units import go_duration, parse_bytes, parse_duration
@@ -43,6 +44,8 @@ class RenderError(Exception):
 # ships: its value is the service of lines that do not name one.
 CONTAINER_LOGS = "/var/lib/docker/containers"
 SERVICE_LABEL = "logstack.service"
+# The secrets that a component gets as variables.
+SECRETS_OF = {"sample_app": SAMPLE_APP_SECRETS, "grafana": (GRAFANA_PASSWORD,)}
 # Text that belongs to the line before it: for Promtail, which cannot look at that line.
 # The last of them is the one that ends a Python traceback: `ValueError: text`, `app.errors.Locked`.
 CONTINUATION = (
@@ -58,7 +61,7 @@ def render_native(
     secrets: Mapping[str, str],
     archive_secrets: Mapping[str, str],
 ) -> dict[str, str]:
-    """The native runtime's files, alerts apart. `secrets` are variables of the sample app."""
+    """The native runtime's files, but for alerts and Grafana. `secrets` are those of SECRETS_OF."""
     return {
         **render_components(target, archive_secrets),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
@@ -131,6 +134,7 @@ def render_promtail(target: Target) -> str:
         levels=contract.LEVELS,
         loki_tenant=LOKI_TENANT,
         continuation=CONTINUATION,
+        service_label=SERVICE_LABEL,
     )
 
 
@@ -180,7 +184,7 @@ def render_supervisor(
             "argv": command(component, target, binaries),
             "env": {
                 **component.env(target),
-                **(secrets if component.name == "sample_app" else {}),
+                **{name: secrets[name] for name in SECRETS_OF.get(component.name, ())},
             },
             "directory": ROOT,
             # Started in the catalogue's order and stopped the other way round: the engine last.

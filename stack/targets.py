@@ -105,6 +105,7 @@ def native(settings: Settings, root: Path = ROOT) -> Target:
 # this project do the same.
 IMAGE_STORAGE = {
     "loki": "/loki",
+    "grafana": "/var/lib/grafana",
     "alertmanager": "/alertmanager",
 }
 

@@ -14,6 +14,7 @@ from urllib.parse import quote_plus
 
 from stack.alert_queries import message_samples
 from stack.alerting.rules import RUNBOOKS, Rule
+from stack.components import selected
 from stack.query_language import Query, equals, over
 from stack.targets import Target
 
@@ -102,7 +103,7 @@ def samples(behind: Query, rule: Rule, dialect: Dialect) -> str:
 def lines_link(behind: Query, target: Target, dialect: Dialect) -> str:
     """Grafana's Explore for Loki, the engine's own page for VictoriaLogs."""
     if dialect == "logql":
-        base = target.settings.alerts.grafana_url.rstrip("/")
+        base = grafana_address(target)
         if not base:
             return ""
         explore = {
@@ -124,8 +125,17 @@ def lines_link(behind: Query, target: Target, dialect: Dialect) -> str:
     return f"{page}?query={query}&g0.range_input=1h&g0.end_input={until}&g0.relative_time=none"
 
 
+def grafana_address(target: Target) -> str:
+    """Where people reach Grafana: as the settings say, or the one that runs here; or nothing."""
+    if base := target.settings.alerts.grafana_url:
+        return base.rstrip("/")
+    components = selected(target.settings, in_containers=target.in_containers)
+    here = any(component.name == "grafana" for component in components)
+    return target.url("grafana") if here else ""
+
+
 def dashboard_link(page: str, target: Target, dialect: Dialect) -> str:
-    base = target.settings.alerts.grafana_url.rstrip("/")
+    base = grafana_address(target)
     engine = {"logql": "loki", "logsql": "victorialogs"}[dialect]
     return f"{base}/d/logstack-{page}-{engine}" if base else ""
 

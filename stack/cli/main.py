@@ -16,6 +16,7 @@ from stack.archive import ArchiveError
 from stack.artifacts import ArtifactError
 from stack.cli import (
     alerts_commands,
+    annotate_commands,
     archive_commands,
     checks,
     dashboards_command,
@@ -67,6 +68,7 @@ for group in (
 ):
     group.register(app)
 app.add_typer(alerts_commands.app, name="alerts")
+app.add_typer(annotate_commands.group, name="annotate")
 
 
 def run() -> None:
