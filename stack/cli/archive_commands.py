@@ -238,8 +238,18 @@ def drop_restored() -> None:
 
     Example: logstack archive unrestore
     """
-    native.empty(settings.load(), "restored")
-    say("The engine for restored records is empty.")
+    values = native.running_settings(settings.load())
+    if values.stack.engine != "loki":
+        native.empty(settings.load(), "restored")
+        say("The engine for restored records is empty.")
+        return
+    archive = open_archive()
+    try:
+        days = restore.drop_days(archive)
+    finally:
+        archive.store.close()
+    say(f"Loki was told to delete {len(days)} restored days: it hides them within five minutes")
+    say("and frees their room some hours later. A restore before that takes the deletion back.")
 
 
 @group.command("erase")
