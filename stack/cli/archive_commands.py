@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rich.table import Table
 from rich.text import Text
 
-from stack import doctor, native, settings, times
-from stack.archive import erase, restore, search, service, verify
+from stack import docker, doctor, native, settings, times
+from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
 from stack.cli.format import format_record
 from stack.cli.lifecycle import AsJson
@@ -42,7 +42,14 @@ def open_archive() -> Archive:
 
 
 def running_target() -> Target:
-    return native_target(native.running_settings(settings.load()))
+    """Where the stack of this checkout runs. Raises ArchiveError for the runtime without one."""
+    values = settings.load()
+    if docker.running(values):
+        raise ArchiveError(
+            "wanted the native runtime, found the Docker runtime, which has no archive: its engine "
+            "keeps records for retention.hot_days. Type: make down && RUNTIME=native make up"
+        )
+    return native_target(native.running_settings(values))
 
 
 def _moment(option: str, text: str) -> datetime:
