@@ -72,13 +72,21 @@ class Component:
 
 
 def _victorialogs(target: Target) -> list[str]:
-    retention = target.settings.retention
     return [
         *_victorialogs_at(target, "victorialogs"),
-        # The archiver drops a day after hot_days once it is verified; this is the last resort.
-        f"-retentionPeriod={retention.hot_days + retention.margin_days}d",
+        f"-retentionPeriod={kept_days(target)}d",
         f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
     ]
+
+
+def kept_days(target: Target) -> int:
+    """After how many days the engine itself deletes.
+
+    Where there is an archiver, it drops a day after hot_days once its archive is verified, and the
+    margin is the last resort; without one there is nothing to wait for.
+    """
+    retention = target.settings.retention
+    return retention.hot_days + (0 if target.in_containers else retention.margin_days)
 
 
 def _restored(target: Target) -> list[str]:
@@ -329,14 +337,17 @@ CATALOGUE: tuple[Component, ...] = (
 def selected(settings: Settings, *, in_containers: bool = False) -> tuple[Component, ...]:
     """The components that the settings ask for, in the order in which they are shown.
 
-    Loki evaluates rules itself; beside VictoriaLogs vmalert does. The archive is VictoriaLogs' own
-    and runs natively only; traffic of its own only the Docker runtime has.
+    Loki evaluates rules itself; beside VictoriaLogs vmalert does. What is restored goes to a second
+    VictoriaLogs, or to another tenant of Loki. In containers there is no archive, and traffic of
+    its own only there.
     """
     engine, agent = settings.stack.engine, settings.stack.agent
     unwanted = {"victorialogs", "vmalert", "loki", "otelcol", "promtail"} - {engine, agent}
     if engine == "victorialogs":
         unwanted.remove("vmalert")
-    if engine != "victorialogs" or in_containers:
+    if engine == "loki":
+        unwanted.add("restored")
+    if in_containers:
         unwanted |= set(ARCHIVE_COMPONENTS)
     if not in_containers or not settings.sample_app.traffic:
         unwanted.add("traffic")

@@ -24,6 +24,7 @@ from stack.components import (
     VL_STREAM_FIELDS,
     as_pattern,
     command,
+    kept_days,
     selected,
 )
 from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
@@ -149,6 +150,7 @@ def render_loki(target: Target) -> dict[str, str]:
         "labels": contract.names("label"),
         "tenant": LOKI_TENANT,
         "restored": LOKI_RESTORED_TENANT,
+        "kept_days": kept_days(target),
         "line": parse_bytes(settings.limits.line),
         "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
     }

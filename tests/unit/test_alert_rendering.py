@@ -139,5 +139,6 @@ def test_what_fell_silent_is_asked_for_over_both_times() -> None:
     )
     assert query.logsql == (
         '_time:4200000ms {environment="prod"} | stats by (service_name) '
-        "count() if (_time:10m) as recent, count() as value | filter recent:=0 | delete recent"
+        "count() if (_time:10m) as recent, count() if (_time:1h offset 10m) as value "
+        "| filter recent:=0 | delete recent"
     )

@@ -120,8 +120,8 @@ def test_every_component_is_in_the_table_above() -> None:
     ("engine", "agent", "names"),
     [
         ("victorialogs", "otelcol", f"victorialogs otelcol alertmanager vmalert {ARCHIVE}"),
-        ("loki", "otelcol", "loki otelcol alertmanager"),
-        ("loki", "promtail", "loki promtail alertmanager"),
+        ("loki", "otelcol", "loki otelcol alertmanager seaweedfs archiver"),
+        ("loki", "promtail", "loki promtail alertmanager seaweedfs archiver"),
     ],
 )
 def test_the_settings_choose_the_components(engine: str, agent: str, names: str) -> None:

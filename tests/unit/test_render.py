@@ -93,6 +93,7 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
         "loki/config.yaml",
         "loki/tenants.yaml",
         "promtail/config.yaml",
+        "seaweedfs/s3.json",
         "supervisord.conf",
     ]
 
