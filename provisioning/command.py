@@ -78,14 +78,18 @@ def _verify(work: Work) -> bool:
     findings, silent = verify.verify(work)
     for finding in findings:
         mark = "ok    " if finding.ok else "FAILED"
-        out.print(f"{mark} {finding.host}: {finding.text} ({finding.seconds:.1f} s)", highlight=False)
+        out.print(
+            f"{mark} {finding.host}: {finding.text} ({finding.seconds:.1f} s)", highlight=False
+        )
     _print_troubles(Outcome(silent=silent))
     return bool(findings) and all(item.ok for item in findings) and not silent
 
 
 def _print_changes(outcome: Outcome, verb: str) -> None:
     for name, found in outcome.changes.items():
-        out.print(f"{name}: {_counted(len(found))}" if found else f"{name}: 0 changes", highlight=False)
+        out.print(
+            f"{name}: {_counted(len(found))}" if found else f"{name}: 0 changes", highlight=False
+        )
         for change in found:
             out.print(f"  {change}", highlight=False, markup=False)
 

@@ -1,8 +1,8 @@
 """What a run does. Reads like its contents page; each step is in deploys/.
 
-    plan       what would change, and what is in the way
-    deploy     preflight on every host; then log servers one at a time, then all others at once
-    rollback   what the last run changed, put back
+plan       what would change, and what is in the way
+deploy     preflight on every host; then log servers one at a time, then all others at once
+rollback   what the last run changed, put back
 """
 
 from __future__ import annotations
@@ -84,7 +84,11 @@ def prepare(settings: Settings, secrets: Mapping[str, str], on_progress: OnProgr
 
 def _binaries_of(component: HostComponent, sums: Mapping[str, str]) -> list[Binary]:
     start = f"{changes.target_of(component)}/"
-    return [Binary(p, digest) for p, digest in sums.items() if component.artifact and p.startswith(start)]
+    return [
+        Binary(p, digest)
+        for p, digest in sums.items()
+        if component.artifact and p.startswith(start)
+    ]
 
 
 def plan(work: Work) -> Outcome:
@@ -99,7 +103,9 @@ def plan(work: Work) -> Outcome:
 
         found = fleet.on_each(list(fleet.remotes), compare)
         outcome.failures |= errors_of(found)
-        outcome.changes = {n: item for n, item in found.items() if not isinstance(item, DeployError)}
+        outcome.changes = {
+            n: item for n, item in found.items() if not isinstance(item, DeployError)
+        }
         return outcome
 
 
@@ -135,9 +141,7 @@ def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, li
     run = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     with Fleet(work.settings) as fleet:
         outcome = Outcome(silent=dict(fleet.silent))
-        last = fleet.on_each(
-            list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run")
-        )
+        last = fleet.on_each(list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run"))
         outcome.failures |= errors_of(last)
         runs = {n: item for n, item in last.items() if not isinstance(item, DeployError)}
         newest = max((item["run"] for item in runs.values()), default="")
@@ -177,15 +181,13 @@ def _facts(work: Work, remote: Remote) -> changes.Facts:
     return remote.ask("inspect", **request)
 
 
-def _deploy_host(
-    work: Work, remote: Remote, run: str, on_progress: OnProgress
-) -> list[Change]:
+def _deploy_host(work: Work, remote: Remote, run: str, on_progress: OnProgress) -> list[Change]:
     """Every change of one host. Raises DeployError once what failed is taken back."""
     plan_of_host, binaries = work.plans[remote.name], work.binaries[remote.name]
     facts = _facts(work, remote)
     found = changes.changes(plan_of_host, binaries, facts)
     if not found:
-        on_progress(remote.name, "0 changes")
+        on_progress(remote.name, "nothing to do")
         return []
     replaced = [c for c in plan_of_host.components if changes.replacements(c, facts)]
     for component in plan_of_host.components:

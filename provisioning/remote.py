@@ -75,7 +75,6 @@ def facts(request):
         "time": time.time(),
         "systemd": os.path.isdir("/run/systemd/system"),
         "listening": _listening(),
-        "active": [name for name in _installed() if _service(name)["active"]],
     }
 
 
@@ -386,15 +385,29 @@ def _link(path, target):
 
 
 def _listening():
-    ports = set()
+    """Every TCP port that is listened on, with the unit of the process that does."""
+    inodes = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table, encoding="ascii") as file:
                 rows = [line.split() for line in file.readlines()[1:]]
         except OSError:
             continue
-        ports |= {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
-    return sorted(ports)
+        inodes.update(
+            {row[9]: int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
+        )
+    ports = dict.fromkeys(map(str, inodes.values()), "")
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            for name in os.listdir("/proc/%s/fd" % pid):
+                link = os.readlink("/proc/%s/fd/%s" % (pid, name))
+                inode = link[len("socket:[") : -1]
+                if link.startswith("socket:[") and inode in inodes:
+                    with open("/proc/%s/cgroup" % pid, encoding="utf-8") as file:
+                        ports[str(inodes[inode])] = file.read().strip().rpartition("/")[2]
+        except OSError:  # it has ended
+            continue
+    return ports
 
 
 ACTIONS = {

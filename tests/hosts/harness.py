@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.native.harness import poll
 DEPLOY_USER = "deploy"
 # What systemd needs in a container; no further rights, and no way out of the bridge is used.
 SYSTEMD = (
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"),
+    *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "DAC_READ_SEARCH"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--env", "container=docker"),
@@ -52,9 +53,19 @@ class TestHost:
 
     def pid(self, component: str) -> str:
         """The service's process, which a restart changes."""
-        return self.sh(
-            f"systemctl show -p MainPID --value logstack-{component}.service"
-        ).strip()
+        return self.sh(f"systemctl show -p MainPID --value logstack-{component}.service").strip()
+
+    @contextmanager
+    def listener(self, port: int) -> Iterator[None]:
+        """Another program that has a port."""
+        server = f"python3 -m http.server {port} --bind 127.0.0.1"
+        self.sh(f"systemd-run --quiet --unit=other {server}")
+        busy = f"ss -Hltn 'sport = :{port}'"
+        poll(lambda: self.sh(busy), f"port {port} taken")
+        try:
+            yield
+        finally:
+            self.sh("systemctl stop other")
 
     def journal(self) -> str:
         """The end of what every service of the stack printed, for a failed test."""
@@ -90,7 +101,7 @@ class FleetUnderTest:
     def _write_settings(self) -> Path:
         lines = []
         for section, values in self.values.items():
-            lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items()), ""]
+            lines += [f"[{section}]", *(f"{k} = {_toml(v)}" for k, v in values.items()), ""]
         for name, roles in self.roles.items():
             host = self.hosts[name]
             lines += [
@@ -137,6 +148,15 @@ class FleetUnderTest:
         return found
 
 
+def _toml(value: object) -> str:
+    """A value as TOML has it; JSON but for tables."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key} = {_toml(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)
+
+
 def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
     """Containers that every test shares; removed whatever happens."""
     key = folder / "id_ed25519"
@@ -165,8 +185,9 @@ def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest
 
 def _wait_until_booted(host: TestHost) -> None:
     poll(
-        lambda: host.sh("systemctl is-system-running", check=False).strip()
-        in ("running", "degraded"),
+        lambda: (
+            host.sh("systemctl is-system-running", check=False).strip() in ("running", "degraded")
+        ),
         lambda: f"{host.name} booted\n{run('logs', host.container).stdout[-2000:]}",
         timeout=60,
     )
