@@ -19,6 +19,7 @@ from stack.cli import (
     archive_commands,
     checks,
     dashboards_command,
+    hosts_commands,
     images_command,
     lifecycle,
     records,
@@ -67,6 +68,7 @@ for group in (
 ):
     group.register(app)
 app.add_typer(alerts_commands.app, name="alerts")
+app.add_typer(hosts_commands.app, name="hosts")
 
 
 def run() -> None:

@@ -1,0 +1,175 @@
+"""Hosts for tests: containers with systemd and sshd, reached over SSH like any machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stack import artifacts, settings
+from stack.docker_engine import ask, run
+from stack.settings import ROOT
+from tests.hosts.image import host_image
+from tests.native.harness import poll
+
+DEPLOY_USER = "deploy"
+# What systemd needs in a container; no further rights, and no way out of the bridge is used.
+SYSTEMD = (
+    *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"),
+    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+    *("--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
+    *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--env", "container=docker"),
+    *("--stop-signal", "SIGRTMIN+3"),
+)
+PREPARE = f"""
+useradd --create-home --shell /bin/bash {DEPLOY_USER}
+install -d -m 0700 -o {DEPLOY_USER} /home/{DEPLOY_USER}/.ssh
+install -m 0600 -o {DEPLOY_USER} /dev/stdin /home/{DEPLOY_USER}/.ssh/authorized_keys
+printf '%s ALL=(ALL) NOPASSWD: ALL\\n' {DEPLOY_USER} > /etc/sudoers.d/{DEPLOY_USER}
+useradd --system erp
+"""
+
+
+@dataclass
+class TestHost:
+    """One container. `sh` is the test's own way in; the deploy uses SSH."""
+
+    __test__ = False
+    name: str
+    container: str
+    address: str
+
+    def sh(self, script: str, *, check: bool = True) -> str:
+        result = run("exec", self.container, "bash", "-c", script, timeout=120)
+        if check and result.returncode != 0:
+            raise AssertionError(f"{self.name}: {script}\n{result.stdout}{result.stderr}")
+        return result.stdout
+
+    def pid(self, component: str) -> str:
+        """The service's process, which a restart changes."""
+        return self.sh(
+            f"systemctl show -p MainPID --value logstack-{component}.service"
+        ).strip()
+
+    def journal(self) -> str:
+        """The end of what every service of the stack printed, for a failed test."""
+        return self.sh("journalctl --no-pager -o short -n 60 -u 'logstack-*' -u ssh", check=False)
+
+
+@dataclass
+class FleetUnderTest:
+    """Some hosts, the settings that describe them and the commands that deploy to them."""
+
+    folder: Path
+    hosts: dict[str, TestHost]
+    key: Path
+    values: dict[str, Any] = field(default_factory=dict)
+    roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTACK_")}
+        cache = artifacts.cache_dir(settings.load({})).parent.parent
+        return {
+            **inherited,
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(cache),
+            "LOGSTACK_SETTINGS": str(self._write_settings()),
+            "COLUMNS": "200",
+            **self.variables,
+        }
+
+    def _write_settings(self) -> Path:
+        lines = []
+        for section, values in self.values.items():
+            lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items()), ""]
+        for name, roles in self.roles.items():
+            host = self.hosts[name]
+            lines += [
+                f"[hosts.{name}]",
+                f'address = "{host.address}"',
+                f"roles = {json.dumps(roles)}",
+                f'ssh_user = "{DEPLOY_USER}"',
+                f'ssh_key = "{self.key}"',
+                "",
+            ]
+        path = self.folder / "settings.toml"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return path
+
+    def run(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(ROOT / "logstack"), *arguments],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def deploy(self) -> str:
+        """Deploy and return what was printed; a failure shows the services' journals."""
+        result = self.run("hosts", "deploy", "staging")
+        text = result.stdout + result.stderr
+        assert result.returncode == 0, text + self.journals()
+        return text
+
+    def journals(self) -> str:
+        return "\n".join(f"--- {h.name}\n{h.journal()}" for h in self.hosts.values())
+
+    def pids(self) -> dict[str, str]:
+        """Every service's process, by host and name."""
+        listed = "systemctl list-units --plain --no-legend --state=active 'logstack-*.service'"
+        found = {}
+        for host in self.hosts.values():
+            for line in host.sh(listed).splitlines():
+                unit = line.split()[0]
+                pid = host.sh(f"systemctl show -p MainPID --value {unit}").strip()
+                found[f"{host.name}/{unit}"] = pid
+        return found
+
+
+def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
+    """Containers that every test shares; removed whatever happens."""
+    key = folder / "id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    public = key.with_suffix(".pub").read_text(encoding="utf-8")
+    image, suffix = host_image(), uuid.uuid4().hex[:8]
+    hosts: dict[str, TestHost] = {}
+    try:
+        for name in names:
+            container = f"logstack-test-{name}-{suffix}"
+            ask("run", "--detach", "--name", container, "--hostname", name, *SYSTEMD, image)
+            hosts[name] = TestHost(name, container, "")
+        for host in hosts.values():
+            _wait_until_booted(host)
+            template = "{{.NetworkSettings.IPAddress}}"
+            host.address = ask("inspect", "--format", template, host.container).strip()
+            subprocess.run(
+                ["docker", "exec", "-i", host.container, "bash", "-ec", PREPARE],
+                input=public, text=True, check=True, capture_output=True,
+            )  # fmt: skip
+        yield FleetUnderTest(folder, hosts, key)
+    finally:
+        for host in hosts.values():
+            run("rm", "--force", "--volumes", host.container, timeout=60)
+
+
+def _wait_until_booted(host: TestHost) -> None:
+    poll(
+        lambda: host.sh("systemctl is-system-running", check=False).strip()
+        in ("running", "degraded"),
+        lambda: f"{host.name} booted\n{run('logs', host.container).stdout[-2000:]}",
+        timeout=60,
+    )
+
+
+__all__ = ["FleetUnderTest", "TestHost", "start_hosts"]
