@@ -34,6 +34,7 @@ PROBE = ROOT / "stack" / "images" / "probe.go"
 VERSION_VARIABLES = (
     "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
     "github.com/prometheus/common/version.Version",
+    "github.com/caddyserver/caddy/v2.CustomVersion",
 )
 NO_NETWORK = ("no such host", "dial tcp", "connection refused", "i/o timeout", "unreachable")
 
@@ -104,6 +105,12 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
             manifest=render_template("otelcol/builder.yaml.j2", version=versions.otelcol),
             binaries=("otelcol-logstack",),
         ),
+        Artifact(
+            "caddy",
+            versions.caddy,
+            packages=("github.com/caddyserver/caddy/v2/cmd/caddy",),
+            binaries=("caddy",),
+        ),
         # Deployed as they are released, never built here.
         Artifact("loki", versions.loki, binaries=("loki",)),
         Artifact("promtail", versions.promtail, binaries=("promtail",)),
@@ -117,6 +124,13 @@ def for_images(settings: Settings) -> dict[str, Artifact]:
     static = {name: replace(catalogue(settings)[name], static=True) for name in names}
     probe = Artifact("probe", "1", source=PROBE.read_text(encoding="utf-8"), binaries=("probe",))
     return {**static, "otelcol": catalogue(settings)["otelcol"], "probe": probe}
+
+
+def for_hosts(settings: Settings) -> dict[str, Artifact]:
+    """What hosts run, by name: static where it is built here, for hosts with an older C library."""
+    built = {name: artifact for name, artifact in catalogue(settings).items() if artifact.packages}
+    static = {name: replace(artifact, static=True) for name, artifact in built.items()}
+    return {**catalogue(settings), **static}
 
 
 def compose_plugin(settings: Settings) -> Artifact:

@@ -9,8 +9,9 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -52,6 +53,22 @@ CONTINUATION = (
 )
 
 
+@dataclass(frozen=True)
+class Source:
+    """Something that the agent reads. `service` is that of lines which do not name one."""
+
+    kind: Literal["file", "docker", "journal"]
+    service: str
+    path: str
+    receiver: str = ""
+
+
+# Where an engine takes records of the collector; on hosts the gateway lets them through.
+INGESTION = {"victorialogs": "/insert/opentelemetry/v1/logs", "loki": "/otlp/v1/logs"}
+# The agent's own unit on hosts.
+AGENT_UNIT = "logstack-otelcol.service"
+
+
 def render_native(
     target: Target,
     binaries: Mapping[str, str],
@@ -85,14 +102,16 @@ def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dic
 def render_otelcol(target: Target) -> str:
     """The collector's configuration."""
     settings = target.settings
-    sources = log_files(target)
+    sources = log_sources(target)
     return render_template(
         "otelcol/config.yaml.j2",
         settings=settings,
         target=target,
         storage=str(target.storage_dir("otelcol")),
         sources=sources,
-        receivers=[f"file_log/{number}" for number, _ in enumerate(sources, start=1)],
+        receivers=[source.receiver for source in sources],
+        exporters=exporters(target),
+        agent_unit=AGENT_UNIT,
         queue_bytes=parse_bytes(settings.limits.queue),
         stream_fields=VL_STREAM_FIELDS,
         ignored_fields=VL_IGNORED_FIELDS,
@@ -125,7 +144,7 @@ def render_promtail(target: Target) -> str:
         "promtail/config.yaml.j2",
         settings=target.settings,
         target=target,
-        sources=log_files(target),
+        sources=log_sources(target),
         labels=contract.names("label"),
         metadata=contract.names("metadata"),
         levels=contract.LEVELS,
@@ -154,10 +173,48 @@ def render_loki(target: Target) -> dict[str, str]:
     }
 
 
-def log_files(target: Target) -> tuple[FileSource, ...]:
-    """What the agent reads: the sample app's log file, those of the settings, the archiver's."""
+def exporters(target: Target) -> list[dict[str, str]]:
+    """Where the collector sends to: the engine beside it, or the gateways of the log servers."""
+    if not target.destinations:
+        engine = target.settings.stack.engine
+        url = target.peer(engine, INGESTION[engine])
+        return [{"name": "otlp_http", "url": url, "authorization_file": "", "ca_file": ""}]
+    return [
+        {
+            "name": f"otlp_http/{destination.name}",
+            "url": destination.url,
+            "authorization_file": destination.authorization_file,
+            "ca_file": destination.ca_file,
+        }
+        for destination in target.destinations
+    ]
+
+
+def log_sources(target: Target) -> tuple[Source, ...]:
+    """What the agent reads, numbered per kind."""
+    files = [Source("file", file.service, file.path) for file in _log_files(target)]
+    docker = Source("docker", "container", f"{CONTAINER_LOGS}/*/*-json.log")
     if target.in_containers:
-        return (FileSource(service="container", path=f"{CONTAINER_LOGS}/*/*-json.log"),)
+        sources = [docker]
+    else:
+        on_host = target.settings.app_hosts
+        sources = [*files, *([docker] if target.on_host and on_host.docker_logs else [])]
+    numbered = [
+        replace(source, receiver=f"file_log/{number}")
+        for number, source in enumerate(sources, start=1)
+    ]
+    journal = target.on_host and target.settings.app_hosts.journal
+    return (*numbered, *([Source("journal", "journal", "", "journald")] if journal else []))
+
+
+def _log_files(target: Target) -> tuple[FileSource, ...]:
+    """The applications' log files, those of the settings, the archiver's."""
+    if target.on_host:
+        apps = [
+            FileSource(service=app.service, path=f"{app_log_dir(app.service)}/*.log")
+            for app in target.settings.app_hosts.apps
+        ]
+        return (*apps, *target.settings.agent.files)
     # The path of a log file is a pattern; this one is meant as it is.
     path = as_pattern(target.app_log_file)
     sample_app = FileSource(service=target.settings.sample_app.service, path=path)
@@ -166,6 +223,11 @@ def log_files(target: Target) -> tuple[FileSource, ...]:
         return files
     archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
     return (*files, archiver)
+
+
+def app_log_dir(service: str) -> str:
+    """Where an application of a host writes its log files."""
+    return f"/var/log/{service}"
 
 
 def render_supervisor(

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from stack.hosts import HostsError
 from stack.hosts.settings import DEFAULT_ROLES, ROLES, Host, Role
+from stack.render import INGESTION
 from stack.settings import Settings
 from stack.targets import Cluster, Destination
 from stack.units import join_host_port
-
-INGESTION = {"victorialogs": "/insert/opentelemetry/v1/logs", "loki": "/otlp/v1/logs"}
 
 
 def host_named(settings: Settings, name: str) -> Host:
