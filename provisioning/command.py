@@ -45,7 +45,7 @@ def _prepare() -> Work:
 
 def _plan(work: Work) -> bool:
     outcome = deploy.plan(work)
-    _print_changes(outcome, "would change")
+    _print_changes(outcome)
     _print_troubles(outcome)
     return outcome.ok
 
@@ -54,7 +54,7 @@ def _deploy(work: Work) -> bool:
     began = time.monotonic()
     with progress() as display:
         outcome = deploy.deploy(work, display.update)
-    _print_changes(outcome, "changed")
+    _print_changes(outcome)
     _print_troubles(outcome)
     total = sum(map(len, outcome.changes.values()))
     seconds = time.monotonic() - began
@@ -85,7 +85,7 @@ def _verify(work: Work) -> bool:
     return bool(findings) and all(item.ok for item in findings) and not silent
 
 
-def _print_changes(outcome: Outcome, verb: str) -> None:
+def _print_changes(outcome: Outcome) -> None:
     for name, found in outcome.changes.items():
         out.print(
             f"{name}: {_counted(len(found))}" if found else f"{name}: 0 changes", highlight=False

@@ -17,7 +17,7 @@ from pathlib import Path
 from provisioning import DeployError, changes
 from provisioning.changes import Binary, Change
 from provisioning.deploys import binary, config, files, preflight, service
-from provisioning.fleet import Fleet, Remote, errors_of
+from provisioning.fleet import Fleet, Remote, errors_of, results_of
 from stack import artifacts
 from stack.artifacts import OnProgress
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
@@ -83,12 +83,10 @@ def prepare(settings: Settings, secrets: Mapping[str, str], on_progress: OnProgr
 
 
 def _binaries_of(component: HostComponent, sums: Mapping[str, str]) -> list[Binary]:
+    if not component.artifact:
+        return []
     start = f"{changes.target_of(component)}/"
-    return [
-        Binary(p, digest)
-        for p, digest in sums.items()
-        if component.artifact and p.startswith(start)
-    ]
+    return [Binary(path, digest) for path, digest in sums.items() if path.startswith(start)]
 
 
 def plan(work: Work) -> Outcome:
@@ -127,9 +125,7 @@ def deploy(work: Work, on_progress: OnProgress) -> Outcome:
             names = [name for name in batch if name in fleet.remotes]
             found = fleet.on_each(names, bring)
             outcome.failures |= errors_of(found)
-            for name, item in found.items():
-                if not isinstance(item, DeployError):
-                    outcome.changes[name] = item
+            outcome.changes |= results_of(found)
             if outcome.failures:
                 outcome.skipped = [n for rest in batches[number + 1 :] for n in rest]
                 break
@@ -143,7 +139,7 @@ def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, li
         outcome = Outcome(silent=dict(fleet.silent))
         last = fleet.on_each(list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run"))
         outcome.failures |= errors_of(last)
-        runs = {n: item for n, item in last.items() if not isinstance(item, DeployError)}
+        runs = results_of(last)
         newest = max((item["run"] for item in runs.values()), default="")
         said: dict[str, list[str]] = {}
 
@@ -162,7 +158,7 @@ def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, li
         for batch in [[name] for name in serial] + [others]:
             found = fleet.on_each([name for name in batch if name in runs], back)
             outcome.failures |= errors_of(found)
-            said |= {n: item for n, item in found.items() if not isinstance(item, DeployError)}
+            said |= results_of(found)
         return outcome, said
 
 
@@ -173,7 +169,7 @@ def _preflight(work: Work, fleet: Fleet, outcome: Outcome) -> None:
 
     found = fleet.on_each(list(fleet.remotes), judge)
     outcome.failures |= errors_of(found)
-    outcome.problems = {n: item for n, item in found.items() if item and isinstance(item, list)}
+    outcome.problems = {name: item for name, item in results_of(found).items() if item}
 
 
 def _facts(work: Work, remote: Remote) -> changes.Facts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from provisioning import DeployError
@@ -40,7 +40,7 @@ def put_files(remote: Remote, changed: Sequence[HostFile]) -> None:
         raise DeployError(f"{remote.name}: {answer['text']}. The files are as they were")
 
 
-def _commands(table: dict[str, tuple[str, ...]], changed: Sequence[HostFile]) -> list[list[str]]:
+def _commands(table: Mapping[str, tuple[str, ...]], changed: Sequence[HostFile]) -> list[list[str]]:
     found = [
         [word.format(path=file.path) for word in command]
         for start, command in table.items()

@@ -26,7 +26,7 @@ def bare_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderT
     fleet.roles = {"logs-1": ("log_server",), "app-1": ("app_host",), "app-2": ("app_host",)}
     fleet.values = {"timing": {"start_timeout": "20s"}}
     yield fleet
-    hosts.close()
+    next(hosts, None)  # removes the containers
 
 
 @pytest.fixture
