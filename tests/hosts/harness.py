@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from stack import artifacts, settings
 from stack.docker_engine import ask, run
@@ -55,6 +57,12 @@ class TestHost:
         """The service's process, which a restart changes."""
         return self.sh(f"systemctl show -p MainPID --value logstack-{component}.service").strip()
 
+    def get(self, url: str, grep: str = "") -> str:
+        """The lines with `grep` of what an address on this host's loopback answers."""
+        program = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
+        text = self.sh(f"python3 -c {shlex.quote(program)} {shlex.quote(url)}")
+        return "\n".join(line for line in text.splitlines() if grep in line)
+
     @contextmanager
     def listener(self, port: int) -> Iterator[None]:
         """Another program that has a port."""
@@ -69,7 +77,7 @@ class TestHost:
 
     def journal(self) -> str:
         """The end of what every service of the stack printed, for a failed test."""
-        return self.sh("journalctl --no-pager -o short -n 60 -u 'logstack-*' -u ssh", check=False)
+        return self.sh("journalctl --no-pager -o short -n 60 -u 'logstack-*'", check=False)
 
 
 @dataclass
@@ -135,6 +143,16 @@ class FleetUnderTest:
 
     def journals(self) -> str:
         return "\n".join(f"--- {h.name}\n{h.journal()}" for h in self.hosts.values())
+
+    def query(self, text: str, server: str = "logs-1") -> list[dict[str, str]]:
+        """Rows of a LogsQL query, asked on the log server itself; none while it does not run."""
+        port = settings.load({}).ports.effective("victorialogs")
+        url = f"http://127.0.0.1:{port}/select/logsql/query?limit=1000000&query={quote(text)}"
+        try:
+            lines = self.hosts[server].get(url).splitlines()
+        except AssertionError:
+            return []
+        return [json.loads(line) for line in lines if line]
 
     def pids(self) -> dict[str, str]:
         """Every service's process, by host and name."""
