@@ -96,7 +96,7 @@ def plan(work: Work) -> Outcome:
         _preflight(work, fleet, outcome)
 
         def compare(name: str) -> list[Change]:
-            facts = _facts(work, fleet.remotes[name])
+            facts = facts_of(work, fleet.remotes[name])
             return changes.changes(work.plans[name], work.binaries[name], facts)
 
         found = fleet.on_each(list(fleet.remotes), compare)
@@ -149,7 +149,9 @@ def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, li
             on_progress(name, "going back")
             known = {component.name: component for component in work.plans[name].components}
             return [
-                service.take_back(fleet.remotes[name], known[component], work.timeout, run)
+                service.take_back(
+                    fleet.remotes[name], known[component], work.timeout, run, keep=True
+                )
                 for component in runs[name]["components"]
                 if component in known
             ]
@@ -172,7 +174,8 @@ def _preflight(work: Work, fleet: Fleet, outcome: Outcome) -> None:
     outcome.problems = {name: item for name, item in results_of(found).items() if item}
 
 
-def _facts(work: Work, remote: Remote) -> changes.Facts:
+def facts_of(work: Work, remote: Remote) -> changes.Facts:
+    """The state of a host, as far as its plan is concerned."""
     request = changes.request_for(work.plans[remote.name], work.binaries[remote.name])
     return remote.ask("inspect", **request)
 
@@ -180,7 +183,7 @@ def _facts(work: Work, remote: Remote) -> changes.Facts:
 def _deploy_host(work: Work, remote: Remote, run: str, on_progress: OnProgress) -> list[Change]:
     """Every change of one host. Raises DeployError once what failed is taken back."""
     plan_of_host, binaries = work.plans[remote.name], work.binaries[remote.name]
-    facts = _facts(work, remote)
+    facts = facts_of(work, remote)
     found = changes.changes(plan_of_host, binaries, facts)
     if not found:
         on_progress(remote.name, "nothing to do")
@@ -199,8 +202,10 @@ def _deploy_host(work: Work, remote: Remote, run: str, on_progress: OnProgress) 
         if component in replaced:
             on_progress(remote.name, f"starting {component.name}")
             _replace(work, remote, component, run)
-        elif any(c.component == component.name and c.action == "start" for c in found):
-            service.start(remote, component, work.timeout, restarted=False)
+            continue
+        verbs = {change.action for change in found if change.component == component.name}
+        if verbs & {"start", "restart"}:
+            service.start(remote, component, work.timeout, restarted="restart" in verbs)
     on_progress(remote.name, "healthy")
     return found
 
@@ -210,7 +215,7 @@ def _replace(work: Work, remote: Remote, component: HostComponent, run: str) -> 
     try:
         service.start(remote, component, work.timeout, restarted=True)
     except DeployError as error:
-        after = service.take_back(remote, component, work.timeout, run)
+        after = service.take_back(remote, component, work.timeout, run, keep=False)
         raise DeployError(f"{error}\n{remote.name}: {after}") from None
 
 

@@ -25,7 +25,6 @@ OPT = "/opt/logstack"
 UNITS = "/etc/systemd/system"
 STAGED = ETC + "/.staged"
 PREVIOUS = ETC + "/.previous"
-OWN_FILES = ".host"  # the entry of PREVIOUS for files that belong to no component
 
 
 def inspect(request: Json) -> Json:
@@ -52,6 +51,7 @@ def inspect(request: Json) -> Json:
         "users": [name for name in request["users"] if _has_user(name)],
         "services": {name: _service(name) for name in names},
         "installed": _installed(),
+        "pending": [name for name in names if os.path.exists(_pending(name))],
         "programs": [name for name in ("docker", "nft", "logrotate") if shutil.which(name)],
     }
 
@@ -132,6 +132,8 @@ def swap(request: Json) -> Json:
     name = request["name"]
     kept = os.path.join(PREVIOUS, name)
     _keep(name, kept, request)
+    with open(_pending(name), "w", encoding="utf-8"):
+        pass  # until it was healthy: a run that is cut off here is finished by the next one
     config, staged = os.path.join(ETC, name), os.path.join(STAGED, name)
     if os.path.isdir(config):
         shutil.rmtree(config)
@@ -163,7 +165,10 @@ def _keep(name: str, kept: str, request: Json) -> None:
 
 
 def restore(request: Json) -> Json:
-    """Exchange a component's files for those kept by the last swap. `existed`: there were any."""
+    """Put back what the last swap replaced. `existed`: there was something.
+
+    With `keep` what is replaced now is kept in turn.
+    """
     name = request["name"]
     kept = os.path.join(PREVIOUS, name)
     try:
@@ -187,6 +192,8 @@ def restore(request: Json) -> Json:
         _systemctl("disable", "--now", _unit(name))
         os.unlink(_unit_file(name))
     shutil.rmtree(old)
+    if not request["keep"]:
+        shutil.rmtree(kept)
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     return {"existed": state["existed"], "found": True}
 
@@ -251,6 +258,8 @@ def probe(request: Json) -> Json:
         try:
             with opener.open(request["url"], timeout=3) as answer:
                 if answer.status == 200 and _service(request["name"])["active"]:
+                    if os.path.exists(_pending(request["name"])):
+                        os.unlink(_pending(request["name"]))
                     return {"ok": True, "text": ""}
                 found = "HTTP %d" % answer.status
         except (OSError, ValueError) as error:
@@ -299,6 +308,10 @@ def _unit(name: str) -> str:
 
 def _unit_file(name: str) -> str:
     return os.path.join(UNITS, _unit(name))
+
+
+def _pending(name: str) -> str:
+    return os.path.join(PREVIOUS, name, "pending")
 
 
 def _installed() -> list[str]:

@@ -9,7 +9,8 @@ from pyinfra.operations import files, server
 from provisioning import DeployError
 from provisioning.changes import Facts, config_dir, target_of
 from provisioning.fleet import Remote
-from stack.hosts.plan import HostComponent, HostFile
+from stack.hosts.files import HostFile
+from stack.hosts.plan import HostComponent
 
 
 def ensure_user_and_directories(remote: Remote, component: HostComponent, facts: Facts) -> None:

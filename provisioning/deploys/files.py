@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from provisioning import DeployError
 from provisioning.fleet import Remote
-from stack.hosts.plan import HostFile
+from stack.hosts.files import HostFile
 
 # How a file is checked once it is there, and what makes it take effect.
 CHECKS = {
