@@ -66,13 +66,13 @@ def is_serial(plan: HostPlan) -> bool:
 def prepare(settings: Settings, secrets: Mapping[str, str], on_progress: OnProgress) -> Work:
     """Render every host's plan and obtain every binary. Raises HostsError and ArtifactError."""
     plans = {name: plan_for(settings, secrets, name) for name in settings.hosts}
-    known = artifacts.catalogue(settings)
+    known = artifacts.for_hosts(settings)
     needed = {c.artifact for plan in plans.values() for c in plan.components if c.artifact}
     folders = artifacts.obtain_all(settings, on_progress, {name: known[name] for name in needed})
     sources, sums = {}, {}
     for name in sorted(needed):
         for program in known[name].binaries:
-            path = f"{changes.OPT}/{name}/{known[name].version}/{program}"
+            path = f"{changes.OPT}/{name}/{known[name].key}/{program}"
             sources[path] = folders[name] / program
             sums[path] = hashlib.sha256((folders[name] / program).read_bytes()).hexdigest()
     binaries = {

@@ -27,9 +27,10 @@ from stack.components import (
     command,
     selected,
 )
-from stack.settings import ROOT, FileSource
+from stack.settings import ROOT
+from stack.settings_tables import FileSource
 from stack.targets import Target
-from stack.units import go_duration, parse_bytes, parse_duration
+from stack.units import go_duration, join_host_port, parse_bytes, parse_duration
 
 TEMPLATES = Path(__file__).parent / "templates"
 # supervisord takes ` #` and ` ;` for the start of a comment and cuts spaces at both ends.
@@ -40,6 +41,8 @@ class RenderError(Exception):
     """A value cannot be written so that the program reads it back; the text says which."""
 
 
+# In the certificate of every log server, whatever its address is.
+CLUSTER_NAME = "log-server.logstack.internal"
 # Where the agent's container sees Docker's json-file logs, and the label of the containers that it
 # ships: its value is the service of lines that do not name one.
 CONTAINER_LOGS = "/var/lib/docker/containers"
@@ -153,8 +156,8 @@ def render_promtail(target: Target) -> str:
     )
 
 
-def render_loki(target: Target) -> dict[str, str]:
-    """Loki's configuration and its tenants' own limits."""
+def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
+    """Loki's configuration and its tenants' own limits. `storage_key`: `key:secret` of its S3."""
     settings = target.settings
     values: dict[str, Any] = {
         "settings": settings,
@@ -163,6 +166,8 @@ def render_loki(target: Target) -> dict[str, str]:
         "config": str(target.config_dir("loki")),
         "labels": contract.names("label"),
         "tenant": LOKI_TENANT,
+        "storage_key": storage_key.partition(":"),
+        "cluster_name": CLUSTER_NAME,
         "restored": LOKI_RESTORED_TENANT,
         "line": parse_bytes(settings.limits.line),
         "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
@@ -273,6 +278,8 @@ def render_template(name: str, **values: Any) -> str:
         "conf": _conf,
         "command": _command,
         "environment": _environment,
+        "systemd": _systemd,
+        "with_port": join_host_port,
         "duration": go_duration,
         "bytes": parse_bytes,
     }
@@ -286,6 +293,12 @@ def _yaml(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False).replace("$", "$$")
     return re.sub(r"[\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def _systemd(text: str) -> str:
+    """One word of a command line or an assignment in a unit."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'
 
 
 def _conf(value: object) -> str:

@@ -19,12 +19,11 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from stack.alerting.settings import AlertSettings, Receivers, Thresholds
-from stack.hosts.settings import AppHosts, Fleet, Gateway, Services
+from stack.hosts.settings import AppHosts, Fleet, Gateway, LokiStorage, Services
 from stack.section import Section
 from stack.settings_tables import (
     Agent,
     Archive,
-    FileSource,
     Images,
     Limits,
     Paths,
@@ -81,6 +80,7 @@ class Settings(Section):
     gateway: Gateway
     app_hosts: AppHosts
     services: Services
+    loki_storage: LokiStorage
     hosts: Fleet
 
     @property

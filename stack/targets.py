@@ -48,8 +48,8 @@ class Target:
     """Addresses and folders of one runtime, as its components see them.
 
     `host` is the address where this machine reaches them. In containers they find each other by
-    name, and `storage` names folders that are not below `data_dir`. Without `destinations` the agent
-    sends to the engine beside it; without a `cluster` every component is the only one of its kind.
+    name, and `storage` names folders that are not below `data_dir`. Without `destinations` the
+    agent sends to the engine beside it, without a `cluster` every component is alone.
     """
 
     name: str

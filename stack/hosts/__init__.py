@@ -1,9 +1,9 @@
 """The same stack on hosts: what each host gets, as data. Pure; provisioning/ executes it.
 
-    settings.py     the fleet, the gateway and the application hosts, in the settings
-    fleet.py        who is a log server, who alerts, where they reach each other
-    secrets.py      what `logstack secrets` makes and keeps
-    plan.py         plan_for(settings, secrets, host): every file, unit and check of one host
+settings.py     the fleet, the gateway and the application hosts, in the settings
+fleet.py        who is a log server, who alerts, where they reach each other
+secrets.py      what `logstack secrets` makes and keeps
+plan.py         plan_for(settings, secrets, host): every file, unit and check of one host
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from stack.render import CLUSTER_NAME
 from stack.units import is_ip_address
 
 AUTHORITY_LIFE = timedelta(days=3650)
@@ -55,7 +56,7 @@ def issue(authority: Authority, server: str, names: Sequence[str]) -> Issued:
     key = ec.generate_private_key(ec.SECP256R1())
     alternatives: list[x509.GeneralName] = [
         x509.IPAddress(ipaddress.ip_address(name)) if is_ip_address(name) else x509.DNSName(name)
-        for name in names
+        for name in (*names, CLUSTER_NAME)
     ]
     uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (

@@ -24,6 +24,7 @@ from stack.settings import ROOT, Settings
 PREFIX = "LOGSTACK_SECRET_"
 SALT = "gateway_salt"
 CA_CERTIFICATE, CA_KEY = "ca_certificate", "ca_key"
+LOKI_STORAGE = "loki_storage"  # key:secret of Loki's object store; given, never made
 
 
 def writer_secret(host: str) -> str:
@@ -74,8 +75,8 @@ def wanted(settings: Settings) -> list[str]:
 def read(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Everything in the file, and over it what the environment gives. Raises HostsError."""
     values = read_file(path) if path.exists() else {}
-    given = {name: environ[variable_of(name)] for name in wanted(settings)
-             if environ.get(variable_of(name))}  # fmt: skip
+    names = (*wanted(settings), LOKI_STORAGE)
+    given = {name: environ[variable_of(name)] for name in names if environ.get(variable_of(name))}
     return {**values, **given}
 
 
@@ -154,7 +155,10 @@ def _made(name: str, settings: Settings, known: Mapping[str, str]) -> dict[str, 
         server = name.removeprefix("certificate_").removeprefix("key_")
         authority = Authority(secret(known, CA_CERTIFICATE), secret(known, CA_KEY))
         issued = issue(authority, server, gateway_names(settings, settings.hosts[server]))
-        return {f"certificate_{server}": issued.certificate, f"certificate_key_{server}": issued.key}
+        return {
+            f"certificate_{server}": issued.certificate,
+            f"certificate_key_{server}": issued.key,
+        }
     return {name: random.token_urlsafe(32)}
 
 

@@ -103,3 +103,11 @@ class Services(Section):
     memory: str = Field(pattern=r"^([1-9][0-9]?%|[1-9][0-9]*[MG])$")
     agent_memory: str = Field(pattern=r"^([1-9][0-9]?%|[1-9][0-9]*[MG])$")
     open_files: int = Field(ge=1024, le=1_000_000)
+
+
+class LokiStorage(Section):
+    """The object store that Loki's servers share; without a bucket Loki keeps files itself."""
+
+    endpoint: str = Field(pattern=r"^(https?://[^\s/]+)?$")
+    region: str = Field(min_length=1)
+    bucket: str = Field(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")
