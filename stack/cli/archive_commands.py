@@ -15,8 +15,8 @@ from rich.text import Text
 from stack import doctor, native, settings, times
 from stack.archive import erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
-from stack.cli.format import format_record
 from stack.cli import hosts_commands
+from stack.cli.format import format_record
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import in_bytes, out, progress, say
 from stack.contract import LEVELS

@@ -19,12 +19,15 @@ def bare_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderT
     try:
         if run("version").returncode != 0:
             unavailable("hosts", "no Docker engine answers")
-        artifacts.obtain_all(settings.load({}), lambda name, text: None)
+        values = settings.load({})
+        parts = {n: a for n, a in artifacts.for_hosts(values).items() if a.is_built}
+        artifacts.obtain_all(values, lambda name, text: None, parts)
         fleet = next(hosts)
     except (DockerError, artifacts.ArtifactError) as error:
         unavailable("hosts", str(error))
     fleet.roles = {"logs-1": ("log_server",), "app-1": ("app_host",), "app-2": ("app_host",)}
     fleet.values = {"timing": {"start_timeout": "20s"}}
+    fleet.prepare()
     yield fleet
     next(hosts, None)  # removes the containers
 

@@ -102,6 +102,7 @@ class FleetUnderTest:
             "HOME": str(home),
             "XDG_CACHE_HOME": str(cache),
             "LOGSTACK_SETTINGS": str(self._write_settings()),
+            "LOGSTACK_SECRETS": str(self.folder / "secrets.json"),
             "COLUMNS": "200",
             **self.variables,
         }
@@ -133,6 +134,11 @@ class FleetUnderTest:
             timeout=timeout,
             check=False,
         )
+
+    def prepare(self) -> None:
+        """Make the secrets that these hosts need."""
+        result = self.run("secrets", "init", "staging")
+        assert result.returncode == 0, result.stdout + result.stderr
 
     def deploy(self) -> str:
         """Deploy and return what was printed; a failure shows the services' journals."""

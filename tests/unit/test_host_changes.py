@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from typing import Any
 
 import pytest
@@ -164,7 +165,7 @@ def test_preflight_lets_a_component_keep_its_port() -> None:
     """A second run finds it taken by the service itself."""
     values = settings.load({})
     facts = {
-        "user": 0, "os": "debian", "os_name": "Debian", "machine": preflight.platform.machine(),
+        "user": 0, "os": "debian", "os_name": "Debian", "machine": platform.machine(),
         "systemd": True, "memory": 2**40, "disk": 2**50, "time": 1.0,
         "listening": {"18880": "logstack-vmalert.service"},
     }  # fmt: skip
