@@ -184,7 +184,8 @@ def _otelcol(context: _Context) -> Texts:
     password = secret(context.secrets, writer_secret(context.host))
     files = {
         "otelcol/config.yaml": render.render_otelcol(target),
-        "otelcol/authorization": basic_authorization(context.host, password) + "\n",
+        # Without a newline: it would be a part of the header.
+        "otelcol/authorization": basic_authorization(context.host, password),
     }
     if settings.gateway.tls == "own_ca":
         files["otelcol/ca.pem"] = secret(context.secrets, CA_CERTIFICATE)
