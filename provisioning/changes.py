@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stack.hosts.plan import HostComponent, HostFile, HostPlan
+from stack.hosts.files import HostFile
+from stack.hosts.plan import HostComponent, HostPlan
 
 Facts = Mapping[str, Any]
 OPT = "/opt/logstack"
@@ -118,6 +119,8 @@ def component_changes(
     if replaced:
         verb = "restart" if service["active"] else "start"
         found += [*replaced, change(verb, f"service logstack-{component.name}")]
+    elif component.name in facts["pending"]:
+        found.append(change("restart", f"service logstack-{component.name}"))
     elif not (service["active"] and service["enabled"]):
         found.append(change("start", f"service logstack-{component.name}"))
     return found

@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 
-from provisioning import DeployError, deploy, verify
+from provisioning import DeployError, deploy, doctor, verify
 from provisioning.deploy import Outcome, Work
+from provisioning.verify import Finding
 from stack import settings
 from stack.alerting import AlertError
 from stack.artifacts import ArtifactError
 from stack.cli.output import out, progress, say
-from stack.hosts import HostsError
-from stack.settings import SettingsError
+from stack.hosts import HostsError, secrets
+from stack.settings import Settings, SettingsError
 
 KNOWN_ERRORS = (AlertError, ArtifactError, DeployError, HostsError, SettingsError)
 
 
 def main() -> None:
     """Run the command that the first argument names; exit status 1 when anything is not well."""
-    commands = {"plan": _plan, "deploy": _deploy, "rollback": _rollback, "verify": _verify}
+    commands = {
+        "plan": _plan,
+        "deploy": _deploy,
+        "rollback": _rollback,
+        "verify": _verify,
+        "doctor": _doctor,
+    }
     try:
         ok = commands[sys.argv[1]](_prepare())
     except KNOWN_ERRORS as error:
@@ -32,20 +40,32 @@ def main() -> None:
     sys.exit(0 if ok else 1)
 
 
-def _prepare() -> Work:
-    values = settings.validate(settings.read_layers(for_hosts=True))
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of an environment that has hosts. Raises SettingsError and DeployError."""
+    values = settings.validate(settings.read_layers(environ, for_hosts=True))
     if not values.hosts:
         raise DeployError(
-            f"hosts: wanted a table [hosts.<name>] in stack/settings.{os.environ['LOGSTACK_ENV']}"
+            f"hosts: wanted a table [hosts.<name>] in stack/settings.{environ['LOGSTACK_ENV']}"
             ".toml, found none"
         )
+    return values
+
+
+def read_secrets(values: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the plan needs and nobody may see. Raises HostsError."""
+    path = secrets.secrets_path(environ["LOGSTACK_ENV"], environ)
+    return secrets.read(path, values, environ)
+
+
+def _prepare() -> Work:
+    values = load_settings()
     with progress() as display:
-        return deploy.prepare(values, {}, display.update)
+        return deploy.prepare(values, read_secrets(values), display.update)
 
 
 def _plan(work: Work) -> bool:
     outcome = deploy.plan(work)
-    _print_changes(outcome, "would change")
+    _print_changes(outcome)
     _print_troubles(outcome)
     return outcome.ok
 
@@ -54,7 +74,7 @@ def _deploy(work: Work) -> bool:
     began = time.monotonic()
     with progress() as display:
         outcome = deploy.deploy(work, display.update)
-    _print_changes(outcome, "changed")
+    _print_changes(outcome)
     _print_troubles(outcome)
     total = sum(map(len, outcome.changes.values()))
     seconds = time.monotonic() - began
@@ -76,16 +96,29 @@ def _rollback(work: Work) -> bool:
 
 def _verify(work: Work) -> bool:
     findings, silent = verify.verify(work)
-    for finding in findings:
-        mark = "ok    " if finding.ok else "FAILED"
-        out.print(f"{mark} {finding.host}: {finding.text} ({finding.seconds:.1f} s)", highlight=False)
+    _print_findings(findings)
     _print_troubles(Outcome(silent=silent))
     return bool(findings) and all(item.ok for item in findings) and not silent
 
 
-def _print_changes(outcome: Outcome, verb: str) -> None:
+def _doctor(work: Work) -> bool:
+    findings = doctor.examine(work)
+    _print_findings(findings)
+    return all(item.ok for item in findings)
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    for finding in findings:
+        mark = "ok    " if finding.ok else "FAILED"
+        seconds = f" ({finding.seconds:.1f} s)" if finding.seconds else ""
+        out.print(f"{mark} {finding.host}: {finding.text}{seconds}", highlight=False, markup=False)
+
+
+def _print_changes(outcome: Outcome) -> None:
     for name, found in outcome.changes.items():
-        out.print(f"{name}: {_counted(len(found))}" if found else f"{name}: 0 changes", highlight=False)
+        out.print(
+            f"{name}: {_counted(len(found))}" if found else f"{name}: 0 changes", highlight=False
+        )
         for change in found:
             out.print(f"  {change}", highlight=False, markup=False)
 

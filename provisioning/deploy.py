@@ -1,8 +1,8 @@
 """What a run does. Reads like its contents page; each step is in deploys/.
 
-    plan       what would change, and what is in the way
-    deploy     preflight on every host; then log servers one at a time, then all others at once
-    rollback   what the last run changed, put back
+plan       what would change, and what is in the way
+deploy     preflight on every host; then log servers one at a time, then all others at once
+rollback   what the last run changed, put back
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from provisioning import DeployError, changes
 from provisioning.changes import Binary, Change
 from provisioning.deploys import binary, config, files, preflight, service
-from provisioning.fleet import Fleet, Remote, errors_of
+from provisioning.fleet import Fleet, Remote, errors_of, results_of
 from stack import artifacts
 from stack.artifacts import OnProgress
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
@@ -83,8 +83,10 @@ def prepare(settings: Settings, secrets: Mapping[str, str], on_progress: OnProgr
 
 
 def _binaries_of(component: HostComponent, sums: Mapping[str, str]) -> list[Binary]:
+    if not component.artifact:
+        return []
     start = f"{changes.target_of(component)}/"
-    return [Binary(p, digest) for p, digest in sums.items() if component.artifact and p.startswith(start)]
+    return [Binary(path, digest) for path, digest in sums.items() if path.startswith(start)]
 
 
 def plan(work: Work) -> Outcome:
@@ -94,12 +96,14 @@ def plan(work: Work) -> Outcome:
         _preflight(work, fleet, outcome)
 
         def compare(name: str) -> list[Change]:
-            facts = _facts(work, fleet.remotes[name])
+            facts = facts_of(work, fleet.remotes[name])
             return changes.changes(work.plans[name], work.binaries[name], facts)
 
         found = fleet.on_each(list(fleet.remotes), compare)
         outcome.failures |= errors_of(found)
-        outcome.changes = {n: item for n, item in found.items() if not isinstance(item, DeployError)}
+        outcome.changes = {
+            n: item for n, item in found.items() if not isinstance(item, DeployError)
+        }
         return outcome
 
 
@@ -121,9 +125,7 @@ def deploy(work: Work, on_progress: OnProgress) -> Outcome:
             names = [name for name in batch if name in fleet.remotes]
             found = fleet.on_each(names, bring)
             outcome.failures |= errors_of(found)
-            for name, item in found.items():
-                if not isinstance(item, DeployError):
-                    outcome.changes[name] = item
+            outcome.changes |= results_of(found)
             if outcome.failures:
                 outcome.skipped = [n for rest in batches[number + 1 :] for n in rest]
                 break
@@ -135,11 +137,9 @@ def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, li
     run = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     with Fleet(work.settings) as fleet:
         outcome = Outcome(silent=dict(fleet.silent))
-        last = fleet.on_each(
-            list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run")
-        )
+        last = fleet.on_each(list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run"))
         outcome.failures |= errors_of(last)
-        runs = {n: item for n, item in last.items() if not isinstance(item, DeployError)}
+        runs = results_of(last)
         newest = max((item["run"] for item in runs.values()), default="")
         said: dict[str, list[str]] = {}
 
@@ -149,7 +149,9 @@ def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, li
             on_progress(name, "going back")
             known = {component.name: component for component in work.plans[name].components}
             return [
-                service.take_back(fleet.remotes[name], known[component], work.timeout, run)
+                service.take_back(
+                    fleet.remotes[name], known[component], work.timeout, run, keep=True
+                )
                 for component in runs[name]["components"]
                 if component in known
             ]
@@ -158,7 +160,7 @@ def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, li
         for batch in [[name] for name in serial] + [others]:
             found = fleet.on_each([name for name in batch if name in runs], back)
             outcome.failures |= errors_of(found)
-            said |= {n: item for n, item in found.items() if not isinstance(item, DeployError)}
+            said |= results_of(found)
         return outcome, said
 
 
@@ -169,23 +171,22 @@ def _preflight(work: Work, fleet: Fleet, outcome: Outcome) -> None:
 
     found = fleet.on_each(list(fleet.remotes), judge)
     outcome.failures |= errors_of(found)
-    outcome.problems = {n: item for n, item in found.items() if item and isinstance(item, list)}
+    outcome.problems = {name: item for name, item in results_of(found).items() if item}
 
 
-def _facts(work: Work, remote: Remote) -> changes.Facts:
+def facts_of(work: Work, remote: Remote) -> changes.Facts:
+    """The state of a host, as far as its plan is concerned."""
     request = changes.request_for(work.plans[remote.name], work.binaries[remote.name])
     return remote.ask("inspect", **request)
 
 
-def _deploy_host(
-    work: Work, remote: Remote, run: str, on_progress: OnProgress
-) -> list[Change]:
+def _deploy_host(work: Work, remote: Remote, run: str, on_progress: OnProgress) -> list[Change]:
     """Every change of one host. Raises DeployError once what failed is taken back."""
     plan_of_host, binaries = work.plans[remote.name], work.binaries[remote.name]
-    facts = _facts(work, remote)
+    facts = facts_of(work, remote)
     found = changes.changes(plan_of_host, binaries, facts)
     if not found:
-        on_progress(remote.name, "0 changes")
+        on_progress(remote.name, "nothing to do")
         return []
     replaced = [c for c in plan_of_host.components if changes.replacements(c, facts)]
     for component in plan_of_host.components:
@@ -201,8 +202,10 @@ def _deploy_host(
         if component in replaced:
             on_progress(remote.name, f"starting {component.name}")
             _replace(work, remote, component, run)
-        elif any(c.component == component.name and c.action == "start" for c in found):
-            service.start(remote, component, work.timeout, restarted=False)
+            continue
+        verbs = {change.action for change in found if change.component == component.name}
+        if verbs & {"start", "restart"}:
+            service.start(remote, component, work.timeout, restarted="restart" in verbs)
     on_progress(remote.name, "healthy")
     return found
 
@@ -212,7 +215,7 @@ def _replace(work: Work, remote: Remote, component: HostComponent, run: str) -> 
     try:
         service.start(remote, component, work.timeout, restarted=True)
     except DeployError as error:
-        after = service.take_back(remote, component, work.timeout, run)
+        after = service.take_back(remote, component, work.timeout, run, keep=False)
         raise DeployError(f"{error}\n{remote.name}: {after}") from None
 
 

@@ -1,20 +1,23 @@
-"""The hosts as pyinfra sees them: connected over SSH, asked and changed one by one or all at once."""
+"""The hosts as pyinfra sees them: connected over SSH, one by one or all at once."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from click import unstyle
-from pyinfra.api import Config, Inventory, State, StringCommand
+from pyinfra.api.command import StringCommand
+from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import BaseStateCallback, StateStage
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
 from provisioning import DeployError
@@ -84,9 +87,10 @@ class Fleet:
 
     def __enter__(self) -> Fleet:
         hosts = [(name, _connection(self.settings, name)) for name in self.settings.hosts]
-        inventory = Inventory((hosts, {}))
-        self._state = State(inventory, Config(CONNECT_TIMEOUT=CONNECT_SECONDS))
-        ctx_state.set(self._state)
+        inventory = Inventory((hosts, {}))  # type: ignore[no-untyped-call]
+        config = Config(CONNECT_TIMEOUT=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        self._state = State(inventory, config)
+        ctx_state.set(self._state)  # type: ignore[no-untyped-call]
         self._state.set_stage(StateStage.Connect)
         _make_known_hosts(Path.home() / ".ssh")
         self._errors = _Errors()
@@ -94,11 +98,9 @@ class Fleet:
         logger.propagate = False
         logger.handlers = [self._errors]
         reasons = _ConnectErrors()
-        self._state.add_callback_handler(reasons)
-        try:
+        self._state.add_callback_handler(reasons)  # type: ignore[no-untyped-call]
+        with suppress(PyinfraError):  # raised when not one of them answers
             connect_all(self._state)
-        except PyinfraError:  # not one of them answers
-            pass
         self._state.set_stage(StateStage.Execute)
         self._state.is_executing = True
         for host in inventory:
@@ -169,7 +171,9 @@ class _ConnectErrors(BaseStateCallback):
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
 
-    def host_connect_error(self, state: State, host: Host, error: Exception) -> None:
+    def host_connect_error(  # type: ignore[override] # static there, called on an object
+        self, state: State, host: Host, error: Exception
+    ) -> None:
         self.texts[host.name] = str(error)
 
 
@@ -184,6 +188,11 @@ def _reason(text: str) -> str:
             "Add a rule for the deploy user: <user> ALL=(ALL) NOPASSWD: ALL"
         )
     return last
+
+
+def results_of(results: Mapping[str, Result | DeployError]) -> dict[str, Result]:
+    """What the steps that did not fail returned, by host."""
+    return {name: item for name, item in results.items() if not isinstance(item, DeployError)}
 
 
 def errors_of(results: Mapping[str, object]) -> dict[str, str]:

@@ -4,6 +4,8 @@ fleet.py sends this text and a request as JSON on standard input, so that no sec
 argument or lies in a temporary file; one line of JSON comes back.
 """
 
+from __future__ import annotations
+
 import grp
 import hashlib
 import json
@@ -15,16 +17,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+from typing import Any, Callable, Dict
 
+Json = Dict[str, Any]
 ETC = "/etc/logstack"
 OPT = "/opt/logstack"
 UNITS = "/etc/systemd/system"
 STAGED = ETC + "/.staged"
 PREVIOUS = ETC + "/.previous"
-OWN_FILES = ".host"  # the entry of PREVIOUS for files that belong to no component
 
 
-def inspect(request):
+def inspect(request: Json) -> Json:
     """Everything that changes.py compares, in one answer."""
     names = sorted(set(request["components"]) | set(_installed()))
     files = {}
@@ -48,11 +51,12 @@ def inspect(request):
         "users": [name for name in request["users"] if _has_user(name)],
         "services": {name: _service(name) for name in names},
         "installed": _installed(),
+        "pending": [name for name in names if os.path.exists(_pending(name))],
         "programs": [name for name in ("docker", "nft", "logrotate") if shutil.which(name)],
     }
 
 
-def facts(request):
+def facts(request: Json) -> Json:
     """What preflight judges."""
     release = {}
     with open("/etc/os-release", encoding="utf-8") as file:
@@ -75,11 +79,10 @@ def facts(request):
         "time": time.time(),
         "systemd": os.path.isdir("/run/systemd/system"),
         "listening": _listening(),
-        "active": [name for name in _installed() if _service(name)["active"]],
     }
 
 
-def stage(request):
+def stage(request: Json) -> Json:
     """Write a component's configuration beside the one in use."""
     folder = os.path.join(STAGED, request["name"])
     shutil.rmtree(folder, ignore_errors=True)
@@ -98,7 +101,7 @@ def stage(request):
     return {"folder": folder}
 
 
-def check(request):
+def check(request: Json) -> Json:
     """Run the program's own checker as the component's user."""
     argv = ["runuser", "-u", request["user"], "--", *request["argv"]]
     try:
@@ -111,7 +114,7 @@ def check(request):
     return {"ok": result.returncode == 0, "text": text[-2000:]}
 
 
-def install_binary(request):
+def install_binary(request: Json) -> Json:
     """Move an uploaded binary into its versioned folder once its checksum is right."""
     found = _sha256(request["upload"])
     if found != request["sha256"]:
@@ -124,11 +127,13 @@ def install_binary(request):
     return {"ok": True, "text": ""}
 
 
-def swap(request):
+def swap(request: Json) -> Json:
     """Put the staged configuration, the unit and the binary's link in place; keep the old ones."""
     name = request["name"]
     kept = os.path.join(PREVIOUS, name)
     _keep(name, kept, request)
+    with open(_pending(name), "w", encoding="utf-8"):
+        pass  # until it was healthy: a run that is cut off here is finished by the next one
     config, staged = os.path.join(ETC, name), os.path.join(STAGED, name)
     if os.path.isdir(config):
         shutil.rmtree(config)
@@ -140,7 +145,7 @@ def swap(request):
     return {}
 
 
-def _keep(name, kept, request):
+def _keep(name: str, kept: str, request: Json) -> None:
     shutil.rmtree(kept, ignore_errors=True)
     os.makedirs(kept, mode=0o700)
     os.chmod(PREVIOUS, 0o700)
@@ -159,8 +164,11 @@ def _keep(name, kept, request):
         json.dump(state, file)
 
 
-def restore(request):
-    """Exchange a component's files for those kept by the last swap. `existed`: there were any."""
+def restore(request: Json) -> Json:
+    """Put back what the last swap replaced. `existed`: there was something.
+
+    With `keep` what is replaced now is kept in turn.
+    """
     name = request["name"]
     kept = os.path.join(PREVIOUS, name)
     try:
@@ -184,13 +192,15 @@ def restore(request):
         _systemctl("disable", "--now", _unit(name))
         os.unlink(_unit_file(name))
     shutil.rmtree(old)
+    if not request["keep"]:
+        shutil.rmtree(kept)
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     return {"existed": state["existed"], "found": True}
 
 
-def last_run(request):
+def last_run(request: Json) -> Json:
     """The components that the last run which changed something has changed."""
-    runs = {}
+    runs: dict[str, list[str]] = {}
     for name in sorted(os.listdir(PREVIOUS)) if os.path.isdir(PREVIOUS) else []:
         try:
             with open(os.path.join(PREVIOUS, name, "state.json"), encoding="utf-8") as file:
@@ -201,7 +211,7 @@ def last_run(request):
     return {"run": newest, "components": runs.get(newest, [])}
 
 
-def remove(request):
+def remove(request: Json) -> Json:
     """Stop a component that the host has no longer, and remove its unit and configuration."""
     name = request["name"]
     _systemctl("disable", "--now", _unit(name))
@@ -214,9 +224,9 @@ def remove(request):
     return {}
 
 
-def put_files(request):
+def put_files(request: Json) -> Json:
     """Write files that belong to no component, each after a check; the old ones come back."""
-    kept = {}
+    kept: dict[str, bytes | None] = {}
     for item in request["files"]:
         path = item["path"]
         kept[path] = None
@@ -239,7 +249,7 @@ def put_files(request):
     return {"ok": True, "text": ""}
 
 
-def probe(request):
+def probe(request: Json) -> Json:
     """Wait until an address answers 200 and the service has not been restarted meanwhile."""
     deadline = time.monotonic() + request["timeout"]
     found = "no answer"
@@ -248,6 +258,8 @@ def probe(request):
         try:
             with opener.open(request["url"], timeout=3) as answer:
                 if answer.status == 200 and _service(request["name"])["active"]:
+                    if os.path.exists(_pending(request["name"])):
+                        os.unlink(_pending(request["name"]))
                     return {"ok": True, "text": ""}
                 found = "HTTP %d" % answer.status
         except (OSError, ValueError) as error:
@@ -258,7 +270,7 @@ def probe(request):
         time.sleep(0.2)
 
 
-def fetch(request):
+def fetch(request: Json) -> Json:
     """The body of an address on the host's loopback."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -268,7 +280,7 @@ def fetch(request):
         return {"ok": False, "text": str(error)}
 
 
-def append(request):
+def append(request: Json) -> Json:
     """Append a line to a log file as the application's user would."""
     os.makedirs(os.path.dirname(request["path"]), exist_ok=True)
     new = not os.path.exists(request["path"])
@@ -281,7 +293,7 @@ def append(request):
     return {"time": time.time()}
 
 
-def journal(request):
+def journal(request: Json) -> Json:
     """The last lines of a service's journal."""
     argv = ["journalctl", "--no-pager", "-o", "cat", "-n", str(request["lines"]), "-u"]
     result = subprocess.run(
@@ -290,21 +302,25 @@ def journal(request):
     return {"text": result.stdout.decode("utf-8", "replace")}
 
 
-def _unit(name):
+def _unit(name: str) -> str:
     return "logstack-%s.service" % name
 
 
-def _unit_file(name):
+def _unit_file(name: str) -> str:
     return os.path.join(UNITS, _unit(name))
 
 
-def _installed():
+def _pending(name: str) -> str:
+    return os.path.join(PREVIOUS, name, "pending")
+
+
+def _installed() -> list[str]:
     names = os.listdir(UNITS) if os.path.isdir(UNITS) else []
     own = [n for n in names if n.startswith("logstack-") and n.endswith(".service")]
     return sorted(n[len("logstack-") : -len(".service")] for n in own)
 
 
-def _service(name):
+def _service(name: str) -> Json:
     argv = ["systemctl", "show", "-p", "ActiveState,UnitFileState", _unit(name)]
     text = subprocess.run(argv, stdout=subprocess.PIPE).stdout.decode()
     values = dict(line.partition("=")[::2] for line in text.splitlines())
@@ -313,11 +329,11 @@ def _service(name):
     return {"active": state == "active", "enabled": enabled, "state": state}
 
 
-def _systemctl(*arguments):
+def _systemctl(*arguments: str) -> None:
     subprocess.run(["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def _tree(folder):
+def _tree(folder: str) -> Json:
     found = {}
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -326,11 +342,11 @@ def _tree(folder):
     return found
 
 
-def _describe(path):
+def _describe(path: str) -> Json:
     return {"sha256": _sha256(path), "mode": _mode(path), "owner": _owner(path)}
 
 
-def _sha256(path):
+def _sha256(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
@@ -338,11 +354,11 @@ def _sha256(path):
     return digest.hexdigest()
 
 
-def _mode(path):
+def _mode(path: str) -> str:
     return "%04o" % (os.stat(path).st_mode & 0o7777)
 
 
-def _owner(path):
+def _owner(path: str) -> str:
     uid = os.stat(path).st_uid
     try:
         return pwd.getpwuid(uid).pw_name
@@ -350,7 +366,7 @@ def _owner(path):
         return str(uid)
 
 
-def _has_user(name):
+def _has_user(name: str) -> bool:
     try:
         pwd.getpwnam(name)
     except KeyError:
@@ -358,11 +374,11 @@ def _has_user(name):
     return True
 
 
-def _own(path, user, group):
+def _own(path: str, user: str, group: str) -> None:
     os.chown(path, pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
 
 
-def _write(path, item):
+def _write(path: str, item: Json) -> None:
     """Write by rename; the file never has a wider mode than it ends with."""
     scratch = path + ".new"
     handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -373,11 +389,11 @@ def _write(path, item):
     os.replace(scratch, path)
 
 
-def _group(user):
+def _group(user: str) -> int:
     return pwd.getpwnam(user).pw_gid
 
 
-def _link(path, target):
+def _link(path: str, target: str) -> None:
     scratch = path + ".new"
     if os.path.islink(scratch):
         os.unlink(scratch)
@@ -385,19 +401,33 @@ def _link(path, target):
     os.replace(scratch, path)
 
 
-def _listening():
-    ports = set()
+def _listening() -> Json:
+    """Every TCP port that is listened on, with the unit of the process that does."""
+    inodes = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table, encoding="ascii") as file:
                 rows = [line.split() for line in file.readlines()[1:]]
         except OSError:
             continue
-        ports |= {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
-    return sorted(ports)
+        inodes.update(
+            {row[9]: int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
+        )
+    ports = dict.fromkeys(map(str, inodes.values()), "")
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            for name in os.listdir("/proc/%s/fd" % pid):
+                link = os.readlink("/proc/%s/fd/%s" % (pid, name))
+                inode = link[len("socket:[") : -1]
+                if link.startswith("socket:[") and inode in inodes:
+                    with open("/proc/%s/cgroup" % pid, encoding="utf-8") as file:
+                        ports[str(inodes[inode])] = file.read().strip().rpartition("/")[2]
+        except OSError:  # it has ended
+            continue
+    return ports
 
 
-ACTIONS = {
+ACTIONS: dict[str, Callable[[Json], Json]] = {
     action.__name__: action
     for action in (
         *(append, check, facts, fetch, inspect, install_binary, journal, last_run),
@@ -406,7 +436,7 @@ ACTIONS = {
 }
 
 
-def main(request):
+def main(request: Json) -> None:
     os.umask(0o022)
     socket.setdefaulttimeout(30)
     print(json.dumps(ACTIONS[request["action"]](request)))

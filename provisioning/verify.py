@@ -13,6 +13,7 @@ from urllib.parse import quote
 from provisioning import DeployError
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
+from stack.alerting.rules import load_rules
 from stack.hosts.fleet import roles_of, with_role
 
 CANARY_SECONDS = 60
@@ -31,14 +32,21 @@ class Finding:
 def verify(work: Work) -> tuple[list[Finding], dict[str, str]]:
     """Every check on every host that answers, and why the others do not."""
     with Fleet(work.settings) as fleet:
-        checks: list[tuple[str, Callable[[Remote], str]]] = []
-        for name in fleet.remotes:
-            roles = roles_of(work.settings, name)
-            if "app_host" in roles:
-                checks.append((name, lambda remote: check_canary(work, fleet, remote)))
-            if "log_server" in roles:
-                checks.append((name, lambda remote: check_retention(work, remote)))
-        return [_timed(fleet.remotes[name], check) for name, check in checks], fleet.silent
+        return checks(work, fleet), fleet.silent
+
+
+def checks(work: Work, fleet: Fleet) -> list[Finding]:
+    """Records first, then what the log servers have to say about their policies."""
+    wanted: list[tuple[str, Callable[[Remote], str]]] = []
+    for name in fleet.remotes:
+        roles = roles_of(work.settings, name)
+        if "app_host" in roles:
+            wanted.append((name, lambda remote: check_canary(work, fleet, remote)))
+        if "log_server" in roles:
+            wanted.append((name, lambda remote: check_retention(work, remote)))
+        if "alerting" in roles:
+            wanted.append((name, lambda remote: check_rules(work, remote)))
+    return [_timed(fleet.remotes[name], check) for name, check in wanted]
 
 
 def _timed(remote: Remote, check: Callable[[Remote], str]) -> Finding:
@@ -106,3 +114,24 @@ def check_retention(work: Work, remote: Remote) -> str:
     if f'retentionPeriod="{wanted}"' in answer["text"]:
         return f"records are kept {wanted}"
     raise DeployError(f"wanted the engine to keep {wanted}, found {answer['text'][:200]}")
+
+
+def check_rules(work: Work, remote: Remote) -> str:
+    """Exactly the rules of the plan are loaded, and none of them fails."""
+    port = work.settings.ports.effective("vmalert")
+    answer = remote.ask("fetch", url=f"http://127.0.0.1:{port}/api/v1/rules")
+    if not answer["ok"]:
+        raise DeployError(f"wanted the loaded rules from vmalert, found: {answer['text']}")
+    groups = json.loads(answer["text"])["data"]["groups"]
+    found = [rule for group in groups for rule in group["rules"]]
+    shipped = {rule.name for rule in load_rules(work.settings)}
+    loaded = {rule["name"] for rule in found}
+    if loaded != shipped or len(found) != len(shipped):
+        raise DeployError(
+            f"wanted the {len(shipped)} shipped rules, found {len(found)}; not loaded: "
+            f"{', '.join(sorted(shipped - loaded)) or 'none'}; not shipped: "
+            f"{', '.join(sorted(loaded - shipped)) or 'none'}"
+        )
+    if failing := [rule["name"] for rule in found if rule.get("lastError")]:
+        raise DeployError(f"rules that cannot be evaluated: {', '.join(failing)}")
+    return f"exactly the {len(shipped)} shipped rules are loaded"

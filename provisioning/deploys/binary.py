@@ -29,8 +29,6 @@ def install_binaries(
             mode="700",
             _sudo=remote.sudo,
         )
-        answer = remote.ask(
-            "install_binary", upload=upload, path=item.path, sha256=item.sha256
-        )
+        answer = remote.ask("install_binary", upload=upload, path=item.path, sha256=item.sha256)
         if not answer["ok"]:
             raise DeployError(f"{remote.name}: {item.path}: {answer['text']}")

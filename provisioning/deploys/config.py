@@ -1,4 +1,4 @@
-"""Configuration: staged beside the one in use and checked there by the new version's own checker."""
+"""Configuration: staged beside the one in use, checked there by the new version's checker."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pyinfra.operations import files, server
 from provisioning import DeployError
 from provisioning.changes import Facts, config_dir, target_of
 from provisioning.fleet import Remote
-from stack.hosts.plan import HostComponent, HostFile
+from stack.hosts.files import HostFile
+from stack.hosts.plan import HostComponent
 
 
 def ensure_user_and_directories(remote: Remote, component: HostComponent, facts: Facts) -> None:
     """The component's own user, and the folders that it may write to."""
     if component.user not in facts["users"]:
-        server.user(
+        server.user(  # noqa: S604 -- the login shell of the user
             name=f"User {component.user}",
             user=component.user,
             home="/nonexistent",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from provisioning import DeployError
 from provisioning.fleet import Remote
-from stack.hosts.plan import HostFile
+from stack.hosts.files import HostFile
 
 # How a file is checked once it is there, and what makes it take effect.
 CHECKS = {
@@ -40,7 +40,7 @@ def put_files(remote: Remote, changed: Sequence[HostFile]) -> None:
         raise DeployError(f"{remote.name}: {answer['text']}. The files are as they were")
 
 
-def _commands(table: dict[str, tuple[str, ...]], changed: Sequence[HostFile]) -> list[list[str]]:
+def _commands(table: Mapping[str, tuple[str, ...]], changed: Sequence[HostFile]) -> list[list[str]]:
     found = [
         [word.format(path=file.path) for word in command]
         for start, command in table.items()

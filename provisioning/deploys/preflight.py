@@ -43,10 +43,11 @@ def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: 
         )
     for component in plan.components:
         port = urlsplit(component.health).port
-        if port in facts["listening"] and component.name not in facts["active"]:
+        owner = facts["listening"].get(str(port))
+        if owner is not None and owner != f"logstack-{component.name}.service":
             found.append(
-                f"ports: wanted port {port} for {component.name}, found another program on it. "
-                f"Type there: ss -ltnp 'sport = :{port}'"
+                f"ports: wanted port {port} for {component.name}, found it taken by "
+                f"{owner or 'another program'}. Type there: ss -ltnp 'sport = :{port}'"
             )
     return found
 

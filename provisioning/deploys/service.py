@@ -53,9 +53,14 @@ def set_running(remote: Remote, name: str, *, restarted: bool) -> None:
     del operation  # whether it runs is asked of its health, which says more
 
 
-def take_back(remote: Remote, component: HostComponent, seconds: float, run: str) -> str:
-    """Return to what the last swap replaced; what has become of the service, as a sentence."""
-    answer = remote.ask("restore", name=component.name, run=run)
+def take_back(
+    remote: Remote, component: HostComponent, seconds: float, run: str, *, keep: bool
+) -> str:
+    """Return to what the last swap replaced; what has become of the service, as a sentence.
+
+    `keep`: what is given up now can be returned to.
+    """
+    answer = remote.ask("restore", name=component.name, run=run, keep=keep)
     if not answer["existed"]:
         return f"{component.name} is new on this host and was removed again"
     set_running(remote, component.name, restarted=True)

@@ -24,7 +24,7 @@ def plan(environment: Environment) -> None:
 
     Example: logstack hosts plan staging
     """
-    _run("plan", environment)
+    run_on_hosts("plan", environment)
 
 
 @app.command()
@@ -35,7 +35,7 @@ def deploy(environment: Environment) -> None:
 
     Example: logstack hosts deploy staging
     """
-    _run("deploy", environment)
+    run_on_hosts("deploy", environment)
 
 
 @app.command()
@@ -44,7 +44,7 @@ def verify(environment: Environment) -> None:
 
     Example: logstack hosts verify staging
     """
-    _run("verify", environment)
+    run_on_hosts("verify", environment)
 
 
 @app.command()
@@ -53,10 +53,10 @@ def rollback(environment: Environment) -> None:
 
     Example: logstack hosts rollback staging
     """
-    _run("rollback", environment)
+    run_on_hosts("rollback", environment)
 
 
-def _run(command: str, environment: str) -> None:
+def run_on_hosts(command: str, environment: str) -> None:
     """In a process of its own: pyinfra needs gevent's patches before anything else is imported."""
     result = subprocess.run(
         [sys.executable, "-P", "-m", "provisioning", command],

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from stack import artifacts, settings
 from stack.docker_engine import ask, run
@@ -20,7 +23,7 @@ from tests.native.harness import poll
 DEPLOY_USER = "deploy"
 # What systemd needs in a container; no further rights, and no way out of the bridge is used.
 SYSTEMD = (
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"),
+    *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "DAC_READ_SEARCH"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--env", "container=docker"),
@@ -52,13 +55,29 @@ class TestHost:
 
     def pid(self, component: str) -> str:
         """The service's process, which a restart changes."""
-        return self.sh(
-            f"systemctl show -p MainPID --value logstack-{component}.service"
-        ).strip()
+        return self.sh(f"systemctl show -p MainPID --value logstack-{component}.service").strip()
+
+    def get(self, url: str, grep: str = "") -> str:
+        """The lines with `grep` of what an address on this host's loopback answers."""
+        program = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
+        text = self.sh(f"python3 -c {shlex.quote(program)} {shlex.quote(url)}")
+        return "\n".join(line for line in text.splitlines() if grep in line)
+
+    @contextmanager
+    def listener(self, port: int) -> Iterator[None]:
+        """Another program that has a port."""
+        server = f"python3 -m http.server {port} --bind 127.0.0.1"
+        self.sh(f"systemd-run --quiet --unit=other {server}")
+        busy = f"ss -Hltn 'sport = :{port}'"
+        poll(lambda: self.sh(busy), f"port {port} taken")
+        try:
+            yield
+        finally:
+            self.sh("systemctl stop other")
 
     def journal(self) -> str:
         """The end of what every service of the stack printed, for a failed test."""
-        return self.sh("journalctl --no-pager -o short -n 60 -u 'logstack-*' -u ssh", check=False)
+        return self.sh("journalctl --no-pager -o short -n 60 -u 'logstack-*'", check=False)
 
 
 @dataclass
@@ -83,6 +102,7 @@ class FleetUnderTest:
             "HOME": str(home),
             "XDG_CACHE_HOME": str(cache),
             "LOGSTACK_SETTINGS": str(self._write_settings()),
+            "LOGSTACK_SECRETS": str(self.folder / "secrets.json"),
             "COLUMNS": "200",
             **self.variables,
         }
@@ -90,7 +110,7 @@ class FleetUnderTest:
     def _write_settings(self) -> Path:
         lines = []
         for section, values in self.values.items():
-            lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items()), ""]
+            lines += [f"[{section}]", *(f"{k} = {_toml(v)}" for k, v in values.items()), ""]
         for name, roles in self.roles.items():
             host = self.hosts[name]
             lines += [
@@ -115,6 +135,11 @@ class FleetUnderTest:
             check=False,
         )
 
+    def prepare(self) -> None:
+        """Make the secrets that these hosts need."""
+        result = self.run("secrets", "init", "staging")
+        assert result.returncode == 0, result.stdout + result.stderr
+
     def deploy(self) -> str:
         """Deploy and return what was printed; a failure shows the services' journals."""
         result = self.run("hosts", "deploy", "staging")
@@ -124,6 +149,16 @@ class FleetUnderTest:
 
     def journals(self) -> str:
         return "\n".join(f"--- {h.name}\n{h.journal()}" for h in self.hosts.values())
+
+    def query(self, text: str, server: str = "logs-1") -> list[dict[str, str]]:
+        """Rows of a LogsQL query, asked on the log server itself; none while it does not run."""
+        port = settings.load({}).ports.effective("victorialogs")
+        url = f"http://127.0.0.1:{port}/select/logsql/query?limit=1000000&query={quote(text)}"
+        try:
+            lines = self.hosts[server].get(url).splitlines()
+        except AssertionError:
+            return []
+        return [json.loads(line) for line in lines if line]
 
     def pids(self) -> dict[str, str]:
         """Every service's process, by host and name."""
@@ -135,6 +170,15 @@ class FleetUnderTest:
                 pid = host.sh(f"systemctl show -p MainPID --value {unit}").strip()
                 found[f"{host.name}/{unit}"] = pid
         return found
+
+
+def _toml(value: object) -> str:
+    """A value as TOML has it; JSON but for tables."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key} = {_toml(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value)
 
 
 def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
@@ -165,8 +209,9 @@ def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest
 
 def _wait_until_booted(host: TestHost) -> None:
     poll(
-        lambda: host.sh("systemctl is-system-running", check=False).strip()
-        in ("running", "degraded"),
+        lambda: (
+            host.sh("systemctl is-system-running", check=False).strip() in ("running", "degraded")
+        ),
         lambda: f"{host.name} booted\n{run('logs', host.container).stdout[-2000:]}",
         timeout=60,
     )
