@@ -184,6 +184,7 @@ def _otelcol(context: _Context) -> Texts:
     password = secret(context.secrets, writer_secret(context.host))
     files = {
         "otelcol/config.yaml": render.render_otelcol(target),
+        # Without a newline: it would be a part of the header.
         "otelcol/authorization": basic_authorization(context.host, password),
     }
     if settings.gateway.tls == "own_ca":
