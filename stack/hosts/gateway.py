@@ -57,6 +57,7 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
         key=folder / "key.pem",
         request_limit=parse_bytes(settings.gateway.request_limit),
         entrances=entrances(settings, target, secrets),
+        ingestion=INGESTION[settings.stack.engine],
     )
 
 

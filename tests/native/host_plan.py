@@ -83,13 +83,15 @@ class HostUnderTest:
         return [str(binaries / Path(program).name), *words]
 
     @contextmanager
-    def run(self, name: str, binaries: Path) -> Iterator[RunningProcess]:
+    def run(
+        self, name: str, binaries: Path, environ: Mapping[str, str] | None = None
+    ) -> Iterator[RunningProcess]:
         """One component until the block ends."""
         self.write(name)
         health = self.component(name).health
         folder = self.root / f"process-{name}"
-        environ = {"HOME": str(folder)}
-        with running(self.argv(name, binaries), health, "", folder, environ) as process:
+        variables = {"HOME": str(folder), **(environ or {})}
+        with running(self.argv(name, binaries), health, "", folder, variables) as process:
             yield process
 
 

@@ -87,7 +87,7 @@ def test_a_host_may_write_and_not_read(gateway: Gateway) -> None:
 def test_a_person_may_read_and_not_write(gateway: Gateway) -> None:
     """A query is answered; a batch of the same person is refused."""
     assert gateway.status("POST", READ, "alice", data={"query": "*"}) == 200
-    assert gateway.status("POST", WRITE, "alice", data=b"") == 401
+    assert gateway.status("POST", WRITE, "alice", data=b"") == 503
 
 
 @pytest.mark.parametrize(
@@ -114,16 +114,16 @@ def test_nothing_else_is_reachable(gateway: Gateway, method: str, path: str, nam
     prepared.prepare_auth((name, gateway.secrets[kind(name)]))
     with requests.Session() as session:
         answer = session.send(prepared, verify=gateway.ca, timeout=10)
-    assert answer.status_code in (301, 308, 401, 404)
+    assert answer.status_code in (301, 308, 401, 404, 503)
     assert "go_memstats" not in answer.text
 
 
 @pytest.mark.parametrize("user", ["app-1", "alice", "mallory", ""])
-@pytest.mark.parametrize("path", [WRITE, READ])
-def test_a_wrong_password_is_refused(gateway: Gateway, user: str, path: str) -> None:
+def test_a_wrong_password_is_refused(gateway: Gateway, user: str) -> None:
     """Also no user at all, and one who does not exist."""
-    answer = gateway.ask("POST", path, user, "wrong")
+    answer = gateway.ask("POST", READ, user, "wrong")
     assert (answer.status_code, "Basic" in answer.headers["WWW-Authenticate"]) == (401, True)
+    assert gateway.ask("POST", WRITE, user, "wrong").status_code == 503
 
 
 def test_plain_http_is_refused(gateway: Gateway) -> None:
@@ -186,6 +186,28 @@ def test_the_collector_delivers_through_it(gateway: Gateway, tmp_path: Path) -> 
         assert (values["_msg"], values["host"]) == ("through the gateway", "app-1")
         assert password not in output.read_text(encoding="utf-8")
         assert not any(gateway.secrets["writer_app-1"] in word for word in _argv(host))
+
+
+def test_a_wrong_password_makes_the_collector_wait(gateway: Gateway, tmp_path: Path) -> None:
+    """It keeps the record and delivers it once, when the password is right: a rotation."""
+    mark = marker()
+    name = secrets.writer_secret("app-1")
+    wrong = {**gateway.secrets, name: "of yesterday"}
+    with running_host(tmp_path, gateway.settings, wrong, "app-1", "otelcol") as host:
+        _app_log(host).write_text(line(record("kept", mark=mark)) + "\n", encoding="utf-8")
+        output = tmp_path / "process-otelcol" / "output.log"
+        poll(
+            lambda: "503" in output.read_text(encoding="utf-8"),
+            lambda: f"a refusal in\n{output.read_text()}",
+        )
+    with running_host(tmp_path, gateway.settings, gateway.secrets, "app-1", "otelcol"):
+        password = gateway.secrets[secrets.reader_secret("alice")]
+        query = {"query": f'mark:="{mark}"'}
+        poll(
+            lambda: gateway.ask("POST", READ, "alice", password, data=query).text,
+            lambda: f"the record. The collector's log:\n{output.read_text()}",
+        )
+    assert len(gateway.ask("POST", READ, "alice", password, data=query).text.splitlines()) == 1
 
 
 def test_the_collector_does_not_deliver_to_a_stranger(gateway: Gateway, tmp_path: Path) -> None:
