@@ -88,8 +88,8 @@ def test_secrets_are_where_only_their_service_reads_them(fleet: FleetUnderTest) 
         assert not any(line in printed for line in lines if "-----" not in line)
     password = secrets_of(fleet)["writer_app-1"]
     host = fleet.hosts["app-1"]
-    assert host.sh(f"journalctl --no-pager | grep -F -c -- {password} || true").strip() == "0"
-    assert host.sh(f"cat /proc/[0-9]*/cmdline | grep -a -F -c -- {password} || true").strip() == "0"
+    assert password not in host.sh("journalctl --no-pager")
+    assert password not in host.sh("ps axww -o args")
     for item in fleet.hosts.values():
         readable = "find /etc/logstack -type f -perm /077 | xargs -r grep -l 'PRIVATE KEY'"
         assert item.sh(f"{readable} || true") == ""
