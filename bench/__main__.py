@@ -6,7 +6,7 @@ import importlib
 import sys
 
 QUICK = ("native", "burst", "library")
-ALL = (*QUICK, "archive", "cold")
+ALL = (*QUICK, "archive", "cold", "hosts")
 
 
 def main(names: list[str]) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stack.settings import ROOT, Settings
 from stack.targets import Target
-from stack.units import go_duration, parse_bytes, whole_hours
+from stack.units import go_duration, is_ip_address, join_host_port, parse_bytes, whole_hours
 
 ArgumentsOf = Callable[[Target], list[str]]
 VariablesOf = Callable[[Target], dict[str, str]]
@@ -149,7 +149,7 @@ def _alertmanager(target: Target) -> list[str]:
         f"--web.external-url={people_reach_it_at}",
         "--web.route-prefix=/",
         "--enable-feature=receiver-name-in-metrics",  # `logstack alerts send` reads them
-        "--cluster.listen-address=",  # a single node; it would listen on every interface
+        *_alertmanager_cluster(target),
         "--log.format=json",
     ]
 
@@ -191,6 +191,23 @@ def grafana_env(target: Target) -> dict[str, str]:
         "GF_PLUGINS_PREINSTALL_DISABLED": "false" if needs_plugin else "true",
         **({"GF_PLUGINS_PREINSTALL": VL_DATA_SOURCE} if needs_plugin else {}),
     }
+
+
+def _alertmanager_cluster(target: Target) -> list[str]:
+    cluster = target.cluster
+    if cluster is None:
+        return ["--cluster.listen-address="]  # it would listen on every interface
+    port = target.port("alertmanager_cluster")
+    return [
+        f"--cluster.listen-address=0.0.0.0:{port}",
+        *(
+            [f"--cluster.advertise-address={join_host_port(cluster.own_address, port)}"]
+            if is_ip_address(cluster.own_address)
+            else []  # it takes no name and finds its address itself
+        ),
+        *(f"--cluster.peer={join_host_port(peer, port)}" for peer in cluster.peers),
+        f"--cluster.tls-config={target.config_dir('alertmanager') / cluster.tls_dir / 'tls.yml'}",
+    ]
 
 
 def _seaweedfs(target: Target) -> list[str]:

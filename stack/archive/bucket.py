@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from stack.archive import ArchiveError
 from stack.archive.layout import tenant_prefix
 from stack.archive.store import Store, StoreError
-from stack.settings import Archive
+from stack.settings_tables import Archive
 
 PROBE_BYTES = 1024 * 1024
 PROBES = "probes/"

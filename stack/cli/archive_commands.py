@@ -15,6 +15,7 @@ from rich.text import Text
 from stack import docker, doctor, native, settings, times
 from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
+from stack.cli import hosts_commands
 from stack.cli.format import format_record
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import in_bytes, out, progress, say
@@ -59,11 +60,19 @@ def _moment(option: str, text: str) -> datetime:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def diagnose(as_json: AsJson = False) -> None:
+def diagnose(
+    as_json: AsJson = False,
+    environment: Annotated[
+        str, typer.Option("--env", help="Examine the hosts of this environment instead.")
+    ] = "",
+) -> None:
     """Ask the running stack whether rules, retention and archive are as the settings say.
 
-    Example: logstack doctor
+    Example: logstack doctor --env staging
     """
+    if environment:
+        hosts_commands.run_on_hosts("doctor", environment)
+        return
     target = running_target()
     archive = open_native(target)
     try:

@@ -31,6 +31,10 @@ PORTS = {
     "seaweedfs_volume_grpc": 21016,
     "seaweedfs_filer": 21017,
     "seaweedfs_filer_grpc": 21018,
+    "gateway": 21019,
+    "gateway_health": 21020,
+    "alertmanager_cluster": 21021,
+    "loki_memberlist": 21022,
 }
 SECRETS = {
     "LOGSTACK_SAMPLE_SECRET_KEY": "key-1",
