@@ -359,7 +359,10 @@ def _mode(path: str) -> str:
 
 
 def _owner(path: str) -> str:
-    uid = os.stat(path).st_uid
+    return _user(os.stat(path).st_uid)
+
+
+def _user(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -402,28 +405,17 @@ def _link(path: str, target: str) -> None:
 
 
 def _listening() -> Json:
-    """Every TCP port that is listened on, with the unit of the process that does."""
-    inodes = {}
+    """Every TCP port that is listened on, with the user of the process that does."""
+    ports = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table, encoding="ascii") as file:
                 rows = [line.split() for line in file.readlines()[1:]]
         except OSError:
             continue
-        inodes.update(
-            {row[9]: int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
-        )
-    ports = dict.fromkeys(map(str, inodes.values()), "")
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for name in os.listdir("/proc/%s/fd" % pid):
-                link = os.readlink("/proc/%s/fd/%s" % (pid, name))
-                inode = link[len("socket:[") : -1]
-                if link.startswith("socket:[") and inode in inodes:
-                    with open("/proc/%s/cgroup" % pid, encoding="utf-8") as file:
-                        ports[str(inodes[inode])] = file.read().strip().rpartition("/")[2]
-        except OSError:  # it has ended
-            continue
+        for row in rows:
+            if row[3] == "0A":  # TCP_LISTEN
+                ports[str(int(row[1].rpartition(":")[2], 16))] = _user(int(row[7]))
     return ports
 
 

@@ -44,10 +44,10 @@ def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: 
     for component in plan.components:
         port = urlsplit(component.health).port
         owner = facts["listening"].get(str(port))
-        if owner is not None and owner != f"logstack-{component.name}.service":
+        if owner is not None and owner != component.user:
             found.append(
-                f"ports: wanted port {port} for {component.name}, found it taken by "
-                f"{owner or 'another program'}. Type there: ss -ltnp 'sport = :{port}'"
+                f"ports: wanted port {port} for {component.name}, found it taken by a program of "
+                f"the user {owner}. Type there: ss -ltnp 'sport = :{port}'"
             )
     return found
 

@@ -26,7 +26,8 @@ def bare_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderT
     except (DockerError, artifacts.ArtifactError) as error:
         unavailable("hosts", str(error))
     fleet.roles = {"logs-1": ("log_server",), "app-1": ("app_host",), "app-2": ("app_host",)}
-    fleet.values = {"timing": {"start_timeout": "20s"}}
+    app = {"service": "erp-backend-api", "user": "erp"}
+    fleet.values = {"timing": {"start_timeout": "20s"}, "app_hosts": {"apps": [app]}}
     fleet.prepare()
     yield fleet
     next(hosts, None)  # removes the containers

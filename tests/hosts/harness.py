@@ -57,10 +57,14 @@ class TestHost:
         """The service's process, which a restart changes."""
         return self.sh(f"systemctl show -p MainPID --value logstack-{component}.service").strip()
 
+    def python(self, program: str, *arguments: str, user: str = "root") -> str:
+        words = ["runuser", "-u", user, "--", "python3", "-c", program, *arguments]
+        return self.sh(" ".join(map(shlex.quote, words)))
+
     def get(self, url: str, grep: str = "") -> str:
         """The lines with `grep` of what an address on this host's loopback answers."""
         program = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
-        text = self.sh(f"python3 -c {shlex.quote(program)} {shlex.quote(url)}")
+        text = self.python(program, url)
         return "\n".join(line for line in text.splitlines() if grep in line)
 
     @contextmanager
@@ -159,6 +163,14 @@ class FleetUnderTest:
         except AssertionError:
             return []
         return [json.loads(line) for line in lines if line]
+
+    def wait_for_messages(self, text: str, messages: list[str]) -> None:
+        """Exactly these messages, in any order, are what a query finds in the end."""
+        poll(
+            lambda: sorted(row["_msg"] for row in self.query(f"_time:1h {text}")) == messages,
+            lambda: f"{messages}, found {self.query(f'_time:1h {text}')}\n{self.journals()}",
+            timeout=60,
+        )
 
     def pids(self) -> dict[str, str]:
         """Every service's process, by host and name."""

@@ -151,14 +151,14 @@ def test_preflight_says_everything_at_once() -> None:
     values = settings.load({})
     facts = {
         "user": 1000, "os": "alpine", "os_name": "Alpine", "machine": "riscv64", "systemd": False,
-        "memory": 1024**2, "disk": 0, "time": 1000.0, "listening": {"18880": "other.service"},
+        "memory": 1024**2, "disk": 0, "time": 1000.0, "listening": {"18880": "www-data"},
     }  # fmt: skip
     found = preflight.problems(facts, PLAN, values, now=900.0)
     assert [text.partition(":")[0] for text in found] == [
         *("sudo", "system", "systemd", "architecture", "memory", "disk", "clock", "ports")
     ]
     assert "found +100 s" in found[6]
-    assert "found it taken by other.service" in found[7]
+    assert "taken by a program of the user www-data" in found[7]
 
 
 def test_preflight_lets_a_component_keep_its_port() -> None:
@@ -167,6 +167,6 @@ def test_preflight_lets_a_component_keep_its_port() -> None:
     facts = {
         "user": 0, "os": "debian", "os_name": "Debian", "machine": platform.machine(),
         "systemd": True, "memory": 2**40, "disk": 2**50, "time": 1.0,
-        "listening": {"18880": "logstack-vmalert.service"},
+        "listening": {"18880": "logstack-vmalert"},
     }  # fmt: skip
     assert preflight.problems(facts, PLAN, values, now=1.0) == []
