@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from stack.alerting.loaded import evaluator_of, rule_differences
 from stack.archive import ArchiveError, expire
 from stack.archive.bucket import lock_of
 from stack.archive.context import Archive
 from stack.archive.layout import HOUR, hour_of
 from stack.engines import EngineError
+from stack.targets import Target
 from stack.units import parse_bytes, parse_duration
 
 # How long before the engine deletes an unverified day doctor begins to fail.
@@ -31,9 +33,16 @@ class Finding:
     text: str
 
 
-def run(archive: Archive) -> list[Finding]:
+def run(archive: Archive, target: Target) -> list[Finding]:
     """Every check. One that cannot be made because something does not answer has failed."""
-    return list(_all(archive))
+    return [check_alert_rules(target), *_all(archive)]
+
+
+def check_alert_rules(target: Target) -> Finding:
+    """Exactly the shipped rules are loaded where they are evaluated."""
+    problems = rule_differences(target)
+    found = f"{evaluator_of(target)} has loaded exactly the rules of alerts/rules/"
+    return Finding("alert rules", not problems, "; ".join(problems) or found)
 
 
 def _all(archive: Archive) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from stack.cli.lifecycle import AsJson
 from stack.cli.output import in_bytes, out, progress, say
 from stack.contract import LEVELS
 from stack.engines import Selection
+from stack.targets import Target
 from stack.targets import native as native_target
 
 From = Annotated[str, typer.Option("--from", help="Start: a duration ago (7d) or a time.")]
@@ -38,7 +39,11 @@ def register(app: typer.Typer) -> None:
 
 def open_archive() -> Archive:
     """The archive of the stack that runs in this checkout."""
-    return open_native(native_target(native.running_settings(settings.load())))
+    return open_native(running_target())
+
+
+def running_target() -> Target:
+    return native_target(native.running_settings(settings.load()))
 
 
 def _moment(option: str, text: str) -> datetime:
@@ -54,16 +59,17 @@ def diagnose(
         str, typer.Option("--env", help="Examine the hosts of this environment instead.")
     ] = "",
 ) -> None:
-    """Ask the running stack whether retention and archive are as the settings say.
+    """Ask the running stack whether rules, retention and archive are as the settings say.
 
     Example: logstack doctor --env staging
     """
     if environment:
         hosts_commands.run_on_hosts("doctor", environment)
         return
-    archive = open_archive()
+    target = running_target()
+    archive = open_native(target)
     try:
-        findings = doctor.run(archive)
+        findings = doctor.run(archive, target)
     finally:
         archive.store.close()
     if as_json:

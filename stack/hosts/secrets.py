@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from stack.hosts import HostsError
-from stack.hosts.certificates import Authority, issue, make_authority
+from stack.hosts.certificates import Authority, is_good, issue, make_authority
 from stack.hosts.fleet import gateway_names, with_role
 from stack.secrets import write_private
 from stack.settings import ROOT, Settings
