@@ -104,6 +104,7 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
         host,
         fleet.destinations(settings, host, Path("/etc/logstack/otelcol")),
         fleet.cluster_of(settings, host, "alerting"),
+        fleet.people_url(settings),
     )
     context = _Context(
         settings=plain.settings,

@@ -111,6 +111,19 @@ def test_alertmanagers_are_a_cluster_that_shows_certificates(folder: Path) -> No
     assert tls["tls_server_config"]["client_auth_type"] == "RequireAndVerifyClientCert"
 
 
+def test_links_of_alerts_lead_through_the_gateway(folder: Path) -> None:
+    """Not to loopback, not to a file of the machine that deploys, and everywhere to the same."""
+    rules = {
+        name: text_of(plan, "/etc/logstack/vmalert/rules/logstack.yaml")
+        for name, plan in plans(folder, "prod").items()
+        if name.startswith("logs")
+    }
+    assert len(set(rules.values())) == 1
+    assert "https://logs-1.example.net:21019/select/vmui/" in rules["logs-3"]
+    assert "file://" not in rules["logs-3"]
+    assert "127.0.0.1" not in rules["logs-3"]
+
+
 def test_a_single_alertmanager_opens_no_cluster(folder: Path) -> None:
     """It would listen on every interface otherwise."""
     unit = text_of(
