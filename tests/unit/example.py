@@ -22,7 +22,7 @@ PORTS = {
     "loki_grpc": 21008,
     "promtail": 21009,
     "restored": 21010,
-    "grafana": 21019,
+    "grafana": 21023,
     "seaweedfs": 21011,
     "seaweedfs_grpc": 21012,
     "seaweedfs_master": 21013,

@@ -175,8 +175,8 @@ def test_the_variables_of_a_component_are_exactly_these() -> None:
         },
         "grafana": {
             "GF_SERVER_HTTP_ADDR": "127.0.0.1",
-            "GF_SERVER_HTTP_PORT": "21019",
-            "GF_SERVER_ROOT_URL": "http://127.0.0.1:21019",
+            "GF_SERVER_HTTP_PORT": "21023",
+            "GF_SERVER_ROOT_URL": "http://127.0.0.1:21023",
             "GF_PATHS_DATA": "/srv/stack/data/grafana",
             "GF_PATHS_LOGS": "/srv/stack/data/grafana/log",
             "GF_PATHS_PLUGINS": "/srv/stack/data/grafana/plugins",
@@ -208,7 +208,7 @@ def test_health_is_asked_for_at_exactly_these_addresses() -> None:
         "restored": "http://127.0.0.1:21010/health",
         "seaweedfs": "http://127.0.0.1:21011/healthz",
         "sample_app": "http://127.0.0.1:21006/healthz",
-        "grafana": "http://127.0.0.1:21019/api/health",
+        "grafana": "http://127.0.0.1:21023/api/health",
     }
 
 
