@@ -29,6 +29,22 @@ status: ## show every component; fails when one is not healthy
 clean: ## stop everything and remove the data
 	@$(LOGSTACK) clean
 
+.PHONY: plan
+plan: ## ENV=staging: show what a deploy would change
+	@$(LOGSTACK) hosts plan $(ENV)
+
+.PHONY: deploy
+deploy: ## ENV=staging: bring the hosts to their plan
+	@$(LOGSTACK) hosts deploy $(ENV)
+
+.PHONY: verify
+verify: ## ENV=staging: prove that records arrive and policies hold
+	@$(LOGSTACK) hosts verify $(ENV)
+
+.PHONY: rollback
+rollback: ## ENV=staging: put back what the last deploy changed
+	@$(LOGSTACK) hosts rollback $(ENV)
+
 .PHONY: test
 test: ## run every test that this machine can run
 	@$(IN_ROOT)python -m pytest $(TEST)

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from bench.table import Row, print_table
-from stack.settings import ROOT, Ports, variable_name
+from stack.settings import ROOT, variable_name
+from stack.settings_tables import Ports
 from tests.ports import free_ports
 
 

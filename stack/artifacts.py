@@ -34,7 +34,10 @@ PROBE = ROOT / "stack" / "images" / "probe.go"
 VERSION_VARIABLES = (
     "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
     "github.com/prometheus/common/version.Version",
+    "github.com/caddyserver/caddy/v2.CustomVersion",
 )
+# The Go module proxy does not serve it, and only a test of the journald receiver imports it.
+OTELCOL_EMPTIED = ("github.com/open-telemetry/opentelemetry-collector-contrib/pkg/semconvtest",)
 NO_NETWORK = ("no such host", "dial tcp", "connection refused", "i/o timeout", "unreachable")
 
 
@@ -49,7 +52,8 @@ class Artifact:
     `packages` are Go packages (without version) and give one binary each; where `manifest` is set,
     the OpenTelemetry builder makes the binary from that text instead, and `source` is a program of
     one Go file. With none of them it is looked for on PATH alone. `required` is the module of a
-    package that `go install` refuses (it replaces modules), `static` is for images of nothing else.
+    package that `go install` refuses (it replaces modules), `emptied` are modules that only tests
+    of the source import, `static` is for images of nothing else.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Artifact:
     manifest: str = ""
     binaries: tuple[str, ...] = field(default=())
     required: str = ""
+    emptied: tuple[str, ...] = ()
     source: str = ""
     static: bool = False
 
@@ -101,8 +106,17 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
         Artifact(
             "otelcol",
             versions.otelcol,
-            manifest=render_template("otelcol/builder.yaml.j2", version=versions.otelcol),
+            manifest=render_template(
+                "otelcol/builder.yaml.j2", version=versions.otelcol, emptied=OTELCOL_EMPTIED
+            ),
             binaries=("otelcol-logstack",),
+            emptied=OTELCOL_EMPTIED,
+        ),
+        Artifact(
+            "caddy",
+            versions.caddy,
+            packages=("github.com/caddyserver/caddy/v2/cmd/caddy",),
+            binaries=("caddy",),
         ),
         # Deployed as they are released, never built here.
         Artifact("loki", versions.loki, binaries=("loki",)),
@@ -118,6 +132,13 @@ def for_images(settings: Settings) -> dict[str, Artifact]:
     static = {name: replace(catalogue(settings)[name], static=True) for name in names}
     probe = Artifact("probe", "1", source=PROBE.read_text(encoding="utf-8"), binaries=("probe",))
     return {**static, "otelcol": catalogue(settings)["otelcol"], "probe": probe}
+
+
+def for_hosts(settings: Settings) -> dict[str, Artifact]:
+    """What hosts run, by name: static where it is built here, for hosts with an older C library."""
+    built = {name: artifact for name, artifact in catalogue(settings).items() if artifact.packages}
+    static = {name: replace(artifact, static=True) for name, artifact in built.items()}
+    return {**catalogue(settings), **static}
 
 
 def compose_plugin(settings: Settings) -> Artifact:
@@ -260,10 +281,16 @@ class Workshop:
         if artifact.manifest:
             manifest = scratch / "builder.yaml"  # stays beside the binary: says what is in it
             manifest.write_text(artifact.manifest, encoding="utf-8")
+            for module in artifact.emptied:
+                empty = scratch / "empty" / Path(module).name
+                empty.mkdir(parents=True)
+                (empty / "go.mod").write_text(f"module {module}\n", encoding="utf-8")
+                (empty / "empty.go").write_text(f"package {empty.name}\n", encoding="utf-8")
             builder = f"go.opentelemetry.io/collector/cmd/builder@v{artifact.version}"
             self._run(artifact, [go, "run", builder, f"--config={manifest}"], scratch)
             (scratch / "source" / artifact.binaries[0]).rename(scratch / artifact.binaries[0])
             shutil.rmtree(scratch / "source")
+            shutil.rmtree(scratch / "empty", ignore_errors=True)
             return
         if artifact.source:
             (scratch / "main.go").write_text(artifact.source, encoding="utf-8")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stack.settings import ROOT, Settings
 from stack.targets import Target
-from stack.units import go_duration, parse_bytes, whole_hours
+from stack.units import go_duration, is_ip_address, join_host_port, parse_bytes, whole_hours
 
 ArgumentsOf = Callable[[Target], list[str]]
 VariablesOf = Callable[[Target], dict[str, str]]
@@ -72,13 +72,21 @@ class Component:
 
 
 def _victorialogs(target: Target) -> list[str]:
-    retention = target.settings.retention
     return [
         *_victorialogs_at(target, "victorialogs"),
-        # The archiver drops a day after hot_days once it is verified; this is the last resort.
-        f"-retentionPeriod={retention.hot_days + retention.margin_days}d",
+        f"-retentionPeriod={kept_days(target)}d",
         f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
     ]
+
+
+def kept_days(target: Target) -> int:
+    """After how many days the engine itself deletes.
+
+    Where there is an archiver, it drops a day after hot_days once its archive is verified, and the
+    margin is the last resort; without one there is nothing to wait for.
+    """
+    retention = target.settings.retention
+    return retention.hot_days + (0 if target.in_containers else retention.margin_days)
 
 
 def _restored(target: Target) -> list[str]:
@@ -141,7 +149,7 @@ def _alertmanager(target: Target) -> list[str]:
         f"--web.external-url={people_reach_it_at}",
         "--web.route-prefix=/",
         "--enable-feature=receiver-name-in-metrics",  # `logstack alerts send` reads them
-        "--cluster.listen-address=",  # a single node; it would listen on every interface
+        *_alertmanager_cluster(target),
         "--log.format=json",
     ]
 
@@ -183,6 +191,23 @@ def grafana_env(target: Target) -> dict[str, str]:
         "GF_PLUGINS_PREINSTALL_DISABLED": "false" if needs_plugin else "true",
         **({"GF_PLUGINS_PREINSTALL": VL_DATA_SOURCE} if needs_plugin else {}),
     }
+
+
+def _alertmanager_cluster(target: Target) -> list[str]:
+    cluster = target.cluster
+    if cluster is None:
+        return ["--cluster.listen-address="]  # it would listen on every interface
+    port = target.port("alertmanager_cluster")
+    return [
+        f"--cluster.listen-address=0.0.0.0:{port}",
+        *(
+            [f"--cluster.advertise-address={join_host_port(cluster.own_address, port)}"]
+            if is_ip_address(cluster.own_address)
+            else []  # it takes no name and finds its address itself
+        ),
+        *(f"--cluster.peer={join_host_port(peer, port)}" for peer in cluster.peers),
+        f"--cluster.tls-config={target.config_dir('alertmanager') / cluster.tls_dir / 'tls.yml'}",
+    ]
 
 
 def _seaweedfs(target: Target) -> list[str]:
@@ -329,14 +354,17 @@ CATALOGUE: tuple[Component, ...] = (
 def selected(settings: Settings, *, in_containers: bool = False) -> tuple[Component, ...]:
     """The components that the settings ask for, in the order in which they are shown.
 
-    Loki evaluates rules itself; beside VictoriaLogs vmalert does. The archive is VictoriaLogs' own
-    and runs natively only; traffic of its own only the Docker runtime has.
+    Loki evaluates rules itself; beside VictoriaLogs vmalert does. What is restored goes to a second
+    VictoriaLogs, or to another tenant of Loki. In containers there is no archive, and traffic of
+    its own only there.
     """
     engine, agent = settings.stack.engine, settings.stack.agent
     unwanted = {"victorialogs", "vmalert", "loki", "otelcol", "promtail"} - {engine, agent}
     if engine == "victorialogs":
         unwanted.remove("vmalert")
-    if engine != "victorialogs" or in_containers:
+    if engine == "loki":
+        unwanted.add("restored")
+    if in_containers:
         unwanted |= set(ARCHIVE_COMPONENTS)
     if not in_containers or not settings.sample_app.traffic:
         unwanted.add("traffic")

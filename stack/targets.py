@@ -19,11 +19,38 @@ SOCKET_PATH_BYTES = 90
 
 
 @dataclass(frozen=True)
+class Destination:
+    """An engine that the agent sends to, through a gateway.
+
+    `authorization_file` holds the value of the header, `ca_file` whom to trust; empty: the system.
+    """
+
+    name: str
+    url: str
+    authorization_file: str
+    ca_file: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The log servers that act as one. `own_address` and `peers` are without ports.
+
+    `tls_dir` holds `ca.pem`, `certificate.pem` and `key.pem` below a component's folder.
+    """
+
+    own_address: str
+    peers: tuple[str, ...]
+    tls_dir: str = "tls"
+
+
+@dataclass(frozen=True)
 class Target:
     """Addresses and folders of one runtime, as its components see them.
 
     `host` is the address where this machine reaches them. In containers they find each other by
-    name, and `storage` names folders that are not below `data_dir`.
+    name, and `storage` names folders that are not below `data_dir`. Without `destinations` the
+    agent sends to the engine beside it, without a `cluster` every component is alone, without a
+    `public_url` people reach the engine where its own machine does.
     """
 
     name: str
@@ -33,6 +60,10 @@ class Target:
     settings: Settings
     in_containers: bool = False
     storage: Mapping[str, str] = field(default_factory=dict)
+    on_host: bool = False
+    destinations: tuple[Destination, ...] = ()
+    cluster: Cluster | None = None
+    public_url: str = ""
 
     @property
     def listen_host(self) -> str:
@@ -120,4 +151,30 @@ def docker(settings: Settings) -> Target:
         settings=settings,
         in_containers=True,
         storage=IMAGE_STORAGE,
+    )
+
+
+CONFIG_DIR = Path("/etc/logstack")
+STATE_DIR = Path("/var/lib/logstack")
+
+
+def host(
+    settings: Settings,
+    name: str,
+    destinations: tuple[Destination, ...] = (),
+    cluster: Cluster | None = None,
+    public_url: str = "",
+) -> Target:
+    """One host of settings.hosts: everything but the gateway on its loopback."""
+    named = settings.stack.model_copy(update={"host": name})
+    return Target(
+        name="host",
+        host="127.0.0.1",
+        run_dir=CONFIG_DIR,
+        data_dir=STATE_DIR,
+        settings=settings.model_copy(update={"stack": named}),
+        on_host=True,
+        destinations=destinations,
+        cluster=cluster,
+        public_url=public_url,
     )

@@ -1,7 +1,8 @@
-"""Durations and sizes as people write them: `200ms`, `1GiB`. For the settings and the CLI."""
+"""Durations, sizes and addresses as people write them: `200ms`, `1GiB`, `[::1]:80`."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import timedelta
 from typing import Annotated
@@ -42,6 +43,19 @@ def parse_bytes(text: str) -> int:
     if not match:
         raise ValueError(_WANTED_BYTES)
     return int(match[1]) * _BYTES[match[2]]
+
+
+def is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def join_host_port(host: str, port: int) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _checked_duration(value: object) -> object:

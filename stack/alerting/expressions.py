@@ -118,7 +118,7 @@ def lines_link(behind: Query, target: Target, dialect: Dialect) -> str:
         inner = json.dumps(behind.logql, ensure_ascii=False)[1:-1]
         text = panes.replace("EXPRESSION", _link_text(inner, escaped=True))
         return f"{base}/explore?schemaVersion=1&orgId=1&panes={text}"
-    page = target.url("victorialogs", "/select/vmui/#/")
+    page = f"{target.public_url or target.url('victorialogs')}/select/vmui/#/"
     # The hour that ends ten minutes after the alert became active.
     until = '{{ ($activeAt.Add 600000000000).UTC.Format "2006-01-02T15:04:05" }}'
     query = _link_text(behind.logsql, escaped=False)
@@ -141,8 +141,9 @@ def dashboard_link(page: str, target: Target, dialect: Dialect) -> str:
 
 
 def runbook_link(heading: str, target: Target) -> str:
-    base = target.settings.alerts.runbooks_url or RUNBOOKS.as_uri()
-    return f"{base}#{heading.lower()}"
+    own = "" if target.on_host else RUNBOOKS.as_uri()  # no file of the machine that deploys
+    base = target.settings.alerts.runbooks_url or own
+    return f"{base}#{heading.lower()}" if base else ""
 
 
 def number(value: float) -> str:

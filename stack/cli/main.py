@@ -20,15 +20,18 @@ from stack.cli import (
     archive_commands,
     checks,
     dashboards_command,
+    hosts_commands,
     images_command,
     lifecycle,
     records,
+    secrets_commands,
     settings_command,
     traffic_command,
 )
 from stack.cli.output import say
 from stack.docker_engine import DockerError
 from stack.engines import EngineError
+from stack.hosts import HostsError
 from stack.native import NativeError
 from stack.secrets import SecretsError
 from stack.settings import SettingsError
@@ -42,6 +45,7 @@ KNOWN_ERRORS = (
     DockerError,
     EngineError,
     GrafanaError,
+    HostsError,
     NativeError,
     SecretsError,
     SettingsError,
@@ -69,6 +73,8 @@ for group in (
     group.register(app)
 app.add_typer(alerts_commands.app, name="alerts")
 app.add_typer(annotate_commands.group, name="annotate")
+app.add_typer(secrets_commands.app, name="secrets")
+app.add_typer(hosts_commands.app, name="hosts")
 
 
 def run() -> None:

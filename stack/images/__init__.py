@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -144,20 +145,20 @@ def _pip(argv: list[str]) -> None:
         raise DockerError(f"The sample app's wheels could not be had:\n{tail}")
 
 
-def _debootstrap(on_progress: OnProgress) -> str:
-    """A base image from the distribution's packages, made once. Raises DockerError."""
-    if run("image", "inspect", BASE_IMAGE).returncode == 0:
-        return BASE_IMAGE
+def debootstrap(image: str, packages: Sequence[str], changes: Sequence[str] = ()) -> None:
+    """Make an image from the distribution's packages. Raises DockerError.
+
+    `changes`: instructions of a Dockerfile that need no build, such as `CMD ["/sbin/init"]`.
+    """
     if shutil.which("debootstrap") is None:
         raise DockerError(
             "debootstrap: wanted this program, found none. Type: apt-get install debootstrap"
         )
-    on_progress("base", "debootstrap")
     with TemporaryDirectory(prefix="logstack-base-") as scratch:
         root, archive = Path(scratch) / "root", Path(scratch) / "root.tar"
-        packages = "--include=python3,python3-venv"
         steps = (
-            ["debootstrap", "--variant=minbase", packages, SUITE, str(root)],
+            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITE,
+             str(root)],
             ["tar", "--create", f"--file={archive}", f"--directory={root}",
              "--exclude=./var/cache/apt/*", "--exclude=./proc/*", "--exclude=./sys/*", "."],
         )  # fmt: skip
@@ -166,5 +167,13 @@ def _debootstrap(on_progress: OnProgress) -> str:
             if result.returncode != 0:
                 tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-5:])
                 raise DockerError(f"`{argv[0]}` ended with {result.returncode} (root?):\n{tail}")
-        ask("import", str(archive), BASE_IMAGE)
+        options = [f"--change={change}" for change in changes]
+        ask("import", *options, str(archive), image)
+
+
+def _debootstrap(on_progress: OnProgress) -> str:
+    """The base image, made once. Raises DockerError."""
+    if run("image", "inspect", BASE_IMAGE).returncode != 0:
+        on_progress("base", "debootstrap")
+        debootstrap(BASE_IMAGE, ("python3", "python3-venv"))
     return BASE_IMAGE

@@ -22,7 +22,8 @@ from stack import settings, targets
 from stack.components import LOKI_TENANT
 from stack.engines import Engine, EngineError, Record, Selection
 from stack.engines.factory import engine_of
-from stack.settings import ROOT, Ports, Settings, variable_name
+from stack.settings import ROOT, Settings, variable_name
+from stack.settings_tables import Ports
 from stack.targets import Target
 from tests.ports import free_ports
 

@@ -471,3 +471,24 @@ def test_doctor_asks_the_running_engine(archived: ArchiveUnderTest) -> None:
     findings = findings_of(archived)
     assert not findings["hot retention"]["ok"]
     assert "found 3" in findings["hot retention"]["text"]
+
+
+def test_doctor_reads_the_buckets_rules_back(archived: ArchiveUnderTest) -> None:
+    """Somebody took the expiry away, or shortened the lock: both are found out."""
+    store = archived.store()
+    bucket = store.access.bucket
+    store.admin.delete_bucket_lifecycle(Bucket=bucket)
+    shorter: Any = {"Mode": "GOVERNANCE", "Days": 1}
+    store.admin.put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": shorter},
+        },
+    )
+    store.close()
+    result = archived.run("doctor", "--json")
+    assert result.returncode == 1
+    findings = {item["check"]: item for item in json.loads(result.stdout)}
+    assert "found no rule" in findings["expiry"]["text"]
+    assert "found governance, 1 days" in findings["object lock"]["text"]

@@ -22,7 +22,7 @@ PORTS = {
     "loki_grpc": 21008,
     "promtail": 21009,
     "restored": 21010,
-    "grafana": 21019,
+    "grafana": 21023,
     "seaweedfs": 21011,
     "seaweedfs_grpc": 21012,
     "seaweedfs_master": 21013,
@@ -31,6 +31,10 @@ PORTS = {
     "seaweedfs_volume_grpc": 21016,
     "seaweedfs_filer": 21017,
     "seaweedfs_filer_grpc": 21018,
+    "gateway": 21019,
+    "gateway_health": 21020,
+    "alertmanager_cluster": 21021,
+    "loki_memberlist": 21022,
 }
 SECRETS = {
     "LOGSTACK_SAMPLE_SECRET_KEY": "key-1",

@@ -98,7 +98,7 @@ def test_links_lead_to_the_grafana_that_runs_here(tmp_path: Path) -> None:
         document = yaml.safe_load(render_loki(load_rules(target.settings), target))
         rules = {rule["alert"]: rule for group in document["groups"] for rule in group["rules"]}
         links[grafana] = rules["CriticalLogged"]["annotations"].get("dashboard", "")
-    assert links == {"on": "http://127.0.0.1:21019/d/logstack-errors-loki", "off": ""}
+    assert links == {"on": "http://127.0.0.1:21023/d/logstack-errors-loki", "off": ""}
 
 
 def test_a_rule_that_searches_whole_texts_is_evaluated_less_often(tmp_path: Path) -> None:
@@ -139,5 +139,6 @@ def test_what_fell_silent_is_asked_for_over_both_times() -> None:
     )
     assert query.logsql == (
         '_time:4200000ms {environment="prod"} | stats by (service_name) '
-        "count() if (_time:10m) as recent, count() as value | filter recent:=0 | delete recent"
+        "count() if (_time:10m) as recent, count() if (_time:1h offset 10m) as value "
+        "| filter recent:=0 | delete recent"
     )

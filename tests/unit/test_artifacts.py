@@ -155,7 +155,7 @@ def test_the_collectors_folder_depends_on_what_is_in_it(values: Settings) -> Non
 
 
 def test_a_binary_says_its_version(go: FakeGo, values: Settings) -> None:
-    """The linker is told in both projects' ways."""
+    """The linker is told in every project's way."""
     script = '[ "$1" != env ] || { echo go99.0; exit; }\necho "$*" >> "$(dirname "$0")/arguments"'
     write_program(go.program, f"#!/bin/sh\n{script}\nexit 1\n")
     refusal(values)
@@ -165,6 +165,7 @@ def test_a_binary_says_its_version(go: FakeGo, values: Settings) -> None:
         "install -v -trimpath -ldflags=-s -w "
         f"-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version={version} "
         f"-X github.com/prometheus/common/version.Version={version} "
+        f"-X github.com/caddyserver/caddy/v2.CustomVersion={version} "
         f"github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert@{version}"
     ) in arguments
 

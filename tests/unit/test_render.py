@@ -93,6 +93,7 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
         "loki/config.yaml",
         "loki/tenants.yaml",
         "promtail/config.yaml",
+        "seaweedfs/s3.json",
         "supervisord.conf",
     ]
 
@@ -277,11 +278,14 @@ def test_the_values_of_the_settings_reach_the_collector(tmp_path: Path) -> None:
 
 def test_the_collector_is_built_without_a_batch_processor() -> None:
     """It would acknowledge records before the queue on disk has them."""
-    manifest = render_template("otelcol/builder.yaml.j2", version="4.5.6")
+    manifest = render_template(
+        "otelcol/builder.yaml.j2", version="4.5.6", emptied=("example.com/a/b",)
+    )
     modules = re.findall(r"(?m)^  - gomod: (\S+) v(\S+)$", manifest)
     assert {version for _, version in modules} == {"4.5.6"}
     assert [name.rpartition("/")[2] for name, _ in modules] == [
         "filelogreceiver",
+        "journaldreceiver",
         "otlpreceiver",
         "otlphttpexporter",
         "groupbyattrsprocessor",

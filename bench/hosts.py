@@ -1,0 +1,161 @@
+"""Seconds for a first and a second deploy, beside the same work by a plain Ansible playbook.
+
+Both bring 1 and 5 bare test hosts (containers) to the same plans: users, folders, binaries,
+configuration, units, services, and both wait for health. Ansible runs with pipelining and
+as many forks as there are hosts, which is its fast way; its playbook checks no configuration and
+keeps nothing for a rollback. `python -m bench hosts`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.table import Row, print_table
+from provisioning import changes, deploy
+from provisioning.command import load_settings, read_secrets
+from tests.hosts.harness import DEPLOY_USER, FleetUnderTest, start_hosts
+
+ANSIBLE = {
+    "ANSIBLE_HOST_KEY_CHECKING": "False",
+    "ANSIBLE_PIPELINING": "True",
+    "ANSIBLE_LOCALHOST_WARNING": "False",
+    "ANSIBLE_NOCOWS": "1",
+}
+OWN, PEER = "logstack hosts deploy", "ansible-playbook"
+
+
+def main() -> None:
+    """Print seconds per tool, number of hosts and run."""
+    rows = []
+    for count in (1, 5):
+        names = ("logs-1", *(f"app-{number}" for number in range(1, count)))
+        seconds = {tool: _measure(tool, names) for tool in (OWN, PEER)}
+        for number, run in enumerate(("first", "second")):
+            own, peer = seconds[OWN][number], seconds[PEER][number]
+            name = f"{run} run, {count} host{'s' if count > 1 else ''}"
+            rows.append(Row(name, f"{own:.1f} s; Ansible {peer:.1f} s; ratio {own / peer:.2f}"))
+    print_table("Deploy over SSH", rows)
+
+
+def _measure(tool: str, names: tuple[str, ...]) -> tuple[float, float]:
+    """Seconds of the first and of the second run on hosts of their own."""
+    with tempfile.TemporaryDirectory(prefix="bench-hosts-") as folder:
+        hosts = start_hosts(names, Path(folder))
+        fleet = next(hosts)
+        try:
+            fleet.roles = {
+                name: ("log_server",) if name == "logs-1" else ("app_host",) for name in names
+            }
+            fleet.prepare()
+            argv = _playbook(fleet) if tool == PEER else []
+            return _timed(fleet, argv), _timed(fleet, argv)
+        finally:
+            next(hosts, None)
+
+
+def _timed(fleet: FleetUnderTest, argv: list[str]) -> float:
+    began = time.monotonic()
+    if not argv:
+        fleet.deploy()
+    else:
+        environ = {**fleet.environ, **ANSIBLE, "ANSIBLE_FORKS": str(len(fleet.hosts))}
+        result = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise RuntimeError(result.stdout[-3000:] + result.stderr[-2000:])
+    return time.monotonic() - began
+
+
+def _playbook(fleet: FleetUnderTest) -> list[str]:
+    """Write a playbook, an inventory and each host's variables from the same plans."""
+    environ = {**fleet.environ, "LOGSTACK_ENV": "staging"}
+    values = load_settings(environ)
+    work = deploy.prepare(values, read_secrets(values, environ), lambda name, text: None)
+    inventory: dict[str, Any] = {"all": {"hosts": {}}}
+    for name, plan in work.plans.items():
+        host = fleet.hosts[name]
+        binaries = [item for items in work.binaries[name].values() for item in items]
+        inventory["all"]["hosts"][name] = {
+            "ansible_host": host.address,
+            "ansible_user": DEPLOY_USER,
+            "ansible_ssh_private_key_file": str(fleet.key),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "users": sorted({component.user for component in plan.components}),
+            "folders": [
+                *({"path": p, "mode": m, "owner": c.user}
+                  for c in plan.components for p, m in c.directories),
+                *({"path": path, "mode": "0755", "owner": "root"} for path in _parents(plan)),
+            ],
+            "binaries": [{"src": str(work.sources[b.path]), "dest": b.path} for b in binaries],
+            "binary_folders": sorted({b.path.rpartition("/")[0] for b in binaries}),
+            "links": [
+                {"path": changes.link_of(c), "src": changes.target_of(c)}
+                for c in plan.components if c.artifact
+            ],
+            "files": [
+                {"path": file.path, "text": file.text, "mode": file.mode, "owner": file.owner}
+                for file in (
+                    *(f for c in plan.components for f in (*c.files, c.unit)),
+                    *(f for f in plan.files if f.path.startswith("/etc/systemd/")),
+                )
+            ],
+            "services": [
+                {"name": f"logstack-{c.name}", "health": c.health} for c in plan.components
+            ],
+        }  # fmt: skip
+    folder = fleet.folder
+    (folder / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+    (folder / "inventory.json").chmod(0o600)
+    (folder / "playbook.yml").write_text(yaml.safe_dump(_plays()), encoding="utf-8")
+    ansible = Path(sys.executable).with_name("ansible-playbook")
+    return [str(ansible), "-i", str(folder / "inventory.json"), str(folder / "playbook.yml")]
+
+
+def _parents(plan: Any) -> list[str]:
+    files = [f.path for c in plan.components for f in c.files] + [f.path for f in plan.files]
+    return sorted({os.path.dirname(path) for path in files})  # noqa: PTH120 -- a host's path
+
+
+def _plays() -> list[dict[str, Any]]:
+    def each(module: str, arguments: dict[str, Any], over: str, **more: Any) -> dict[str, Any]:
+        return {module: arguments, "loop": f"{{{{ {over} }}}}", "no_log": True, **more}
+
+    copied = {"dest": "{{ item.path }}", "content": "{{ item.text }}",
+              "mode": "{{ item.mode }}", "owner": "{{ item.owner }}"}  # fmt: skip
+    folder = {"state": "directory", "path": "{{ item.path }}",
+              "mode": "{{ item.mode }}", "owner": "{{ item.owner }}"}  # fmt: skip
+    tasks = [
+        each("user", {"name": "{{ item }}", "system": True, "create_home": False}, "users"),
+        each("file", folder, "folders"),
+        each("file", {"state": "directory", "path": "{{ item }}"}, "binary_folders"),
+        each("copy", {"src": "{{ item.src }}", "dest": "{{ item.dest }}", "mode": "0755"},
+             "binaries", notify="restart"),
+        each("file", {"state": "link", "path": "{{ item.path }}", "src": "{{ item.src }}"},
+             "links", notify="restart"),
+        each("copy", copied, "files", notify="restart"),
+        each("systemd", {"name": "{{ item.name }}", "enabled": True, "state": "started",
+                         "daemon_reload": True}, "services"),
+    ]  # fmt: skip
+    handlers = [
+        each("systemd", {"name": "{{ item.name }}", "state": "restarted"}, "services")
+        | {"listen": "restart"}
+    ]
+    wait = each("uri", {"url": "{{ item.health }}"}, "services",
+                register="answer", until="answer.status == 200", retries=60, delay=0.5)  # fmt: skip
+    common = {"hosts": "all", "become": True, "gather_facts": True}
+    return [
+        {**common, "tasks": tasks, "handlers": handlers},
+        {**common, "gather_facts": False, "tasks": [wait]},
+    ]
+
+
+if __name__ == "__main__":
+    main()

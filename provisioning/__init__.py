@@ -1,0 +1,15 @@
+"""The same stack on hosts, over SSH with pyinfra. `logstack hosts` and `make deploy` start it.
+
+deploy.py       what a run does, step by step: plan, deploy, rollback, verify
+fleet.py        the hosts as pyinfra sees them: connections, one at a time or side by side
+changes.py      what differs between a host and its plan (pure)
+remote.py       what runs on a host, with nothing but its Python
+deploys/        one module per step on one host
+inventories/    the hosts as groups, for pyinfra's own command
+"""
+
+from __future__ import annotations
+
+
+class DeployError(Exception):
+    """A run ended early; the text says on which host, why, and what was left as it was."""

@@ -1,0 +1,12 @@
+"""`python -m provisioning COMMAND` with LOGSTACK_ENV set: what `logstack hosts` starts."""
+
+from __future__ import annotations
+
+import gevent.monkey
+
+gevent.monkey.patch_all()
+
+from provisioning.command import main  # noqa: E402 -- the patches have to come first
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What differs between a host and its plan. Pure: facts in, changes out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stack.hosts.files import HostFile
+from stack.hosts.plan import HostComponent, HostPlan
+
+Facts = Mapping[str, Any]
+OPT = "/opt/logstack"
+ETC = "/etc/logstack"
+# Files of programs that not every host has.
+NEEDS_PROGRAM = {
+    "/etc/docker/": "docker",
+    "/etc/nftables": "nft",
+    "/etc/logrotate": "logrotate",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that a run would do. `component` is empty for files of the host itself."""
+
+    component: str
+    action: str  # create, change, remove, install, restart, start
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject}"
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A program of an artifact: where it goes, and what it has to be."""
+
+    path: str
+    sha256: str
+
+
+Binaries = Mapping[str, Sequence[Binary]]
+"""The binaries of each component, by its name."""
+
+
+def request_for(plan: HostPlan, binaries: Binaries) -> dict[str, Any]:
+    """What has to be asked of a host before it can be compared with its plan."""
+    components = plan.components
+    return {
+        "components": [component.name for component in components],
+        "files": [file.path for file in plan.files],
+        "binaries": [item.path for items in binaries.values() for item in items],
+        "links": [link_of(component) for component in components if component.artifact],
+        "directories": [path for component in components for path, _ in component.directories],
+        "users": sorted({component.user for component in components}),
+    }
+
+
+def link_of(component: HostComponent) -> str:
+    """The link that names the version in use; empty where the component has no artifact."""
+    return f"{OPT}/{component.artifact}/current" if component.artifact else ""
+
+
+def target_of(component: HostComponent) -> str:
+    return f"{OPT}/{component.artifact}/{component.version}" if component.artifact else ""
+
+
+def config_dir(component: HostComponent) -> str:
+    return f"{ETC}/{component.name}"
+
+
+def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
+    """Everything that a run would do on this host, in its order."""
+    found = [
+        change
+        for component in plan.components
+        for change in component_changes(component, binaries.get(component.name, ()), facts)
+    ]
+    found += [
+        Change("", _how(file, facts), f"file {file.path}")
+        for file in plan.files
+        if belongs(file, facts) and not _same(file, facts)
+    ]
+    return [*removals(plan, facts), *found]
+
+
+def removals(plan: HostPlan, facts: Facts) -> list[Change]:
+    """The services that this host has and its plan has not."""
+    wanted = {component.name for component in plan.components}
+    return [
+        Change(name, "remove", f"service logstack-{name}, its unit and its configuration")
+        for name in facts["installed"]
+        if name not in wanted
+    ]
+
+
+def component_changes(
+    component: HostComponent, binaries: Sequence[Binary], facts: Facts
+) -> list[Change]:
+    """What one component needs; a restart comes last and only where something changed."""
+
+    def change(action: str, subject: str) -> Change:
+        return Change(component.name, action, subject)
+
+    found = []
+    if component.user not in facts["users"]:
+        found.append(change("create", f"user {component.user}"))
+    for path, mode in component.directories:
+        wanted = {"mode": mode, "owner": component.user}
+        if facts["directories"].get(path) != wanted:
+            found.append(change("change" if path in facts["directories"] else "create", path))
+    for item in binaries:
+        if facts["binaries"].get(item.path) != item.sha256:
+            found.append(change("install", item.path))
+    replaced = replacements(component, facts)
+    service = facts["services"].get(component.name, {"active": False, "enabled": False})
+    if replaced:
+        verb = "restart" if service["active"] else "start"
+        found += [*replaced, change(verb, f"service logstack-{component.name}")]
+    elif component.name in facts["pending"]:
+        found.append(change("restart", f"service logstack-{component.name}"))
+    elif not (service["active"] and service["enabled"]):
+        found.append(change("start", f"service logstack-{component.name}"))
+    return found
+
+
+def replacements(component: HostComponent, facts: Facts) -> list[Change]:
+    """The files and the version that differ: what a swap replaces, and what needs a restart."""
+    name = component.name
+    files = (*component.files, component.unit)
+    found = [
+        Change(name, _how(file, facts), f"file {file.path}")
+        for file in files
+        if not _same(file, facts)
+    ]
+    wanted = {file.path for file in files}
+    found += [
+        Change(name, "remove", f"file {path}")
+        for path in sorted(facts["files"])
+        if path.startswith(f"{config_dir(component)}/") and path not in wanted
+    ]
+    link = link_of(component)
+    if link and facts["links"].get(link) != target_of(component):
+        was = facts["links"].get(link, "").rpartition("/")[2] or "none"
+        text = f"version of {component.artifact}: {was} -> {component.version}"
+        found.append(Change(name, "change", text))
+    return found
+
+
+def belongs(file: HostFile, facts: Facts) -> bool:
+    """Whether the program that reads a file is on the host."""
+    needed = [program for start, program in NEEDS_PROGRAM.items() if file.path.startswith(start)]
+    return all(program in facts["programs"] for program in needed)
+
+
+def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
+    return [file for file in plan.files if belongs(file, facts) and not _same(file, facts)]
+
+
+def _how(file: HostFile, facts: Facts) -> str:
+    return "change" if file.path in facts["files"] else "create"
+
+
+def _same(file: HostFile, facts: Facts) -> bool:
+    wanted = {
+        "sha256": hashlib.sha256(file.text.encode()).hexdigest(),
+        "mode": file.mode,
+        "owner": file.owner,
+    }
+    return bool(facts["files"].get(file.path) == wanted)

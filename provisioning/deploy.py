@@ -1,0 +1,223 @@
+"""What a run does. Reads like its contents page; each step is in deploys/.
+
+plan       what would change, and what is in the way
+deploy     preflight on every host; then log servers one at a time, then all others at once
+rollback   what the last run changed, put back
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from provisioning import DeployError, changes
+from provisioning.changes import Binary, Change
+from provisioning.deploys import binary, config, files, preflight, service
+from provisioning.fleet import Fleet, Remote, errors_of, results_of
+from stack import artifacts
+from stack.artifacts import OnProgress
+from stack.hosts.plan import HostComponent, HostPlan, plan_for
+from stack.settings import Settings
+from stack.units import parse_duration
+
+
+@dataclass
+class Outcome:
+    """What a run found and did, by host."""
+
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+    problems: dict[str, list[str]] = field(default_factory=dict)  # of preflight
+    failures: dict[str, str] = field(default_factory=dict)
+    silent: dict[str, str] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)  # after a failure
+
+    @property
+    def ok(self) -> bool:
+        return not (self.problems or self.failures or self.silent)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that the hosts need from this machine, prepared before the first connection."""
+
+    settings: Settings
+    plans: Mapping[str, HostPlan]
+    binaries: Mapping[str, changes.Binaries]  # by host, then by component
+    sources: Mapping[str, Path]
+
+    @property
+    def timeout(self) -> float:
+        return parse_duration(self.settings.timing.start_timeout).total_seconds()
+
+    def order(self) -> tuple[list[str], list[str]]:
+        """The hosts that go one at a time, and the others."""
+        serial = [name for name, plan in self.plans.items() if is_serial(plan)]
+        return serial, [name for name in self.plans if name not in serial]
+
+
+def is_serial(plan: HostPlan) -> bool:
+    return any(component.serial for component in plan.components)
+
+
+def prepare(settings: Settings, secrets: Mapping[str, str], on_progress: OnProgress) -> Work:
+    """Render every host's plan and obtain every binary. Raises HostsError and ArtifactError."""
+    plans = {name: plan_for(settings, secrets, name) for name in settings.hosts}
+    known = artifacts.for_hosts(settings)
+    needed = {c.artifact for plan in plans.values() for c in plan.components if c.artifact}
+    folders = artifacts.obtain_all(settings, on_progress, {name: known[name] for name in needed})
+    sources, sums = {}, {}
+    for name in sorted(needed):
+        for program in known[name].binaries:
+            path = f"{changes.OPT}/{name}/{known[name].key}/{program}"
+            sources[path] = folders[name] / program
+            sums[path] = hashlib.sha256((folders[name] / program).read_bytes()).hexdigest()
+    binaries = {
+        host: {component.name: _binaries_of(component, sums) for component in plan.components}
+        for host, plan in plans.items()
+    }
+    return Work(settings, plans, binaries, sources)
+
+
+def _binaries_of(component: HostComponent, sums: Mapping[str, str]) -> list[Binary]:
+    if not component.artifact:
+        return []
+    start = f"{changes.target_of(component)}/"
+    return [Binary(path, digest) for path, digest in sums.items() if path.startswith(start)]
+
+
+def plan(work: Work) -> Outcome:
+    """Ask every host what would change; nothing is changed."""
+    with Fleet(work.settings) as fleet:
+        outcome = Outcome(silent=dict(fleet.silent))
+        _preflight(work, fleet, outcome)
+
+        def compare(name: str) -> list[Change]:
+            facts = facts_of(work, fleet.remotes[name])
+            return changes.changes(work.plans[name], work.binaries[name], facts)
+
+        found = fleet.on_each(list(fleet.remotes), compare)
+        outcome.failures |= errors_of(found)
+        outcome.changes = {
+            n: item for n, item in found.items() if not isinstance(item, DeployError)
+        }
+        return outcome
+
+
+def deploy(work: Work, on_progress: OnProgress) -> Outcome:
+    """Bring every host to its plan. Where something is in the way on one, none is changed."""
+    run = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    with Fleet(work.settings) as fleet:
+        outcome = Outcome(silent=dict(fleet.silent))
+        _preflight(work, fleet, outcome)
+        if outcome.problems or outcome.failures:
+            return outcome
+
+        def bring(name: str) -> list[Change]:
+            return _deploy_host(work, fleet.remotes[name], run, on_progress)
+
+        serial, others = work.order()
+        batches = [[name] for name in serial] + [others]
+        for number, batch in enumerate(batches):
+            names = [name for name in batch if name in fleet.remotes]
+            found = fleet.on_each(names, bring)
+            outcome.failures |= errors_of(found)
+            outcome.changes |= results_of(found)
+            if outcome.failures:
+                outcome.skipped = [n for rest in batches[number + 1 :] for n in rest]
+                break
+        return outcome
+
+
+def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, list[str]]]:
+    """Put back what the last run changed, in a deploy's order. A second one returns to it."""
+    run = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    with Fleet(work.settings) as fleet:
+        outcome = Outcome(silent=dict(fleet.silent))
+        last = fleet.on_each(list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run"))
+        outcome.failures |= errors_of(last)
+        runs = results_of(last)
+        newest = max((item["run"] for item in runs.values()), default="")
+        said: dict[str, list[str]] = {}
+
+        def back(name: str) -> list[str]:
+            if not newest or runs[name]["run"] != newest:
+                return []
+            on_progress(name, "going back")
+            known = {component.name: component for component in work.plans[name].components}
+            return [
+                service.take_back(
+                    fleet.remotes[name], known[component], work.timeout, run, keep=True
+                )
+                for component in runs[name]["components"]
+                if component in known
+            ]
+
+        serial, others = work.order()
+        for batch in [[name] for name in serial] + [others]:
+            found = fleet.on_each([name for name in batch if name in runs], back)
+            outcome.failures |= errors_of(found)
+            said |= results_of(found)
+        return outcome, said
+
+
+def _preflight(work: Work, fleet: Fleet, outcome: Outcome) -> None:
+    def judge(name: str) -> list[str]:
+        facts = fleet.remotes[name].ask("facts")
+        return preflight.problems(facts, work.plans[name], work.settings, time.time())
+
+    found = fleet.on_each(list(fleet.remotes), judge)
+    outcome.failures |= errors_of(found)
+    outcome.problems = {name: item for name, item in results_of(found).items() if item}
+
+
+def facts_of(work: Work, remote: Remote) -> changes.Facts:
+    """The state of a host, as far as its plan is concerned."""
+    request = changes.request_for(work.plans[remote.name], work.binaries[remote.name])
+    return remote.ask("inspect", **request)
+
+
+def _deploy_host(work: Work, remote: Remote, run: str, on_progress: OnProgress) -> list[Change]:
+    """Every change of one host. Raises DeployError once what failed is taken back."""
+    plan_of_host, binaries = work.plans[remote.name], work.binaries[remote.name]
+    facts = facts_of(work, remote)
+    found = changes.changes(plan_of_host, binaries, facts)
+    if not found:
+        on_progress(remote.name, "nothing to do")
+        return []
+    replaced = [c for c in plan_of_host.components if changes.replacements(c, facts)]
+    for component in plan_of_host.components:
+        config.ensure_user_and_directories(remote, component, facts)
+        binary.install_binaries(remote, binaries[component.name], work.sources, facts)
+    for component in replaced:
+        on_progress(remote.name, f"checking {component.name}")
+        config.stage_and_check(remote, component, _program(binaries[component.name]))
+    for change in changes.removals(plan_of_host, facts):
+        remote.ask("remove", name=change.component)
+    files.put_files(remote, changes.changed_files(plan_of_host, facts))
+    for component in plan_of_host.components:
+        if component in replaced:
+            on_progress(remote.name, f"starting {component.name}")
+            _replace(work, remote, component, run)
+            continue
+        verbs = {change.action for change in found if change.component == component.name}
+        if verbs & {"start", "restart"}:
+            service.start(remote, component, work.timeout, restarted="restart" in verbs)
+    on_progress(remote.name, "healthy")
+    return found
+
+
+def _replace(work: Work, remote: Remote, component: HostComponent, run: str) -> None:
+    service.swap(remote, component, run)
+    try:
+        service.start(remote, component, work.timeout, restarted=True)
+    except DeployError as error:
+        after = service.take_back(remote, component, work.timeout, run, keep=False)
+        raise DeployError(f"{error}\n{remote.name}: {after}") from None
+
+
+def _program(binaries: Sequence[Binary]) -> str:
+    return Path(binaries[0].path).name if binaries else ""

@@ -1,0 +1,68 @@
+"""Configuration: staged beside the one in use, checked there by the new version's checker."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from pyinfra.operations import files, server
+
+from provisioning import DeployError
+from provisioning.changes import Facts, config_dir, target_of
+from provisioning.fleet import Remote
+from stack.hosts.files import HostFile
+from stack.hosts.plan import HostComponent
+
+
+def ensure_user_and_directories(remote: Remote, component: HostComponent, facts: Facts) -> None:
+    """The component's own user, and the folders that it may write to."""
+    if component.user not in facts["users"]:
+        server.user(  # noqa: S604 -- the login shell of the user
+            name=f"User {component.user}",
+            user=component.user,
+            home="/nonexistent",
+            shell="/usr/sbin/nologin",
+            system=True,
+            create_home=False,
+            _sudo=remote.sudo,
+        )
+    for path, mode in component.directories:
+        if facts["directories"].get(path) != {"mode": mode, "owner": component.user}:
+            files.directory(
+                name=f"Folder {path}",
+                path=path,
+                user=component.user,
+                group=component.user,
+                mode=mode.lstrip("0"),
+                _sudo=remote.sudo,
+            )
+
+
+def stage_and_check(remote: Remote, component: HostComponent, binary: str) -> None:
+    """Upload the new configuration and check it. Raises DeployError; nothing in use has changed."""
+    base = f"{config_dir(component)}/"
+    staged = [{**asdict(file), "path": file.path.removeprefix(base)} for file in component.files]
+    folder = remote.ask("stage", name=component.name, user=component.user, files=staged)["folder"]
+    if not component.check:
+        return
+    versioned = target_of(component)
+    known = {"binary": f"{versioned}/{binary}", "folder": versioned, "config": folder}
+    argv = [argument.format(**known) for argument in component.check]
+    answer = remote.ask("check", user=component.user, argv=argv)
+    if not answer["ok"]:
+        raise DeployError(
+            f"{remote.name}: {component.name}: its own checker refuses the new configuration; the "
+            f"old one stays and runs on:\n{_without_secrets(answer['text'], component.files)}"
+        )
+
+
+def _without_secrets(text: str, files_of: tuple[HostFile, ...]) -> str:
+    """What a checker prints, without lines that quote a secret file."""
+    quoted = {
+        line.strip()
+        for file in files_of
+        if file.secret
+        for line in file.text.splitlines()
+        if len(line.strip()) > 3
+    }
+    kept = [line for line in text.strip().splitlines() if not any(q in line for q in quoted)]
+    return "\n".join(f"    {line}" for line in kept[-15:])

@@ -1,0 +1,56 @@
+"""Whether a host can take its plan: judged from facts, all failures at once, nothing changed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from stack.hosts.plan import HostPlan
+from stack.settings import Settings
+from stack.units import parse_bytes
+
+SYSTEMS = ("debian", "ubuntu")
+MEMORY = 400 * 1024**2  # less than the smallest machine on sale has
+ROOM = 512 * 1024**2  # for two versions of every binary
+CLOCK_SECONDS = 5
+
+
+def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: float) -> list[str]:
+    """Each as: what, wanted, found and what to do. `now`: the control machine's clock."""
+    found = []
+    if facts["user"] != 0:
+        found.append("sudo: wanted root's rights, found none. Allow sudo to the deploy user")
+    if facts["os"] not in SYSTEMS:
+        found.append(f"system: wanted {' or '.join(SYSTEMS)}, found {facts['os_name'] or 'none'}")
+    if not facts["systemd"]:
+        found.append("systemd: wanted it as the service manager, found another or none")
+    if facts["machine"] != platform.machine():
+        found.append(
+            f"architecture: wanted {platform.machine()}, for which the control machine has "
+            f"binaries, found {facts['machine']}"
+        )
+    if facts["memory"] < MEMORY:
+        found.append(f"memory: wanted {_mib(MEMORY)}, found {_mib(facts['memory'])}")
+    room = ROOM + parse_bytes(settings.limits.free_disk)
+    if facts["disk"] < room:
+        found.append(f"disk: wanted {_mib(room)} free in /var/lib, found {_mib(facts['disk'])}")
+    if abs(facts["time"] - now) > CLOCK_SECONDS:
+        found.append(
+            f"clock: wanted at most {CLOCK_SECONDS} s of difference to the control machine, found "
+            f"{facts['time'] - now:+.0f} s. Type there: timedatectl set-ntp true"
+        )
+    for component in plan.components:
+        port = urlsplit(component.health).port
+        owner = facts["listening"].get(str(port))
+        if owner is not None and owner != component.user:
+            found.append(
+                f"ports: wanted port {port} for {component.name}, found it taken by a program of "
+                f"the user {owner}. Type there: ss -ltnp 'sport = :{port}'"
+            )
+    return found
+
+
+def _mib(size: int) -> str:
+    return f"{size // 1024**2} MiB"

@@ -1,0 +1,68 @@
+"""Files of an application host: log folders, rotation, journald, Docker's options. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from stack.hosts.files import HostFile
+from stack.hosts.settings import App
+from stack.render import SERVICE_LABEL, app_log_dir
+from stack.settings import Settings
+from stack.units import parse_bytes
+
+AGENT_GROUP = "logstack-otelcol"
+HEAD = "# Rendered by Logstack: change its settings.\n"
+
+
+def host_files(settings: Settings) -> tuple[HostFile, ...]:
+    """What an application host needs for its logs."""
+    values = settings.app_hosts
+    files = {
+        "/etc/systemd/journald.conf.d/logstack.conf": _journald(settings),
+        "/etc/docker/daemon.json": _docker(settings) if values.docker_logs else "",
+        "/etc/tmpfiles.d/logstack.conf": _folders(values.apps),
+        "/etc/logrotate.d/logstack": _rotation(settings),
+    }
+    return tuple(HostFile(path, text, "0644", "root") for path, text in files.items() if text)
+
+
+def _folders(apps: tuple[App, ...]) -> str:
+    """The application writes, the agent reads: new files get the folder's group."""
+    lines = [f"d {app_log_dir(app.service)} 2750 {app.user} {AGENT_GROUP} -" for app in apps]
+    return HEAD + "\n".join(lines) + "\n" if lines else ""
+
+
+def _rotation(settings: Settings) -> str:
+    """Renamed, not copied: WatchedFileHandler opens a new file, the agent reads the old to its end."""  # noqa: E501
+    values = settings.app_hosts
+    blocks = [
+        f"""{app_log_dir(app.service)}/*.log {{
+    su {app.user} {AGENT_GROUP}
+    daily
+    maxsize {parse_bytes(values.rotate_size)}
+    rotate {values.rotate_keep}
+    missingok
+    notifempty
+    create 0640 {app.user} {AGENT_GROUP}
+    compress
+    delaycompress
+}}
+"""
+        for app in values.apps
+    ]
+    return HEAD + "\n".join(blocks) if blocks else ""
+
+
+def _journald(settings: Settings) -> str:
+    size = parse_bytes(settings.app_hosts.journal_limit)
+    return f"{HEAD}[Journal]\nStorage=persistent\nSystemMaxUse={size}\nRateLimitBurst=0\n"
+
+
+def _docker(settings: Settings) -> str:
+    values = settings.app_hosts
+    options = {
+        "max-size": str(parse_bytes(values.docker_size)),
+        "max-file": str(values.docker_keep),
+        "labels": SERVICE_LABEL,
+    }
+    return json.dumps({"log-driver": "json-file", "log-opts": options}, indent=2) + "\n"

@@ -1,0 +1,130 @@
+"""The gateway: who may do what, as a Caddyfile. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import bcrypt
+
+from stack.components import LOKI_TENANT
+from stack.hosts.fleet import gateway_names, host_named, with_role
+from stack.hosts.secrets import SALT, reader_secret, secret, writer_secret
+from stack.render import INGESTION, render_template
+from stack.settings import Settings
+from stack.targets import Target
+from stack.units import join_host_port, parse_bytes
+
+# Passwords are 32 random bytes, which no number of rounds makes harder to guess.
+BCRYPT_COST = 10
+READING = {
+    "victorialogs": ("/select/*",),
+    "loki": (
+        *("/loki/api/v1/query", "/loki/api/v1/query_range", "/loki/api/v1/labels"),
+        *("/loki/api/v1/label/*", "/loki/api/v1/series", "/loki/api/v1/tail"),
+        *("/loki/api/v1/index/*", "/loki/api/v1/patterns", "/loki/api/v1/detected_*"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Paths that some people may use. `users` maps names to the hashes of their passwords."""
+
+    name: str
+    methods: tuple[str, ...]
+    paths: tuple[str, ...]
+    users: Mapping[str, str]
+    upstream: str
+    tenant: str
+
+
+def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> str:
+    """The gateway of the log server `name`."""
+    settings = target.settings
+    folder = target.config_dir("gateway")
+    port = settings.ports.effective("gateway")
+    names = gateway_names(settings, host_named(settings, name))
+    return render_template(
+        "caddy/Caddyfile.j2",
+        settings=settings,
+        storage=target.storage_dir("gateway"),
+        addresses=[f"https://{join_host_port(address, port)}" for address in names],
+        certificate=folder / "certificate.pem",
+        key=folder / "key.pem",
+        request_limit=parse_bytes(settings.gateway.request_limit),
+        entrances=entrances(settings, target, secrets),
+        ingestion=INGESTION[settings.stack.engine],
+    )
+
+
+def entrances(settings: Settings, target: Target, secrets: Mapping[str, str]) -> list[Entrance]:
+    """Hosts write and cannot read; people read and cannot write. Nobody deletes."""
+    engine = settings.stack.engine
+    upstream = target.address(engine)
+    tenant = LOKI_TENANT if engine == "loki" else ""
+    writers = {name: writer_secret(name) for name in with_role(settings, "app_host")}
+    readers = {name: reader_secret(name) for name in settings.gateway.readers}
+    ways = (
+        Entrance(
+            "write",
+            ("POST",),
+            (INGESTION[engine],),
+            _hashes(writers, secrets),
+            upstream,
+            tenant,
+        ),
+        Entrance(
+            "read",
+            ("GET", "HEAD", "POST"),
+            READING[engine],
+            _hashes(readers, secrets),
+            upstream,
+            tenant,
+        ),
+    )
+    return [way for way in ways if way.users]
+
+
+def basic_authorization(user: str, password: str) -> str:
+    """The value of the header."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def hashed(user: str, password: str, salt: str) -> str:
+    """bcrypt with a salt that depends on the user, so that the same values give the same file."""
+    digest = hashlib.sha256(f"{salt}\n{user}".encode()).digest()[:16]
+    return bcrypt.hashpw(password.encode(), _bcrypt_salt(digest)).decode()
+
+
+def _bcrypt_salt(digest: bytes) -> bytes:
+    """16 bytes in bcrypt's own base64."""
+    standard = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    own = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    text = base64.b64encode(digest).rstrip(b"=").translate(bytes.maketrans(standard, own))
+    return b"$2b$%02d$%s" % (BCRYPT_COST, text)
+
+
+def _hashes(names: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    salt = secret(secrets, SALT)
+    return {user: hashed(user, secret(secrets, key), salt) for user, key in names.items()}
+
+
+def certificate_files(
+    settings: Settings, name: str, secrets: Mapping[str, str], root: Path
+) -> dict[str, str]:
+    """`certificate.pem` and `key.pem` of a log server; none with ACME."""
+    if settings.gateway.tls == "acme":
+        return {}
+    if settings.gateway.tls == "files":
+        return {
+            "certificate.pem": (root / settings.gateway.certificate_file).read_text("utf-8"),
+            "key.pem": (root / settings.gateway.key_file).read_text("utf-8"),
+        }
+    return {
+        "certificate.pem": secret(secrets, f"certificate_{name}"),
+        "key.pem": secret(secrets, f"certificate_key_{name}"),
+    }

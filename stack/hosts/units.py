@@ -1,0 +1,47 @@
+"""The systemd unit of a component. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stack.components import by_name
+from stack.hosts.files import HostFile
+from stack.render import render_template
+from stack.settings import Settings
+from stack.units import parse_duration
+
+
+def render_unit(
+    name: str,
+    user: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    state_dir: str,
+    settings: Settings,
+) -> HostFile:
+    """logstack-<name>.service, as hardened as the component allows."""
+    stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
+    own = 0 if name == "gateway" else by_name(name).stop_seconds
+    is_agent = name == "otelcol"
+    text = render_template(
+        "systemd/component.service.j2",
+        component=name,
+        user=user,
+        groups=["systemd-journal"] if is_agent and settings.app_hosts.journal else [],
+        argv=argv,
+        env=env,
+        state_dir=state_dir,
+        stop_seconds=own or max(1, stop),
+        memory=settings.services.agent_memory if is_agent else settings.services.memory,
+        open_files=settings.services.open_files,
+        capabilities=_capabilities(name, settings),
+    )
+    return HostFile(f"/etc/systemd/system/logstack-{name}.service", text, "0644", "root")
+
+
+def _capabilities(name: str, settings: Settings) -> list[str]:
+    if name == "gateway" and settings.ports.effective("gateway") < 1024:
+        return ["CAP_NET_BIND_SERVICE"]
+    if name == "otelcol" and settings.app_hosts.docker_logs:
+        return ["CAP_DAC_READ_SEARCH"]  # Docker's folder is root's alone
+    return []

@@ -1,0 +1,183 @@
+"""Deploys to hosts: what changes, what does not, what is refused and what is taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hosts.harness import FleetUnderTest
+from tests.native.harness import poll
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+
+def test_a_plan_changes_nothing(bare_fleet: FleetUnderTest) -> None:
+    """On bare hosts it lists every file and service, and leaves none behind."""
+    result = bare_fleet.run("hosts", "plan", "staging")
+    assert result.returncode == 0, result.stderr
+    assert "start service logstack-victorialogs" in result.stdout
+    assert "start service logstack-otelcol" in result.stdout
+    for host in bare_fleet.hosts.values():
+        assert host.sh("ls -d /etc/logstack /opt/logstack 2>/dev/null || true") == ""
+
+
+def test_the_first_deploy_delivers_records(bare_fleet: FleetUnderTest) -> None:
+    """From bare hosts, by a user that is not root, to records that come back parsed."""
+    bare_fleet.deploy()
+    result = bare_fleet.run("hosts", "verify", "staging")
+    assert result.returncode == 0, result.stdout + result.stderr + bare_fleet.journals()
+    assert result.stdout.count("canary record came back parsed") == 2
+
+
+def test_a_second_deploy_changes_nothing(fleet: FleetUnderTest) -> None:
+    """No file is written and no service restarted."""
+    before = fleet.pids()
+    text = fleet.deploy()
+    assert "0 changes on 3 hosts" in text
+    assert fleet.pids() == before
+    plan = fleet.run("hosts", "plan", "staging")
+    assert plan.stdout.splitlines() == [f"{name}: 0 changes" for name in fleet.hosts]
+
+
+def test_one_value_changes_what_depends_on_it(fleet: FleetUnderTest) -> None:
+    """One file and one service on each application host, nothing on the log server."""
+    before = fleet.pids()
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "300ms"}}
+    lines = [line for line in fleet.deploy().splitlines() if line.startswith(("  ", "logs-1: 0"))]
+    assert lines == [
+        "logs-1: 0 changes",
+        *(
+            "  change file /etc/logstack/otelcol/config.yaml",
+            "  restart service logstack-otelcol",
+        )
+        * 2,
+    ]
+    after = fleet.pids()
+    restarted = {name for name in before if before[name] != after[name]}
+    assert restarted == {f"{host}/logstack-otelcol.service" for host in ("app-1", "app-2")}
+
+
+def test_what_was_changed_by_hand_is_put_right(fleet: FleetUnderTest) -> None:
+    """An edited file, a wider mode and a stopped service."""
+    app, logs = fleet.hosts["app-1"], fleet.hosts["logs-1"]
+    app.sh("echo '# mine' >> /etc/logstack/otelcol/config.yaml")
+    logs.sh("chmod 0644 /etc/logstack/alertmanager/alertmanager.yml")
+    logs.sh("systemctl disable --now logstack-vmalert")
+    text = fleet.deploy()
+    assert "change file /etc/logstack/otelcol/config.yaml" in text
+    assert "change file /etc/logstack/alertmanager/alertmanager.yml" in text
+    assert "start service logstack-vmalert" in text
+    assert "0 changes on 3 hosts" in fleet.deploy()
+
+
+def test_a_bad_configuration_is_refused(fleet: FleetUnderTest) -> None:
+    """The program's own checker says why; the old configuration runs on, and nothing restarts."""
+    before = fleet.pids()
+    file = fleet.hosts["logs-1"].sh("cat /etc/logstack/alertmanager/alertmanager.yml")
+    fleet.values = {
+        **fleet.values,
+        "alerts": {
+            "mute_times": [
+                {"name": "night", "severities": ["ticket"], "times": ["22:00-24:00"],
+                 "location": "Mars/Olympus"}
+            ]
+        },
+    }  # fmt: skip
+    result = fleet.run("hosts", "deploy", "staging")
+    assert result.returncode == 1
+    assert "Mars/Olympus" in result.stderr
+    assert "its own checker refuses the new configuration" in result.stderr
+    assert "Not reached because of that: app-1, app-2" in result.stderr
+    assert fleet.hosts["logs-1"].sh("cat /etc/logstack/alertmanager/alertmanager.yml") == file
+    assert fleet.pids() == before
+
+
+def test_what_does_not_become_healthy_is_taken_back(fleet: FleetUnderTest) -> None:
+    """A port that another program has: the run stops with the journal, the old version runs."""
+    host = fleet.hosts["app-1"]
+    before = host.sh("cat /etc/logstack/otelcol/config.yaml")
+    fleet.values = {
+        **fleet.values,
+        "ports": {"otelcol_metrics": 18999},
+        "timing": {"start_timeout": "5s"},
+    }
+    with host.listener(18999):
+        result = fleet.run("hosts", "deploy", "staging")
+    assert result.returncode == 1
+    assert "app-1: otelcol: wanted it healthy within 5 s" in result.stderr
+    assert "address already in use" in result.stderr
+    assert "otelcol runs again as it did before" in result.stderr
+    assert host.sh("cat /etc/logstack/otelcol/config.yaml") == before
+    assert host.sh("systemctl is-active logstack-otelcol").strip() == "active"
+
+
+def test_preflight_names_everything_at_once(fleet: FleetUnderTest) -> None:
+    """Two troubles of one host and one of all; nothing is changed on any of them."""
+    before = fleet.pids()
+    fleet.values = {
+        **fleet.values,
+        "ports": {"otelcol_health": 18133},
+        "limits": {"free_disk": "900000GiB"},
+    }
+    with fleet.hosts["app-1"].listener(18133):
+        result = fleet.run("hosts", "deploy", "staging")
+    assert result.returncode == 1
+    assert "ports: wanted port 18133 for otelcol" in result.stderr
+    assert result.stderr.count("disk: wanted") == 3
+    assert fleet.pids() == before
+    for name in ("app-1", "app-2"):
+        assert "18133" not in fleet.hosts[name].sh("cat /etc/logstack/otelcol/config.yaml")
+
+
+def test_a_host_that_does_not_answer_is_named(fleet: FleetUnderTest) -> None:
+    """The others are deployed to; the run fails and says which one was not."""
+    silent = fleet.hosts["app-2"]
+    silent.sh("systemctl stop ssh.socket ssh")
+    try:
+        fleet.values = {**fleet.values, "agent": {"flush_interval": "400ms"}}
+        result = fleet.run("hosts", "deploy", "staging")
+    finally:
+        silent.sh("systemctl start ssh")
+    assert result.returncode == 1
+    assert "app-2: wanted an answer by SSH, found: " in result.stderr
+    assert "2 changes on 2 hosts" in result.stdout
+    assert "400ms" in fleet.hosts["app-1"].sh("cat /etc/logstack/otelcol/config.yaml")
+    assert "400ms" not in silent.sh("cat /etc/logstack/otelcol/config.yaml")
+
+
+def test_a_role_that_goes_takes_its_service_along(fleet: FleetUnderTest) -> None:
+    """The log server is an application host for a while."""
+    roles = dict(fleet.roles)
+    fleet.roles = {**roles, "logs-1": ("log_server", "app_host")}
+    assert "start service logstack-otelcol" in fleet.deploy()
+    fleet.roles = roles
+    assert "remove service logstack-otelcol" in fleet.deploy()
+    host = fleet.hosts["logs-1"]
+    assert host.sh("ls -d /etc/logstack/otelcol 2>/dev/null || true") == ""
+    assert host.sh("systemctl is-active logstack-otelcol || true").strip() == "inactive"
+
+
+def test_a_killed_service_comes_back(fleet: FleetUnderTest) -> None:
+    """systemd starts it again by itself."""
+    host = fleet.hosts["logs-1"]
+    before = host.pid("vmalert")
+    host.sh(f"kill -9 {before}")
+    poll(lambda: host.pid("vmalert") not in ("0", before), "another process", timeout=20)
+    assert "0 changes on 3 hosts" in fleet.deploy()
+
+
+def test_rollback_returns_to_what_ran_before(fleet: FleetUnderTest) -> None:
+    """Only what the last run changed; a second rollback goes forward again."""
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "500ms"}}
+    fleet.deploy()
+    before = fleet.pids()
+    for wanted in (0, 1):
+        result = fleet.run("hosts", "rollback", "staging")
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout.count("otelcol runs again as it did before") == 2
+        text = fleet.hosts["app-1"].sh("cat /etc/logstack/otelcol/config.yaml")
+        assert text.count("500ms") == wanted
+    after = fleet.pids()
+    assert {name for name in before if before[name] != after[name]} == {
+        "app-1/logstack-otelcol.service",
+        "app-2/logstack-otelcol.service",
+    }

@@ -1,0 +1,128 @@
+"""Encrypted, authenticated, and no secret where others can read it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stack import settings
+from tests.hosts.harness import FleetUnderTest
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+# Asks for `url` and prints the status, or what went wrong; arguments: url, CA file, user, password.
+ASK = """
+import base64, ssl, sys, urllib.request
+url, ca, user, password = sys.argv[1:]
+request = urllib.request.Request(url, data=b"{}")
+if user:
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request.add_header("Authorization", f"Basic {token}")
+try:
+    context = ssl.create_default_context(cafile=ca or None) if url.startswith("https") else None
+    print(urllib.request.urlopen(request, timeout=10, context=context).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+except (urllib.error.URLError, OSError) as error:
+    print(type(getattr(error, "reason", error)).__name__)
+"""
+PUSH = "/insert/jsonline"
+QUERY = "/select/logsql/query?query=*&limit=1"
+CA = "/etc/logstack/otelcol/ca.pem"
+
+
+def ask(fleet: FleetUnderTest, url: str, ca: str = CA, user: str = "", password: str = "") -> str:
+    """What an application host gets from the log server."""
+    return fleet.hosts["app-1"].python(ASK, url, ca, user, password).strip()
+
+
+def https(fleet: FleetUnderTest, path: str) -> str:
+    return f"https://{fleet.hosts['logs-1'].address}{path}"
+
+
+def secrets_of(fleet: FleetUnderTest) -> dict[str, str]:
+    found: dict[str, str] = json.loads((fleet.folder / "secrets.json").read_text("utf-8"))
+    return found
+
+
+def test_only_who_knows_the_password_may_write(fleet: FleetUnderTest) -> None:
+    """Without one, with a wrong one, with that of another host."""
+    own, others = secrets_of(fleet)["writer_app-1"], secrets_of(fleet)["writer_app-2"]
+    url = https(fleet, "/insert/opentelemetry/v1/logs")
+    assert ask(fleet, url) == "401"
+    assert ask(fleet, url, user="app-1", password="wrong") == "401"
+    assert ask(fleet, url, user="app-1", password=others) == "401"
+    assert ask(fleet, url, user="app-1", password=own) not in ("401", "403")
+
+
+def test_who_writes_may_not_read(fleet: FleetUnderTest) -> None:
+    """An application host that is taken over cannot look at the records of the others."""
+    password = secrets_of(fleet)["writer_app-1"]
+    url = https(fleet, QUERY)
+    assert ask(fleet, url, user="app-1", password=password) in ("401", "403", "404")
+
+
+def test_nothing_answers_without_encryption(fleet: FleetUnderTest) -> None:
+    """Neither the gateway's port nor those of the engine, which listen on loopback."""
+    address = fleet.hosts["logs-1"].address
+    ports = settings.load({}).ports
+    for port in (80, ports.victorialogs, ports.vmalert, ports.alertmanager, ports.gateway_health):
+        assert ask(fleet, f"http://{address}:{port}{PUSH}") == "ConnectionRefusedError"
+    assert ask(fleet, f"http://{address}:{ports.gateway}{PUSH}") == "400"
+
+
+def test_another_authority_is_not_trusted(fleet: FleetUnderTest) -> None:
+    """The certificate is checked against the own authority, not believed."""
+    assert ask(fleet, https(fleet, PUSH), ca="") == "SSLCertVerificationError"
+
+
+def test_secrets_are_where_only_their_service_reads_them(fleet: FleetUnderTest) -> None:
+    """Not in a file that others can read, in no command line, not in the journal, not printed."""
+    values = [
+        text for name, text in secrets_of(fleet).items() if not name.startswith(("ca_c", "certif"))
+    ]
+    printed = fleet.deploy() + fleet.run("hosts", "plan", "staging").stdout
+    for value in values:
+        lines = [line for line in value.splitlines() if len(line) > 30 or "\n" not in value]
+        assert not any(line in printed for line in lines if "-----" not in line)
+    password = secrets_of(fleet)["writer_app-1"]
+    host = fleet.hosts["app-1"]
+    assert password not in host.sh("journalctl --no-pager")
+    assert password not in host.sh("ps axww -o args")
+    for item in fleet.hosts.values():
+        readable = "find /etc/logstack -type f -perm /077 | xargs -r grep -l 'PRIVATE KEY'"
+        assert item.sh(f"{readable} || true") == ""
+        assert "authorization" not in item.sh("find /etc/logstack -type f -perm /077")
+
+
+def test_services_run_as_themselves_and_hardened(fleet: FleetUnderTest) -> None:
+    """No root, no new privileges, nothing but their own folder to write to."""
+    for place in fleet.pids():
+        host, unit = place.split("/")
+        shown = fleet.hosts[host].sh(
+            f"systemctl show -p User,NoNewPrivileges,ProtectSystem,ReadWritePaths {unit}"
+        )
+        name = unit.removesuffix(".service")
+        assert f"User={name}" in shown
+        assert "NoNewPrivileges=yes" in shown
+        assert "ProtectSystem=strict" in shown
+        assert f"ReadWritePaths=/var/lib/logstack/{name.removeprefix('logstack-')}" in shown
+
+
+def test_a_rotated_log_file_is_read_to_its_end(fleet: FleetUnderTest) -> None:
+    """logrotate with the deployed rules: the agent reads the old file and the new one."""
+    host = fleet.hosts["app-1"]
+    program = (
+        "import datetime, json, sys; now = datetime.datetime.now(datetime.timezone.utc);"
+        "open('/var/log/erp-backend-api/r.log', 'a').write(json.dumps({'timestamp': "
+        "now.strftime('%Y-%m-%dT%H:%M:%S.%fZ'), 'level': 'INFO', 'message': sys.argv[1],"
+        "'service_name': 'erp-backend-api', 'request_id': 'rotated'}) + '\\n')"
+    )
+    host.python(program, "before", user="erp")
+    host.sh("logrotate --force /etc/logrotate.d/logstack")
+    host.python(program, "after", user="erp")
+    fleet.wait_for_messages("request_id:=rotated", ["after", "before"])
+    assert host.sh("stat -c '%U %G %a' /var/log/erp-backend-api/r.log").split() == [
+        *("erp", "logstack-otelcol", "640")
+    ]

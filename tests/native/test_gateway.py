@@ -1,0 +1,262 @@
+"""The gateway for real: Caddy before VictoriaLogs, and the collector that writes through it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import requests
+
+from stack.engines.victorialogs import VictoriaLogs
+from stack.hosts import secrets
+from stack.hosts.plan import plan_for
+from stack.settings import Settings
+from tests.native.harness import line, marker, poll, record
+from tests.native.host_checks import check
+from tests.native.host_plan import HostUnderTest, fleet_settings, made_secrets, running_host
+
+pytestmark = pytest.mark.native
+
+WRITE = "/insert/opentelemetry/v1/logs"
+READ = "/select/logsql/query"
+
+
+@dataclass
+class Gateway:
+    """A running log server, and everybody's credentials."""
+
+    url: str
+    ca: str
+    settings: Settings
+    secrets: dict[str, str]
+    log: Path
+    folder: Path
+
+    def ask(
+        self, method: str, path: str, user: str = "", password: str = "", **options: object
+    ) -> requests.Response:
+        auth = (user, password) if user else None
+        return requests.request(
+            method,
+            self.url + path,
+            auth=auth,
+            verify=self.ca,
+            timeout=10,
+            **options,  # type: ignore[arg-type]
+        )
+
+    def status(self, method: str, path: str, name: str = "", **options: object) -> int:
+        """The answer to somebody with the right password."""
+        key = secrets.reader_secret(name) if name == "alice" else secrets.writer_secret(name)
+        password = self.secrets[key] if name else ""
+        return self.ask(method, path, name, password, **options).status_code
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("log-server")
+    values = fleet_settings()
+    known = made_secrets(folder, values)
+    with running_host(folder, values, known, "logs-1", "victorialogs", "gateway"):
+        yield Gateway(
+            url=f"https://127.0.0.1:{values.ports.gateway}",
+            ca=str(_ca_file(folder, known)),
+            settings=values,
+            secrets=known,
+            log=folder / "process-gateway" / "output.log",
+            folder=folder,
+        )
+
+
+def _ca_file(folder: Path, known: dict[str, str]) -> Path:
+    path = folder / "ca.pem"
+    path.write_text(known[secrets.CA_CERTIFICATE], encoding="utf-8")
+    return path
+
+
+def test_a_host_may_write_and_not_read(gateway: Gateway) -> None:
+    """An empty batch is taken; a query of the same host is refused."""
+    assert gateway.status("POST", WRITE, "app-1", data=b"") == 200
+    assert gateway.status("POST", READ, "app-1", data={"query": "*"}) == 401
+
+
+def test_a_person_may_read_and_not_write(gateway: Gateway) -> None:
+    """A query is answered; a batch of the same person is refused."""
+    assert gateway.status("POST", READ, "alice", data={"query": "*"}) == 200
+    assert gateway.status("POST", WRITE, "alice", data=b"") == 503
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/insert/jsonline"),
+        ("GET", "/delete/run_task?filter=*"),
+        ("GET", "/internal/force_flush"),
+        ("GET", "/metrics"),
+        ("GET", "/flags"),
+        ("GET", "/"),
+        ("GET", "/select/../metrics"),
+        ("POST", "/select/%2e%2e/insert/jsonline"),
+        ("GET", WRITE),
+        ("DELETE", "/select/logsql/query"),
+    ],
+)
+@pytest.mark.parametrize("name", ["alice", "app-1"])
+def test_nothing_else_is_reachable(gateway: Gateway, method: str, path: str, name: str) -> None:
+    """Not the engine's other ways in, not its internals, not with a detour."""
+    prepared = requests.Request(method, gateway.url).prepare()
+    prepared.url = gateway.url + path
+    kind = secrets.reader_secret if name == "alice" else secrets.writer_secret
+    prepared.prepare_auth((name, gateway.secrets[kind(name)]))
+    with requests.Session() as session:
+        answer = session.send(prepared, verify=gateway.ca, timeout=10)
+    assert answer.status_code in (301, 308, 401, 404, 503)
+    assert "go_memstats" not in answer.text
+
+
+@pytest.mark.parametrize("user", ["app-1", "alice", "mallory", ""])
+def test_a_wrong_password_is_refused(gateway: Gateway, user: str) -> None:
+    """Also no user at all, and one who does not exist."""
+    answer = gateway.ask("POST", READ, user, "wrong")
+    assert (answer.status_code, "Basic" in answer.headers["WWW-Authenticate"]) == (401, True)
+    assert gateway.ask("POST", WRITE, user, "wrong").status_code == 503
+
+
+def test_plain_http_is_refused(gateway: Gateway) -> None:
+    """Nothing is answered in clear but that this is the wrong protocol."""
+    url = gateway.url.replace("https", "http")
+    answer = requests.post(url + WRITE, data=b"", timeout=10)
+    assert answer.status_code == 400
+    assert "HTTPS" in answer.text
+
+
+def test_a_client_that_does_not_know_the_authority_refuses(gateway: Gateway) -> None:
+    """The certificate is good for those who were told of the authority alone."""
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(gateway.url, timeout=10)
+
+
+def test_a_request_that_is_too_large_is_refused(gateway: Gateway) -> None:
+    """Before the engine keeps it in memory."""
+    data = b"x" * (33 * 1024 * 1024)
+    try:
+        status = gateway.status("POST", WRITE, "app-1", data=data)
+    except requests.exceptions.ConnectionError:  # refused before all of it was sent
+        return
+    assert status == 413
+
+
+def test_the_access_log_has_no_credentials(gateway: Gateway) -> None:
+    """Neither the header nor what a query asks for."""
+    asked = marker()
+    gateway.status("GET", f"{READ}?query={asked}", "alice")
+    gateway.status("POST", WRITE, "app-1", data=b"")
+
+    def logged() -> list[str]:
+        lines = gateway.log.read_text(encoding="utf-8").splitlines()
+        return [x for x in lines if "handled request" in x and f'"uri":"{READ}"' in x]
+
+    poll(logged, lambda: f"a line of the query in {gateway.log.read_text()[-3000:]}")
+    text = gateway.log.read_text(encoding="utf-8")
+    assert not re.search("authorization|basic ", text, re.IGNORECASE)
+    assert asked not in text
+    assert not any(value in text for value in gateway.secrets.values())
+
+
+def test_the_collector_delivers_through_it(gateway: Gateway, tmp_path: Path) -> None:
+    """It proves the certificate, shows its password from a file, and the record comes back."""
+    mark = marker()
+    with running_host(tmp_path, gateway.settings, gateway.secrets, "app-1", "otelcol") as host:
+        log = _app_log(host)
+        log.write_text(line(record("through the gateway", mark=mark)) + "\n", encoding="utf-8")
+        password = gateway.secrets[secrets.reader_secret("alice")]
+
+        def found() -> list[str]:
+            query = {"query": f'mark:="{mark}"'}
+            answer = gateway.ask("POST", READ, "alice", password, data=query)
+            return answer.text.splitlines()
+
+        output = tmp_path / "process-otelcol" / "output.log"
+        (text,) = poll(found, lambda: f"the record. The collector's log:\n{output.read_text()}")
+        values = json.loads(text)
+        assert (values["_msg"], values["host"]) == ("through the gateway", "app-1")
+        assert password not in output.read_text(encoding="utf-8")
+        assert not any(gateway.secrets["writer_app-1"] in word for word in _argv(host))
+
+
+def test_a_wrong_password_makes_the_collector_wait(gateway: Gateway, tmp_path: Path) -> None:
+    """It keeps the record and delivers it once, when the password is right: a rotation."""
+    mark = marker()
+    name = secrets.writer_secret("app-1")
+    wrong = {**gateway.secrets, name: "of yesterday"}
+    with running_host(tmp_path, gateway.settings, wrong, "app-1", "otelcol") as host:
+        _app_log(host).write_text(line(record("kept", mark=mark)) + "\n", encoding="utf-8")
+        output = tmp_path / "process-otelcol" / "output.log"
+        poll(
+            lambda: "503" in output.read_text(encoding="utf-8"),
+            lambda: f"a refusal in\n{output.read_text()}",
+        )
+    with running_host(tmp_path, gateway.settings, gateway.secrets, "app-1", "otelcol"):
+        password = gateway.secrets[secrets.reader_secret("alice")]
+        query = {"query": f'mark:="{mark}"'}
+        poll(
+            lambda: gateway.ask("POST", READ, "alice", password, data=query).text,
+            lambda: f"the record. The collector's log:\n{output.read_text()}",
+        )
+    assert len(gateway.ask("POST", READ, "alice", password, data=query).text.splitlines()) == 1
+
+
+def test_the_collector_does_not_deliver_to_a_stranger(gateway: Gateway, tmp_path: Path) -> None:
+    """With another authority nothing is sent; the record stays in the queue."""
+    mark = marker()
+    known = {**gateway.secrets, **made_secrets(tmp_path, gateway.settings)}
+    with running_host(tmp_path, gateway.settings, known, "app-1", "otelcol") as host:
+        _app_log(host).write_text(line(record("kept", mark=mark)) + "\n", encoding="utf-8")
+        output = tmp_path / "process-otelcol" / "output.log"
+        poll(
+            lambda: "certificate" in output.read_text(encoding="utf-8"),
+            lambda: f"a complaint about the certificate in\n{output.read_text()}",
+        )
+    engine = VictoriaLogs(f"http://127.0.0.1:{gateway.settings.ports.victorialogs}")
+    answer = requests.post(f"{engine.url}{READ}", data={"query": f'mark:="{mark}"'}, timeout=10)
+    assert answer.text == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "file"),
+    [
+        ("logs-1", "gateway", "Caddyfile"),
+        ("logs-1", "alertmanager", "alertmanager.yml"),
+        ("logs-1", "vmalert", "logstack.yaml"),
+        ("app-1", "otelcol", "config.yaml"),
+    ],
+)
+def test_a_checker_takes_the_staged_files_and_refuses_a_broken_one(
+    tmp_path: Path, host: str, name: str, file: str
+) -> None:
+    """Each program's own checker finds the files where they are staged, not yet in place."""
+    values = fleet_settings(app_hosts={"journal": True, "docker_logs": True})
+    plan = plan_for(values, made_secrets(tmp_path, values), host)
+    component = next(item for item in plan.components if item.name == name)
+    good = check(component, values, tmp_path / "good")
+    assert good.returncode == 0, good.stdout + good.stderr
+    files = tuple(
+        replace(item, text=item.text + "\nnonsense: [\n") if item.path.endswith(file) else item
+        for item in component.files
+    )
+    bad = check(replace(component, files=files), values, tmp_path / "bad")
+    assert bad.returncode != 0, bad.stdout + bad.stderr
+
+
+def _app_log(host: HostUnderTest) -> Path:
+    path = Path(f"{host.root}/var/log/erp-backend-api/app.log")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _argv(host: HostUnderTest) -> list[str]:
+    return host.argv("otelcol", Path("/"))

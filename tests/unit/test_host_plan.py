@@ -1,0 +1,247 @@
+"""What a plan says of each host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stack import settings
+from stack.hosts import HostsError, secrets
+from stack.hosts.plan import HostPlan, plan_for
+from stack.settings import Layer, Settings
+from tests.unit.example import PORTS
+
+LOKI = {"stack": {"engine": "loki"}, "loki_storage": {"bucket": "shelf"}}
+
+
+def values_of(environment: str, **sections: Mapping[str, Any]) -> Settings:
+    shipped = settings.read_layers({"LOGSTACK_ENV": environment}, for_hosts=True)
+    return settings.validate([*shipped, Layer("ports", {"ports": PORTS}), Layer("test", sections)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def plans(folder: Path, environment: str, **sections: Mapping[str, Any]) -> dict[str, HostPlan]:
+    values = values_of(environment, **sections)
+    path = folder / "secrets.json"
+    secrets.init(path, values, {})
+    known = {**secrets.read(path, values, {}), secrets.LOKI_STORAGE: "key-1:secret-1"}
+    return {name: plan_for(values, known, name) for name in values.hosts}
+
+
+def names(plan: HostPlan) -> list[str]:
+    return [component.name for component in plan.components]
+
+
+def text_of(plan: HostPlan, path: str) -> str:
+    files = [f for c in plan.components for f in (*c.files, c.unit)] + list(plan.files)
+    return next(file.text for file in files if file.path == path)
+
+
+def test_staging_has_one_log_server_and_agents(folder: Path) -> None:
+    """The engine comes first, the agent on application hosts alone."""
+    found = {name: names(plan) for name, plan in plans(folder, "staging").items()}
+    assert found == {
+        "logs-1": ["victorialogs", "alertmanager", "vmalert", "gateway"],
+        "app-1": ["otelcol"],
+        "app-2": ["otelcol"],
+    }
+
+
+def test_the_same_values_give_the_same_plan(folder: Path) -> None:
+    """A second deploy has nothing to do."""
+    assert plans(folder, "prod") == plans(folder, "prod")
+
+
+def test_only_the_gateway_and_clusters_listen_outside(folder: Path) -> None:
+    """Every other address in a command line is of loopback."""
+    (plan,) = [p for n, p in plans(folder, "staging").items() if n == "logs-1"]
+    for component in plan.components:
+        command = next(x for x in component.unit.text.splitlines() if x.startswith("ExecStart="))
+        assert "0.0.0.0" not in command  # noqa: S104
+        assert component.health.startswith("http://127.0.0.1:")
+    assert "https://logs-1.staging.example.net:21019 {" in text_of(
+        plan, "/etc/logstack/gateway/Caddyfile"
+    )
+
+
+def test_secrets_are_in_files_of_mode_0600_and_nowhere_else(folder: Path) -> None:
+    """Neither in units nor in files that everybody reads."""
+    found = plans(folder, "prod")
+    known = json.loads((folder / "secrets.json").read_text(encoding="utf-8"))
+    private = [v for k, v in known.items() if not k.startswith(("certificate_logs", "ca_cert"))]
+    for plan in found.values():
+        for component in plan.components:
+            for file in (*component.files, component.unit):
+                if not file.secret:
+                    assert not any(value in file.text for value in private), file.path
+                else:
+                    assert (file.mode, file.owner) == ("0600", component.user)
+        for file in plan.files:
+            assert not any(value in file.text for value in private)
+
+
+def test_every_agent_has_a_queue_for_each_victorialogs(folder: Path) -> None:
+    """One that is away does not share another's queue."""
+    text = text_of(plans(folder, "prod")["app-1"], "/etc/logstack/otelcol/config.yaml")
+    exporters = yaml.safe_load(text)["exporters"]
+    assert list(exporters) == [f"otlp_http/logs-{n}" for n in (1, 2, 3)]
+    assert {e["sending_queue"]["queue_size"] for e in exporters.values()} == {1024**3}
+    assert exporters["otlp_http/logs-2"]["headers"]["Authorization"] == (
+        "${file:/etc/logstack/otelcol/authorization}"
+    )
+
+
+def test_alertmanagers_are_a_cluster_that_shows_certificates(folder: Path) -> None:
+    """Each names the others and the file with its certificates."""
+    plan = plans(folder, "prod")["logs-2"]
+    unit = text_of(plan, "/etc/systemd/system/logstack-alertmanager.service")
+    for peer in ("logs-1", "logs-3"):
+        assert f'"--cluster.peer={peer}.example.net:21021"' in unit
+    assert "peer=logs-2" not in unit
+    tls = json.loads(text_of(plan, "/etc/logstack/alertmanager/tls/tls.yml"))
+    assert tls["tls_server_config"]["client_auth_type"] == "RequireAndVerifyClientCert"
+
+
+def test_links_of_alerts_lead_through_the_gateway(folder: Path) -> None:
+    """Not to loopback, not to a file of the machine that deploys, and everywhere to the same."""
+    rules = {
+        name: text_of(plan, "/etc/logstack/vmalert/rules/logstack.yaml")
+        for name, plan in plans(folder, "prod").items()
+        if name.startswith("logs")
+    }
+    assert len(set(rules.values())) == 1
+    assert "https://logs-1.example.net:21019/select/vmui/" in rules["logs-3"]
+    assert "file://" not in rules["logs-3"]
+    assert "127.0.0.1" not in rules["logs-3"]
+
+
+def test_a_single_alertmanager_opens_no_cluster(folder: Path) -> None:
+    """It would listen on every interface otherwise."""
+    unit = text_of(
+        plans(folder, "staging")["logs-1"], "/etc/systemd/system/logstack-alertmanager.service"
+    )
+    assert '"--cluster.listen-address="' in unit
+
+
+def test_three_loki_servers_share_a_ring_and_a_bucket(folder: Path) -> None:
+    """Replication by three, found by gossip, encrypted between them; the key is in a 0600 file."""
+    plan = plans(folder, "prod", **LOKI)["logs-1"]
+    assert names(plan) == ["loki", "alertmanager", "gateway"]
+    document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
+    assert document["common"]["replication_factor"] == 3
+    assert document["common"]["ring"]["kvstore"]["store"] == "memberlist"
+    assert document["common"]["storage"]["s3"]["bucketnames"] == "shelf"
+    assert document["memberlist"]["join_members"] == [
+        "logs-2.example.net:21022",
+        "logs-3.example.net:21022",
+    ]
+    assert document["memberlist"]["tls_enabled"] is True
+    assert document["ingester_client"]["grpc_client_config"]["tls_enabled"] is True
+    (config,) = [f for f in plan.components[0].files if f.path.endswith("loki/config.yaml")]
+    assert (config.mode, config.secret) == ("0600", True)
+
+
+def test_several_loki_servers_need_a_bucket(folder: Path) -> None:
+    """Each would keep a part of the records otherwise."""
+    with pytest.raises(HostsError, match=r"loki_storage\.bucket: wanted an object store"):
+        plans(folder, "prod", stack={"engine": "loki"})
+
+
+def test_the_ports_of_a_cluster_are_for_its_members(folder: Path) -> None:
+    """Where their addresses are known; names would have to be resolved before the network is up."""
+    servers = {
+        f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server", "alerting"]}
+        for n in (1, 2, 3)
+    }
+    plan = plans(folder, "staging", hosts=servers)["logs-1"]
+    rules = text_of(plan, "/etc/nftables.d/logstack.nft")
+    assert "        ip saddr { 10.0.0.2, 10.0.0.3 } accept\n        drop\n" in rules
+    assert "th dport { 21021 } jump cluster" in rules
+    assert "nft" not in "".join(file.path for file in plans(folder, "prod")["logs-1"].files)
+
+
+def test_loki_is_a_cluster_also_where_one_server_alone_alerts(folder: Path) -> None:
+    """The roles are two matters."""
+    servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2, 3)}
+    found = plans(folder, "staging", hosts=servers, **LOKI)
+    assert [names(plan) for plan in found.values()] == [
+        ["loki", "alertmanager", "gateway"],
+        ["loki", "gateway"],
+        ["loki", "gateway"],
+    ]
+    for plan in found.values():
+        document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
+        assert document["common"]["replication_factor"] == 3
+    unit = text_of(found["logs-1"], "/etc/systemd/system/logstack-alertmanager.service")
+    assert '"--cluster.listen-address="' in unit
+
+
+def test_two_loki_servers_are_refused(folder: Path) -> None:
+    """Three copies need three servers."""
+    servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2)}
+    with pytest.raises(HostsError, match=r"at least three .* found logs-1 and logs-2"):
+        plans(folder, "staging", hosts=servers, **LOKI)
+
+
+def test_promtail_is_refused_on_hosts(folder: Path) -> None:
+    """It has no queue on disk."""
+    with pytest.raises(HostsError, match=r"stack\.agent: wanted otelcol on hosts, found promtail"):
+        plans(folder, "staging", stack={"engine": "loki", "agent": "promtail"})
+
+
+def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(folder: Path) -> None:
+    """An own user, one folder to write to, a capability only for a low port or Docker's logs."""
+    ports = {"ports": {**PORTS, "gateway": 443}}
+    found = plans(folder, "staging", **ports, app_hosts={"docker_logs": True})
+    units = {c.name: c.unit.text for p in found.values() for c in p.components}
+    for name, unit in units.items():
+        assert f"User=logstack-{name}\n" in unit
+        assert f"ReadWritePaths=/var/lib/logstack/{name}\n" in unit
+        for line in ("ProtectSystem=strict", "NoNewPrivileges=yes", "PrivateTmp=yes"):
+            assert f"\n{line}\n" in unit
+    capabilities = {
+        name: next(x for x in unit.splitlines() if x.startswith("AmbientCapabilities="))
+        for name, unit in units.items()
+    }
+    assert capabilities == {
+        "victorialogs": "AmbientCapabilities=",
+        "alertmanager": "AmbientCapabilities=",
+        "vmalert": "AmbientCapabilities=",
+        "gateway": "AmbientCapabilities=CAP_NET_BIND_SERVICE",
+        "otelcol": "AmbientCapabilities=CAP_DAC_READ_SEARCH",
+    }
+    assert "MemoryMax=512M" in units["otelcol"]
+    assert "MemoryMax=75%" in units["victorialogs"]
+
+
+def test_an_application_host_rotates_by_renaming(folder: Path) -> None:
+    """A handler that watches its file survives it; nothing is copied and cut."""
+    plan = plans(folder, "staging", app_hosts={"docker_logs": True})["app-1"]
+    files = {file.path: file.text for file in plan.files}
+    rotation = files["/etc/logrotate.d/logstack"]
+    assert "/var/log/erp-backend-api/*.log {" in rotation
+    assert "create 0640 erp logstack-otelcol" in rotation
+    assert "copytruncate" not in rotation
+    folders = files["/etc/tmpfiles.d/logstack.conf"]
+    assert "d /var/log/erp-backend-api 2750 erp logstack-otelcol -" in folders
+    assert "SystemMaxUse=1073741824" in files["/etc/systemd/journald.conf.d/logstack.conf"]
+    docker = json.loads(files["/etc/docker/daemon.json"])
+    assert docker["log-opts"] == {
+        "max-size": "52428800",
+        "max-file": "5",
+        "labels": "logstack.service",
+    }
+
+
+def test_a_log_server_alone_has_no_files_of_applications(folder: Path) -> None:
+    """Its journald and Docker are left as they are."""
+    assert plans(folder, "staging")["logs-1"].files == ()
