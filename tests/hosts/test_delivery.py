@@ -120,7 +120,7 @@ def test_an_upgrade_and_its_rollback_lose_nothing(fleet: FleetUnderTest) -> None
     older = {**fleet.values, "versions": {"vmalert": OLDER_VMALERT}, "limits": {"query": "9m"}}
     values = settings.load({"LOGSTACK_VERSIONS__VMALERT": OLDER_VMALERT})
     try:
-        known = artifacts.catalogue(values)["vmalert"]
+        known = artifacts.for_hosts(values)["vmalert"]
         artifacts.obtain_all(values, lambda name, text: None, {"vmalert": known})
     except artifacts.ArtifactError as error:
         unavailable("hosts", str(error))
