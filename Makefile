@@ -65,9 +65,7 @@ bench: ## measure: start, latency, throughput, memory, the logging library (BENC
 
 .PHONY: lock
 lock: ## resolve requirements.lock again
-	@$(IN_ROOT)python -m pip install --quiet uv==$(UV_VERSION)
+	@$(IN_ROOT)python -m pip install --quiet --require-hashes -r requirements-uv.lock
 	@$(IN_ROOT)uv pip compile --quiet pyproject.toml logstack_django/pyproject.toml --extra dev \
 		--universal --python-version 3.11 --generate-hashes --no-emit-package logstack-django \
 		--output-file requirements.lock
-
-UV_VERSION := 0.13.9

@@ -14,9 +14,8 @@ def main(names: list[str]) -> int:
     if unknown:
         sys.stderr.write(f"wanted some of {', '.join(ALL)}, found {', '.join(unknown)}\n")
         return 2
-    for name in names or QUICK:
-        importlib.import_module(f"bench.{name}").main()
-    return 0
+    statuses = [importlib.import_module(f"bench.{name}").main() for name in names or QUICK]
+    return int(any(statuses))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from pathlib import Path
 from dashboards.grafana import build, encode
 from dashboards.model import ENGINES, uid
 from dashboards.pages import PAGES
-
-GENERATED = Path(__file__).parent / "generated"
+from dashboards.provisioning import GENERATED
 
 
 def render() -> dict[str, str]:

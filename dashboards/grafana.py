@@ -14,15 +14,23 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.grafana_panels import build_panel
-from dashboards.grafana_targets import DATA_SOURCE_TYPES, data_source, target_for_annotation
-from dashboards.model import ANY, Ask, EngineName, Page, TextBox, panel_ids, uid
+from dashboards.grafana_targets import data_source, target_for_annotation
+from dashboards.model import (
+    ANY,
+    DATA_SOURCE_TYPES,
+    DATA_SOURCE_UIDS,
+    Ask,
+    EngineName,
+    Page,
+    TextBox,
+    panel_ids,
+    uid,
+)
 from stack import queries
 from stack.query_language import Scope, over, per_step
 
 OWNER_TAG = "logstack"
 ENGINE_TITLES: dict[EngineName, str] = {"loki": "Loki", "victorialogs": "VictoriaLogs"}
-# The uid of the data source that is provisioned for an engine.
-DATA_SOURCE_UIDS: dict[EngineName, str] = {"loki": "loki", "victorialogs": "victorialogs"}
 
 # What Grafana fills in when it asks.
 GRAFANA_ASK = Ask(

@@ -15,13 +15,13 @@ import requests
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards.grafana import OWNER_TAG, as_json
-from dashboards.grafana_targets import DATA_SOURCE_TYPES, target
-from dashboards.model import Ask, EngineName, GrafanaError, Panel, uid
+from dashboards.grafana_targets import target
+from dashboards.model import DATA_SOURCE_TYPES, Ask, EngineName, GrafanaError, Panel, uid
 from dashboards.pages import PAGES
+from dashboards.provisioning import FOLDER_UID
 from dashboards.run import NO_REQUEST, TimeRange, ask_for
 from stack.query_language import Scope
 
-FOLDER_UID = "logstack"
 TIMEOUT = (3.05, 30)
 # What Grafana itself adds to a stored dashboard.
 GRAFANAS_OWN = ("id", "version", "iteration")

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.grafana_targets import data_source, target
-from dashboards.model import LINKS, NOT_JSON, Ask, EngineName, Link, Panel, uid
+from dashboards.model import LINKS, NOT_JSON, Ask, EngineName, Panel, link_url
 
 # The colours that Grafana itself gives to levels.
 LEVEL_COLORS = {
@@ -58,14 +58,6 @@ def build_panel(panel: Panel, panel_id: int, engine: EngineName, ask: Ask) -> Bu
             ]
         )
     return built  # type: ignore[no-any-return]
-
-
-def link_url(link: Link, engine: EngineName, value: str) -> str:
-    """Where a value leads to: the same time range, data source and environment."""
-    return (
-        f"/d/{uid(link.page, engine)}?${{__url_time_range}}&${{datasource:queryparam}}"
-        f"&${{environment:queryparam}}&var-{link.variable}=${{{value}:percentencode}}"
-    )
 
 
 def _timeseries(panel: Panel) -> timeseries.Panel:

@@ -10,13 +10,9 @@ from grafana_foundation_sdk.cog.runtime import UnknownDataquery
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common
 
-from dashboards.model import EngineName, Kind
+from dashboards.model import DATA_SOURCE_TYPES, EngineName, Kind
 from stack.query_language import Query
 
-DATA_SOURCE_TYPES: dict[EngineName, str] = {
-    "loki": "loki",
-    "victorialogs": "victoriametrics-logs-datasource",
-}
 MAX_LINES = 500
 
 

@@ -75,17 +75,25 @@ def fell_silent(
     by: Sequence[str] = ("service_name",),
     against: str = "24h",
     events: Sequence[str] = (),
+    begun: Sequence[str] = (),
 ) -> Query:
     """Records in the time `against` before the window, of what logged nothing within it.
 
-    With `events`, only records of these event types count. `by` is one field, or a label each.
+    With `events`, only records of these event types count; with `begun`, records of those count
+    before the window, too. `by` is one field, or a label each.
     """
     before = over(against)
-    where = Filter(scope, (equals("event_type", *events),) if events else ())
-    total = f"sum {grouped(by)}(count_over_time({where.logql()} [%s]%s))"
-    earlier = total % (before.length, f" offset {window.length}")
-    recent = total % (window.length, "")
-    counts = stats(by, f"count() if (_time:{window.length}) as recent", "count() as value")
+    expected = Filter(scope, (equals("event_type", *events),) if events else ())
+    where = Filter(scope, (equals("event_type", *events, *begun),) if events else ())
+    total = f"sum {grouped(by)}(count_over_time(%s [%s]%s))"
+    earlier = total % (where.logql(), before.length, f" offset {window.length}")
+    recent = total % (expected.logql(), window.length, "")
+    of_events = f" {equals('event_type', *events).logsql()}" if events else ""
+    counts = stats(
+        by,
+        f"count() if (_time:{window.length}{of_events}) as recent",
+        f"count() if (_time:{before.length} offset {window.length}) as value",
+    )
     return Query(
         "fell_silent",
         logql=f"{earlier} unless {recent}",

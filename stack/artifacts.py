@@ -121,6 +121,7 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
         # Deployed as they are released, never built here.
         Artifact("loki", versions.loki, binaries=("loki",)),
         Artifact("promtail", versions.promtail, binaries=("promtail",)),
+        Artifact("grafana", versions.grafana, binaries=("grafana",)),
     )
     return {artifact.name: artifact for artifact in artifacts}
 
@@ -407,11 +408,15 @@ def _explain_absence(artifact: Artifact) -> str:
     (binary,) = artifact.binaries
     program = shutil.which(binary)
     found = f"{program}, which is another version" if program else "none"
+    others = {
+        "loki": f"{variable_name('stack', 'engine')}=victorialogs "
+        f"{variable_name('stack', 'agent')}=otelcol",
+        "promtail": f"{variable_name('stack', 'agent')}=otelcol",
+        "grafana": f"{variable_name('stack', 'grafana')}=off",
+    }
     return (
         f"{artifact.name} {artifact.version}: wanted the program `{binary}` of this version on "
-        f"PATH, found {found}. Install its release, or choose other components: "
-        f"{variable_name('stack', 'engine')}=victorialogs "
-        f"{variable_name('stack', 'agent')}=otelcol"
+        f"PATH, found {found}. Install its release, or do without it: {others[artifact.name]}"
     )
 
 

@@ -18,6 +18,7 @@ from stack.units import go_duration, is_ip_address, join_host_port, parse_bytes,
 
 ArgumentsOf = Callable[[Target], list[str]]
 VariablesOf = Callable[[Target], dict[str, str]]
+ArgumentsAt = Callable[[Path], list[str]]
 
 # The fields that make a stream in VictoriaLogs; `level` is a field there, a label in Loki.
 VL_STREAM_FIELDS = ("service_name", "environment", "host")
@@ -32,6 +33,8 @@ LOKI_TENANT = "main"
 LOKI_RESTORED_TENANT = "restored"
 # What VictoriaLogs stores where a record has no message; it cannot store an empty one.
 VL_EMPTY_MESSAGE = "(empty message)"
+# Grafana's plugin for VictoriaLogs; for Loki it has one itself.
+VL_DATA_SOURCE = "victoriametrics-logs-datasource"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Component:
     health_port: str = ""
     other_ports: tuple[str, ...] = ()
     env: VariablesOf = field(default=lambda target: {})
+    argv_at: ArgumentsAt = field(default=lambda program: [])  # what depends on where the program is
     page: str = ""
     stop_seconds: int = 0  # after which it is killed when it stops; 0: settings.timing.stop_timeout
 
@@ -68,13 +72,21 @@ class Component:
 
 
 def _victorialogs(target: Target) -> list[str]:
-    retention = target.settings.retention
     return [
         *_victorialogs_at(target, "victorialogs"),
-        # The archiver drops a day after hot_days once it is verified; this is the last resort.
-        f"-retentionPeriod={retention.hot_days + retention.margin_days}d",
+        f"-retentionPeriod={kept_days(target)}d",
         f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
     ]
+
+
+def kept_days(target: Target) -> int:
+    """After how many days the engine itself deletes.
+
+    Where there is an archiver, it drops a day after hot_days once its archive is verified, and the
+    margin is the last resort; without one there is nothing to wait for.
+    """
+    retention = target.settings.retention
+    return retention.hot_days + (0 if target.in_containers else retention.margin_days)
 
 
 def _restored(target: Target) -> list[str]:
@@ -140,6 +152,45 @@ def _alertmanager(target: Target) -> list[str]:
         *_alertmanager_cluster(target),
         "--log.format=json",
     ]
+
+
+def grafana_home(program: Path) -> list[str]:
+    """Where a Grafana that is installed here has its web pages: beside it, or where packages do."""
+    beside = program.resolve().parent.parent
+    home = beside if (beside / "public").is_dir() else Path("/usr/share/grafana")
+    return [f"--homepath={home}"]
+
+
+def _grafana(target: Target) -> list[str]:
+    """Its image's own entry point gives the arguments there."""
+    return [] if target.in_containers else ["server"]
+
+
+def grafana_env(target: Target) -> dict[str, str]:
+    """Nobody but the administrator, whose password is a secret; nothing is sent to anybody."""
+    storage = target.storage_dir("grafana")
+    needs_plugin = target.settings.stack.engine == "victorialogs"
+    return {
+        "GF_SERVER_HTTP_ADDR": target.listen_host,
+        "GF_SERVER_HTTP_PORT": str(target.port("grafana")),
+        "GF_SERVER_ROOT_URL": target.settings.alerts.grafana_url or target.url("grafana"),
+        "GF_PATHS_DATA": str(storage),
+        "GF_PATHS_LOGS": str(storage / "log"),
+        "GF_PATHS_PLUGINS": str(storage / "plugins"),
+        "GF_PATHS_PROVISIONING": str(target.config_dir("grafana") / "provisioning"),
+        "GF_LOG_MODE": "console",
+        "GF_AUTH_ANONYMOUS_ENABLED": "false",
+        "GF_USERS_ALLOW_SIGN_UP": "false",
+        "GF_SECURITY_DISABLE_GRAVATAR": "true",
+        "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
+        "GF_NEWS_NEWS_FEED_ENABLED": "false",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+        # Others are not wanted. Without a network it goes on without this one, too.
+        "GF_PLUGINS_PREINSTALL_DISABLED": "false" if needs_plugin else "true",
+        **({"GF_PLUGINS_PREINSTALL": VL_DATA_SOURCE} if needs_plugin else {}),
+    }
 
 
 def _alertmanager_cluster(target: Target) -> list[str]:
@@ -223,6 +274,12 @@ def _sample_app(target: Target) -> list[str]:
     ]
 
 
+def _traffic(target: Target) -> list[str]:
+    """In the network of the sample app's container: it only drives this machine's loopback."""
+    rate = target.settings.sample_app.traffic
+    return ["-P", "-m", "stack.steady_traffic", target.url("sample_app"), f"--rate={rate:g}"]
+
+
 def sample_app_env(target: Target) -> dict[str, str]:
     """The variables, secrets apart, that every command of the sample app runs with."""
     return {
@@ -281,28 +338,45 @@ CATALOGUE: tuple[Component, ...] = (
         argv=_sample_app,
         env=sample_app_env,
     ),
+    Component("traffic", None, port="", health="", argv=_traffic),
+    Component(
+        "grafana",
+        "grafana",
+        port="grafana",
+        health="/api/health",
+        argv=_grafana,
+        env=grafana_env,
+        argv_at=grafana_home,
+    ),
 )
 
 
 def selected(settings: Settings, *, in_containers: bool = False) -> tuple[Component, ...]:
     """The components that the settings ask for, in the order in which they are shown.
 
-    Loki evaluates rules itself; beside VictoriaLogs vmalert does. The archive is VictoriaLogs' own
-    and runs natively only.
+    Loki evaluates rules itself; beside VictoriaLogs vmalert does. What is restored goes to a second
+    VictoriaLogs, or to another tenant of Loki. In containers there is no archive, and traffic of
+    its own only there.
     """
     engine, agent = settings.stack.engine, settings.stack.agent
     unwanted = {"victorialogs", "vmalert", "loki", "otelcol", "promtail"} - {engine, agent}
     if engine == "victorialogs":
         unwanted.remove("vmalert")
-    if engine != "victorialogs" or in_containers:
+    if engine == "loki":
+        unwanted.add("restored")
+    if in_containers:
         unwanted |= set(ARCHIVE_COMPONENTS)
+    if not in_containers or not settings.sample_app.traffic:
+        unwanted.add("traffic")
+    if settings.stack.grafana == "off" or (settings.stack.grafana == "auto" and not in_containers):
+        unwanted.add("grafana")
     return tuple(component for component in CATALOGUE if component.name not in unwanted)
 
 
 def command(component: Component, target: Target, binaries: Mapping[str, str]) -> list[str]:
     """The whole command line. `binaries` maps an artifact's name to the path of its binary."""
     program = binaries[component.artifact] if component.artifact else sys.executable
-    return [program, *component.argv(target)]
+    return [program, *component.argv(target), *component.argv_at(Path(program))]
 
 
 def as_pattern(path: Path) -> str:

@@ -15,14 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dashboards.provisioning import grafana_files
 from stack import artifacts, render
 from stack.alerting.files import SECRETS, alert_files
 from stack.alerting.loaded import evaluator_of, rule_differences
 from stack.components import Component, selected
+from stack.docker_checks import check_log_mount, check_room, explain, log_hint
 from stack.docker_engine import DockerError, ask, compose_command, run
 from stack.native import OnProgress, Status, UpResult
-from stack.secrets import SecretsError, sample_app_secrets, write_private
-from stack.settings import ROOT, Settings, variable_name
+from stack.secrets import SecretsError, grafana_secrets, sample_app_secrets, write_private
+from stack.settings import ROOT, Settings
 from stack.targets import Target
 from stack.targets import docker as docker_target
 from stack.units import parse_bytes, parse_duration
@@ -30,18 +32,17 @@ from stack.units import parse_bytes, parse_duration
 COMPOSE_FILE = ROOT / "stack" / "compose.yaml"
 SETTINGS_FILE = "settings.json"
 LOG_LINES_SHOWN = 15
+IMAGE_OF = {"traffic": "sample_app"}  # a component that runs in the image of another
+
+
+# What compose.yaml starts only where the settings ask for it.
+PROFILES = {"victorialogs", "loki", "otelcol", "promtail", "traffic", "grafana"}
 
 
 class DockerRuntime:
     """The containers that belong to the run folder of some settings."""
 
     def __init__(self, settings: Settings):
-        if settings.stack.agent == "promtail":
-            raise DockerError(
-                "stack.agent: wanted otelcol in the docker runtime, found promtail. Without "
-                "Docker's socket it cannot join the lines that Docker cuts. Choose the other: "
-                f"{variable_name('stack', 'agent')}=otelcol"
-            )
         self.settings = settings
         self.target: Target = docker_target(settings)
         self.run_dir = (ROOT / settings.paths.run / "docker").absolute()
@@ -55,14 +56,34 @@ class DockerRuntime:
 
     def image(self, component: str) -> str:
         """The image of a component, with its version."""
-        pattern: str = getattr(self.settings.images, component)
+        name = IMAGE_OF.get(component, component)
+        pattern: str = getattr(self.settings.images, name)
         known: Mapping[str, str] = self.settings.versions.model_dump()
-        return pattern.format(version=known.get(component, "local"))
+        return pattern.format(version=known.get(name, "local"))
 
     def missing_images(self) -> list[str]:
-        """The images that are not on this machine."""
-        images = [self.image(component.name) for component in self.components]
-        return [image for image in images if run("image", "inspect", image).returncode != 0]
+        """The images that are not here, without that of a Grafana that may be left out."""
+        names = [component.name for component in self.components]
+        if self.settings.stack.grafana == "auto":
+            names.remove("grafana")
+        return [image for image in dict.fromkeys(map(self.image, names)) if not _is_here(image)]
+
+    def leave_out_grafana(self, on_progress: OnProgress) -> str:
+        """Go on without Grafana where nobody insists on it and its image cannot be had; why."""
+        image = self.image("grafana")
+        if self.settings.stack.grafana != "auto" or _is_here(image):
+            return ""
+        try:
+            self.pull([image], on_progress)
+        except DockerError as error:
+            stack = self.settings.stack.model_copy(update={"grafana": "off"})
+            self.settings = self.settings.model_copy(update={"stack": stack})
+            self.target = docker_target(self.settings)
+            return (
+                f"Without Grafana: {str(error).splitlines()[0]}\n"
+                "Charts without it: ./logstack report --since 1h --out report.html"
+            )
+        return ""
 
     def pull(self, images: list[str], on_progress: OnProgress) -> None:
         """Fetch images. Raises DockerError, which names the first that cannot be had."""
@@ -80,8 +101,12 @@ class DockerRuntime:
     def up(self, on_progress: OnProgress) -> UpResult:
         """Start what is not running and wait until everything is healthy. Raises DockerError."""
         self.pull(self.missing_images(), on_progress)
+        note = self.leave_out_grafana(on_progress)
         probe = artifacts.for_images(self.settings)["probe"]
         folder = artifacts.obtain_all(self.settings, on_progress, {"probe": probe})["probe"]
+        root = self._root()
+        check_room(root, self.settings)
+        check_log_mount(self.image("sample_app"), f"{root}/containers")
         before = {name: item["Id"] for name, item in self._containers().items() if _runs(item)}
         self._write(folder / probe.binaries[0])
         seconds = round(parse_duration(self.settings.timing.start_timeout).total_seconds())
@@ -96,14 +121,14 @@ class DockerRuntime:
         if result.returncode != 0 or sick:
             problems = [self._describe(item) for item in sick]
             if result.returncode != 0:
-                problems.append(_explain(result.stderr))
+                problems.append(explain(result.stderr))
             if not before:
                 self._compose("down", timeout=120)
                 self._forget()
             raise DockerError("\n".join(problems))
         now = {name: item["Id"] for name, item in self._containers().items()}
         changed = sorted(name for name in now if before.get(name) != now[name])
-        return UpResult(statuses, changed, bool(before))
+        return UpResult(statuses, changed, bool(before), note)
 
     def _wait_for_rules(self) -> list[Status]:
         """The states once the engine has loaded the rules, or when it had time enough for that."""
@@ -122,7 +147,7 @@ class DockerRuntime:
             return False
         result = self._compose("down", "--remove-orphans", timeout=180)
         if result.returncode != 0:
-            raise DockerError(_explain(result.stderr))
+            raise DockerError(explain(result.stderr))
         self._forget()
         return True
 
@@ -131,7 +156,7 @@ class DockerRuntime:
         if (self.run_dir / "compose.env").exists():
             result = self._compose("down", "--remove-orphans", "--volumes", timeout=180)
             if result.returncode != 0:
-                raise DockerError(_explain(result.stderr))
+                raise DockerError(explain(result.stderr))
         for folder in (self.run_dir, self.data_dir):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -159,9 +184,9 @@ class DockerRuntime:
         return ask("exec", container["Id"], *argv)
 
     def secrets(self) -> dict[str, str]:
-        """The sample app's secrets; made on first use."""
+        """The secrets of the sample app and of Grafana; made on first use."""
         try:
-            return sample_app_secrets(self.data_dir)
+            return {**sample_app_secrets(self.data_dir), **grafana_secrets(self.data_dir)}
         except SecretsError as error:
             raise DockerError(str(error)) from None
 
@@ -172,8 +197,13 @@ class DockerRuntime:
         found = json.loads(ask("inspect", *ids)) if ids else []
         return {item["Config"]["Labels"]["com.docker.compose.service"]: item for item in found}
 
+    def _root(self) -> Path:
+        """Where the engine keeps images, volumes and logs."""
+        return Path(json.loads(ask("info", "--format", "{{json .DockerRootDir}}")))
+
     def _write(self, probe: Path) -> None:
         files = render.render_components(self.target, {}) | self._alert_files()
+        files |= grafana_files(self.target)
         self._remove_others(files)
         for name, text in files.items():
             write_private(self.run_dir / name, text)
@@ -219,17 +249,18 @@ class DockerRuntime:
         """Everything that compose.yaml names."""
         settings = self.settings
         names = {component.name for component in self.components}
-        root = json.loads(ask("info", "--format", "{{json .DockerRootDir}}"))
-        images = ("victorialogs", "vmalert", "alertmanager", "otelcol", "loki", "sample_app")
+        images = [
+            name for name in type(settings.images).model_fields if name not in ("base", "memory")
+        ]
         return {
             **{
                 f"LOGSTACK_PORT_{n.upper()}": str(self.target.port(n))
                 for n in settings.ports.names()
             },
             **{f"LOGSTACK_IMAGE_{name.upper()}": self.image(name) for name in images},
-            "COMPOSE_PROFILES": ",".join(sorted(names & {"victorialogs", "loki", "otelcol"})),
+            "COMPOSE_PROFILES": ",".join(sorted(names & PROFILES)),
             "LOGSTACK_CONFIG": str(self.run_dir),
-            "LOGSTACK_CONTAINER_LOGS": f"{root}/containers",
+            "LOGSTACK_CONTAINER_LOGS": f"{self._root()}/containers",
             "LOGSTACK_MEMORY": str(parse_bytes(settings.images.memory)),
             "LOGSTACK_PROBE": str(probe),
             "LOGSTACK_SERVICE_LABEL": render.SERVICE_LABEL,
@@ -254,7 +285,7 @@ class DockerRuntime:
         lines = self.logs(item.name).strip().splitlines()[-LOG_LINES_SHOWN:]
         tail = "\n".join(f"    {line}" for line in lines)
         note = f" ({item.note})" if item.note else ""
-        hint = _permission_hint(item.name, tail)
+        hint = log_hint(item.name, tail)
         return (
             f"{item.name}: wanted healthy within {self.settings.timing.start_timeout}, "
             f"found {item.state}{note}.{hint}\n  The end of its log:\n{tail}"
@@ -275,13 +306,19 @@ def running(settings: Settings) -> DockerRuntime | None:
 
 def _environment(component: Component, target: Target) -> dict[str, str]:
     """The variables of a component; those of the sample app stand in compose.yaml."""
-    return {} if component.name == "sample_app" else component.env(target)
+    if component.name == "sample_app":
+        return {}
+    return {name: _uncompose(text) for name, text in component.env(target).items()}
 
 
 def _digest(component: Component, files: Mapping[str, str]) -> str:
     """Of the files that a component reads."""
     own = {name: text for name, text in files.items() if name.startswith(f"{component.name}/")}
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
+def _is_here(image: str) -> bool:
+    return run("image", "inspect", image).returncode == 0
 
 
 def _uncompose(word: str) -> str:
@@ -321,25 +358,3 @@ def _status(component: Component, target: Target, item: Mapping[str, Any] | None
         restarts=int(item["RestartCount"]),
         note=note,
     )
-
-
-def _permission_hint(component: str, log: str) -> str:
-    """What to do where the agent may not read Docker's log files."""
-    denied = any("permission denied" in line and "containers" in line for line in log.splitlines())
-    if component != "otelcol" or not denied:
-        return ""
-    return (
-        " It may not read Docker's log files: with SELinux allow the mount (container_file_t), "
-        "with user namespaces or a rootless engine use: RUNTIME=native make up"
-    )
-
-
-def _explain(text: str) -> str:
-    """Compose's error, and what it means where that is known."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    end = "\n".join(lines[-5:])
-    if "port is already allocated" in text or "address already in use" in text:
-        return f"{end}\nA port is taken. Move all of them: {variable_name('ports', 'offset')}=1000"
-    if "no space left" in text:
-        return f"{end}\nThe disk is full. Make room, for example: docker system prune"
-    return end or "Compose failed and said nothing"

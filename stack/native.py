@@ -15,13 +15,20 @@ from pathlib import Path
 
 import requests
 
+from dashboards.provisioning import grafana_files
 from stack import artifacts, components, render
 from stack.alerting import AlertError
 from stack.alerting.files import alert_files
 from stack.alerting.loaded import evaluator_of, rule_differences
 from stack.components import Component
 from stack.preflight import PreflightError, check_data_dir, check_ports
-from stack.secrets import SecretsError, archive_secrets, sample_app_secrets, write_private
+from stack.secrets import (
+    SecretsError,
+    archive_secrets,
+    grafana_secrets,
+    sample_app_secrets,
+    write_private,
+)
 from stack.settings import Settings
 from stack.supervisor import Process, Supervisor, SupervisorError
 from stack.targets import Target, native
@@ -62,6 +69,7 @@ class UpResult:
     statuses: list[Status]
     changed: list[str]
     was_running: bool
+    note: str = ""  # what people should know of it, for example what was left out
 
 
 def up(settings: Settings, on_progress: OnProgress) -> UpResult:
@@ -82,10 +90,10 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
         files = render.render_native(
             target,
             binaries,
-            sample_app_secrets(target.data_dir),
+            {**sample_app_secrets(target.data_dir), **grafana_secrets(target.data_dir)},
             archive_secrets(target.data_dir),
         )
-        files |= alert_files(target)
+        files |= alert_files(target) | grafana_files(target)
     except (
         AlertError,
         artifacts.ArtifactError,

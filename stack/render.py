@@ -25,8 +25,10 @@ from stack.components import (
     VL_STREAM_FIELDS,
     as_pattern,
     command,
+    kept_days,
     selected,
 )
+from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
 from stack.settings import ROOT
 from stack.settings_tables import FileSource
 from stack.targets import Target
@@ -47,6 +49,8 @@ CLUSTER_NAME = "log-server.logstack.internal"
 # ships: its value is the service of lines that do not name one.
 CONTAINER_LOGS = "/var/lib/docker/containers"
 SERVICE_LABEL = "logstack.service"
+# The secrets that a component gets as variables.
+SECRETS_OF = {"sample_app": SAMPLE_APP_SECRETS, "grafana": (GRAFANA_PASSWORD,)}
 # Text that belongs to the line before it: for Promtail, which cannot look at that line.
 # The last of them is the one that ends a Python traceback: `ValueError: text`, `app.errors.Locked`.
 CONTINUATION = (
@@ -78,7 +82,7 @@ def render_native(
     secrets: Mapping[str, str],
     archive_secrets: Mapping[str, str],
 ) -> dict[str, str]:
-    """The native runtime's files, alerts apart. `secrets` are variables of the sample app."""
+    """The native runtime's files, but for alerts and Grafana. `secrets` are those of SECRETS_OF."""
     return {
         **render_components(target, archive_secrets),
         "supervisord.conf": render_supervisor(target, binaries, secrets),
@@ -153,6 +157,7 @@ def render_promtail(target: Target) -> str:
         levels=contract.LEVELS,
         loki_tenant=LOKI_TENANT,
         continuation=CONTINUATION,
+        service_label=SERVICE_LABEL,
     )
 
 
@@ -169,6 +174,7 @@ def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
         "storage_key": storage_key.partition(":"),
         "cluster_name": CLUSTER_NAME,
         "restored": LOKI_RESTORED_TENANT,
+        "kept_days": kept_days(target),
         "line": parse_bytes(settings.limits.line),
         "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
     }
@@ -247,7 +253,7 @@ def render_supervisor(
             "argv": command(component, target, binaries),
             "env": {
                 **component.env(target),
-                **(secrets if component.name == "sample_app" else {}),
+                **{name: secrets[name] for name in SECRETS_OF.get(component.name, ())},
             },
             "directory": ROOT,
             # Started in the catalogue's order and stopped the other way round: the engine last.

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+GRAFANA_PASSWORD = "GF_SECURITY_ADMIN_PASSWORD"  # noqa: S105 -- the name of a variable
 SAMPLE_APP_SECRETS = ("LOGSTACK_SAMPLE_SECRET_KEY", "LOGSTACK_SAMPLE_PASSWORD")
 
 
@@ -22,6 +23,11 @@ def sample_app_secrets(data_dir: Path) -> dict[str, str]:
     return _known_or_made(
         data_dir, {name: lambda: secrets.token_urlsafe(32) for name in SAMPLE_APP_SECRETS}
     )
+
+
+def grafana_secrets(data_dir: Path) -> dict[str, str]:
+    """The password of Grafana's user `admin` as its variable; made on first use."""
+    return _known_or_made(data_dir, {GRAFANA_PASSWORD: lambda: secrets.token_urlsafe(24)})
 
 
 def archive_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

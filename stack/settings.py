@@ -199,7 +199,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     for name, text in environ.items():
         if not name.startswith(ENV_PREFIX) or name in OTHER_VARIABLES:
             continue
-        if name.startswith(OTHER_PREFIXES):
+        if name.startswith(OTHER_PREFIXES) and "__" not in name:  # sample_app is a section, too
             continue
         section, separator, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
         if not separator or section not in Settings.model_fields:

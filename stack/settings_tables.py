@@ -21,6 +21,7 @@ class StackSettings(Section):
     engine: Literal["victorialogs", "loki"]
     agent: Literal["otelcol", "promtail"]
     runtime: Literal["auto", "native", "docker"]
+    grafana: Literal["on", "off", "auto"]
     environment: Name = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
     host: Name = Field(pattern=r"^[A-Za-z0-9_.-]{0,253}$")
 
@@ -48,6 +49,7 @@ class Ports(Section):
     otelcol_health: Port = Field(ge=1, le=65535)
     otelcol_metrics: Port = Field(ge=1, le=65535)
     promtail: Port = Field(ge=1, le=65535)
+    grafana: Port = Field(ge=1, le=65535)
     vmalert: Port = Field(ge=1, le=65535)
     alertmanager: Port = Field(ge=1, le=65535)
     sample_app: Port = Field(ge=1, le=65535)
@@ -95,6 +97,7 @@ class Versions(Section):
     loki: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     compose: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     promtail: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    grafana: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     vmalert: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     alertmanager: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     otelcol: str = Field(pattern=r"^\d+\.\d+\.\d+$")
@@ -122,6 +125,8 @@ class Images(Section):
     alertmanager: str = Field(min_length=1)
     otelcol: str = Field(min_length=1)
     loki: str = Field(min_length=1)
+    promtail: str = Field(min_length=1)
+    grafana: str = Field(min_length=1)
     sample_app: str = Field(min_length=1)
     base: str = Field(min_length=1)
     memory: Bytes
@@ -167,3 +172,4 @@ class SampleApp(Section):
     service: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
     workers: int = Field(ge=1, le=64)
     threads: int = Field(ge=1, le=64)
+    traffic: float = Field(ge=0, le=50, strict=False)

@@ -49,7 +49,8 @@ class Target:
 
     `host` is the address where this machine reaches them. In containers they find each other by
     name, and `storage` names folders that are not below `data_dir`. Without `destinations` the
-    agent sends to the engine beside it, without a `cluster` every component is alone.
+    agent sends to the engine beside it, without a `cluster` every component is alone, without a
+    `public_url` people reach the engine where its own machine does.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Target:
     on_host: bool = False
     destinations: tuple[Destination, ...] = ()
     cluster: Cluster | None = None
+    public_url: str = ""
 
     @property
     def listen_host(self) -> str:
@@ -134,6 +136,7 @@ def native(settings: Settings, root: Path = ROOT) -> Target:
 # this project do the same.
 IMAGE_STORAGE = {
     "loki": "/loki",
+    "grafana": "/var/lib/grafana",
     "alertmanager": "/alertmanager",
 }
 
@@ -160,6 +163,7 @@ def host(
     name: str,
     destinations: tuple[Destination, ...] = (),
     cluster: Cluster | None = None,
+    public_url: str = "",
 ) -> Target:
     """One host of settings.hosts: everything but the gateway on its loopback."""
     named = settings.stack.model_copy(update={"host": name})
@@ -172,4 +176,5 @@ def host(
         on_host=True,
         destinations=destinations,
         cluster=cluster,
+        public_url=public_url,
     )

@@ -14,6 +14,7 @@ from urllib.parse import quote_plus
 
 from stack.alert_queries import message_samples
 from stack.alerting.rules import RUNBOOKS, Rule
+from stack.components import selected
 from stack.query_language import Query, equals, over
 from stack.targets import Target
 
@@ -102,7 +103,7 @@ def samples(behind: Query, rule: Rule, dialect: Dialect) -> str:
 def lines_link(behind: Query, target: Target, dialect: Dialect) -> str:
     """Grafana's Explore for Loki, the engine's own page for VictoriaLogs."""
     if dialect == "logql":
-        base = target.settings.alerts.grafana_url.rstrip("/")
+        base = grafana_address(target)
         if not base:
             return ""
         explore = {
@@ -117,22 +118,32 @@ def lines_link(behind: Query, target: Target, dialect: Dialect) -> str:
         inner = json.dumps(behind.logql, ensure_ascii=False)[1:-1]
         text = panes.replace("EXPRESSION", _link_text(inner, escaped=True))
         return f"{base}/explore?schemaVersion=1&orgId=1&panes={text}"
-    page = target.url("victorialogs", "/select/vmui/#/")
+    page = f"{target.public_url or target.url('victorialogs')}/select/vmui/#/"
     # The hour that ends ten minutes after the alert became active.
     until = '{{ ($activeAt.Add 600000000000).UTC.Format "2006-01-02T15:04:05" }}'
     query = _link_text(behind.logsql, escaped=False)
     return f"{page}?query={query}&g0.range_input=1h&g0.end_input={until}&g0.relative_time=none"
 
 
+def grafana_address(target: Target) -> str:
+    """Where people reach Grafana: as the settings say, or the one that runs here; or nothing."""
+    if base := target.settings.alerts.grafana_url:
+        return base.rstrip("/")
+    components = selected(target.settings, in_containers=target.in_containers)
+    here = any(component.name == "grafana" for component in components)
+    return target.url("grafana") if here else ""
+
+
 def dashboard_link(page: str, target: Target, dialect: Dialect) -> str:
-    base = target.settings.alerts.grafana_url.rstrip("/")
+    base = grafana_address(target)
     engine = {"logql": "loki", "logsql": "victorialogs"}[dialect]
     return f"{base}/d/logstack-{page}-{engine}" if base else ""
 
 
 def runbook_link(heading: str, target: Target) -> str:
-    base = target.settings.alerts.runbooks_url or RUNBOOKS.as_uri()
-    return f"{base}#{heading.lower()}"
+    own = "" if target.on_host else RUNBOOKS.as_uri()  # no file of the machine that deploys
+    base = target.settings.alerts.runbooks_url or own
+    return f"{base}#{heading.lower()}" if base else ""
 
 
 def number(value: float) -> str:

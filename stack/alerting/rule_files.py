@@ -11,7 +11,7 @@ import yaml
 from stack.alerting.expressions import AlertRule, Dialect, alert_rule
 from stack.alerting.rules import Rule
 from stack.targets import Target
-from stack.units import go_duration
+from stack.units import go_duration, parse_duration
 
 HEAD = "# Rendered from alerts/rules/ and the settings: change it there.\n"
 # VictoriaLogs names the column of a result; vmalert would make a label of it.
@@ -25,12 +25,13 @@ def render_vmalert(rules: Sequence[Rule], target: Target) -> str:
         {
             "name": name,
             "type": "vlogs",
+            **({"interval": scan_interval(target)} if scans else {}),
             "eval_delay": delay,
             # Otherwise it asks as of the last whole interval, up to half a minute more behind.
             "eval_alignment": False,
             "rules": [_entry(alert_rule(rule, target, "logsql"), _NO_LABEL) for rule in members],
         }
-        for name, members in grouped(rules).items()
+        for (name, scans), members in grouped(rules).items()
     ]
     return HEAD + dump({"groups": groups})
 
@@ -41,20 +42,28 @@ def render_loki(rules: Sequence[Rule], target: Target) -> str:
     groups = [
         {
             "name": name,
-            "interval": interval,
+            "interval": scan_interval(target) if scans else interval,
             "rules": [_entry(alert_rule(rule, target, "logql"), {}) for rule in members],
         }
-        for name, members in grouped(rules).items()
+        for (name, scans), members in grouped(rules).items()
     ]
     return HEAD + dump({"groups": groups})
 
 
-def grouped(rules: Sequence[Rule]) -> dict[str, list[Rule]]:
-    """The rules by group: a file of alerts/rules/ is one."""
-    groups: dict[str, list[Rule]] = {}
+def grouped(rules: Sequence[Rule]) -> dict[tuple[str, bool], list[Rule]]:
+    """The rules by group's name and whether it scans: a file of alerts/rules/ is one or two."""
+    groups: dict[tuple[str, bool], list[Rule]] = {}
     for rule in rules:
-        groups.setdefault(Path(rule.file).stem, []).append(rule)
+        name = f"{Path(rule.file).stem}{'-scan' if rule.text.scans else ''}"
+        groups.setdefault((name, rule.text.scans), []).append(rule)
     return groups
+
+
+def scan_interval(target: Target) -> str:
+    """How often whole texts are searched: each time all of a window, so not with the others."""
+    settings = target.settings
+    slower = max(settings.timing.alert_interval, settings.alerts.scan_interval, key=parse_duration)
+    return go_duration(slower)
 
 
 def names_and_expressions(

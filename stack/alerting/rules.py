@@ -72,6 +72,7 @@ class RuleText(Section):
     lines: Lines = Field(default=Lines())
     samples: bool = True
     always_fires: bool = False
+    scans: bool = False  # searches whole texts: evaluated every alerts.scan_interval
     inhibits: Inhibits | None = None
 
     @field_validator("window", mode="before")

@@ -73,6 +73,7 @@ class AlertSettings(Section):
     repeat_ticket: Duration
     digest: Duration
     deadman_interval: Duration
+    scan_interval: Duration
     runbooks_url: BaseUrl
     grafana_url: BaseUrl
     alertmanager_url: BaseUrl

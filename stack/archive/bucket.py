@@ -7,7 +7,7 @@ import json
 import secrets
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from stack.archive import ArchiveError
 from stack.archive.layout import tenant_prefix
@@ -85,9 +85,33 @@ def lock_of(store: Store, bucket: str) -> tuple[str, int]:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
             return "none", 0
         raise StoreError(f"{bucket}: {error}") from None
+    except (BotoCoreError, HTTPClientError) as error:
+        raise StoreError(f"{bucket}: {error}") from None
     rule: dict[str, Any] = dict(answer["ObjectLockConfiguration"].get("Rule", {}))
     retention = rule.get("DefaultRetention", {})
     return str(retention.get("Mode", "none")).lower(), int(retention.get("Days", 0))
+
+
+def expiry_of(store: Store, settings: Archive) -> int:
+    """After how many days the bucket lets parts expire; 0 when it has no rule for them."""
+    try:
+        answer = store.admin.get_bucket_lifecycle_configuration(Bucket=settings.bucket)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return 0
+        raise StoreError(f"{settings.bucket}: {error}") from None
+    except (BotoCoreError, HTTPClientError) as error:
+        raise StoreError(f"{settings.bucket}: {error}") from None
+    for rule in answer["Rules"]:
+        prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
+        if rule["Status"] == "Enabled" and prefix == parts_prefix(settings):
+            return int(rule.get("Expiration", {}).get("Days", 0))
+    return 0
+
+
+def parts_prefix(settings: Archive) -> str:
+    """What the keys of all parts begin with, and no manifest's."""
+    return f"{tenant_prefix(settings.tenant)}dt="
 
 
 def _exists(store: Store, bucket: str) -> bool:
@@ -105,7 +129,7 @@ def _lifecycle(settings: Archive) -> Any:
     rule = {
         "ID": f"after-{settings.days}-days",
         "Status": "Enabled",
-        "Filter": {"Prefix": f"{tenant_prefix(settings.tenant)}dt="},
+        "Filter": {"Prefix": parts_prefix(settings)},
         "Expiration": {"Days": settings.days},
         "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
     }

@@ -21,7 +21,9 @@ from stack.archive import ArchiveError
 from stack.archive.bucket import prepare, probe
 from stack.archive.ledger import Ledger
 from stack.archive.store import Access, Store
+from stack.components import LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.engines.archivable import Archivable
+from stack.engines.loki_archive import LokiArchive
 from stack.engines.victorialogs_archive import VictoriaLogsArchive
 from stack.secrets import SecretsError, archive_secrets, write_private
 from stack.settings import Settings
@@ -109,11 +111,6 @@ class Archive:
 def open_native(target: Target) -> Archive:
     """The archive of the native stack. Raises ArchiveError."""
     settings = target.settings
-    if settings.stack.engine != "victorialogs":
-        raise ArchiveError(
-            f"stack.engine: wanted victorialogs, found {settings.stack.engine}: "
-            "the archive reads no other engine yet"
-        )
     try:
         secrets = archive_secrets(target.data_dir)
     except SecretsError as error:
@@ -129,13 +126,26 @@ def open_native(target: Target) -> Archive:
     return Archive(
         settings=settings,
         store=Store(access),
-        engine=VictoriaLogsArchive(
-            target.url("victorialogs"), storage=target.storage_dir("victorialogs")
-        ),
-        restored=VictoriaLogsArchive(target.url("restored")),
+        engine=hot_engine(target),
+        restored=restored_engine(target),
         key=signing_key(secrets["LOGSTACK_ARCHIVE_SIGNING_KEY"]),
         folder=target.data_dir / "archive",
     )
+
+
+def hot_engine(target: Target) -> Archivable:
+    """The engine that is archived."""
+    name = target.settings.stack.engine
+    if name == "loki":
+        return LokiArchive(target.url(name), LOKI_TENANT, storage=target.storage_dir(name))
+    return VictoriaLogsArchive(target.url(name), storage=target.storage_dir(name))
+
+
+def restored_engine(target: Target) -> Archivable:
+    """What `archive restore` fills: another tenant of Loki, another VictoriaLogs."""
+    if target.settings.stack.engine == "loki":
+        return LokiArchive(target.url("loki"), LOKI_RESTORED_TENANT)
+    return VictoriaLogsArchive(target.url("restored"))
 
 
 def signing_key(text: str) -> Ed25519PrivateKey:

@@ -167,7 +167,7 @@ def _rewrite(archive: Archive, hour: HourState, number: int, kept: Iterator[byte
     writer = PartWriter(archive.work, archive.settings.archive.level)
     try:
         for line in kept:
-            writer.write(line)
+            writer.write(line, lines.stream(line))
         if not writer.streams:
             return []
         part = writer.finish(archive.tenant, hour.start, number)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.export import Exported, export_hour
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import DAY, hours
+from stack.archive.layout import DAY, HOUR, hours
 from stack.archive.ledger import Ledger
 from stack.archive.manifest import add, subtract
 from stack.archive.verify import check_part
@@ -50,18 +51,42 @@ def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> Gate:
             failpoint("day-verified")
         for day in archive.engine.days():
             name = f"{day:%Y-%m-%d}"
-            if is_over(archive, day):
-                if name in verified_days(archive):
-                    archive.engine.drop_day(day)
-                    gate.dropped.append(name)
-                else:
-                    gate.kept.setdefault(name, ["it is not final yet"])
-        _make_room(archive, gate)
+            if not is_over(archive, day):
+                continue
+            if name not in verified_days(archive):
+                gate.kept.setdefault(name, ["it is not final yet"])
+            elif problems := _archive_latest(archive, ledger, day):
+                gate.kept[name] = problems
+            elif archive.engine.drop_day(day):
+                gate.dropped.append(name)
+        _make_room(archive, ledger, gate)
     return gate
 
 
 def check_day(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
     """Why a day may not leave the engine; nothing when all of it can be read back and counted."""
+    problems = uncounted(archive, ledger, day)
+    for start in hours(day, day + DAY):
+        known = ledger.hours.get(start)
+        for part in known.parts.values() if known else ():
+            if not archive.store.versions(part.key):
+                problems.append(f"{part.key}: it is missing")
+            problems += [problem.text for problem in check_part(archive, part)]
+    return problems
+
+
+def _archive_latest(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
+    """Archive what came to a verified day since, however late; what is wrong with it then."""
+    if not uncounted(archive, ledger, day):
+        return []
+    for start in hours(day, day + DAY):
+        export_hour(archive, ledger, start, start + HOUR, Exported())
+    archive.remember(length=ledger.length, head=ledger.head)
+    return check_day(archive, ledger, day)
+
+
+def uncounted(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
+    """What the engine has of a day and the archive does not, by counts."""
     counts = archive.engine.hourly_counts(day, day + DAY)
     problems = []
     for start in hours(day, day + DAY):
@@ -75,10 +100,6 @@ def check_day(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
             problems.append(f"{start:%H}:00 is not archived to its end")
         if any(n > 0 for n in subtract(in_engine, add(known.streams, known.erased)).values()):
             problems.append(f"{start:%H}:00 lacks records that the engine has")
-        for part in known.parts.values():
-            if not archive.store.versions(part.key):
-                problems.append(f"{part.key}: it is missing")
-            problems += [problem.text for problem in check_part(archive, part)]
     return problems
 
 
@@ -108,13 +129,21 @@ def _remember(archive: Archive, name: str) -> None:
     archive.remember(verified={**verified_days(archive), name: now})
 
 
-def _make_room(archive: Archive, gate: Gate) -> None:
-    """Drop verified days, the oldest first, while the engine is over limits.hot_disk."""
+def _make_room(archive: Archive, ledger: Ledger, gate: Gate) -> None:
+    """Drop verified days, the oldest first, while the engine is over limits.hot_disk.
+
+    Where the room of a dropped day becomes free later, the next day waits for that.
+    """
     limit = parse_bytes(archive.settings.limits.hot_disk)
-    while limit and archive.engine.disk_bytes() > limit:
+    engine = archive.engine
+    while limit and not engine.is_freeing() and engine.disk_bytes() > limit:
         verified = verified_days(archive)
-        droppable = [day for day in archive.engine.days() if f"{day:%Y-%m-%d}" in verified]
+        droppable = [
+            day
+            for day in engine.days()
+            if f"{day:%Y-%m-%d}" in verified and not uncounted(archive, ledger, day)
+        ]
         if not droppable:
             return
-        archive.engine.drop_day(droppable[0])
+        engine.drop_day(droppable[0])
         gate.dropped_for_space.append(f"{droppable[0]:%Y-%m-%d}")

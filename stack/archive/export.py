@@ -16,7 +16,7 @@ from importlib.metadata import version
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import HOUR, hour_of, hours, rfc3339
+from stack.archive.layout import DAY, HOUR, hour_of, hours, rfc3339
 from stack.archive.ledger import HourState, Ledger
 from stack.archive.manifest import Manifest, Part, add, largest, subtract
 from stack.archive.ordering import beyond, in_order
@@ -25,6 +25,8 @@ from stack.archive.suppression import Suppression
 from stack.units import parse_bytes, parse_duration
 
 ATTEMPTS = 4
+# What every run looks through for late records where counting is costly.
+RECENT = timedelta(days=2)
 # With `--now`: records made this recently may still be on their way to the engine.
 ON_THE_WAY = timedelta(seconds=5)
 
@@ -58,6 +60,8 @@ def run(
             on_progress(f"{start:%Y-%m-%d %H}:00", "exporting")
             export_hour(archive, ledger, start, until, result)
             on_progress(f"{start:%Y-%m-%d %H}:00", "archived")
+        if looks_back(archive, now):
+            archive.remember(looked_back=rfc3339(now))
         archive.remember(length=ledger.length, head=ledger.head, exported=rfc3339(now))
     return result
 
@@ -67,15 +71,17 @@ def due(
 ) -> list[tuple[datetime, datetime]]:
     """The hours that the archive lacks something of, and up to when, in order.
 
-    These are the hours since the last archived one, without a gap, and those within the lateness
-    window whose count in the engine is another than in the archive.
+    These are the hours since the last archived one, without a gap, and those that may still get
+    records and whose count in the engine is another than in the archive. That is the lateness
+    window; where counting is costly, two days of it, and all of it once a day.
     """
     settle = parse_duration(archive.settings.archive.settle)
     end = hour_of(now - settle)  # the hours before it are complete
     oldest = max(ledger.hours, default=None) or archive.engine.oldest()
     if oldest is None:
         return []
-    since = hour_of(min(oldest, now - archive.lateness) if ledger.hours else oldest)
+    late = archive.lateness if looks_back(archive, now) else min(archive.lateness, RECENT)
+    since = hour_of(min(oldest, now - late) if ledger.hours else oldest)
     counts = archive.engine.hourly_counts(since, end)
     first = min([*ledger.hours, *counts], default=hour_of(oldest))
     found = []
@@ -84,8 +90,17 @@ def due(
         if known is None or not known.complete or _lacks(known, counts.get(start, {})):
             found.append((start, start + HOUR))
     if include_current:
-        found += [(start, min(start + HOUR, now - ON_THE_WAY)) for start in hours(end, now)]
+        current = now - ON_THE_WAY  # engines count ranges of whole milliseconds
+        current -= timedelta(microseconds=current.microsecond % 1000)
+        found += [(start, min(start + HOUR, current)) for start in hours(end, now)]
     return [(start, until) for start, until in found if until > start]
+
+
+def looks_back(archive: Archive, now: datetime) -> bool:
+    """Whether a run looks for late records in the whole lateness window."""
+    last = archive.state().get("looked_back", "")
+    recently = last and datetime.fromisoformat(last) > now - DAY
+    return archive.engine.counts_are_cheap or not recently
 
 
 def export_hour(

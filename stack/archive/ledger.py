@@ -6,6 +6,7 @@ same number one is refused, reads again and goes on from there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -114,6 +115,9 @@ class Ledger:
         self.store.put(name, document, sha256(document))
         if self.store.get(name) != document:
             return False
+        if self.cache:  # most stores' ETag is this; where it is not, the copy is never asked for
+            etag = hashlib.md5(document, usedforsecurity=False).hexdigest()
+            write_private(_cached(self.cache, name, etag), document.decode())
         self.append(name, document)
         return True
 
@@ -136,7 +140,7 @@ def read_documents(
     listed = store.listing(manifests_prefix(tenant))
 
     def read(item: Listed) -> bytes:
-        path = cache / f"{Path(item.key).stem}-{item.etag}.json" if cache else None
+        path = _cached(cache, item.key, item.etag) if cache else None
         if path and path.is_file():
             return path.read_bytes()
         document = store.get(item.key)
@@ -147,3 +151,7 @@ def read_documents(
     _ = store.reader  # made here: boto3 clients are made by one thread and used by many
     with ThreadPoolExecutor(READERS) as pool:
         return list(zip(listed, pool.map(read, listed), strict=True))
+
+
+def _cached(cache: Path, key: str, etag: str) -> Path:
+    return cache / f"{Path(key).stem}-{etag}.json"

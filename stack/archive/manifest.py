@@ -26,7 +26,10 @@ class _Model(BaseModel):
 
 
 class Part(_Model):
-    """One object. `streams` counts records by labels as JSON; hashes are SHA-256 in hexadecimal."""
+    """One object. `streams` counts records by labels as JSON; hashes are SHA-256 in hexadecimal.
+
+    `ids` is a filter of its request and trace ids (id_filter.py); empty where there is none.
+    """
 
     key: str
     services: tuple[str, ...]
@@ -38,6 +41,7 @@ class Part(_Model):
     compressed_sha256: str
     first_ns: str
     last_ns: str
+    ids: str = ""
 
 
 class Erasure(_Model):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from stack.archive import ArchiveError
-from stack.engines import Record
-from stack.engines.victorialogs_archive import record_of_line
+from stack.engines import Record, loki_archive, victorialogs_archive
 
-READERS: dict[str, Callable[[bytes], Record]] = {"victorialogs": record_of_line}
+READERS: dict[str, Callable[[bytes], Record]] = {
+    "loki": loki_archive.record_of_line,
+    "victorialogs": victorialogs_archive.record_of_line,
+}
 
 
 def reader_of(engine: str) -> Callable[[bytes], Record]:

@@ -81,6 +81,7 @@ def run(archive: Archive, wanted: Wanted, *, on_progress: OnProgress = no_progre
     result = Restored()
     with archive.alone("restore"):
         ledger = archive.ledger()
+        archive.restored.keep(wanted.since, wanted.until)
         for hour, parts in _chosen(ledger, wanted):
             name = f"{hour.start:%Y-%m-%d %H}:00"
             on_progress(name, "restoring")
@@ -162,3 +163,15 @@ def _count(stored: Iterator[bytes], counts: dict[str, int]) -> Iterator[bytes]:
         stream = lines.stream(line).decode("utf-8", "replace")
         counts[stream] = counts.get(stream, 0) + 1
         yield line
+
+
+def drop_days(archive: Archive) -> list[datetime]:
+    """Let the engine for restored records forget every archived day that it has; those days."""
+    starts = archive.ledger().hours
+    if not starts:
+        return []
+    with archive.alone("restore"):
+        found = archive.restored.days_within(min(starts), max(starts) + HOUR)
+        for day in found:
+            archive.restored.drop_day(day)
+    return found

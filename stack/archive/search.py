@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from stack.archive import ArchiveError, lines
+from stack.archive import ArchiveError, id_filter, lines
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.ledger import Ledger
 from stack.archive.manifest import Part
@@ -90,14 +90,17 @@ def needle(selection: Selection) -> bytes:
 
 
 def candidates(ledger: Ledger, selection: Selection) -> list[Candidate]:
-    """The parts that can hold what is searched, by time."""
+    """The parts that can hold what is searched, by time, service and ids."""
     first, last = nanoseconds(selection.since), nanoseconds(selection.until)
     service = selection.matches.get("service_name")
     found = []
     for hour in ledger.between(selection.since, selection.until):
         for part in hour.parts.values():
             in_time = int(part.first_ns) < last and int(part.last_ns) >= first
-            if in_time and (service is None or service in part.services):
+            may_hold = all(
+                id_filter.may_hold(part.ids, *item) for item in selection.matches.items()
+            )
+            if in_time and may_hold and (service is None or service in part.services):
                 found.append(Candidate(hour.start, part, hour.engine))
     return sorted(found, key=lambda item: (item.hour, item.part.first_ns))
 

@@ -31,6 +31,7 @@ def run(
     archive: Archive, *, include_current: bool = False, on_progress: OnProgress = no_progress
 ) -> RunResult:
     """Export what is missing, then let verified days go. Raises ArchiveError, EngineError."""
+    record_event(archive, "INFO", "archive_run_started", "Archiving began")
     try:
         exported = export.run(archive, include_current=include_current, on_progress=on_progress)
         gate = expire.run(archive, on_progress=on_progress)

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rich.table import Table
 from rich.text import Text
 
-from stack import doctor, native, settings, times
-from stack.archive import erase, restore, search, service, verify
+from stack import docker, doctor, native, settings, times
+from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
 from stack.cli import hosts_commands
 from stack.cli.format import format_record
@@ -21,6 +21,7 @@ from stack.cli.lifecycle import AsJson
 from stack.cli.output import in_bytes, out, progress, say
 from stack.contract import LEVELS
 from stack.engines import Selection
+from stack.targets import Target
 from stack.targets import native as native_target
 
 From = Annotated[str, typer.Option("--from", help="Start: a duration ago (7d) or a time.")]
@@ -38,7 +39,18 @@ def register(app: typer.Typer) -> None:
 
 def open_archive() -> Archive:
     """The archive of the stack that runs in this checkout."""
-    return open_native(native_target(native.running_settings(settings.load())))
+    return open_native(running_target())
+
+
+def running_target() -> Target:
+    """Where the stack of this checkout runs. Raises ArchiveError for the runtime without one."""
+    values = settings.load()
+    if docker.running(values):
+        raise ArchiveError(
+            "wanted the native runtime, found the Docker runtime, which has no archive: its engine "
+            "keeps records for retention.hot_days. Type: make down && RUNTIME=native make up"
+        )
+    return native_target(native.running_settings(values))
 
 
 def _moment(option: str, text: str) -> datetime:
@@ -54,16 +66,17 @@ def diagnose(
         str, typer.Option("--env", help="Examine the hosts of this environment instead.")
     ] = "",
 ) -> None:
-    """Ask the running stack whether retention and archive are as the settings say.
+    """Ask the running stack whether rules, retention and archive are as the settings say.
 
     Example: logstack doctor --env staging
     """
     if environment:
         hosts_commands.run_on_hosts("doctor", environment)
         return
-    archive = open_archive()
+    target = running_target()
+    archive = open_native(target)
     try:
-        findings = doctor.run(archive)
+        findings = doctor.run(archive, target)
     finally:
         archive.store.close()
     if as_json:
@@ -241,8 +254,18 @@ def drop_restored() -> None:
 
     Example: logstack archive unrestore
     """
-    native.empty(settings.load(), "restored")
-    say("The engine for restored records is empty.")
+    values = native.running_settings(settings.load())
+    if values.stack.engine != "loki":
+        native.empty(settings.load(), "restored")
+        say("The engine for restored records is empty.")
+        return
+    archive = open_archive()
+    try:
+        days = restore.drop_days(archive)
+    finally:
+        archive.store.close()
+    say(f"Loki was told to delete {len(days)} restored days: it hides them within five minutes")
+    say("and frees their room some hours later. A restore before that takes the deletion back.")
 
 
 @group.command("erase")

@@ -19,13 +19,12 @@ from dashboards.check import Finding, check
 from dashboards.model import EngineName
 from dashboards.pages import PAGES
 from dashboards.run import TimeRange
-from stack import native, settings
+from stack import runtime, settings
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, progress, say
 from stack.evaluation import Evaluator, evaluator_of
 from stack.query_language import Scope
 from stack.secrets import write_private
-from stack.targets import native as native_target
 from stack.times import parse_moment
 
 TOKEN_VARIABLE = "GRAFANA_TOKEN"  # noqa: S105 -- the name of a variable
@@ -42,9 +41,8 @@ def register(app: typer.Typer) -> None:
 
 def open_evaluator() -> tuple[Evaluator, Scope]:
     """The engine of the stack that runs in this checkout, and its environment."""
-    values = native.running_settings(settings.load())
-    target = native_target(values)
-    return evaluator_of(target), Scope(values.stack.environment)
+    target = runtime.running(settings.load()).target
+    return evaluator_of(target), Scope(target.settings.stack.environment)
 
 
 @group.command("generate")
@@ -109,7 +107,7 @@ def import_command(
 
     Running it again changes nothing. A dashboard that somebody else made is never touched.
 
-    Example: GRAFANA_TOKEN=... logstack dashboards import --url http://localhost:3000
+    Example: GRAFANA_TOKEN=... logstack dashboards import --url https://grafana.example.com
     """
     from dashboards import grafana_api
 

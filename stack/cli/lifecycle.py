@@ -8,6 +8,7 @@ import typer
 
 from stack import docker, native, runtime, settings
 from stack.cli.output import in_bytes, out, print_statuses, progress, say, shorten_path
+from stack.secrets import GRAFANA_PASSWORD, secrets_file
 
 NEXT_STEPS = (
     ("./logstack smoke", "prove that a record arrives, field by field"),
@@ -50,10 +51,22 @@ def up(as_json: AsJson = False) -> None:
         out.print("Everything was running already; nothing changed.")
     elif result.was_running:
         out.print(f"Restarted after a change: {', '.join(result.changed)}.")
+    if result.note:
+        say(result.note, "yellow")
     out.print("Next:")
-    width = max(len(command) for command, _ in NEXT_STEPS)
-    for command, purpose in NEXT_STEPS:
+    steps = [*NEXT_STEPS, *_grafana_steps(result.statuses)]
+    width = max(len(command) for command, _ in steps)
+    for command, purpose in steps:
         out.print(f"  {command:<{width}}  {purpose}")
+
+
+def _grafana_steps(statuses: list[native.Status]) -> list[tuple[str, str]]:
+    """Where to find the password of a Grafana that runs."""
+    if not any(item.name == "grafana" for item in statuses):
+        return []
+    now = runtime.running(settings.load())
+    path = shorten_path(str(secrets_file(now.secrets_dir)))
+    return [(f"cat {path}", f"Grafana's password for the user admin: {GRAFANA_PASSWORD}")]
 
 
 def down() -> None:

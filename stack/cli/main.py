@@ -16,6 +16,7 @@ from stack.archive import ArchiveError
 from stack.artifacts import ArtifactError
 from stack.cli import (
     alerts_commands,
+    annotate_commands,
     archive_commands,
     checks,
     dashboards_command,
@@ -71,6 +72,7 @@ for group in (
 ):
     group.register(app)
 app.add_typer(alerts_commands.app, name="alerts")
+app.add_typer(annotate_commands.group, name="annotate")
 app.add_typer(secrets_commands.app, name="secrets")
 app.add_typer(hosts_commands.app, name="hosts")
 

@@ -1,4 +1,4 @@
-"""`logstack secrets`: makes, lists and renews the secrets of an environment. Never shows one."""
+"""`logstack secrets`: makes, lists and renews the secrets of an environment; shows none."""
 
 from __future__ import annotations
 
@@ -47,6 +47,17 @@ def rotate(
     for item in made:
         out.print(f"made {item}")
     out.print(f"Bring it to the hosts: make deploy ENV={environment}")
+
+
+@app.command("show-ca")
+def show_ca(environment: Environment) -> None:
+    """Print the authority's certificate, which is no secret: for those who read.
+
+    Example: logstack secrets show-ca staging > ca.pem
+    """
+    values = settings.load_for_hosts(environment)
+    known = secrets.read(secrets.secrets_path(environment), values)
+    out.print(secrets.secret(known, secrets.CA_CERTIFICATE).rstrip())
 
 
 @app.command()

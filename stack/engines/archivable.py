@@ -16,6 +16,8 @@ class Archivable(Protocol):
     """Every method raises EngineError. Lines are those of stack/archive/lines.py."""
 
     name: str
+    counts_are_cheap: bool
+    """Whether counting a week every hour does no harm."""
 
     def version(self) -> str:
         """The running engine's version."""
@@ -42,10 +44,19 @@ class Archivable(Protocol):
         """The typed record of a line that this engine made."""
 
     def days(self) -> list[datetime]:
-        """The days (UTC) that the engine keeps apart on disk, oldest first."""
+        """The days (UTC) that the engine may have records of, oldest first."""
+
+    def days_within(self, since: datetime, until: datetime) -> list[datetime]:
+        """The days that overlap [since, until) and have records."""
 
     def disk_bytes(self) -> int:
         """What its records take on disk."""
 
-    def drop_day(self, day: datetime) -> None:
-        """Forget all records of a day for good."""
+    def drop_day(self, day: datetime) -> bool:
+        """Forget all records of a day for good; False when there were none."""
+
+    def is_freeing(self) -> bool:
+        """Whether days were dropped whose room on the disk is not free yet."""
+
+    def keep(self, since: datetime, until: datetime) -> None:
+        """Take back the dropping of days that overlap [since, until), as far as it can be."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stack.engines import Engine, EngineError
+from stack.components import LOKI_RESTORED_TENANT
+from stack.engines import Engine
 from stack.engines.loki import Loki
 from stack.engines.victorialogs import VictoriaLogs
 from stack.targets import Target
@@ -16,10 +17,7 @@ def engine_of(target: Target) -> Engine:
 
 
 def restored_engine_of(target: Target) -> Engine:
-    """The engine that `archive restore` fills. Raises EngineError where there is none."""
-    if target.settings.stack.engine != "victorialogs":
-        raise EngineError(
-            "wanted an engine for restored records, found none: archive and restore work with "
-            "stack.engine = 'victorialogs' only"
-        )
+    """The engine that `archive restore` fills: another tenant of Loki, another VictoriaLogs."""
+    if target.settings.stack.engine == "loki":
+        return Loki(target.url("loki"), LOKI_RESTORED_TENANT)
     return VictoriaLogs(target.url("restored"))

@@ -58,10 +58,13 @@ class Loki:
             return False
 
     def push(self, records: Iterable[Mapping[str, Any]]) -> None:
+        self.push_entries(map(entry_from, records))
+
+    def push_entries(self, entries: Iterable[Entry]) -> None:
+        """Store entries as they are. Raises EngineError."""
         batch: list[Entry] = []
         size = 0
-        for record in records:
-            entry = entry_from(record)
+        for entry in entries:
             batch.append(entry)
             size += len(entry.line)
             if len(batch) >= PUSH_BATCH or size >= PUSH_BYTES:

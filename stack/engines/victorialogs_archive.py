@@ -12,7 +12,7 @@ import requests
 
 from stack.archive import lines
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import rfc3339
+from stack.archive.layout import DAY, rfc3339
 from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines import EngineError, Record
 from stack.engines.archivable import HourlyCounts
@@ -29,6 +29,7 @@ class VictoriaLogsArchive:
     """One VictoriaLogs at `url`; `storage` is its data folder, for those that drop days."""
 
     name = "victorialogs"
+    counts_are_cheap = True
 
     def __init__(self, url: str, storage: Path | None = None):
         self.url = url
@@ -96,17 +97,27 @@ class VictoriaLogsArchive:
         names = self._get("/internal/partition/list").json()
         return sorted(datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC) for name in names)
 
+    def days_within(self, since: datetime, until: datetime) -> list[datetime]:
+        return [day for day in self.days() if day < until and day + DAY > since]
+
     def disk_bytes(self) -> int:
         sizes = re.findall(r"^vl_data_size_bytes{.*} (\S+)$", self._get("/metrics").text, re.M)
         return sum(int(float(size)) for size in sizes)
 
-    def drop_day(self, day: datetime) -> None:
+    def drop_day(self, day: datetime) -> bool:
         if self.storage is None:
             raise EngineError(f"{self.url}: wanted its data folder to drop a day, found none")
         name = f"{day:%Y%m%d}"
         self._get(f"/internal/partition/detach?name={name}")
         failpoint("day-detached")
         shutil.rmtree(self.storage / "partitions" / name, ignore_errors=True)
+        return True
+
+    def is_freeing(self) -> bool:
+        return False  # a partition is gone at once
+
+    def keep(self, since: datetime, until: datetime) -> None:
+        """Nothing waits for its deletion."""
 
     def _insert(self, batch: list[bytes]) -> None:
         streams = ",".join(VL_STREAM_FIELDS)

@@ -2,7 +2,8 @@
 
 settings.py     the fleet, the gateway and the application hosts, in the settings
 fleet.py        who is a log server, who alerts, where they reach each other
-secrets.py      what `logstack secrets` makes and keeps
+secrets.py      what `logstack secrets` makes and keeps; certificates.py
+gateway.py      who may do what; cluster.py  firewall.py  units.py  app_logging.py
 plan.py         plan_for(settings, secrets, host): every file, unit and check of one host
 """
 

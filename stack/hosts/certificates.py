@@ -18,6 +18,7 @@ from stack.units import is_ip_address
 AUTHORITY_LIFE = timedelta(days=3650)
 # Browsers and Apple's systems refuse server certificates that live longer than 825 days.
 CERTIFICATE_LIFE = timedelta(days=800)
+RENEW_BEFORE = timedelta(days=60)
 CLOCK_DIFFERENCE = timedelta(hours=1)
 
 
@@ -71,6 +72,14 @@ def issue(authority: Authority, server: str, names: Sequence[str]) -> Issued:
         .sign(signer, hashes.SHA256())
     )
     return Issued(_pem(certificate), _pem_key(key))
+
+
+def is_good(certificate: str, names: Sequence[str], now: datetime) -> bool:
+    """Whether it is for exactly these names and for some time to come."""
+    parsed = x509.load_pem_x509_certificate(certificate.encode())
+    found = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    same = {str(name.value) for name in found} == {*names, CLUSTER_NAME}
+    return same and parsed.not_valid_after_utc - now > RENEW_BEFORE
 
 
 def _builder(

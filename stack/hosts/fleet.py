@@ -45,6 +45,12 @@ def gateway_url(settings: Settings, address: str, path: str = "") -> str:
     return f"https://{join_host_port(address, port)}{path}"
 
 
+def people_url(settings: Settings) -> str:
+    """Where people reach the engine: the same in the messages of every log server."""
+    first = settings.hosts[with_role(settings, "log_server")[0]]
+    return gateway_url(settings, settings.gateway.name or first.address)
+
+
 def destinations(settings: Settings, name: str, folder: Path) -> tuple[Destination, ...]:
     """Where the agent of a host sends to. `folder` is where its credentials will be.
 

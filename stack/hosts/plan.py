@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stack import artifacts, components, render
@@ -11,8 +11,10 @@ from stack.alerting.files import SECRETS, alert_files
 from stack.hosts import HostsError, app_logging, fleet
 from stack.hosts.cluster import cluster_files
 from stack.hosts.files import HostFile
+from stack.hosts.firewall import firewall_files
 from stack.hosts.gateway import basic_authorization, certificate_files, render_caddyfile
 from stack.hosts.secrets import CA_CERTIFICATE, LOKI_STORAGE, secret, writer_secret
+from stack.hosts.settings import Role
 from stack.hosts.units import render_unit
 from stack.settings import ROOT, Settings
 from stack.targets import Target
@@ -102,6 +104,7 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
         host,
         fleet.destinations(settings, host, Path("/etc/logstack/otelcol")),
         fleet.cluster_of(settings, host, "alerting"),
+        fleet.people_url(settings),
     )
     context = _Context(
         settings=plain.settings,
@@ -115,8 +118,16 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
         host=host,
         roles=roles,
         components=tuple(_component(name, context) for name in names),
-        files=app_logging.host_files(settings) if "app_host" in roles else (),
+        files=(
+            *(app_logging.host_files(settings) if "app_host" in roles else ()),
+            *_firewall(settings, host),
+        ),
     )
+
+
+def _firewall(settings: Settings, host: str) -> tuple[HostFile, ...]:
+    role: Role = "log_server" if settings.stack.engine == "loki" else "alerting"
+    return firewall_files(settings, fleet.cluster_of(settings, host, role))
 
 
 def component_names(settings: Settings, host: str) -> tuple[str, ...]:
@@ -212,8 +223,14 @@ def _vmalert(context: _Context) -> Texts:
 
 
 def _loki(context: _Context) -> Texts:
-    target = context.target
     members = fleet.with_role(context.settings, "log_server")
+    members_of_ring = fleet.cluster_of(context.settings, context.host, "log_server")
+    target = replace(context.target, cluster=members_of_ring)
+    if len(members) == 2:
+        raise HostsError(
+            "hosts: wanted one log server or at least three with stack.engine = loki, which "
+            f"replicates by three, found {' and '.join(members)}"
+        )
     if len(members) > 1 and not context.settings.loki_storage.bucket:
         raise HostsError(
             "loki_storage.bucket: wanted an object store that all log servers share, found none. "

@@ -13,10 +13,11 @@ import secrets as random
 import stat
 import subprocess
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from stack.hosts import HostsError
-from stack.hosts.certificates import Authority, issue, make_authority
+from stack.hosts.certificates import Authority, is_good, issue, make_authority
 from stack.hosts.fleet import gateway_names, with_role
 from stack.secrets import write_private
 from stack.settings import ROOT, Settings
@@ -81,8 +82,13 @@ def read(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ
 
 
 def init(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Make what is missing; the names of what was made. A second run makes nothing."""
-    known = read(path, settings, environ)
+    """Make what is missing or worth nothing any more; the names of what was made.
+
+    A second run makes nothing.
+    """
+    known = {**read(path, settings, environ)}
+    for name in _outdated(read_file(path) if path.exists() else {}, settings):
+        del known[name]
     made: dict[str, str] = {}
     for name in wanted(settings):
         if not known.get(name) and name not in made:
@@ -90,6 +96,18 @@ def init(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ
     if made:
         _write(path, {**(read_file(path) if path.exists() else {}), **made})
     return list(made)
+
+
+def _outdated(kept: Mapping[str, str], settings: Settings) -> list[str]:
+    """Certificates that the file holds for other addresses, or that end soon."""
+    servers = {f"certificate_{name}": name for name in with_role(settings, "log_server")}
+    now = datetime.now(UTC)
+    return [
+        name
+        for name, server in servers.items()
+        if kept.get(name)
+        and not is_good(kept[name], gateway_names(settings, settings.hosts[server]), now)
+    ]
 
 
 def rotate(path: Path, settings: Settings, name: str) -> list[str]:

@@ -23,8 +23,12 @@ from stack.settings import ROOT, Settings, variable_name
 USER = "10001:10001"
 SUITE = "bookworm"
 BASE_IMAGE = f"logstack/base:{SUITE}"
-# What the sample app needs; requirements.lock pins them.
-APP_PACKAGES = ("asgiref", "django", "gunicorn", "packaging", "sqlparse")
+# What the sample app and its traffic need; requirements.lock pins them.
+APP_PACKAGES = (
+    *("asgiref", "django", "gunicorn", "packaging", "sqlparse"),
+    *("certifi", "charset-normalizer", "idna", "requests", "urllib3"),  # for its traffic
+)
+APP_MODULES = ("__init__.py", "steady_traffic.py", "traffic.py", "traffic_plan.py")
 
 STATIC = """\
 FROM scratch
@@ -76,7 +80,8 @@ def build_sample_app(settings: Settings, on_progress: OnProgress, base: str = ""
             context / "stack" / "sample_app",
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-        shutil.copy(ROOT / "stack" / "__init__.py", context / "stack")
+        for name in APP_MODULES:
+            shutil.copy(ROOT / "stack" / name, context / "stack")
         (context / "Dockerfile").write_text(APP.format(base=base, user=USER), encoding="utf-8")
         return _build(DockerRuntime(settings).image("sample_app"), context)
 

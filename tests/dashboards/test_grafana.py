@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
-import yaml
 
-from dashboards.generate import GENERATED
-from dashboards.grafana import DATA_SOURCE_UIDS, OWNER_TAG
-from dashboards.grafana_api import Grafana, import_all
-from dashboards.model import uid
+from dashboards.grafana import OWNER_TAG
+from dashboards.grafana_api import Grafana, check_panels, import_all
+from dashboards.model import LINKS, link_url, uid
 from dashboards.pages import PAGES
+from dashboards.provisioning import FOLDER, grafana_files
+from stack import artifacts, settings
+from stack.components import by_name, command
+from stack.engines.loki import Loki
+from stack.secrets import GRAFANA_PASSWORD, grafana_secrets, write_private
+from stack.settings import variable_name
+from stack.targets import Target, native
 from stack.throwaway import running
+from tests.dashboards.conftest import SCOPE
+from tests.engines import push
 from tests.native.harness import poll
 from tests.ports import free_ports
+from tests.queries.sample import SampleRecords
 from tests.require import unavailable
 
 pytestmark = pytest.mark.native
@@ -28,7 +36,7 @@ pytestmark = pytest.mark.native
 
 @dataclass(frozen=True)
 class RunningGrafana:
-    """A Grafana with the VictoriaLogs dashboards provisioned; `api` has a token of an admin."""
+    """A Grafana as the native runtime starts it beside Loki; `api` has a token of an admin."""
 
     url: str
     api: Grafana
@@ -36,58 +44,40 @@ class RunningGrafana:
 
 
 @pytest.fixture(scope="module")
-def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGrafana]:
-    program = shutil.which("grafana") or shutil.which("grafana-server")
+def grafana(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[RunningGrafana]:
+    program = shutil.which("grafana")
     if program is None:
-        unavailable("grafana", "neither grafana nor grafana-server is on PATH")
-    folder = tmp_path_factory.mktemp("grafana")
-    provision(folder / "provisioning")
+        unavailable("grafana", "grafana is not on PATH")
+    engine: Loki | None = None
+    if artifacts.is_there("loki", settings.load({})):
+        engine = request.getfixturevalue("loki")
     [port] = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    password = secrets.token_urlsafe(24)
-    beside = Path(program).resolve().parent.parent
-    home = beside if (beside / "public").is_dir() else Path("/usr/share/grafana")
-    server = ["server"] if Path(program).name == "grafana" else []
-    environ = {
-        **os.environ,
-        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
-        "GF_SERVER_HTTP_PORT": str(port),
-        "GF_SECURITY_ADMIN_PASSWORD": password,
-        "GF_PATHS_DATA": str(folder / "data"),
-        "GF_PATHS_LOGS": str(folder / "logs"),
-        "GF_PATHS_PLUGINS": str(folder / "plugins"),
-        "GF_PATHS_PROVISIONING": str(folder / "provisioning"),
-        "GF_ANALYTICS_REPORTING_ENABLED": "false",
-        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
-        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
-        "GF_PLUGINS_PREINSTALL_DISABLED": "true",
-    }
-    argv = [program, *server, f"--homepath={home}"]
-    with running(argv, url, "/api/health", folder / "process", environ) as process:
-        yield RunningGrafana(url, Grafana(url, make_token(url, password)), process.log)
+    target = target_with(tmp_path_factory.mktemp("a grafana"), port, engine)
+    for name, text in grafana_files(target).items():
+        write_private(target.run_dir / name, text)
+    component = by_name("grafana")
+    environ = {**os.environ, **component.env(target), **grafana_secrets(target.data_dir)}
+    argv = command(component, target, {"grafana": program})
+    url = target.url("grafana")
+    with running(argv, url, component.health, target.data_dir / "process", environ) as process:
+        token = make_token(url, environ[GRAFANA_PASSWORD])
+        yield RunningGrafana(url, Grafana(url, token), process.log)
 
 
-def provision(folder: Path) -> None:
-    """A data source with the uid that dashboards look for, and a provider of the files."""
-    source = {
-        "name": "Loki",
-        "type": "loki",
-        "uid": DATA_SOURCE_UIDS["loki"],
-        "access": "proxy",
-        "url": "http://127.0.0.1:9",  # the discard port: nothing listens there
+def target_with(folder: Path, port: int, engine: Loki | None) -> Target:
+    """A native target with Loki and Grafana; without an engine nothing listens at its port."""
+    variables = {
+        ("stack", "engine"): "loki",
+        ("stack", "grafana"): "on",
+        ("ports", "offset"): "0",
+        ("ports", "grafana"): str(port),
+        ("ports", "loki"): str(urlsplit(engine.url).port if engine else 9),
+        ("paths", "run"): str(folder / "run"),
+        ("paths", "data"): str(folder / "data"),
     }
-    provider = {
-        "name": "logs",
-        "type": "file",
-        "folder": "Logs from files",
-        "options": {"path": str(GENERATED / "victorialogs")},
-    }
-    for name, document in (
-        ("datasources", {"apiVersion": 1, "datasources": [source]}),
-        ("dashboards", {"apiVersion": 1, "providers": [provider]}),
-    ):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "logs.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    return native(settings.load({variable_name(*key): text for key, text in variables.items()}))
 
 
 def make_token(url: str, password: str) -> str:
@@ -104,34 +94,78 @@ def make_token(url: str, password: str) -> str:
 
 
 def test_files_are_provisioned(grafana: RunningGrafana) -> None:
-    """Every dashboard and the data source are there under their uids."""
-    wanted = {uid(page.name, "victorialogs") for page in PAGES}
+    """Every dashboard is there under its uid, in our folder, and nobody can change it."""
+    wanted = {uid(page.name, "loki") for page in PAGES}
     poll(
         lambda: wanted <= {item["uid"] for item in search(grafana)},
         lambda: f"{wanted}, found {search(grafana)}\n{grafana.log.read_text()[-3000:]}",
     )
     for page in PAGES:
-        found = grafana.api.get(f"/api/dashboards/uid/{uid(page.name, 'victorialogs')}")
+        found = grafana.api.get(f"/api/dashboards/uid/{uid(page.name, 'loki')}")
         assert found is not None
         assert found["meta"]["provisioned"]
+        assert found["meta"]["folderTitle"] == FOLDER
         titles = [panel["title"] for panel in found["dashboard"]["panels"]]
         assert [panel.title for panel in page.panels if panel.title not in titles] == []
-    source = grafana.api.get("/api/datasources/uid/loki")
-    assert source is not None
-    assert source["type"] == "loki"
+
+
+def test_data_sources_are_provisioned(grafana: RunningGrafana) -> None:
+    """With their fixed uids, and a link for each value that has a dashboard."""
+    found = {item["uid"]: item for item in grafana.api.get("/api/datasources") or []}
+    assert {identifier: item["type"] for identifier, item in found.items()} == {
+        "loki": "loki",
+        "loki-restored": "loki",
+        "alertmanager": "alertmanager",
+    }
+    assert found["loki"]["isDefault"]
+    assert {item["readOnly"] for item in found.values()} == {True}
+    links = {item["name"]: item["url"] for item in found["loki"]["jsonData"]["derivedFields"]}
+    assert links == {link.field: link_url(link, "loki", "__value.raw") for link in LINKS}
+
+
+def test_nobody_gets_in_without_the_password(grafana: RunningGrafana) -> None:
+    """No anonymous user, no sign-up, and not the password that Grafana is known for."""
+    path = f"{grafana.url}/api/search"
+    refused = requests.codes.unauthorized
+    assert requests.get(path, timeout=10).status_code == refused
+    assert requests.get(path, auth=("admin", "admin"), timeout=10).status_code == refused
+    sign_up = requests.post(f"{grafana.url}/api/user/signup", json={"email": "a@b.c"}, timeout=10)
+    assert sign_up.status_code == refused
+
+
+def test_every_panel_answers_through_grafana(
+    grafana: RunningGrafana, loki: Loki, recent: SampleRecords
+) -> None:
+    """What panels ask, through the provisioned data source and its tenant."""
+    push(loki, recent.records)
+    problems = check_panels(grafana.api, "loki", SCOPE)
+    assert {text for text in problems.values() if text != "empty"} == set()
+    filled = {
+        f"{page.title}: {panel.title}"
+        for page in PAGES
+        for panel in page.panels
+        if panel.filled and page.name != "request"  # it is asked for no request
+    }
+    assert not filled & {*problems}
 
 
 def test_the_import_is_idempotent_and_leaves_others_alone(grafana: RunningGrafana) -> None:
     """Made once, then unchanged; changed ones come back; what has lost our tag stays."""
-    identifiers = [uid(page.name, "loki") for page in PAGES]
-    assert import_all(grafana.api, "loki", "Logs") == dict.fromkeys(identifiers, "created")
-    assert import_all(grafana.api, "loki", "Logs") == dict.fromkeys(identifiers, "unchanged")
+    identifiers = [uid(page.name, "victorialogs") for page in PAGES]
+    outcomes = [import_all(grafana.api, "victorialogs", "Logs") for _ in range(2)]
+    assert outcomes == [dict.fromkeys(identifiers, text) for text in ("created", "unchanged")]
     change(grafana, identifiers[0], title="Renamed")
     change(grafana, identifiers[1], tags=["mine"])
+    after = import_all(grafana.api, "victorialogs", "Logs")
+    assert after[identifiers[0]] == "updated"
+    assert after[identifiers[1]].startswith("left alone")
+    assert set(list(after.values())[2:]) == {"unchanged"}
+
+
+def test_the_import_leaves_provisioned_dashboards_alone(grafana: RunningGrafana) -> None:
+    """A file of the runtime is the only one that changes them."""
     outcomes = import_all(grafana.api, "loki", "Logs")
-    assert outcomes[identifiers[0]] == "updated"
-    assert outcomes[identifiers[1]].startswith("left alone")
-    assert set(list(outcomes.values())[2:]) == {"unchanged"}
+    assert {text.partition(":")[0] for text in outcomes.values()} == {"left alone"}
 
 
 def search(grafana: RunningGrafana) -> list[dict[str, str]]:

@@ -16,9 +16,9 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards import generate
 from dashboards.grafana import OWNER_TAG, encode
-from dashboards.grafana_targets import DATA_SOURCE_TYPES
-from dashboards.model import ENGINES, LINKS, EngineName, uid
+from dashboards.model import DATA_SOURCE_TYPES, ENGINES, LINKS, EngineName, uid
 from dashboards.pages import PAGES
+from dashboards.provisioning import GENERATED
 from stack.settings import ROOT
 
 Json = dict[str, Any]
@@ -56,8 +56,8 @@ every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 def test_generated_files_are_those_of_the_pages() -> None:
     """`make dashboards` was run after the last change, and nothing else lies there."""
     found = {
-        str(path.relative_to(generate.GENERATED)): path.read_text(encoding="utf-8")
-        for path in generate.GENERATED.rglob("*")
+        str(path.relative_to(GENERATED)): path.read_text(encoding="utf-8")
+        for path in GENERATED.rglob("*")
         if path.is_file()
     }
     different = sorted(name for name in found.keys() | FILES if found.get(name) != FILES.get(name))

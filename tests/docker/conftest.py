@@ -1,4 +1,4 @@
-"""The Docker runtime, started once for each engine whose image is here or can be pulled."""
+"""The Docker runtime, started once for each engine and agent whose images can be had."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from stack import artifacts, images, settings
 from stack.docker_engine import DockerError, check_engine, compose_command, run
 from stack.settings import Settings
 from tests.docker.harness import DockerStackUnderTest
-from tests.native.harness import Combination
+from tests.native.harness import EVERY_COMBINATION
 from tests.require import unavailable
 
-ENGINES = (Combination("victorialogs", "otelcol"), Combination("loki", "otelcol"))
+ENGINES = EVERY_COMBINATION
 
 
 def quiet(name: str, text: str) -> None:
@@ -55,7 +55,7 @@ def stack(
     try:
         under_test.runtime.pull(under_test.runtime.missing_images(), quiet)
     except DockerError as error:
-        unavailable(f"docker-{request.param.engine}", str(error))
+        unavailable(f"docker-{request.param}", str(error))
     under_test.up()
     yield under_test
     result = under_test.run("clean")

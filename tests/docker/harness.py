@@ -31,6 +31,12 @@ class DockerStackUnderTest(StackUnderTest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Neither records nor containers that a test did not ask for.
+        quiet = {("sample_app", "traffic"): "0", ("stack", "grafana"): "off"}
+        self.variables = {
+            **{variable_name(*key): text for key, text in quiet.items()},
+            **self.variables,
+        }
         self.variables[variable_name("stack", "runtime")] = "docker"
 
     @property

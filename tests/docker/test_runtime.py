@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from stack import docker, docker_engine, runtime, settings
-from stack.docker import _explain, _permission_hint
+from stack.docker_checks import check_log_mount, check_room, explain, log_hint
 from stack.docker_engine import DockerError, ask, check_engine
-from stack.settings import variable_name
+from stack.settings import Settings, variable_name
 from tests.docker.harness import DockerStackUnderTest
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
@@ -105,13 +105,6 @@ def test_an_image_that_cannot_be_pulled_is_named(own_stack: DockerStackUnderTest
     assert "./logstack images build" in result.stderr
 
 
-def test_promtail_is_refused_with_the_reason() -> None:
-    """It could not join the lines that Docker cuts."""
-    choice = {variable_name("stack", "engine"): "loki", variable_name("stack", "agent"): "promtail"}
-    with pytest.raises(DockerError, match="wanted otelcol in the docker runtime, found promtail"):
-        docker.DockerRuntime(settings.load(choice))
-
-
 def fake_docker(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "docker"
     program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
@@ -162,9 +155,58 @@ def test_an_engine_that_cannot_be_used_is_explained(
 
 def test_errors_of_compose_are_translated() -> None:
     """A full disk, and the agent's not being allowed to read Docker's files."""
-    assert "docker system prune" in _explain("write /x: no space left on device")
+    assert "docker system prune" in explain("write /x: no space left on device")
     denied = 'open "/var/lib/docker/containers/1/1-json.log": permission denied'
-    assert "SELinux" in _permission_hint("otelcol", denied)
-    assert _permission_hint("loki", denied) == ""
+    assert "SELinux" in log_hint("otelcol", denied)
+    assert "SELinux" not in log_hint("loki", denied)
+    assert log_hint("loki", "all is well") == ""
     assert docker.COMPOSE_FILE.is_file()
     assert docker_engine.OLDEST_ENGINE == (20, 10)
+
+
+def test_logs_that_the_agent_may_not_read_are_named(local_images: Settings, tmp_path: Path) -> None:
+    """As with SELinux or user namespaces: nothing would arrive, and nobody would know."""
+    image = docker.DockerRuntime(local_images).image("sample_app")
+    log = tmp_path / "1" / "1-json.log"
+    log.parent.mkdir()
+    log.write_text("{}\n", encoding="utf-8")
+    for path in (tmp_path, log.parent, log):
+        os.chown(path, 12345, 12345)
+    tmp_path.chmod(0o755)
+    log.parent.chmod(0o755)
+    log.chmod(0o644)
+    check_log_mount(image, str(tmp_path))
+    log.chmod(0o600)
+    with pytest.raises(DockerError, match=r"may not read Docker's log files.*Permission.*SELinux"):
+        check_log_mount(image, str(tmp_path))
+
+
+def test_a_disk_without_room_is_named_before_anything_starts(
+    own_stack: DockerStackUnderTest,
+) -> None:
+    """With what makes room."""
+    own_stack.variables[variable_name("limits", "free_disk")] = "900000GiB"
+    result = own_stack.run("up")
+    assert result.returncode == 1
+    assert "wanted at least 900000GiB free in" in result.stderr
+    assert "docker system prune" in result.stderr
+    label = f"label=com.docker.compose.project={own_stack.runtime.project}"
+    assert ask("ps", "--all", "--quiet", "--filter", label) == ""
+    check_room(Path("/nowhere"), own_stack.settings)  # an engine elsewhere cannot be asked
+
+
+def test_a_volume_of_an_image_with_another_user_is_named(own_stack: DockerStackUnderTest) -> None:
+    """As a previous version may have left it: the log's words, and what to do about it."""
+    runtime = own_stack.runtime
+    volume = f"{runtime.project}_victorialogs"
+    label = f"--label=com.docker.compose.project={runtime.project}"
+    ask("volume", "create", label, "--label=com.docker.compose.volume=victorialogs", volume)
+    script = "mkdir -p /data/victorialogs && chmod 700 /data/victorialogs"
+    options = ("--rm", "--user=0:0", "--entrypoint=sh", f"--volume={volume}:/data")
+    ask("run", *options, runtime.image("sample_app"), "-c", script)
+    own_stack.variables[variable_name("timing", "start_timeout")] = "15s"
+    result = own_stack.run("up")
+    assert result.returncode == 1
+    assert "victorialogs: wanted healthy within 15s" in result.stderr
+    assert "permission denied" in result.stderr
+    assert "docker volume rm" in result.stderr

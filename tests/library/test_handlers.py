@@ -91,6 +91,40 @@ def test_losses_are_counted_and_told_when_it_works_again(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_log_file_that_cannot_be_written_is_told_on_stderr(tmp_path: Path) -> None:
+    """At once and when the process ends, as records with the count, the file and the reason."""
+    (tmp_path / "folder").write_text("a file where a folder should be")
+    path = str(tmp_path / "folder" / "app.log")
+    code = setup_code(sink="file", path=path) + (
+        "for number in range(5): logger.info('password=%s', number)\n"
+    )
+    done = run_python(code)
+    first, last = map(parse, done.stderr.splitlines(keepends=True))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert (first["dropped"], last["dropped"]) == (1, 5)
+    assert last["event_type"] == "log_records_lost"
+    assert (last["log_file"], last["error"]) == (path, "File exists")
+
+
+def test_losses_of_a_file_are_told_in_the_file_too(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What was said on stderr meanwhile does not count as told."""
+    folder = tmp_path / "folder"
+    folder.write_text("in the way")
+    options = Options(service="tests", sink="file", path=str(folder / "app.log"))
+    handler = JsonHandler(options)
+    logger = make_logger(handler)
+    logger.info("lost")
+    logger.info("lost")
+    folder.unlink()
+    logger.info("kept")
+    handler.close()
+    kept, report = map(parse, (folder / "app.log").read_bytes().splitlines(keepends=True))
+    assert (kept["message"], report["dropped"]) == ("kept", 2)
+    assert parse(capfd.readouterr().err.encode())["dropped"] == 1
+
+
 def test_losses_are_told_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are; the rest comes with the next report, or when the handler closes."""
     sink = BrokenSink(OSError(), times=0)

@@ -1,11 +1,13 @@
-"""A real VictoriaLogs, one for restored records and a real SeaweedFS, and nothing else."""
+"""A real engine, what takes restored records and a real SeaweedFS, and nothing else."""
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,15 +20,21 @@ from stack.archive.context import Archive, open_native
 from stack.archive.layout import DAY, day_of
 from stack.archive.store import Store
 from stack.components import VL_STREAM_FIELDS
+from stack.engines.loki import Entry, Loki, entry_from
 from stack.secrets import archive_secrets, sample_app_secrets
-from tests.native.harness import StackUnderTest, poll, record
+from tests.native.harness import DEFAULT, Combination, StackUnderTest, poll, record
 
-NAMES = ("victorialogs", "restored", "seaweedfs")
+NAMES = {
+    "victorialogs": ("victorialogs", "restored", "seaweedfs"),
+    "loki": ("loki", "seaweedfs"),
+}
+# What the archive's tests run with; the agent takes no part in them.
+ENGINES = (DEFAULT, Combination("loki", "otelcol"))
 
 
 @dataclass
 class ArchiveUnderTest(StackUnderTest):
-    """The three programs; `logstack archive ...` finds them as it finds a whole stack."""
+    """These programs; `logstack archive ...` finds them as it finds a whole stack."""
 
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -42,7 +50,8 @@ class ArchiveUnderTest(StackUnderTest):
         secrets = archive_secrets(target.data_dir, {})
         files = render.render_native(target, binaries, sample_app_secrets(target.data_dir), secrets)
         native.write_files(target, files)
-        for name in names or NAMES:
+        (target.config_dir("loki") / "rules").mkdir(parents=True, exist_ok=True)
+        for name in names or NAMES[target.settings.stack.engine]:
             component = components.by_name(name)
             with target.log_file(name).open("ab") as log:
                 self.processes[name] = subprocess.Popen(
@@ -51,9 +60,13 @@ class ArchiveUnderTest(StackUnderTest):
                     stderr=subprocess.STDOUT,
                     cwd=self.folder,
                 )
-        for name in names or NAMES:
-            url = components.by_name(name).health_url(target)
-            poll(partial(_answers, url), f"{name} at {url}\n{self.logs()}", timeout=60)
+        for name in names or NAMES[target.settings.stack.engine]:
+            self.wait(name)
+
+    def wait(self, name: str) -> None:
+        """Until a program answers."""
+        url = components.by_name(name).health_url(self.target)
+        poll(partial(_answers, url), lambda: f"{name} at {url}\n{self.logs()}", timeout=60)
 
     def configure(self, **variables: str) -> None:
         """Change settings of what is running, as far as the commands read them."""
@@ -69,6 +82,13 @@ class ArchiveUnderTest(StackUnderTest):
                 (process.kill if name == "seaweedfs" else process.terminate)()
                 process.wait(timeout=60)
 
+    def lose_everything(self) -> None:
+        """The engine's disk is gone; what restores are put into runs again, empty."""
+        self.stop(self.engine_name)
+        shutil.rmtree(self.target.storage_dir(self.engine_name))
+        if self.engine_name == "loki":
+            self.start("loki")
+
     @property
     def archive(self) -> Archive:
         """A new view of the archive; close its store after use."""
@@ -77,8 +97,22 @@ class ArchiveUnderTest(StackUnderTest):
     def store(self) -> Store:
         return self.archive.store
 
+    @property
+    def engine_name(self) -> str:
+        return self.settings.stack.engine
+
+    def kept(self, rows: Iterable[bytes]) -> int:
+        """How many of the rows the engine keeps: Loki only one of several equal ones."""
+        held = list(rows)
+        return len(set(held)) if self.engine_name == "loki" else len(held)
+
     def push(self, rows: Iterable[bytes], port: str = "victorialogs") -> None:
         """Store JSON lines of the contract as they are, bytes that are no UTF-8 included."""
+        if self.engine_name == "loki":
+            engine = Loki(self.target.url("loki"))
+            for batch in batched(rows, 2000):
+                engine.push_entries(map(entry_of, batch))
+            return
         answer = requests.post(
             self.target.url(port, "/insert/jsonline"),
             data=b"\n".join(rows),
@@ -153,6 +187,24 @@ def mixed_day() -> list[bytes]:
     equal = yesterday(5, minutes=30)
     rows += [at(equal, f"equal {number}") for number in range(3000)]
     return rows
+
+
+def entry_of(row: bytes) -> Entry:
+    """A row as the agents hand it to Loki: the line as it is, except for what is no text."""
+    text = row.decode("utf-8", "replace")
+    repaired = re.sub(r"\\ud83d(?!\\u)", "\ufffd", text)
+    return replace(entry_from(json.loads(repaired)), line=text)
+
+
+def batched(rows: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _answers(url: str) -> bool:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from dashboards.pages import PAGES
+from stack.contract import normalised
+from stack.evaluation import evaluator_of
+from stack.queries import deployments
+from stack.query_language import Scope
 from tests.native.harness import DEFAULT, Combination, StackUnderTest, poll
 
 pytestmark = pytest.mark.native
@@ -46,6 +51,20 @@ def test_the_report_is_written_for_its_owner_only(used_stack: StackUnderTest) ->
     assert path.stat().st_mode & 0o077 == 0
     text = path.read_text(encoding="utf-8")
     assert [page.name for page in PAGES if f'<section id="{page.name}">' not in text] == []
+
+
+def test_a_deployment_is_marked_in_charts(used_stack: StackUnderTest) -> None:
+    """The command's record is what the dashboards' annotation asks for."""
+    result = used_stack.run("annotate", "deploy", "--version", "1.4.2", "--json")
+    assert result.returncode == 0, result.stderr
+    logged = json.loads(result.stdout)
+    [found] = used_stack.wait_for({"event_type": "deployed"}, 1)
+    assert found == {**normalised(logged), "host": "test-host"}
+    now = datetime.now(UTC)
+    marks = evaluator_of(used_stack.target).records(
+        deployments(Scope("dev")), now - timedelta(hours=1), now + timedelta(minutes=1), limit=10
+    )
+    assert [mark["message"] for mark in marks] == ["Version 1.4.2 is live"]
 
 
 def test_a_time_range_that_is_none_is_refused(used_stack: StackUnderTest) -> None:

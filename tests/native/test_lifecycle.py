@@ -51,6 +51,13 @@ def test_status_names_state_address_and_log_of_each_component(stack: StackUnderT
         assert Path(item["log"]).is_file()
 
 
+def test_doctor_finds_nothing_wrong_with_a_fresh_stack(stack: StackUnderTest) -> None:
+    """Rules, retention, archive and gate are as the settings say."""
+    result = stack.run("doctor")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "vmalert has loaded exactly the rules of alerts/rules/" in result.stdout
+
+
 def test_a_second_up_changes_nothing_and_says_so(stack: StackUnderTest) -> None:
     """No process is replaced and no file is written again."""
     before = {name: item["pid"] for name, item in stack.statuses().items()}

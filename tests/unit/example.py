@@ -22,6 +22,7 @@ PORTS = {
     "loki_grpc": 21008,
     "promtail": 21009,
     "restored": 21010,
+    "grafana": 21023,
     "seaweedfs": 21011,
     "seaweedfs_grpc": 21012,
     "seaweedfs_master": 21013,
@@ -35,7 +36,11 @@ PORTS = {
     "alertmanager_cluster": 21021,
     "loki_memberlist": 21022,
 }
-SECRETS = {"LOGSTACK_SAMPLE_SECRET_KEY": "key-1", "LOGSTACK_SAMPLE_PASSWORD": "password-1"}
+SECRETS = {
+    "LOGSTACK_SAMPLE_SECRET_KEY": "key-1",
+    "LOGSTACK_SAMPLE_PASSWORD": "password-1",
+    "GF_SECURITY_ADMIN_PASSWORD": "password-2",
+}
 
 ARCHIVE_SECRETS = {
     **{

@@ -90,6 +90,31 @@ def test_a_rule_for_loki(tmp_path: Path) -> None:
     assert annotations["dashboard"] == "https://grafana.example.com/d/logstack-errors-loki"
 
 
+def test_links_lead_to_the_grafana_that_runs_here(tmp_path: Path) -> None:
+    """Without an address in the settings; and nowhere where there is none."""
+    links = {}
+    for grafana in ("on", "off"):
+        target = target_in(tmp_path, stack={"grafana": grafana, "engine": "loki"})
+        document = yaml.safe_load(render_loki(load_rules(target.settings), target))
+        rules = {rule["alert"]: rule for group in document["groups"] for rule in group["rules"]}
+        links[grafana] = rules["CriticalLogged"]["annotations"].get("dashboard", "")
+    assert links == {"on": "http://127.0.0.1:21023/d/logstack-errors-loki", "off": ""}
+
+
+def test_a_rule_that_searches_whole_texts_is_evaluated_less_often(tmp_path: Path) -> None:
+    """Each evaluation reads all of its window again; the others keep their interval."""
+    target = target_in(tmp_path, timing={"alert_interval": "10s"}, alerts={"scan_interval": "90s"})
+    rules = load_rules(target.settings)
+    for render, usual in ((render_loki, "10s"), (render_vmalert, None)):
+        groups = {
+            rule["alert"]: group.get("interval")
+            for group in yaml.safe_load(render(rules, target))["groups"]
+            for rule in group["rules"]
+        }
+        assert groups.pop("SensitiveDataLogged") == "90s"
+        assert set(groups.values()) == {usual}
+
+
 def test_no_rule_has_a_variable_of_grafana(tmp_path: Path) -> None:
     """A ruler does not know them and would fail at each evaluation."""
     for rules in rendered(tmp_path).values():
@@ -114,5 +139,6 @@ def test_what_fell_silent_is_asked_for_over_both_times() -> None:
     )
     assert query.logsql == (
         '_time:4200000ms {environment="prod"} | stats by (service_name) '
-        "count() if (_time:10m) as recent, count() as value | filter recent:=0 | delete recent"
+        "count() if (_time:10m) as recent, count() if (_time:1h offset 10m) as value "
+        "| filter recent:=0 | delete recent"
     )

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.archive import ArchiveError, lines
+from stack.archive import ArchiveError, id_filter, lines
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import hours, manifest_key, part_key
 from stack.archive.manifest import Manifest, parse, signed
@@ -219,3 +219,24 @@ def test_a_failpoint_that_is_not_listed_is_a_mistake() -> None:
 
 def _bytes(texts: list[str]) -> list[bytes]:
     return sorted(text.encode() for text in texts)
+
+
+@given(st.sets(st.from_regex(r"\A[A-Za-z0-9_.:-]{1,40}\Z"), max_size=50))
+def test_an_id_that_is_there_is_never_passed_over(ids: set[str]) -> None:
+    """Wherever it stands: beside the line, or in a line of JSON."""
+    rows = [lines.encode(1, b"{}", {"request_id": value}, "") for value in ids]
+    rows += [lines.encode(1, b"{}", {}, json.dumps({"trace_id": f"{value}x"})) for value in ids]
+    text = id_filter.build(id_filter.ids_in(b"\n".join(rows)))
+    for value in ids:
+        assert id_filter.may_hold(text, "request_id", value)
+        assert id_filter.may_hold(text, "trace_id", f"{value}x")
+        assert id_filter.may_hold(text, "user_id", "anything")
+
+
+def test_few_parts_are_read_in_vain() -> None:
+    """Of ids that are not there about one in a hundred is taken for one that is."""
+    text = id_filter.build(f"r-{n}".encode() for n in range(2000))
+    wrong = sum(id_filter.may_hold(text, "request_id", f"x-{n}") for n in range(5000))
+    assert wrong < 150
+    assert id_filter.may_hold("", "request_id", "x-1")
+    assert id_filter.may_hold(text, "request_id", "not only letters")

@@ -268,3 +268,17 @@ def test_a_path_is_shown_the_short_way(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     assert shorten_path(str(tmp_path / "logs" / "x.log")) == "logs/x.log"
     assert shorten_path("/x") == "/x"
+
+
+@pytest.mark.parametrize("command", [("archive", "run"), ("archive", "verify"), ("doctor",)])
+def test_the_docker_runtime_says_that_it_has_no_archive(
+    logstack: Logstack, own_folders: Path, command: tuple[str, ...]
+) -> None:
+    """And what to type for one, in place of an object store that does not answer."""
+    folder = own_folders / "run" / "docker"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(load().model_dump_json(), encoding="utf-8")
+    status, printed, errors = logstack(*command)
+    assert (status, printed) == (1, "")
+    assert "the Docker runtime, which has no archive" in errors
+    assert "RUNTIME=native make up" in errors

@@ -90,13 +90,15 @@ ARGV = {
         "--threads=5",
         "--prepare",
     ],
+    "traffic": ["-P", "-m", "stack.steady_traffic", "http://127.0.0.1:21006", "--rate=1.5"],
+    "grafana": ["server"],
 }
 VALUES: dict[str, dict[str, Any]] = {
     "retention": {"hot_days": 45, "margin_days": 7},
     "archive": {"lateness": "1d12h"},
     "limits": {"free_disk": "64MiB"},
     "timing": {"alert_interval": "1d"},
-    "sample_app": {"workers": 3, "threads": 5, "service": "shop"},
+    "sample_app": {"workers": 3, "threads": 5, "service": "shop", "traffic": 1.5},
     "stack": {"host": "host-1", "environment": "lab"},
     "agent": {"gc_percent": 250},
 }
@@ -118,8 +120,8 @@ def test_every_component_is_in_the_table_above() -> None:
     ("engine", "agent", "names"),
     [
         ("victorialogs", "otelcol", f"victorialogs otelcol alertmanager vmalert {ARCHIVE}"),
-        ("loki", "otelcol", "loki otelcol alertmanager"),
-        ("loki", "promtail", "loki promtail alertmanager"),
+        ("loki", "otelcol", "loki otelcol alertmanager seaweedfs archiver"),
+        ("loki", "promtail", "loki promtail alertmanager seaweedfs archiver"),
     ],
 )
 def test_the_settings_choose_the_components(engine: str, agent: str, names: str) -> None:
@@ -127,6 +129,37 @@ def test_the_settings_choose_the_components(engine: str, agent: str, names: str)
     settings = settings_with(stack={"engine": engine, "agent": agent})
     found = [component.name for component in selected(settings)]
     assert found == [*names.split(), "sample_app"]
+
+
+@pytest.mark.parametrize(
+    ("grafana", "natively", "in_containers"),
+    [("auto", False, True), ("on", True, True), ("off", False, False)],
+)
+def test_grafana_runs_where_it_is_wanted(grafana: str, natively: bool, in_containers: bool) -> None:
+    """By itself in containers only: natively it has to be installed."""
+    settings = settings_with(stack={"grafana": grafana})
+    for wanted, inside in ((natively, False), (in_containers, True)):
+        names = [component.name for component in selected(settings, in_containers=inside)]
+        assert ("grafana" in names) is wanted
+
+
+def test_traffic_of_its_own_is_for_containers_and_can_be_switched_off() -> None:
+    """Nobody wants made-up users among the records of an application of their own."""
+    on, off = settings_with(), settings_with(sample_app={"traffic": 0})
+    named = [
+        [component.name for component in selected(values, in_containers=inside)]
+        for values, inside in ((on, True), (on, False), (off, True))
+    ]
+    assert ["traffic" in names for names in named] == [True, False, False]
+
+
+def test_grafana_finds_its_pages_beside_its_program(tmp_path: Path) -> None:
+    """In a release they are; distributions' packages have a place of their own for them."""
+    (tmp_path / "public").mkdir()
+    argv = components.command(by_name("grafana"), TARGET, {"grafana": f"{tmp_path}/bin/grafana"})
+    assert argv[1:] == ["server", f"--homepath={tmp_path}"]
+    argv = components.command(by_name("grafana"), TARGET, {"grafana": "/nowhere/bin/grafana"})
+    assert argv[1:] == ["server", "--homepath=/usr/share/grafana"]
 
 
 def test_the_variables_of_a_component_are_exactly_these() -> None:
@@ -139,6 +172,26 @@ def test_the_variables_of_a_component_are_exactly_these() -> None:
             "LOGSTACK_SAMPLE_LOG_FILE": "/srv/stack/data/app-logs/shop.log",
             "LOGSTACK_SAMPLE_ENVIRONMENT": "lab",
             "LOGSTACK_SAMPLE_SERVICE": "shop",
+        },
+        "grafana": {
+            "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+            "GF_SERVER_HTTP_PORT": "21023",
+            "GF_SERVER_ROOT_URL": "http://127.0.0.1:21023",
+            "GF_PATHS_DATA": "/srv/stack/data/grafana",
+            "GF_PATHS_LOGS": "/srv/stack/data/grafana/log",
+            "GF_PATHS_PLUGINS": "/srv/stack/data/grafana/plugins",
+            "GF_PATHS_PROVISIONING": "/srv/stack/run/grafana/provisioning",
+            "GF_LOG_MODE": "console",
+            "GF_AUTH_ANONYMOUS_ENABLED": "false",
+            "GF_USERS_ALLOW_SIGN_UP": "false",
+            "GF_SECURITY_DISABLE_GRAVATAR": "true",
+            "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
+            "GF_NEWS_NEWS_FEED_ENABLED": "false",
+            "GF_ANALYTICS_REPORTING_ENABLED": "false",
+            "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+            "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+            "GF_PLUGINS_PREINSTALL_DISABLED": "false",
+            "GF_PLUGINS_PREINSTALL": "victoriametrics-logs-datasource",
         },
     }
 
@@ -155,6 +208,7 @@ def test_health_is_asked_for_at_exactly_these_addresses() -> None:
         "restored": "http://127.0.0.1:21010/health",
         "seaweedfs": "http://127.0.0.1:21011/healthz",
         "sample_app": "http://127.0.0.1:21006/healthz",
+        "grafana": "http://127.0.0.1:21023/api/health",
     }
 
 

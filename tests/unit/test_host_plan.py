@@ -111,6 +111,19 @@ def test_alertmanagers_are_a_cluster_that_shows_certificates(folder: Path) -> No
     assert tls["tls_server_config"]["client_auth_type"] == "RequireAndVerifyClientCert"
 
 
+def test_links_of_alerts_lead_through_the_gateway(folder: Path) -> None:
+    """Not to loopback, not to a file of the machine that deploys, and everywhere to the same."""
+    rules = {
+        name: text_of(plan, "/etc/logstack/vmalert/rules/logstack.yaml")
+        for name, plan in plans(folder, "prod").items()
+        if name.startswith("logs")
+    }
+    assert len(set(rules.values())) == 1
+    assert "https://logs-1.example.net:21019/select/vmui/" in rules["logs-3"]
+    assert "file://" not in rules["logs-3"]
+    assert "127.0.0.1" not in rules["logs-3"]
+
+
 def test_a_single_alertmanager_opens_no_cluster(folder: Path) -> None:
     """It would listen on every interface otherwise."""
     unit = text_of(
@@ -141,6 +154,42 @@ def test_several_loki_servers_need_a_bucket(folder: Path) -> None:
     """Each would keep a part of the records otherwise."""
     with pytest.raises(HostsError, match=r"loki_storage\.bucket: wanted an object store"):
         plans(folder, "prod", stack={"engine": "loki"})
+
+
+def test_the_ports_of_a_cluster_are_for_its_members(folder: Path) -> None:
+    """Where their addresses are known; names would have to be resolved before the network is up."""
+    servers = {
+        f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server", "alerting"]}
+        for n in (1, 2, 3)
+    }
+    plan = plans(folder, "staging", hosts=servers)["logs-1"]
+    rules = text_of(plan, "/etc/nftables.d/logstack.nft")
+    assert "        ip saddr { 10.0.0.2, 10.0.0.3 } accept\n        drop\n" in rules
+    assert "th dport { 21021 } jump cluster" in rules
+    assert "nft" not in "".join(file.path for file in plans(folder, "prod")["logs-1"].files)
+
+
+def test_loki_is_a_cluster_also_where_one_server_alone_alerts(folder: Path) -> None:
+    """The roles are two matters."""
+    servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2, 3)}
+    found = plans(folder, "staging", hosts=servers, **LOKI)
+    assert [names(plan) for plan in found.values()] == [
+        ["loki", "alertmanager", "gateway"],
+        ["loki", "gateway"],
+        ["loki", "gateway"],
+    ]
+    for plan in found.values():
+        document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
+        assert document["common"]["replication_factor"] == 3
+    unit = text_of(found["logs-1"], "/etc/systemd/system/logstack-alertmanager.service")
+    assert '"--cluster.listen-address="' in unit
+
+
+def test_two_loki_servers_are_refused(folder: Path) -> None:
+    """Three copies need three servers."""
+    servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2)}
+    with pytest.raises(HostsError, match=r"at least three .* found logs-1 and logs-2"):
+        plans(folder, "staging", hosts=servers, **LOKI)
 
 
 def test_promtail_is_refused_on_hosts(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import bcrypt
@@ -11,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from stack.hosts import HostsError, secrets
+from stack.hosts.certificates import is_good
 from stack.hosts.gateway import hashed
 from stack.settings import Settings
 from tests.unit.example import settings_with
@@ -81,6 +83,30 @@ def test_a_certificate_is_good_for_every_name_of_its_server(values: Settings, pa
         "10.0.0.1",
         "logs.example.net",
         "log-server.logstack.internal",
+    ]
+
+
+def test_a_server_with_another_address_gets_another_certificate(
+    values: Settings, path: Path
+) -> None:
+    """Its own and no other secret is made anew."""
+    secrets.init(path, values, {})
+    server = values.hosts["logs-1"].model_copy(update={"address": "10.0.0.9"})
+    moved = values.model_copy(update={"hosts": {**values.hosts, "logs-1": server}})
+    assert secrets.init(path, moved, {}) == ["certificate_logs-1", "certificate_key_logs-1"]
+    assert secrets.init(path, moved, {}) == []
+
+
+def test_a_certificate_that_ends_soon_is_no_longer_good(values: Settings, path: Path) -> None:
+    """Two months before its end, so that a deploy is due in time."""
+    secrets.init(path, values, {})
+    certificate = secrets.read_file(path)["certificate_logs-1"]
+    names = ["10.0.0.1", "logs.example.net"]
+    now = datetime.now(UTC)
+    assert [is_good(certificate, names, now + timedelta(days=d)) for d in (0, 739, 741)] == [
+        True,
+        True,
+        False,
     ]
 
 

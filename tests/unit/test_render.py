@@ -13,7 +13,13 @@ from jinja2 import UndefinedError
 from supervisor.options import ServerOptions
 
 from stack.components import CATALOGUE, as_pattern, by_name, command, selected
-from stack.render import RenderError, render_native, render_otelcol, render_template
+from stack.render import (
+    SECRETS_OF,
+    RenderError,
+    render_native,
+    render_otelcol,
+    render_template,
+)
 from stack.settings import ROOT
 from stack.targets import Target
 from tests.unit.example import ARCHIVE_SECRETS, SECRETS, target_in
@@ -87,6 +93,7 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
         "loki/config.yaml",
         "loki/tenants.yaml",
         "promtail/config.yaml",
+        "seaweedfs/s3.json",
         "supervisord.conf",
     ]
 
@@ -116,7 +123,7 @@ def test_supervisord_reads_exactly_what_was_meant(tmp_path: Path, folder: str) -
     assert sorted(programs) == sorted(component.name for component in selected(target.settings))
     for component in selected(target.settings):
         program = programs[component.name]
-        secrets = SECRETS if component.name == "sample_app" else {}
+        secrets = {name: SECRETS[name] for name in SECRETS_OF.get(component.name, ())}
         assert shlex.split(program.command) == command(component, target, binaries)
         assert program.environment == {**component.env(target), **secrets}
         assert program.directory == str(ROOT)

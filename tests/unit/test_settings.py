@@ -313,3 +313,11 @@ def test_every_setting_has_a_variable_of_its_own(root: Path) -> None:
         text = json.dumps(value) if isinstance(value, tuple | dict) else str(value)
         text = text.lower() if text in ("True", "False") else text
         assert settings.load({settings.variable_name(section, key): text}, root) == values
+
+
+def test_the_sample_apps_section_is_no_variable_of_the_sample_app(root: Path) -> None:
+    """Their names begin alike; two underscores tell a setting."""
+    variables = {"LOGSTACK_SAMPLE_APP__TRAFFIC": "2.5", "LOGSTACK_SAMPLE_SERVICE": "other"}
+    values = settings.load(variables, root)
+    assert values.sample_app.traffic == 2.5
+    assert values.sample_app.service != "other"

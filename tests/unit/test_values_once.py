@@ -23,7 +23,10 @@ def values() -> dict[str, str]:
 
 def pattern(texts: list[str]) -> re.Pattern[str]:
     """Matches the texts as whole numbers: neither in 18000 nor in 1.2.8000."""
-    alternatives = "|".join(re.escape(text) for text in texts)
+    # A round number is a port only behind a colon: others are limits and sizes.
+    alternatives = "|".join(
+        f"(?<=:){text}" if re.fullmatch(r"\d000", text) else re.escape(text) for text in texts
+    )
     return re.compile(rf"(?<![\w.])v?({alternatives})(?!\w|\.\d)")
 
 
@@ -54,6 +57,16 @@ def test_no_tracked_file_repeats_a_port_or_a_version() -> None:
 
 def test_a_repeated_value_would_be_found() -> None:
     """In an address, behind a `v` and at the end of a sentence, but not inside another number."""
-    repeated = pattern(["4711", "1.2.3"])
-    lines = ["localhost:4711/", "x@v1.2.3", "Use 1.2.3.", "14711", "47110", "1.2.3.4", "0.1.2.3"]
-    assert [line for line in lines if repeated.search(line)] == lines[:3]
+    repeated = pattern(["4711", "1.2.3", "7000"])
+    lines = [
+        "localhost:4711/",
+        "localhost:7000",
+        "x@v1.2.3",
+        "Use 1.2.3.",
+        "[-7000:]",
+        "14711",
+        "47110",
+        "1.2.3.4",
+        "0.1.2.3",
+    ]
+    assert [line for line in lines if repeated.search(line)] == lines[:4]

@@ -1,7 +1,8 @@
 """The handler: formats outside of its lock, writes inside, counts what it could not write.
 
 Nothing that goes wrong reaches the code that logs. Losses are reported as a record of their own,
-at most once a minute, as soon as something can be written again.
+at most once a minute, as soon as something can be written again. While a log file cannot be
+written, and when the process ends before it could be, the record of the losses goes to stderr.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class JsonHandler(logging.Handler):
         self._reported_failures = 0
         self._last_error = ""
         self._next_report = 0.0
+        # A stream that fails has no such substitute: stderr is likely to be the same pipe.
+        in_file = sink is None and options.sink == "file"
+        self._substitute = StreamSink(stream_descriptor("stderr"), 0.0) if in_file else None
+        self._next_substitute = 0.0
         self._writing = 0  # the process in which a write is under way
         self._nested: list[bytes] = []
 
@@ -93,11 +98,11 @@ class JsonHandler(logging.Handler):
         try:
             for summary in self._floods.drain():
                 self._write_locked(self._render(summary))
-            self._next_report = 0.0
+            self._next_report = self._next_substitute = 0.0
             self._report_losses()
             self.sink.close()
         except Exception as error:
-            self._count_loss(error)
+            self._tell_substitute(error)
         super().close()
 
     def _render(self, record: logging.LogRecord) -> bytes:
@@ -147,14 +152,38 @@ class JsonHandler(logging.Handler):
         self.dropped += 1
         if error is not None:
             self._last_error = type(error).__name__
+            self._tell_substitute(error)
+
+    def _tell_substitute(self, error: BaseException) -> None:
+        """Report the losses on stderr, because the log file does not take the report."""
+        now = time.monotonic()
+        if self._substitute is None or not self._losses() or now < self._next_substitute:
+            return
+        self._next_substitute = now + REPORT_EVERY_S
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
+        with contextlib.suppress(Exception):
+            report = self._loss_report(log_file=self.options.path, error=reason)
+            self._substitute.write(self._render(report))
 
     def _report_losses(self) -> None:
         now = time.monotonic()
+        losses = self._losses()
+        if not losses or now < self._next_report:
+            return
+        self.sink.write(self._render(self._loss_report()))
+        self._next_report = now + REPORT_EVERY_S
+        self._reported_dropped += losses[0]
+        self._reported_failures += losses[1]
+
+    def _losses(self) -> tuple[int, int] | None:
+        """Records lost and records not formatted since the last report in the sink, if any."""
         dropped = self.dropped - self._reported_dropped
         failures = self.failures - self._reported_failures
-        if not (dropped or failures) or now < self._next_report:
-            return
-        record = own_record(
+        return (dropped, failures) if dropped or failures else None
+
+    def _loss_report(self, **fields: Any) -> logging.LogRecord:
+        dropped, failures = self._losses() or (0, 0)
+        return own_record(
             logging.ERROR,
             "%d log records were lost, %d could not be formatted",
             (dropped, failures),
@@ -162,11 +191,8 @@ class JsonHandler(logging.Handler):
             dropped=dropped,
             unformattable=failures,
             reason=self._last_error,
+            **fields,
         )
-        self.sink.write(self._render(record))
-        self._next_report = now + REPORT_EVERY_S
-        self._reported_dropped += dropped
-        self._reported_failures += failures
 
     def _pass_flood(self, record: logging.LogRecord) -> bool:
         allowed, summaries = self._floods.check(record)

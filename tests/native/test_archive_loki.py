@@ -1,0 +1,167 @@
+"""What is Loki's own about the archive: deletions that take their time, and reading by pages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+
+from stack.archive import failpoints
+from stack.archive.layout import DAY, day_of
+from stack.components import LOKI_RESTORED_TENANT, LOKI_TENANT
+from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
+from tests.native.harness import Combination
+
+pytestmark = pytest.mark.native
+COMBINATIONS = (Combination("loki", "otelcol"),)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+    """Keeps a day hot for one day, and waits an hour for late records."""
+    short = {
+        "LOGSTACK_RETENTION__HOT_DAYS": "1",
+        "LOGSTACK_RETENTION__MARGIN_DAYS": "3",
+        "LOGSTACK_ARCHIVE__LATENESS": "1h",
+    }
+    under_test = in_folder(tmp_path, **combination.variables, **short)
+    under_test.start()
+    yield under_test
+    under_test.stop()
+
+
+def deletions(archive: ArchiveUnderTest, tenant: str) -> list[str]:
+    """The days that Loki was told to delete."""
+    answer = requests.get(
+        archive.target.url("loki", "/loki/api/v1/delete"),
+        headers={"X-Scope-OrgID": tenant},
+        timeout=10,
+    )
+    return sorted(
+        f"{datetime.fromtimestamp(item['start_time'], UTC):%Y-%m-%d}"
+        for item in answer.json() or []
+    )
+
+
+def restart(archive: ArchiveUnderTest) -> None:
+    """Loki remembers for minutes which deletions there are; a new one reads them at once."""
+    archive.stop("loki")
+    archive.start("loki")
+
+
+def test_a_verified_day_is_deleted_once_and_its_archive_stays(archive: ArchiveUnderTest) -> None:
+    """Loki hides it and deletes it later; an unverified day is not touched."""
+    old = day_of(yesterday()) - 2 * DAY
+    archive.push([at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")])
+    before = archive.stored()
+    killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "day-verified"})
+    assert killed.returncode == -9, killed.stderr
+    assert deletions(archive, LOKI_TENANT) == []
+    result = json.loads(archive.ok("archive", "run", "--json"))
+    assert result["gate"]["dropped"] == [f"{old:%Y-%m-%d}"]
+    assert deletions(archive, LOKI_TENANT) == [f"{old:%Y-%m-%d}"]
+    restart(archive)
+    assert [json.loads(json.loads(row)["line"])["message"] for row in archive.stored()] == ["young"]
+    again = json.loads(archive.ok("archive", "run", "--json"))
+    assert again["gate"]["dropped"] == []
+    assert again["gate"]["kept"] == {}
+    assert archive.verify("--deep")["ok"]
+    archive.ok("archive", "restore", "--from", "5d", "--to", "now")
+    assert archive.stored("restored") == before
+
+
+def test_what_comes_very_late_is_archived_before_its_day_leaves(
+    archive: ArchiveUnderTest,
+) -> None:
+    """Loki takes records of any age; the last look at a day is before it is dropped."""
+    moment = yesterday(3) - 2 * DAY
+    archive.push([at(moment, "in time")])
+    killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "day-verified"})
+    assert killed.returncode == -9, killed.stderr
+    archive.push([at(moment + timedelta(minutes=1), "very late")])
+    result = json.loads(archive.ok("archive", "run", "--json"))
+    assert result["gate"]["dropped"] == [f"{moment:%Y-%m-%d}"]
+    found = archive.ok("archive", "search", "--from", "5d", "--json")
+    assert [json.loads(text)["message"] for text in found.splitlines()] == ["in time", "very late"]
+
+
+def test_what_was_unrestored_is_hidden_and_can_be_restored_again(
+    archive: ArchiveUnderTest,
+) -> None:
+    """A restore takes back the deletion that Loki has not made yet; nothing is there twice."""
+    archive.push([at(yesterday(3), "one"), at(yesterday(4), "two")])
+    archive.ok("archive", "run")
+    before = archive.stored()
+    archive.ok("archive", "restore", "--from", "3d", "--to", "now")
+    assert archive.stored("restored") == before
+    said = archive.run("archive", "unrestore")
+    assert said.returncode == 0, said.stderr
+    assert deletions(archive, LOKI_RESTORED_TENANT) == [f"{yesterday():%Y-%m-%d}"]
+    assert deletions(archive, LOKI_TENANT) == []
+    restart(archive)
+    assert archive.stored("restored") == []
+    assert archive.stored() == before
+    command = ("archive", "restore", "--from", "3d", "--to", "now")
+    archive.stop("loki")
+    archive.start("loki")
+    archive.ok(*command)
+    assert deletions(archive, LOKI_RESTORED_TENANT) == []
+    assert archive.stored("restored") == before
+
+
+def test_thousands_of_equal_times_and_long_lines_are_read_completely(
+    archive: ArchiveUnderTest,
+) -> None:
+    """More entries at one instant than a page has, and pages that would be too large."""
+    rows = [at(yesterday(3), f"equal {n}") for n in range(6000)]
+    rows += [at(yesterday(3, seconds=1 + n), f"{n} " + "x" * 1_000_000) for n in range(40)]
+    rows += [at(yesterday(3, minutes=5, milliseconds=n), f"after {n}") for n in range(3000)]
+    archive.push(rows)
+    assert len(archive.stored()) == len(set(rows)) == 9040
+    archive.ok("archive", "run")
+    assert archive.verify("--deep")["records"] == 9040
+
+
+def test_streams_without_a_service_are_archived_too(archive: ArchiveUnderTest) -> None:
+    """Also those of others, with other labels, each once."""
+    moment = int(yesterday(3).timestamp()) * 10**9
+    streams = [{"app": "x"}, {"host": "h"}, {"app": "y", "host": "h", "service_name": "s"}]
+    answer = requests.post(
+        archive.target.url("loki", "/loki/api/v1/push"),
+        json={"streams": [{"stream": s, "values": [[str(moment), "text"]]} for s in streams]},
+        headers={"X-Scope-OrgID": LOKI_TENANT},
+        timeout=10,
+    )
+    assert answer.status_code == 204, answer.text
+    archive.ok("archive", "run")
+    assert archive.verify("--deep")["records"] == 3
+    assert [json.loads(row)["labels"] for row in archive.stored()] == sorted(
+        streams, key=lambda labels: json.dumps(labels)
+    )
+
+
+def test_doctor_asks_the_running_loki(archive: ArchiveUnderTest) -> None:
+    """Retention that is off, or another one, is found out."""
+    archive.push([at(datetime.now(UTC) - timedelta(minutes=1))])
+    result = archive.run("doctor", "--json")
+    findings = {item["check"]: item for item in json.loads(result.stdout)}
+    assert findings["hot retention"]["ok"], findings["hot retention"]["text"]
+    assert findings["lateness"]["ok"]
+    config = archive.target.config_dir("loki") / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    archive.stop("loki")
+    archive.configure(LOGSTACK_RETENTION__HOT_DAYS="2")
+    assert text == config.read_text(encoding="utf-8")
+    with archive.target.log_file("loki").open("ab") as log:
+        archive.processes["loki"] = subprocess.Popen(
+            ["loki", f"-config.file={config}"], stdout=log, stderr=log
+        )
+    archive.wait("loki")
+    findings = {item["check"]: item for item in json.loads(archive.run("doctor", "--json").stdout)}
+    assert not findings["hot retention"]["ok"]
+    assert "wanted the engine to keep 5 days, found 4" in findings["hot retention"]["text"]
