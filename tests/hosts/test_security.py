@@ -91,9 +91,11 @@ def test_secrets_are_where_only_their_service_reads_them(fleet: FleetUnderTest) 
     assert password not in host.sh("journalctl --no-pager")
     assert password not in host.sh("ps axww -o args")
     for item in fleet.hosts.values():
-        readable = "find /etc/logstack -type f -perm /077 | xargs -r grep -l '^-----BEGIN.*PRIVATE KEY'"
+        readable = (
+            "find /etc/logstack -type f -perm /077 | xargs -r grep -l '^-----BEGIN.*PRIVATE KEY'"
+        )
         assert item.sh(f"{readable} || true") == ""
-        assert "authorization" not in item.sh("find /etc/logstack -type f -perm /077")
+        assert "authorization" not in item.sh(open_to_others)
 
 
 def test_services_run_as_themselves_and_hardened(fleet: FleetUnderTest) -> None:
