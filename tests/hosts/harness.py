@@ -81,7 +81,9 @@ class TestHost:
 
     def journal(self) -> str:
         """The end of what every service of the stack printed, for a failed test."""
-        return self.sh("journalctl --no-pager -o short -n 60 -u 'logstack-*'", check=False)
+        return self.sh(
+            "journalctl --no-pager -o short -n 40 -u 'logstack-*' | cut -c-240", check=False
+        )
 
 
 @dataclass

@@ -120,7 +120,7 @@ def test_an_upgrade_and_its_rollback_lose_nothing(fleet: FleetUnderTest) -> None
     older = {**fleet.values, "versions": {"vmalert": OLDER_VMALERT}, "limits": {"query": "9m"}}
     values = settings.load({"LOGSTACK_VERSIONS__VMALERT": OLDER_VMALERT})
     try:
-        known = artifacts.catalogue(values)["vmalert"]
+        known = artifacts.for_hosts(values)["vmalert"]
         artifacts.obtain_all(values, lambda name, text: None, {"vmalert": known})
     except artifacts.ArtifactError as error:
         unavailable("hosts", str(error))
@@ -131,7 +131,7 @@ def test_an_upgrade_and_its_rollback_lose_nothing(fleet: FleetUnderTest) -> None
     fleet.values = newer
     with load(fleet) as writers:
         text = fleet.deploy()
-    assert f"version of vmalert: {OLDER_VMALERT} -> " in text
+    assert f"version of vmalert: {OLDER_VMALERT}" in text
     assert "restart service logstack-victorialogs" in text
     wait_for_all(fleet, writers)
     assert OLDER_VMALERT not in version(fleet)

@@ -60,11 +60,11 @@ def test_what_was_changed_by_hand_is_put_right(fleet: FleetUnderTest) -> None:
     """An edited file, a wider mode and a stopped service."""
     app, logs = fleet.hosts["app-1"], fleet.hosts["logs-1"]
     app.sh("echo '# mine' >> /etc/logstack/otelcol/config.yaml")
-    logs.sh("chmod 0644 /etc/logstack/alertmanager/alertmanager.yml")
+    logs.sh("chmod 0644 /etc/logstack/gateway/key.pem")
     logs.sh("systemctl disable --now logstack-vmalert")
     text = fleet.deploy()
     assert "change file /etc/logstack/otelcol/config.yaml" in text
-    assert "change file /etc/logstack/alertmanager/alertmanager.yml" in text
+    assert "change file /etc/logstack/gateway/key.pem" in text
     assert "start service logstack-vmalert" in text
     assert "0 changes on 3 hosts" in fleet.deploy()
 
@@ -148,6 +148,7 @@ def test_a_role_that_goes_takes_its_service_along(fleet: FleetUnderTest) -> None
     """The log server is an application host for a while."""
     roles = dict(fleet.roles)
     fleet.roles = {**roles, "logs-1": ("log_server", "app_host")}
+    fleet.prepare()
     assert "start service logstack-otelcol" in fleet.deploy()
     fleet.roles = roles
     assert "remove service logstack-otelcol" in fleet.deploy()
