@@ -16,7 +16,9 @@ from provisioning import DeployError
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules
+from stack.components import kept_days
 from stack.hosts.fleet import roles_of, with_role
+from stack.targets import host
 
 CANARY_SECONDS = 60
 CERTIFICATE_DAYS = 14
@@ -115,8 +117,7 @@ def _await(server: Remote, work: Work, mark: str) -> dict[str, str]:
 
 def check_retention(work: Work, remote: Remote) -> str:
     """The engine's own flag is what the settings say."""
-    retention = work.settings.retention
-    wanted = f"{retention.hot_days + retention.margin_days}d"
+    wanted = f"{kept_days(host(work.settings, remote.name))}d"
     port = work.settings.ports.effective("victorialogs")
     answer = remote.ask("fetch", url=f"http://127.0.0.1:{port}/flags")
     if f'retentionPeriod="{wanted}"' in answer["text"]:

@@ -86,7 +86,7 @@ def kept_days(target: Target) -> int:
     margin is the last resort; without one there is nothing to wait for.
     """
     retention = target.settings.retention
-    return retention.hot_days + (0 if target.in_containers else retention.margin_days)
+    return retention.hot_days + (retention.margin_days if target.has_archive else 0)
 
 
 def _restored(target: Target) -> list[str]:

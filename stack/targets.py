@@ -66,6 +66,11 @@ class Target:
     public_url: str = ""
 
     @property
+    def has_archive(self) -> bool:
+        """Whether an archiver runs there, which drops days once they are verified."""
+        return not self.in_containers and not self.on_host
+
+    @property
     def listen_host(self) -> str:
         """The address to listen on: in a container everything, published on loopback alone."""
         return "0.0.0.0" if self.in_containers else self.host  # noqa: S104

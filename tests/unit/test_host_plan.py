@@ -73,6 +73,14 @@ def test_only_the_gateway_and_clusters_listen_outside(folder: Path) -> None:
     )
 
 
+def test_the_engine_keeps_hot_days_where_there_is_no_archive(folder: Path) -> None:
+    """The margin is for days that wait for their archive; hosts have none yet."""
+    retention = {"hot_days": 21, "margin_days": 7}
+    plan = plans(folder, "staging", retention=retention)["logs-1"]
+    unit = text_of(plan, "/etc/systemd/system/logstack-victorialogs.service")
+    assert "-retentionPeriod=21d" in unit
+
+
 def test_secrets_are_in_files_of_mode_0600_and_nowhere_else(folder: Path) -> None:
     """Neither in units nor in files that everybody reads."""
     found = plans(folder, "prod")
