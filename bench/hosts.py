@@ -90,6 +90,7 @@ def _playbook(fleet: FleetUnderTest) -> list[str]:
             "ansible_python_interpreter": "/usr/bin/python3",
             "users": sorted({component.user for component in plan.components}),
             "folders": [
+                {"path": "/var/lib/logstack", "mode": "0755", "owner": "root"},
                 *({"path": p, "mode": m, "owner": c.user}
                   for c in plan.components for p, m in c.directories),
                 *({"path": path, "mode": "0755", "owner": "root"} for path in _parents(plan)),
