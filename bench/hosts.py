@@ -90,6 +90,7 @@ def _playbook(fleet: FleetUnderTest) -> list[str]:
             "ansible_python_interpreter": "/usr/bin/python3",
             "users": sorted({component.user for component in plan.components}),
             "folders": [
+                {"path": "/var/lib/logstack", "mode": "0755", "owner": "root"},
                 *({"path": p, "mode": m, "owner": c.user}
                   for c in plan.components for p, m in c.directories),
                 *({"path": path, "mode": "0755", "owner": "root"} for path in _parents(plan)),
@@ -100,13 +101,7 @@ def _playbook(fleet: FleetUnderTest) -> list[str]:
                 {"path": changes.link_of(c), "src": changes.target_of(c)}
                 for c in plan.components if c.artifact
             ],
-            "files": [
-                {"path": file.path, "text": file.text, "mode": file.mode, "owner": file.owner}
-                for file in (
-                    *(f for c in plan.components for f in (*c.files, c.unit)),
-                    *(f for f in plan.files if f.path.startswith("/etc/systemd/")),
-                )
-            ],
+            "files": _files(fleet.folder / name, plan),
             "services": [
                 {"name": f"logstack-{c.name}", "health": c.health} for c in plan.components
             ],
@@ -119,6 +114,23 @@ def _playbook(fleet: FleetUnderTest) -> list[str]:
     return [str(ansible), "-i", str(folder / "inventory.json"), str(folder / "playbook.yml")]
 
 
+def _files(folder: Path, plan: Any) -> list[dict[str, str]]:
+    """The texts as files of this machine: in a variable, Ansible would take them for templates."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    texts = [
+        *(file for component in plan.components for file in (*component.files, component.unit)),
+        *(file for file in plan.files if file.path.startswith("/etc/systemd/")),
+    ]
+    found = []
+    for number, file in enumerate(texts):
+        source = folder / str(number)
+        source.write_text(file.text, encoding="utf-8")
+        found.append(
+            {"src": str(source), "path": file.path, "mode": file.mode, "owner": file.owner}
+        )
+    return found
+
+
 def _parents(plan: Any) -> list[str]:
     files = [f.path for c in plan.components for f in c.files] + [f.path for f in plan.files]
     return sorted({os.path.dirname(path) for path in files})  # noqa: PTH120 -- a host's path
@@ -128,7 +140,7 @@ def _plays() -> list[dict[str, Any]]:
     def each(module: str, arguments: dict[str, Any], over: str, **more: Any) -> dict[str, Any]:
         return {module: arguments, "loop": f"{{{{ {over} }}}}", "no_log": True, **more}
 
-    copied = {"dest": "{{ item.path }}", "content": "{{ item.text }}",
+    copied = {"dest": "{{ item.path }}", "src": "{{ item.src }}",
               "mode": "{{ item.mode }}", "owner": "{{ item.owner }}"}  # fmt: skip
     folder = {"state": "directory", "path": "{{ item.path }}",
               "mode": "{{ item.mode }}", "owner": "{{ item.owner }}"}  # fmt: skip

@@ -13,6 +13,7 @@ import os
 import pwd
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -280,6 +281,20 @@ def fetch(request: Json) -> Json:
         return {"ok": False, "text": str(error)}
 
 
+def certificate(request: Json) -> Json:
+    """The certificate that this host shows at the address where others reach it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # judged by verify.py; it is only fetched here
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        plain = socket.create_connection((request["name"], request["port"]), timeout=10)
+        with context.wrap_socket(plain, server_hostname=request["name"]) as secured:
+            data = secured.getpeercert(binary_form=True) or b""
+            return {"ok": True, "text": ssl.DER_cert_to_PEM_cert(data)}
+    except OSError as error:
+        return {"ok": False, "text": str(error)}
+
+
 def append(request: Json) -> Json:
     """Append a line to a log file as the application's user would."""
     os.makedirs(os.path.dirname(request["path"]), exist_ok=True)
@@ -422,7 +437,7 @@ def _listening() -> Json:
 ACTIONS: dict[str, Callable[[Json], Json]] = {
     action.__name__: action
     for action in (
-        *(append, check, facts, fetch, inspect, install_binary, journal, last_run),
+        *(append, certificate, check, facts, fetch, inspect, install_binary, journal, last_run),
         *(probe, put_files, remove, restore, stage, swap),
     )
 }

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from cryptography import x509
+
 from provisioning import DeployError
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
@@ -19,6 +21,7 @@ from stack.hosts.fleet import roles_of, with_role
 from stack.targets import host
 
 CANARY_SECONDS = 60
+CERTIFICATE_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ def verify(work: Work) -> tuple[list[Finding], dict[str, str]]:
 
 def checks(work: Work, fleet: Fleet) -> list[Finding]:
     """Records first, then what the log servers have to say about their policies."""
+    if work.settings.stack.engine != "victorialogs":
+        engine = work.settings.stack.engine
+        text = f"wanted victorialogs as the engine, found {engine}: verify cannot ask it yet"
+        return [Finding("records", False, text, 0.0)]
     wanted: list[tuple[str, Callable[[Remote], str]]] = []
     for name in fleet.remotes:
         roles = roles_of(work.settings, name)
@@ -46,6 +53,7 @@ def checks(work: Work, fleet: Fleet) -> list[Finding]:
             wanted.append((name, lambda remote: check_canary(work, fleet, remote)))
         if "log_server" in roles:
             wanted.append((name, lambda remote: check_retention(work, remote)))
+            wanted.append((name, lambda remote: check_certificate(work, remote)))
         if "alerting" in roles:
             wanted.append((name, lambda remote: check_rules(work, remote)))
     return [_timed(fleet.remotes[name], check) for name, check in wanted]
@@ -136,3 +144,25 @@ def check_rules(work: Work, remote: Remote) -> str:
     if failing := [rule["name"] for rule in found if rule.get("lastError")]:
         raise DeployError(f"rules that cannot be evaluated: {', '.join(failing)}")
     return f"exactly the {len(shipped)} shipped rules are loaded"
+
+
+def check_certificate(work: Work, remote: Remote) -> str:
+    """The gateway shows a certificate that is good for its address and not about to end."""
+    name = work.settings.hosts[remote.name].peer_address
+    port = work.settings.ports.effective("gateway")
+    answer = remote.ask("certificate", port=port, name=name)
+    if not answer["ok"]:
+        raise DeployError(f"wanted a certificate on port {port}, found: {answer['text']}")
+    found = x509.load_pem_x509_certificate(answer["text"].encode())
+    left = (found.not_valid_after_utc - datetime.now(UTC)).days
+    if left < CERTIFICATE_DAYS:
+        raise DeployError(
+            f"wanted a certificate for {CERTIFICATE_DAYS} more days, found {left}. Renew it: "
+            f"./logstack secrets rotate {work.settings.stack.environment} "
+            f"certificate_{remote.name}"
+        )
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    known = {str(item.value) for item in names}
+    if name not in known and work.settings.gateway.name not in known:
+        raise DeployError(f"wanted a certificate for {name}, found one for {', '.join(known)}")
+    return f"its certificate is good for {left} more days"

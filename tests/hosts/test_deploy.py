@@ -26,6 +26,11 @@ def test_the_first_deploy_delivers_records(bare_fleet: FleetUnderTest) -> None:
     result = bare_fleet.run("hosts", "verify", "staging")
     assert result.returncode == 0, result.stdout + result.stderr + bare_fleet.journals()
     assert result.stdout.count("canary record came back parsed") == 2
+    for text in ("records are kept", "shipped rules are loaded", "its certificate is good for"):
+        assert text in result.stdout
+    doctor = bare_fleet.run("doctor", "--env", "staging")
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+    assert "FAILED" not in doctor.stdout
 
 
 def test_a_second_deploy_changes_nothing(fleet: FleetUnderTest) -> None:
