@@ -26,6 +26,8 @@ OPT = "/opt/logstack"
 UNITS = "/etc/systemd/system"
 STAGED = ETC + "/.staged"
 PREVIOUS = ETC + "/.previous"
+# Files that the host's owner has too: only these keys of the JSON are compared and written.
+SHARED = {"/etc/docker/daemon.json": ("log-driver", "log-opts")}
 
 
 def inspect(request: Json) -> Json:
@@ -235,6 +237,8 @@ def put_files(request: Json) -> Json:
             with open(path, "rb") as file:
                 kept[path] = file.read()
         os.makedirs(os.path.dirname(path), exist_ok=True)
+        if path in SHARED:
+            item["text"] = _json_text({**_read_json(path), **json.loads(item["text"])})
         _write(path, item)
     for argv in request["checks"] + request["reloads"]:
         result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -358,7 +362,30 @@ def _tree(folder: str) -> Json:
 
 
 def _describe(path: str) -> Json:
-    return {"sha256": _sha256(path), "mode": _mode(path), "owner": _owner(path)}
+    digest = _sha256(path)
+    if path in SHARED:
+        values = _read_json(path)
+        own = {key: values[key] for key in SHARED[path] if key in values}
+        digest = hashlib.sha256(_json_text(own).encode()).hexdigest()
+    return {"sha256": digest, "mode": _mode(path), "owner": _owner(path)}
+
+
+def _read_json(path: str) -> Json:
+    """The object in a file of the host's owner; one that is none is not ours to replace."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise SystemExit("%s: wanted JSON, found: %s. Mend it there" % (path, error)) from None
+    if not isinstance(values, dict):
+        raise SystemExit("%s: wanted a JSON object. Mend it there" % path)
+    return values
+
+
+def _json_text(values: Json) -> str:
+    return json.dumps(values, indent=2) + "\n"
 
 
 def _sha256(path: str) -> str:
