@@ -29,9 +29,8 @@ def put(path: Path) -> dict[str, Any]:
 
 
 def described(path: Path) -> str:
-    request: dict[str, list[str]] = dict.fromkeys(
-        ("components", "binaries", "links", "directories", "users"), []
-    )
+    others = ("components", "binaries", "links", "directories", "users")
+    request: dict[str, list[str]] = {name: [] for name in others}
     found: str = remote.inspect({**request, "files": [str(path)]})["files"][str(path)]["sha256"]
     return found
 
