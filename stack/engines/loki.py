@@ -17,6 +17,7 @@ import requests
 from stack.components import LOKI_TENANT
 from stack.contract import LEVELS, agent_fields, flatten, names, typed
 from stack.engines import EngineError, Record, Selection
+from stack.engines.http import ask
 from stack.engines.logql import to_logql
 from stack.times import nanoseconds, rfc3339
 
@@ -172,20 +173,16 @@ class Loki:
 
     def _ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
         headers = {"Content-Type": "application/json", **arguments.pop("headers", {})}
-        try:
-            answer = self._session.request(
-                method, f"{self.url}{path}", headers=headers, timeout=TIMEOUT, **arguments
-            )
-        except requests.RequestException as error:
-            reason = "connection refused" if "refused" in str(error) else str(error)[:200]
-            raise EngineError(
-                f"{self.url}: wanted Loki to answer, found: {reason}. Type: ./logstack status"
-            ) from None
-        if answer.status_code >= 300:
-            raise EngineError(
-                f"{self.url}{path}: HTTP {answer.status_code}: {answer.text.strip()[:500]}"
-            )
-        return answer
+        return ask(
+            self._session,
+            "Loki",
+            method,
+            self.url,
+            path,
+            headers=headers,
+            timeout=TIMEOUT,
+            **arguments,
+        )
 
 
 def _range(selection: Selection) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from stack.archive.failpoints import failpoint
 from stack.archive.layout import DAY, day_of, hours, rfc3339
 from stack.engines import EngineError, Record
 from stack.engines.archivable import HourlyCounts
+from stack.engines.http import ask
 from stack.engines.loki import ENTRIES, Entry, record_from
 from stack.times import nanoseconds
 
@@ -305,20 +306,16 @@ class LokiArchive:
 
     def _ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
         headers = {"Content-Type": "application/json"} if "data" in arguments else {}
-        try:
-            answer = self._session.request(
-                method, f"{self.url}{path}", headers=headers, timeout=TIMEOUT, **arguments
-            )
-        except requests.RequestException as error:
-            raise EngineError(
-                f"{self.url}: wanted Loki to answer, found: {str(error)[:200]}. "
-                "Type: ./logstack status"
-            ) from None
-        if answer.status_code >= 300:
-            text = answer.text.strip()[:500]
-            answer.close()
-            raise EngineError(f"{self.url}{path}: HTTP {answer.status_code}: {text}")
-        return answer
+        return ask(
+            self._session,
+            "Loki",
+            method,
+            self.url,
+            path,
+            headers=headers,
+            timeout=TIMEOUT,
+            **arguments,
+        )
 
 
 def record_of_line(line: bytes) -> Record:

@@ -12,6 +12,7 @@ import requests
 from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.contract import levels_from, normalised, typed
 from stack.engines import EngineError, Record, Selection
+from stack.engines.http import ask
 
 OWN_FIELDS = ("_stream", "_stream_id", "_msg", "_time")
 GREP_FIELDS = ("_msg", "exception_message", "stack_trace")
@@ -87,20 +88,17 @@ class VictoriaLogs:
     def _post(
         self, path: str, data: bytes | Mapping[str, str], params: Mapping[str, str] | None = None
     ) -> requests.Response:
-        try:
-            answer = self._session.post(
-                f"{self.url}{path}", data=data, params=params, timeout=TIMEOUT, stream=True
-            )
-        except requests.RequestException as error:
-            raise EngineError(
-                f"{self.url}: wanted VictoriaLogs to answer, found: {_short(error)}. "
-                "Type: ./logstack status"
-            ) from None
-        if answer.status_code >= 300:
-            raise EngineError(
-                f"{self.url}{path}: HTTP {answer.status_code}: {answer.text.strip()[:500]}"
-            )
-        return answer
+        return ask(
+            self._session,
+            "VictoriaLogs",
+            "POST",
+            self.url,
+            path,
+            data=data,
+            params=params,
+            timeout=TIMEOUT,
+            stream=True,
+        )
 
 
 def to_logsql(selection: Selection) -> str:
@@ -138,11 +136,3 @@ def quote(text: str) -> str:
 
 def _instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _short(error: Exception) -> str:
-    text = str(error)
-    for known in ("Connection refused", "timed out", "Name or service not known"):
-        if known in text:
-            return known.lower()
-    return text[:200]

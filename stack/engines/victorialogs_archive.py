@@ -16,6 +16,7 @@ from stack.archive.layout import DAY, rfc3339
 from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines import EngineError, Record
 from stack.engines.archivable import HourlyCounts
+from stack.engines.http import ask
 from stack.engines.victorialogs import record_from
 
 CHUNK = 1024 * 1024
@@ -152,24 +153,16 @@ class VictoriaLogsArchive:
     def _ask(
         self, method: str, path: str, data: bytes | dict[str, str] | None = None
     ) -> requests.Response:
-        try:
-            answer = self._session.request(
-                method,
-                f"{self.url}{path}",
-                data=data,
-                timeout=TIMEOUT,
-                stream=True,
-            )
-        except requests.RequestException as error:
-            raise EngineError(
-                f"{self.url}: wanted VictoriaLogs to answer, found: {str(error)[:200]}. "
-                "Type: ./logstack status"
-            ) from None
-        if answer.status_code >= 300:
-            text = answer.text.strip()[:500]
-            answer.close()
-            raise EngineError(f"{self.url}{path}: HTTP {answer.status_code}: {text}")
-        return answer
+        return ask(
+            self._session,
+            "VictoriaLogs",
+            method,
+            self.url,
+            path,
+            data=data,
+            timeout=TIMEOUT,
+            stream=True,
+        )
 
 
 def record_of_line(line: bytes) -> Record:
