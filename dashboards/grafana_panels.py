@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.grafana_targets import data_source, target
-from dashboards.model import LINKS, NOT_JSON, Ask, EngineName, Panel, link_url
+from dashboards.model import LINKS, NOT_JSON, Ask, EngineName, Link, Panel, link_url
 
 # The colours that Grafana itself gives to levels.
 LEVEL_COLORS = {
@@ -24,12 +24,11 @@ LEVEL_COLORS = {
 }
 STATUS_COLORS = {"2xx": "green", "3xx": "blue", "4xx": "yellow", "5xx": "red"}
 REFS = "ABCDEFGH"
-# Grafana has a frame per number; a table needs their labels as columns.
-ONE_ROW_PER_VALUE: tuple[tuple[str, dict[str, object]], ...] = (
-    ("labelsToFields", {"mode": "columns"}),
-    ("merge", {}),
-    ("organize", {"excludeByName": {"Time": True}}),
-)
+# What the column of numbers is called in a table.
+VALUE_NAMES = {"ms": "Duration", "s": "Age", "bytes": "Size"}
+VALUE = "Value"
+# What the axis of a chart without anything on it goes up to.
+SOFT_MAX = {"percentunit": 0.05}
 
 
 def build_panel(panel: Panel, panel_id: int, engine: EngineName, ask: Ask) -> Builder[models.Panel]:
@@ -37,27 +36,33 @@ def build_panel(panel: Panel, panel_id: int, engine: EngineName, ask: Ask) -> Bu
     built: Any = BUILDERS[panel.kind](panel)
     built.id(panel_id).title(panel.title).description(panel.description)
     built.datasource(data_source(engine)).span(panel.width).height(panel.height)
-    fields: set[str] = set()
+    fields: list[str] = []
     for ref, item in zip(REFS, panel.targets, strict=False):
         query = item.build(ask)
-        fields |= set(query.by)
+        fields += [name for name in query.by if name not in fields]
         legend = item.name or " ".join(f"{{{{{name}}}}}" for name in query.by) or panel.title
         built.with_target(target(query, ref, legend, panel.kind, engine))
+    if panel.kind in ("bars", "table"):
+        _one_row_per_value(built, fields)
     links = [link for link in LINKS if link.field in fields]
     if panel.kind == "table":
         for link in links:
             shown = {"title": link.title, "url": link_url(link, engine, "__value.text")}
             built.override_by_name(link.field, [models.DynamicConfigValue("links", [shown])])
-    elif panel.kind in ("bars", "timeseries"):
-        built.data_links(
-            [
-                builders.DashboardLink(link.title).url(
-                    link_url(link, engine, f"__field.labels.{link.field}")
-                )
-                for link in links
-            ]
-        )
+    elif panel.kind == "bars":
+        cells = " ".join(f"${{__cell_{place}}}" for place in range(len(fields)))
+        built.display_name(cells or panel.title)  # by default, or Grafana hides that of a lone bar
+        built.data_links(_links(links, engine, "__data.fields"))
+    elif panel.kind == "timeseries":
+        built.data_links(_links(links, engine, "__field.labels"))
     return built  # type: ignore[no-any-return]
+
+
+def _links(links: list[Link], engine: EngineName, where: str) -> list[builders.DashboardLink]:
+    return [
+        builders.DashboardLink(link.title).url(link_url(link, engine, f"{where}.{link.field}"))
+        for link in links
+    ]
 
 
 def _timeseries(panel: Panel) -> timeseries.Panel:
@@ -65,6 +70,7 @@ def _timeseries(panel: Panel) -> timeseries.Panel:
         timeseries.Panel()
         .unit(panel.unit)
         .min(0)
+        .axis_soft_max(SOFT_MAX.get(panel.unit, 1))
         .line_width(1)
         .fill_opacity(60 if panel.stacked else 10)
         .draw_style(common.GraphDrawStyle.BARS if panel.stacked else common.GraphDrawStyle.LINE)
@@ -107,22 +113,50 @@ def _stat(panel: Panel) -> stat.Panel:
 
 
 def _bars(panel: Panel) -> bargauge.Panel:
-    return (
+    built = (
         bargauge.Panel()
-        .unit(panel.unit)
         .min(0)
         .orientation(common.VizOrientation.HORIZONTAL)
         .display_mode(common.BarGaugeDisplayMode.BASIC)
         .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color("blue"))
-        .reduce_options(_last_value())
+        .reduce_options(common_builders.ReduceDataOptions().values(True))
     )
+    _numbers(built, unit=panel.unit)
+    return built
 
 
 def _table(panel: Panel) -> table.Panel:
-    built = table.Panel().unit(panel.unit).show_header(True).filterable(True)
-    for identifier, options in ONE_ROW_PER_VALUE:
-        built.with_transformation(models.DataTransformerConfig(identifier, options=options))
+    built = table.Panel().show_header(True).filterable(True)
+    _numbers(built, unit=panel.unit, displayName=VALUE_NAMES.get(panel.unit, "Count"))
     return built
+
+
+def _numbers(built: Any, **properties: str) -> None:
+    """Properties of numbers alone: with a unit for all, Grafana shows a status as 200 ms."""
+    values = [models.DynamicConfigValue(name, value) for name, value in properties.items()]
+    built.override_by_field_type("number", values)
+
+
+def _one_row_per_value(built: Any, labels: list[str]) -> None:
+    """Numbers as one table, largest first: a row for each, its labels as the first columns.
+
+    Plugins give numbers as of now as a frame each, with labels, or as a table with `Value #A`.
+    """
+    transformations: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("labelsToFields", {"mode": "columns"}),
+        ("merge", {}),
+        (
+            "organize",
+            {
+                "excludeByName": {"Time": True},
+                "indexByName": {name: place for place, name in enumerate(labels)},
+                "renameByName": {f"{VALUE} #{ref}": VALUE for ref in REFS},
+            },
+        ),
+        ("sortBy", {"sort": [{"field": VALUE, "desc": True}]}),
+    )
+    for identifier, options in transformations:
+        built.with_transformation(models.DataTransformerConfig(identifier, options=options))
 
 
 def _logs(panel: Panel) -> logs.Panel:

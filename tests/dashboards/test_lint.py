@@ -26,7 +26,10 @@ Json = dict[str, Any]
 FILES = generate.render()
 DASHBOARDS = {name: json.loads(text) for name, text in FILES.items()}
 # What Grafana knows without being told.
-BUILT_IN = {"__all", "__auto", "__range", "__interval", "__url_time_range", "__value", "__field"}
+BUILT_IN = {
+    *("__all", "__range", "__interval", "__url_time_range"),
+    *("__value", "__field", "__data", "__cell_"),
+}
 UNIT_FREE = {"logs", "row"}
 
 
@@ -48,6 +51,16 @@ def texts(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from texts(item)
+
+
+def unit_of_numbers(panel: Json) -> str:
+    """The unit of all fields, or of those that are numbers."""
+    config = panel["fieldConfig"]
+    units = [config["defaults"].get("unit", "")]
+    for override in config["overrides"]:
+        if override["matcher"] == {"id": "byType", "options": "number"}:
+            units += [p["value"] for p in override["properties"] if p["id"] == "unit"]
+    return "".join(units)
 
 
 every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
@@ -130,7 +143,7 @@ def test_every_panel_explains_itself(name: str) -> None:
         assert panel["targets"], title
         assert all(target["expr"] for target in panel["targets"]), title
         if panel["type"] not in UNIT_FREE:
-            assert panel["fieldConfig"]["defaults"]["unit"], title
+            assert unit_of_numbers(panel), title
         if panel["type"] == "timeseries":
             assert panel["options"]["legend"]["showLegend"], title
         if panel["type"] == "logs":
@@ -208,17 +221,47 @@ def test_values_that_have_a_page_of_their_own_lead_there() -> None:
 
 @pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("loki/")])
 def test_logql_follows_the_time_range_and_survives_bad_lines(name: str) -> None:
-    """[$__auto] in charts, an equality matcher in all, `__error__` wherever a line is parsed."""
+    """[$__interval] in charts, an equality matcher in all, `__error__` where a line is parsed."""
     for panel in panels(DASHBOARDS[name]):
         for target in panel["targets"]:
             query = target["expr"]
             assert 'environment="$environment"' in query, panel["title"]
             if panel["type"] == "timeseries":
-                assert set(re.findall(r"\[([^\]]*)\]", query)) == {"$__auto"}, panel["title"]
+                assert set(re.findall(r"\[([^\]]*)\]", query)) == {"$__interval"}, panel["title"]
             if panel["type"] != "logs":
                 for source in re.findall(r"(?:over_time|rate)\((.*?) \[", query):
                     if "| json " in source or "| unwrap " in source:
                         assert "__error__" in source, panel["title"]
+
+
+@every_dashboard
+def test_numbers_as_of_now_are_one_table(name: str) -> None:
+    """Loki's plugin gives them as a table: reduced to one value, a bar gauge shows one bar only."""
+    seen = set()
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] not in ("bargauge", "table"):
+            continue
+        seen.add(panel["type"])
+        steps = {item["id"]: item["options"] for item in panel["transformations"]}
+        assert list(steps) == ["labelsToFields", "merge", "organize", "sortBy"], panel["title"]
+        by = re.search(r"by \(([^)]*)\)", panel["targets"][0]["expr"])
+        labels = re.split(", ?", by[1]) if by else []
+        assert steps["organize"]["indexByName"] == {x: n for n, x in enumerate(labels)}
+        if panel["type"] == "bargauge":
+            assert panel["options"]["reduceOptions"]["values"] is True, panel["title"]
+            shown = panel["fieldConfig"]["defaults"]["displayName"]
+            assert shown == " ".join(f"${{__cell_{n}}}" for n, _ in enumerate(labels))
+    assert "bargauge" in seen or name.startswith(
+        ("loki/logstack-request", "victorialogs/logstack-r")
+    )
+
+
+@every_dashboard
+def test_units_of_tables_and_bars_are_those_of_numbers_alone(name: str) -> None:
+    """A unit for all fields turns the status 200 into 200 ms: Grafana reads texts as numbers."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] in ("bargauge", "table"):
+            assert "unit" not in panel["fieldConfig"]["defaults"], panel["title"]
 
 
 def test_no_query_is_written_outside_the_catalogue() -> None:

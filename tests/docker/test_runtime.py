@@ -210,3 +210,32 @@ def test_a_volume_of_an_image_with_another_user_is_named(own_stack: DockerStackU
     assert "victorialogs: wanted healthy within 15s" in result.stderr
     assert "permission denied" in result.stderr
     assert "docker volume rm" in result.stderr
+
+
+def test_a_volume_of_an_older_definition_is_kept(own_stack: DockerStackUnderTest) -> None:
+    """Compose offers to make such a volume anew, which would cost its data."""
+    own_stack.up()
+    marker = json.loads(own_stack.run("smoke", "--json").stdout)["marker"]
+    assert own_stack.run("down").returncode == 0
+    runtime = own_stack.runtime
+    volume = f"{runtime.project}_victorialogs"
+    copy_volume(runtime.image("sample_app"), volume, f"{volume}_copy", {})
+    ask("volume", "rm", volume)
+    older = {
+        "com.docker.compose.project": runtime.project,
+        "com.docker.compose.volume": "victorialogs",
+        "com.docker.compose.version": "2.20.0",
+        "com.docker.compose.config-hash": "0" * 64,
+    }
+    copy_volume(runtime.image("sample_app"), f"{volume}_copy", volume, older)
+    ask("volume", "rm", f"{volume}_copy")
+    own_stack.up()
+    assert own_stack.count({"marker": marker}) == 1
+
+
+def copy_volume(image: str, source: str, target: str, labels: dict[str, str]) -> None:
+    """Make a volume with the same files, owners and modes."""
+    ask("volume", "create", *(f"--label={name}={value}" for name, value in labels.items()), target)
+    mounts = (f"--volume={source}:/source:ro", f"--volume={target}:/target")
+    options = ("--rm", "--user=0:0", "--network=none", "--entrypoint=cp", *mounts)
+    ask("run", *options, image, "-a", "/source/.", "/target/")
