@@ -51,7 +51,9 @@ def build_panel(panel: Panel, panel_id: int, engine: EngineName, ask: Ask) -> Bu
             built.override_by_name(link.field, [models.DynamicConfigValue("links", [shown])])
     elif panel.kind == "bars":
         cells = " ".join(f"${{__cell_{place}}}" for place in range(len(fields)))
-        built.display_name(cells or panel.title)  # by default, or Grafana hides that of a lone bar
+        names = cells or panel.title
+        built.display_name(names)  # or Grafana hides the name of a lone bar
+        _numbers(built, unit=panel.unit, displayName=names)  # or it takes the column's name
         built.data_links(_links(links, engine, "__data.fields"))
     elif panel.kind == "timeseries":
         built.data_links(_links(links, engine, "__field.labels"))
@@ -113,7 +115,7 @@ def _stat(panel: Panel) -> stat.Panel:
 
 
 def _bars(panel: Panel) -> bargauge.Panel:
-    built = (
+    return (
         bargauge.Panel()
         .min(0)
         .orientation(common.VizOrientation.HORIZONTAL)
@@ -121,8 +123,6 @@ def _bars(panel: Panel) -> bargauge.Panel:
         .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color("blue"))
         .reduce_options(common_builders.ReduceDataOptions().values(True))
     )
-    _numbers(built, unit=panel.unit)
-    return built
 
 
 def _table(panel: Panel) -> table.Panel:

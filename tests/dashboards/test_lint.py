@@ -53,14 +53,17 @@ def texts(value: object) -> Iterator[str]:
             yield from texts(item)
 
 
+def of_numbers(panel: Json) -> list[Json]:
+    """The properties of fields that are numbers."""
+    numbers = {"id": "byType", "options": "number"}
+    overrides = panel["fieldConfig"]["overrides"]
+    return [p for o in overrides if o["matcher"] == numbers for p in o["properties"]]
+
+
 def unit_of_numbers(panel: Json) -> str:
     """The unit of all fields, or of those that are numbers."""
-    config = panel["fieldConfig"]
-    units = [config["defaults"].get("unit", "")]
-    for override in config["overrides"]:
-        if override["matcher"] == {"id": "byType", "options": "number"}:
-            units += [p["value"] for p in override["properties"] if p["id"] == "unit"]
-    return "".join(units)
+    default: str = panel["fieldConfig"]["defaults"].get("unit", "")
+    return default or "".join(p["value"] for p in of_numbers(panel) if p["id"] == "unit")
 
 
 every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
@@ -249,8 +252,9 @@ def test_numbers_as_of_now_are_one_table(name: str) -> None:
         assert steps["organize"]["indexByName"] == {x: n for n, x in enumerate(labels)}
         if panel["type"] == "bargauge":
             assert panel["options"]["reduceOptions"]["values"] is True, panel["title"]
-            shown = panel["fieldConfig"]["defaults"]["displayName"]
-            assert shown == " ".join(f"${{__cell_{n}}}" for n, _ in enumerate(labels))
+            names = " ".join(f"${{__cell_{n}}}" for n, _ in enumerate(labels))
+            assert panel["fieldConfig"]["defaults"]["displayName"] == names
+            assert {"id": "displayName", "value": names} in of_numbers(panel)
     assert "bargauge" in seen or name.startswith(
         ("loki/logstack-request", "victorialogs/logstack-r")
     )
