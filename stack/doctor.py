@@ -14,6 +14,7 @@ from stack.archive import ArchiveError, expire
 from stack.archive.bucket import expiry_of, lock_of
 from stack.archive.context import Archive
 from stack.archive.layout import HOUR, hour_of
+from stack.archive.store import WITH_READER
 from stack.engines import EngineError
 from stack.targets import Target
 from stack.units import parse_bytes, parse_duration
@@ -150,10 +151,11 @@ def check_gate(archive: Archive) -> tuple[bool, str]:
     over += [day for day in late if expire.is_over(archive, day) and day not in over]
     if over:
         first = min(over)
+        command = "./logstack archive verify --deep" if archive.store.can_read else WITH_READER
         return False, (
             f"{len(over)} days from {first:%Y-%m-%d} on are not verified; the engine deletes that "
             f"day on {expire.forced(archive, first):%Y-%m-%d %H:%M} UTC. "
-            "Type: ./logstack archive verify --deep"
+            f"Type: {command}"
         )
     text = f"{len(verified)} days verified, {len(waiting)} younger or waiting, none in danger"
     return True, text

@@ -24,8 +24,8 @@ from stack.components import Component
 from stack.preflight import PreflightError, check_data_dir, check_ports
 from stack.secrets import (
     SecretsError,
-    archive_secrets,
     grafana_secrets,
+    local_store_secrets,
     sample_app_secrets,
     write_private,
 )
@@ -91,7 +91,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
             target,
             binaries,
             {**sample_app_secrets(target.data_dir), **grafana_secrets(target.data_dir)},
-            archive_secrets(target.data_dir),
+            local_store_secrets(target.data_dir),
         )
         files |= alert_files(target) | grafana_files(target)
     except (

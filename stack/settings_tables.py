@@ -159,6 +159,7 @@ class Archive(Section):
     lateness: Duration
     part: Bytes
     own_part: int = Field(ge=1)
+    copies: Bytes
     level: int = Field(ge=1, le=19)
 
 

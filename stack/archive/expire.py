@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.copies import NoCopyError
 from stack.archive.export import Exported, export_hour
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import DAY, HOUR, hours
 from stack.archive.ledger import Ledger
 from stack.archive.manifest import add, subtract
+from stack.archive.store import WITH_READER
 from stack.archive.verify import check_part
 from stack.units import parse_bytes
 
@@ -65,6 +67,8 @@ def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> Gate:
 
 def check_day(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
     """Why a day may not leave the engine; nothing when all of it can be read back and counted."""
+    if not archive.store.can_read:
+        return [f"wanted the reader's key to read it back, found none. Type: {WITH_READER}"]
     problems = uncounted(archive, ledger, day)
     for start in hours(day, day + DAY):
         known = ledger.hours.get(start)
@@ -79,8 +83,11 @@ def _archive_latest(archive: Archive, ledger: Ledger, day: datetime) -> list[str
     """Archive what came to a verified day since, however late; what is wrong with it then."""
     if not uncounted(archive, ledger, day):
         return []
-    for start in hours(day, day + DAY):
-        export_hour(archive, ledger, start, start + HOUR, Exported())
+    try:
+        for start in hours(day, day + DAY):
+            export_hour(archive, ledger, start, start + HOUR, Exported())
+    except NoCopyError as error:
+        return [str(error)]
     archive.remember(length=ledger.length, head=ledger.head)
     return check_day(archive, ledger, day)
 

@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.copies import NoCopyError
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import DAY, HOUR, hour_of, hours, rfc3339
 from stack.archive.ledger import HourState, Ledger
@@ -56,13 +57,24 @@ def run(
         archive.prepare()
         ledger = archive.ledger()
         now = archive.now()
+        if not archive.store.can_read:
+            archive.remember(without_reader=rfc3339(now))
+        lacking: list[str] = []
         for start, until in due(archive, ledger, now, include_current):
             on_progress(f"{start:%Y-%m-%d %H}:00", "exporting")
-            export_hour(archive, ledger, start, until, result)
+            try:
+                export_hour(archive, ledger, start, until, result)
+            except NoCopyError as error:  # no reason to leave other hours unarchived
+                lacking.append(f"{rfc3339(start)}: {error}")
+                continue
             on_progress(f"{start:%Y-%m-%d %H}:00", "archived")
+        archive.remember(length=ledger.length, head=ledger.head)
+        archive.copies.tidy(ledger.part_keys, hour_of(now - archive.lateness))
+        if lacking:
+            raise ArchiveError("\n".join(lacking))
         if looks_back(archive, now):
             archive.remember(looked_back=rfc3339(now))
-        archive.remember(length=ledger.length, head=ledger.head, exported=rfc3339(now))
+        archive.remember(exported=rfc3339(now))
     return result
 
 
@@ -139,8 +151,9 @@ def export_hour(
 
 
 def archived_lines(archive: Archive, known: HourState) -> Iterator[bytes]:
-    """Every line that the archive has of an hour, in order."""
-    parts = [fetch_lines(archive.store, part, archive.work) for part in known.parts.values()]
+    """Every line that the archive has of an hour, in order; of copies where it cannot be read."""
+    source = archive.store if archive.store.can_read else archive.copies
+    parts = [fetch_lines(source, part, archive.work) for part in known.parts.values()]
     return heapq.merge(*parts)
 
 
@@ -166,6 +179,7 @@ def _write_missing(
         folder=archive.work,
         part_bytes=parse_bytes(settings.part),
         level=settings.level,
+        keep=archive.copies.keep if archive.keeps_copies() else None,
     )
     return parts, suppression.streams
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Protocol
 
 import zstandard
 
 from stack.archive import ArchiveError, id_filter, lines
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import part_key
+from stack.archive.layout import further_part_key, part_key
 from stack.archive.manifest import Part
 from stack.archive.store import Store
 
@@ -25,6 +25,17 @@ WRITE_BYTES = 256 * 1024
 READ_BYTES = 64 * 1024
 # Decompressed at once: repetitive lines can become a thousand times as large.
 DECOMPRESS_BYTES = 4 * 1024
+
+
+Keep = Callable[[str, IO[bytes]], None]
+"""Called with a part's key and its file once the part is stored (copies.py)."""
+
+
+class Source(Protocol):
+    """Where the bytes of parts come from: the store, or copies of what was stored there."""
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """An object piece by piece. Raises ArchiveError."""
 
 
 class PartWriter:
@@ -124,10 +135,11 @@ def store_parts(
     folder: Path,
     part_bytes: int,
     level: int,
+    keep: Keep | None = None,
 ) -> list[Part]:
-    """Write lines into parts, store them and read them back. `place`: tenant, hour, first number.
+    """Write lines into parts, store and prove them. `place`: tenant, hour, first number.
 
-    Raises StoreError, also when the store gives back other bytes than it was given.
+    Raises ArchiveError, also when the store gives back other bytes than it was given.
     """
     tenant, hour, number = place
     open_parts: dict[str, PartWriter] = {}
@@ -138,7 +150,9 @@ def store_parts(
         writer = open_parts.pop(group)
         try:
             part = writer.finish(tenant, hour, number + len(stored))
-            send_part(store, part, writer.file)
+            part = send_part(store, part, writer.file)
+            if keep:
+                keep(part.key, writer.file)
         finally:
             writer.close()
         stored.append(part)
@@ -164,11 +178,19 @@ def store_parts(
     return stored
 
 
-def send_part(store: Store, part: Part, file: IO[bytes]) -> None:
-    """Store a part unless it is there already, and prove that it can be read back."""
+def send_part(store: Store, part: Part, file: IO[bytes]) -> Part:
+    """Store a part unless it is there already, and prove that it is there; the part as stored.
+
+    What can be read is read back. Without a reader's key the proof is the hash that the store
+    checked and returned; a key that is taken proves nothing, and the part gets the next number.
+    """
     failpoint("part-spooled")
-    store.put(part.key, file, part.compressed_sha256)
+    while not store.put(part.key, file, part.compressed_sha256) and not store.can_read:
+        part = part.model_copy(update={"key": further_part_key(part.key)})
+        file.seek(0)
     failpoint("part-uploaded")
+    if not store.can_read:
+        return part
     found, size = store.hash(part.key)
     if (found, size) != (part.compressed_sha256, part.compressed_bytes):
         raise ArchiveError(
@@ -176,6 +198,7 @@ def send_part(store: Store, part: Part, file: IO[bytes]) -> None:
             f"{part.compressed_sha256}, read back {size} bytes with {found}. "
             "The store corrupts what it is given: do not use it"
         )
+    return part
 
 
 def read_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -208,14 +231,14 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise ArchiveError("the part is cut off")
 
 
-def fetch(store: Store, part: Part, folder: Path) -> Iterator[bytes]:
+def fetch(source: Source, part: Part, folder: Path) -> Iterator[bytes]:
     """The compressed bytes of a part, given out only when all of them are as the manifest says.
 
     Raises ArchiveError, which names the part, when they are not.
     """
     digest = hashlib.sha256()
     with TemporaryFile(dir=folder) as file:
-        for chunk in store.chunks(part.key):
+        for chunk in source.chunks(part.key):
             digest.update(chunk)
             file.write(chunk)
         if digest.hexdigest() != part.compressed_sha256:
@@ -228,6 +251,6 @@ def fetch(store: Store, part: Part, folder: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def fetch_lines(store: Store, part: Part, folder: Path) -> Iterator[bytes]:
+def fetch_lines(source: Source, part: Part, folder: Path) -> Iterator[bytes]:
     """The lines of a part whose hash was found right first."""
-    return read_lines(fetch(store, part, folder))
+    return read_lines(fetch(source, part, folder))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import random
 from datetime import UTC, datetime, timedelta
@@ -13,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.archive import ArchiveError, id_filter, lines
+from stack.archive.copies import Copies, NoCopyError
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import hours, manifest_key, part_key
+from stack.archive.layout import further_part_key, hours, manifest_key, part_key
 from stack.archive.manifest import Manifest, parse, signed
 from stack.archive.ordering import beyond, in_order
 from stack.archive.parts import own_parts
@@ -240,3 +243,43 @@ def test_few_parts_are_read_in_vain() -> None:
     assert wrong < 150
     assert id_filter.may_hold("", "request_id", "x-1")
     assert id_filter.may_hold(text, "request_id", "not only letters")
+
+
+def kept_copies(folder: Path, count: int) -> tuple[Copies, list[str]]:
+    """Copies of 10 bytes, one an hour from noon on, of which 25 bytes may stay."""
+    copies = Copies(folder, 25)
+    keys = []
+    for number in range(count):
+        body = b"%010d" % number
+        digest = hashlib.sha256(body).hexdigest()
+        keys.append(part_key("t", NOON + timedelta(hours=number), 0, digest))
+        copies.keep(keys[-1], io.BytesIO(body))
+    return copies, keys
+
+
+def test_copies_are_of_the_window_of_known_parts_and_within_their_limit(tmp_path: Path) -> None:
+    """What is left out is missed by its key."""
+    copies, keys = kept_copies(tmp_path, 6)
+    copies.tidy(set(keys) - {keys[3]}, NOON + timedelta(hours=1))
+    left = [key for key in keys if (tmp_path / key[12:].replace("/", " ")).exists()]
+    assert left == [keys[4], keys[5]]
+    assert b"".join(copies.chunks(keys[5])) == b"0000000005"
+    for key in keys[:4]:
+        with pytest.raises(NoCopyError, match=key):
+            list(copies.chunks(key))
+
+
+def test_a_damaged_copy_is_none(tmp_path: Path) -> None:
+    """Comparing with it would archive records twice."""
+    copies, [key] = kept_copies(tmp_path, 1)
+    (tmp_path / key[12:].replace("/", " ")).write_bytes(b"0000000001")
+    with pytest.raises(NoCopyError, match="damaged"):
+        list(copies.chunks(key))
+
+
+def test_a_part_whose_key_is_taken_has_the_next_number() -> None:
+    """Of the hour; its hash stays in it."""
+    key = part_key("t", NOON, 9, "3f6c0a1d9b52" + "0" * 52)
+    assert further_part_key(key) == key.replace("part-9-", "part-10-")
+    with pytest.raises(ValueError, match="wanted the key of a part"):
+        further_part_key(manifest_key("t", 1))
