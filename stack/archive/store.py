@@ -16,7 +16,12 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+)
 
 from stack.archive import ArchiveError
 
@@ -139,6 +144,11 @@ class Store:
         )
         try:
             yield from body.iter_chunks(CHUNK)
+        except FlexibleChecksumError as error:
+            raise StoreError(
+                f"{self._where}: {key}: the store corrupts what it is given, as it says itself: "
+                f"{error}"
+            ) from None
         except (BotoCoreError, HTTPClientError) as error:
             raise StoreError(f"{self._where}: {key} broke off: {error}") from None
         finally:

@@ -11,7 +11,7 @@ import requests
 class Proxy(ThreadingHTTPServer):
     """Stands between the archive and SeaweedFS and does one thing to what passes.
 
-    `fault`: full, slow, wrong bytes, no checksum.
+    `fault`: full, slow, wrong bytes (with or without `, no checksum`), no checksum.
     """
 
     daemon_threads = True
@@ -52,10 +52,15 @@ class Passing(BaseHTTPRequestHandler):
             timeout=60,
         )
         content = answer.content
-        if self.server.fault == "wrong bytes" and self.command == "GET" and part and content:
+        if (
+            self.server.fault.startswith("wrong bytes")
+            and self.command == "GET"
+            and part
+            and content
+        ):
             content = bytes([content[0] ^ 1]) + content[1:]
         kept = {"ETag", "x-amz-version-id", "Content-Type", "x-amz-checksum-sha256"}
-        if self.server.fault == "no checksum":
+        if self.server.fault.endswith("no checksum"):
             kept.remove("x-amz-checksum-sha256")
         headers = {name: answer.headers[name] for name in kept if name in answer.headers}
         if self.server.fault == "slow":

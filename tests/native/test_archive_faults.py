@@ -177,7 +177,12 @@ def test_the_store_being_down_loses_nothing(archive: ArchiveUnderTest) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "text"),
-    [("full", "InsufficientStorage"), ("wrong bytes", "corrupts"), ("slow", "")],
+    [
+        ("full", "InsufficientStorage"),
+        ("wrong bytes", "corrupts"),
+        ("wrong bytes, no checksum", "corrupts"),
+        ("slow", ""),
+    ],
 )
 def test_a_store_that_is_full_slow_or_wrong(
     archive: ArchiveUnderTest, fault: str, text: str
