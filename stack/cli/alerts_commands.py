@@ -19,7 +19,7 @@ from stack.alerting import send as sending
 from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
 from stack.alerting.channels import read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
-from stack.alerting.rules import load_rules
+from stack.alerting.rules import load_rules, load_rules_for
 from stack.cli.lifecycle import AsJson
 from stack.cli.output import out, say
 from stack.targets import Target
@@ -47,7 +47,7 @@ def show(as_json: AsJson = False) -> None:
     Example: logstack alerts list
     """
     target = _running_target()
-    rules = load_rules(target.settings)
+    rules = load_rules_for(target)
     states = _states(target)
     rows = [
         {
