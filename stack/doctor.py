@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from stack.alerting.loaded import evaluator_of, rule_differences
-from stack.archive import ArchiveError, expire
+from stack.archive import ArchiveError, expire, shorter
 from stack.archive.bucket import expiry_of, lock_of
 from stack.archive.context import Archive
 from stack.archive.layout import HOUR, hour_of
@@ -49,6 +49,7 @@ def check_alert_rules(target: Target) -> Finding:
 def _all(archive: Archive) -> Iterator[Finding]:
     for check in (
         check_hot_retention,
+        check_shorter_retention,
         check_lateness,
         check_disk,
         check_object_lock,
@@ -78,6 +79,18 @@ def check_hot_retention(archive: Archive) -> tuple[bool, str]:
     if found == wanted:
         return True, text
     return False, f"wanted the engine to keep {wanted} days, found {found}. Type: make up"
+
+
+def check_shorter_retention(archive: Archive) -> tuple[bool, str]:
+    """What leaves earlier than the rest, and whether the engine can let it go."""
+    kinds = archive.settings.retention.shorter
+    if not kinds:
+        return True, "every record stays as long as its day"
+    if not archive.engine.drops_records():
+        return False, "wanted the engine to run with -delete.enable, found it off. Type: make up"
+    rules = ", ".join(f"{kind.name} after {kind.days} days" for kind in kinds)
+    days = len(shorter.shortened_days(archive))
+    return True, f"{rules} leave the engine once verified, so far on {days} days"
 
 
 def check_lateness(archive: Archive) -> tuple[bool, str]:

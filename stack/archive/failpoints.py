@@ -17,7 +17,8 @@ EXPORT = (
 RESTORE = ("restore-started", "batch-inserted", "hour-restored")
 ERASE = ("erase-part-uploaded", "erase-manifest-uploaded", "erase-part-deleted")
 EXPIRE = ("day-verified", "day-detached")
-NAMES = frozenset({*EXPORT, *RESTORE, *ERASE, *EXPIRE})
+SHORTEN = ("records-due",)
+NAMES = frozenset({*EXPORT, *RESTORE, *ERASE, *EXPIRE, *SHORTEN})
 
 
 def failpoint(name: str) -> None:

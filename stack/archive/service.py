@@ -85,6 +85,11 @@ def _report_gate(archive: Archive, gate: expire.Gate) -> None:
             f"{day} is over its time in the engine and not verified: {problems[0]}",
             day=day,
         )
+    for day, count in gate.shortened.items():
+        text = f"{count} records of {day} leave the engine before the day (retention.shorter)"
+        record_event(
+            archive, "INFO", "archive_records_dropped", text, day=day, dropped_records=count
+        )
     for day in gate.dropped:
         record_event(archive, "INFO", "archive_day_dropped", f"{day} left the engine", day=day)
     for day in gate.dropped_for_space:

@@ -117,6 +117,8 @@ def run(
         f"Archived {exported.records} records of {exported.hours} hours in {exported.parts} parts: "
         f"{in_bytes(exported.raw_bytes)}, {in_bytes(exported.compressed_bytes)} compressed."
     )
+    for day, count in result.gate.shortened.items():
+        out.print(f"{count} records of {day} leave the engine before the day: retention.shorter.")
     for day, problems in result.gate.kept.items():
         say(f"{day} is over its time in the engine and stays: {problems[0]}", "red")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,16 +13,19 @@ import requests
 from stack.archive import lines
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import DAY, rfc3339
+from stack.archive.manifest import subtract
 from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines import EngineError, Record
 from stack.engines.archivable import HourlyCounts
 from stack.engines.http import ask
-from stack.engines.victorialogs import record_from
+from stack.engines.victorialogs import quote, record_from
+from stack.settings_tables import ShorterRetention
 
 CHUNK = 1024 * 1024
 INSERT_BYTES = 2 * 1024 * 1024
 TIMEOUT = (3.05, 300)
 NO_LABELS = ("_stream", "_stream_id", "_time", "_msg", *VL_STREAM_FIELDS)
+NO_STREAM = "{}"  # the key of records without any of these fields
 HOURS_OF = {"h": 1, "d": 24, "w": 168, "y": 8760}
 
 
@@ -62,7 +65,20 @@ class VictoriaLogsArchive:
             stream = _labels(row).decode("utf-8", "replace")
             streams = counts.setdefault(hour, {})
             streams[stream] = streams.get(stream, 0) + int(row["records"])
+        if any(NO_STREAM in streams for streams in counts.values()):
+            self._leave_out_placeholders(counts, since, until)
         return counts
+
+    def _leave_out_placeholders(
+        self, counts: HourlyCounts, since: datetime, until: datetime
+    ) -> None:
+        """Where VictoriaLogs deletes records it leaves a row without any field in each block. Every
+        record has a message, because one without gets VL_EMPTY_MESSAGE."""
+        empty = " ".join(f'{name}:=""' for name in (*VL_STREAM_FIELDS, "_msg"))
+        query = f"{_window(since, until)} {empty} | stats by (_time:1h) count() as records"
+        for row in self._rows(query):
+            hour = datetime.fromisoformat(row["_time"])
+            counts[hour] = subtract(counts.get(hour, {}), {NO_STREAM: int(row["records"])})
 
     def export(self, since: datetime, until: datetime) -> Iterator[bytes]:
         labels: dict[tuple[str | None, ...], bytes] = {}
@@ -71,6 +87,8 @@ class VictoriaLogsArchive:
             if key not in labels:
                 labels[key] = _labels(row)
             time, message = row["_time"], row.get("_msg", "")
+            if not message:
+                continue  # no record (_leave_out_placeholders)
             for name in NO_LABELS:
                 row.pop(name, None)
             text = "" if message == VL_EMPTY_MESSAGE else message
@@ -113,6 +131,20 @@ class VictoriaLogsArchive:
         failpoint("day-detached")
         shutil.rmtree(self.storage / "partitions" / name, ignore_errors=True)
         return True
+
+    def count_of(self, day: datetime, kinds: Sequence[ShorterRetention]) -> int:
+        [row] = self._rows(f"{_of_kinds(day, kinds)} | stats count() as records")
+        return int(row["records"])
+
+    def drop_records(self, day: datetime, kinds: Sequence[ShorterRetention]) -> bool:
+        """VictoriaLogs writes the day's files anew without them, in its own time."""
+        if any(rfc3339(day) in task["filter"] for task in self._get("/delete/active_tasks").json()):
+            return False
+        self._ask("POST", "/delete/run_task", {"filter": _of_kinds(day, kinds)}).close()
+        return True
+
+    def drops_records(self) -> bool:
+        return '-delete.enable="true"' in self._get("/flags").text
 
     def is_freeing(self) -> bool:
         return False  # a partition is gone at once
@@ -174,6 +206,20 @@ def record_of_line(line: bytes) -> Record:
 
 def _labels(row: dict[str, str]) -> bytes:
     return lines.stream_key({name: row.get(name, "") for name in VL_STREAM_FIELDS})
+
+
+def _of_kinds(day: datetime, kinds: Sequence[ShorterRetention]) -> str:
+    """A filter for a day's records of some kinds."""
+    filters = [
+        " ".join(
+            [
+                *([f"{{service_name={quote(kind.service)}}}"] if kind.service else []),
+                *([f"level:={quote(kind.level)}"] if kind.level else []),
+            ]
+        )
+        for kind in kinds
+    ]
+    return f"{_window(day, day + DAY)} ({' or '.join(f'({text})' for text in filters)})"
 
 
 def _window(since: datetime, until: datetime) -> str:
