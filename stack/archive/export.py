@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from itertools import chain, pairwise
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
@@ -20,12 +21,13 @@ from stack.archive.failpoints import failpoint
 from stack.archive.layout import DAY, HOUR, hour_of, hours, rfc3339
 from stack.archive.ledger import HourState, Ledger
 from stack.archive.manifest import Manifest, Part, add, largest, subtract
-from stack.archive.ordering import beyond, in_order
+from stack.archive.ordering import beyond, in_batches, sorted_batches
 from stack.archive.parts import fetch_lines, own_parts, store_parts
 from stack.archive.suppression import Suppression
 from stack.units import parse_bytes, parse_duration
 
 ATTEMPTS = 4
+SORTED_AT_ONCE = 25_000  # records; about half of what ordering.RUN_BYTES holds of usual ones
 # What every run looks through for late records where counting is costly.
 RECENT = timedelta(days=2)
 # With `--now`: records made this recently may still be on their way to the engine.
@@ -167,13 +169,15 @@ def _write_missing(
     """The parts of what the hour lacks, and what tombstones kept out of them, by stream."""
     start, until = window
     settings = archive.settings.archive
-    ordered = in_order(archive.engine.export(start, until), archive.work)
+    batches = _in_order(archive, start, until, sum(counts.values()))
     suppression = Suppression(archive.key, archive.engine, ledger.erasures)
-    allowed = suppression.filter(ordered)
-    missing = beyond(allowed, archived_lines(archive, known)) if known else allowed
+    if known or suppression.wanted:
+        allowed = suppression.filter(chain.from_iterable(batches))
+        missing = beyond(allowed, archived_lines(archive, known)) if known else allowed
+        batches = in_batches(missing)
     parts = store_parts(
         archive.store,
-        missing,
+        batches,
         own=own_parts(counts, settings.own_part),
         place=(archive.tenant, start, known.numbers if known else 0),
         folder=archive.work,
@@ -182,6 +186,21 @@ def _write_missing(
         keep=archive.copies.keep if archive.keeps_copies() else None,
     )
     return parts, suppression.streams
+
+
+def _in_order(
+    archive: Archive, start: datetime, until: datetime, records: int
+) -> Iterator[list[bytes]]:
+    """What the engine has of [start, until), in order.
+
+    So many records are asked for at a time that they are sorted in memory, unless they are long or
+    all at one moment; then the disk helps.
+    """
+    pieces = max(1, records // SORTED_AT_ONCE)
+    step = (until - start) / pieces
+    edges = [*(start + number * step for number in range(pieces)), until]
+    for since, before in pairwise(edges):
+        yield from sorted_batches(archive.engine.export(since, before), archive.work)
 
 
 def _manifest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from stack.archive.store import Store
 MOST_OWN_PARTS = 16
 MOST_BESIDE = 1  # so many of them are compressed in threads of their own
 WRITE_BYTES = 256 * 1024
+MOST_AT_ONCE = 4 * WRITE_BYTES  # of lines that are taken over together
 READ_BYTES = 64 * 1024
 # Decompressed at once: repetitive lines can become a thousand times as large.
 DECOMPRESS_BYTES = 4 * 1024
@@ -51,6 +53,7 @@ class PartWriter:
         self._raw = hashlib.sha256()
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._rest = b""
         self.raw_bytes = 0
         self.streams: dict[bytes, int] = {}
         self.ids: set[bytes] = set()
@@ -67,6 +70,17 @@ class PartWriter:
         if self._held_bytes >= WRITE_BYTES:
             self._flush()
 
+    def extend(self, batch: list[bytes], size: int, streams: Mapping[bytes, int]) -> None:
+        """Add lines of `size` bytes, line breaks included, with the counts of their streams."""
+        self.first = self.first or batch[0]
+        self.last = batch[-1]
+        for stream, count in streams.items():
+            self.streams[stream] = self.streams.get(stream, 0) + count
+        self._held += batch
+        self._held_bytes += size
+        if self._held_bytes >= WRITE_BYTES:
+            self._flush()
+
     @property
     def size(self) -> int:
         return self.raw_bytes + self._held_bytes
@@ -74,6 +88,7 @@ class PartWriter:
     def finish(self, tenant: str, hour: datetime, number: int) -> Part:
         """End the compressed stream and describe the part; its file is then ready to be sent."""
         self._flush()
+        self._sink.write(self._rest)
         self._sink.close()  # type: ignore[no-untyped-call]
         self.file.seek(0)
         compressed, size = hashlib.sha256(), 0
@@ -106,9 +121,14 @@ class PartWriter:
         if len(self.ids) <= id_filter.MOST_IDS:
             self.ids |= id_filter.ids_in(data)
         self._raw.update(data)
-        self._sink.write(data)
         self.raw_bytes += len(data)
         self._held, self._held_bytes = [], 0
+        # Always cut at the same places: equal lines are to make equal bytes, however they came.
+        data = self._rest + data
+        whole = len(data) - len(data) % WRITE_BYTES
+        for start in range(0, whole, WRITE_BYTES):
+            self._sink.write(data[start : start + WRITE_BYTES])
+        self._rest = data[whole:]
 
 
 def service_of(stream: str) -> str:
@@ -128,7 +148,7 @@ def own_parts(streams: Mapping[str, int], threshold: int) -> frozenset[str]:
 
 def store_parts(
     store: Store,
-    ordered: Iterable[bytes],
+    batches: Iterable[list[bytes]],
     *,
     own: frozenset[str],
     place: tuple[str, datetime, int],
@@ -137,7 +157,7 @@ def store_parts(
     level: int,
     keep: Keep | None = None,
 ) -> list[Part]:
-    """Write lines into parts, store and prove them. `place`: tenant, hour, first number.
+    """Write lines, in order, into parts, store and prove them. `place`: tenant, hour, first number.
 
     Raises ArchiveError, also when the store gives back other bytes than it was given.
     """
@@ -157,25 +177,52 @@ def store_parts(
             writer.close()
         stored.append(part)
 
-    try:
-        for line in ordered:
-            stream = lines.stream(line)
-            if stream not in groups:
-                service = service_of(stream.decode("utf-8", "replace"))
-                groups[stream] = service if service in own else ""
-            group = groups[stream]
+    def group_of(stream: bytes) -> str:
+        if stream not in groups:
+            service = service_of(stream.decode("utf-8", "replace"))
+            groups[stream] = service if service in own else ""
+        return groups[stream]
+
+    def add(group: str, batch: list[bytes], streams: list[bytes]) -> None:
+        if group not in open_parts:
+            open_parts[group] = PartWriter(folder, level, beside=len(own) <= MOST_BESIDE)
+        size = sum(map(len, batch)) + len(batch)
+        if size <= MOST_AT_ONCE and open_parts[group].size + size < part_bytes:
+            open_parts[group].extend(batch, size, Counter(streams))
+            return
+        for line, stream in zip(batch, streams, strict=True):  # a part may end at any of them
             if group not in open_parts:
                 open_parts[group] = PartWriter(folder, level, beside=len(own) <= MOST_BESIDE)
-            writer = open_parts[group]
-            writer.write(line, stream)
-            if writer.size >= part_bytes:
+            open_parts[group].write(line, stream)
+            if open_parts[group].size >= part_bytes:
                 send(group)
+
+    try:
+        for batch in batches:
+            for group, members in _by_group(batch, group_of).items():
+                add(group, *members)
         for group in sorted(open_parts):
             send(group)
     finally:
         for writer in open_parts.values():
             writer.close()
     return stored
+
+
+def _by_group(
+    batch: list[bytes], group_of: Callable[[bytes], str]
+) -> dict[str, tuple[list[bytes], list[bytes]]]:
+    """Lines and the stream of each, by group, in their order."""
+    streams = list(map(lines.stream, batch))
+    groups = {stream: group_of(stream) for stream in set(streams)}
+    if len(set(groups.values())) == 1:
+        return dict.fromkeys(groups.values(), (batch, streams))
+    found: dict[str, tuple[list[bytes], list[bytes]]] = {}
+    for line, stream in zip(batch, streams, strict=True):
+        members = found.setdefault(groups[stream], ([], []))
+        members[0].append(line)
+        members[1].append(stream)
+    return found
 
 
 def send_part(store: Store, part: Part, file: IO[bytes]) -> Part:

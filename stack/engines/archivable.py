@@ -21,7 +21,7 @@ class Archivable(Protocol):
     """Whether counting a week every hour does no harm."""
 
     def version(self) -> str:
-        """The running engine's version."""
+        """The engine's version; asked for once."""
 
     def retention(self) -> timedelta:
         """How long the running engine keeps records, as it says itself."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -72,12 +73,17 @@ class LokiArchive:
         self.tenant = tenant
         self.storage = storage
         self._session = requests.Session()
+        self._session.trust_env = False  # no proxies on loopback; looking for them takes a while
         self._session.headers["X-Scope-OrgID"] = tenant
         self._session.headers["X-Loki-Response-Encoding-Flags"] = "categorize-labels"
 
-    def version(self) -> str:
+    @cached_property
+    def _version(self) -> str:
         found = re.search(r'loki_build_info{.*version="([^"]+)"', self._ask("GET", "/metrics").text)
         return found[1] if found else "unknown"
+
+    def version(self) -> str:
+        return self._version
 
     def retention(self) -> timedelta:
         config = yaml.safe_load(self._ask("GET", "/config").text)
@@ -370,7 +376,7 @@ def _lines(stream: dict[str, Any]) -> Iterator[bytes]:
     labels = lines.stream_key(_own(stream["stream"]))
     for value in stream["values"]:
         beside = value[2].get("structuredMetadata", {}) if len(value) > 2 else {}
-        yield lines.encode(int(value[0]), labels, beside, value[1])
+        yield lines.encode(b"%019d" % int(value[0]), labels, beside, value[1])
 
 
 def _own(labels: Mapping[str, str]) -> dict[str, str]:

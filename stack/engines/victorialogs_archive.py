@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import requests
@@ -24,7 +25,6 @@ from stack.settings_tables import ShorterRetention
 CHUNK = 1024 * 1024
 INSERT_BYTES = 2 * 1024 * 1024
 TIMEOUT = (3.05, 300)
-NO_LABELS = ("_stream", "_stream_id", "_time", "_msg", *VL_STREAM_FIELDS)
 NO_STREAM = "{}"  # the key of records without any of these fields
 HOURS_OF = {"h": 1, "d": 24, "w": 168, "y": 8760}
 
@@ -39,11 +39,16 @@ class VictoriaLogsArchive:
         self.url = url
         self.storage = storage
         self._session = requests.Session()
+        self._session.trust_env = False  # no proxies on loopback; looking for them takes a while
         self._session.headers["Accept-Encoding"] = "identity"  # unpacking costs more than it saves
 
-    def version(self) -> str:
+    @cached_property
+    def _version(self) -> str:
         found = re.search(r'app_version="v?([^"]+)"', self._get("/metrics").text)
         return found[1] if found else "unknown"
+
+    def version(self) -> str:
+        return self._version
 
     def retention(self) -> timedelta:
         return self._flag("retentionPeriod") or timedelta(days=7)  # the engine's own default
@@ -82,17 +87,20 @@ class VictoriaLogsArchive:
 
     def export(self, since: datetime, until: datetime) -> Iterator[bytes]:
         labels: dict[tuple[str | None, ...], bytes] = {}
-        for row in self._rows(f"{_window(since, until)} *"):
-            key = tuple([row.get(name) for name in VL_STREAM_FIELDS])
-            if key not in labels:
-                labels[key] = _labels(row)
-            time, message = row["_time"], row.get("_msg", "")
+        seconds: dict[str, bytes] = {}
+        for row in self._rows(f"{_window(since, until)} * | delete _stream, _stream_id"):
+            time, message = row.pop("_time"), row.pop("_msg", "")
+            key = tuple([row.pop(name, None) for name in VL_STREAM_FIELDS])
             if not message:
                 continue  # no record (_leave_out_placeholders)
-            for name in NO_LABELS:
-                row.pop(name, None)
+            if key not in labels:
+                labels[key] = _labels(dict(zip(VL_STREAM_FIELDS, key, strict=True)))
+            second = time[:19]
+            if second not in seconds:
+                seconds[second] = b"%010d" % (lines.parse_ns(time) // 10**9)
             text = "" if message == VL_EMPTY_MESSAGE else message
-            yield lines.encode(lines.parse_ns(time), labels[key], row, text)
+            ts_ns = seconds[second] + time[20:-1].ljust(9, "0").encode()
+            yield lines.encode(ts_ns, labels[key], row, text)
 
     def insert(self, stored: Iterable[bytes]) -> None:
         batch: list[bytes] = []
@@ -169,8 +177,9 @@ class VictoriaLogsArchive:
             rest = b""
             try:
                 for chunk in answer.iter_content(CHUNK):
-                    *whole, rest = (rest + chunk).split(b"\n")
-                    yield from map(lines.load, filter(None, whole))
+                    whole, ended, rest = (rest + chunk).rpartition(b"\n")
+                    if ended:
+                        yield from lines.load_all(whole)
                 if rest:
                     yield lines.load(rest)
             except (requests.RequestException, ValueError) as error:
@@ -204,8 +213,8 @@ def record_of_line(line: bytes) -> Record:
     return record_from({**row, "_time": lines.format_ns(stored.ts_ns)})
 
 
-def _labels(row: dict[str, str]) -> bytes:
-    return lines.stream_key({name: row.get(name, "") for name in VL_STREAM_FIELDS})
+def _labels(row: Mapping[str, str | None]) -> bytes:
+    return lines.stream_key({name: row.get(name) or "" for name in VL_STREAM_FIELDS})
 
 
 def _of_kinds(day: datetime, kinds: Sequence[ShorterRetention]) -> str:

@@ -19,8 +19,8 @@ from stack.archive.copies import Copies, NoCopyError
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import further_part_key, hours, manifest_key, part_key
 from stack.archive.manifest import Manifest, parse, signed
-from stack.archive.ordering import beyond, in_order
-from stack.archive.parts import own_parts
+from stack.archive.ordering import beyond, in_batches, in_order, sorted_batches
+from stack.archive.parts import PartWriter, own_parts, read_lines
 from stack.archive.search import Matcher, needle
 from stack.archive.service import next_run
 from stack.engines import Selection
@@ -35,7 +35,7 @@ def test_a_line_is_exactly_this() -> None:
     """The form that the documentation promises."""
     labels = lines.stream_key({"service_name": "a", "host": "", "environment": "dev"})
     assert (
-        lines.encode(1769860800000000001, labels, {"level": "INFO", "a": "\u2028"}, 'x "y"')
+        lines.encode(b"1769860800000000001", labels, {"level": "INFO", "a": "\u2028"}, 'x "y"')
         == (
             '{"ts_ns":"1769860800000000001","labels":{"environment":"dev","service_name":"a"},'
             '"metadata":{"a":"\u2028","level":"INFO"},"line":"x \\"y\\""}'
@@ -49,7 +49,7 @@ def test_a_line_is_read_back_as_it_was(
 ) -> None:
     """Whatever the text is, bytes that are no UTF-8 included; it holds no line break."""
     labels = lines.stream_key({"service_name": label})
-    line = lines.encode(ts_ns, labels, metadata, text)
+    line = lines.encode(b"%019d" % ts_ns, labels, metadata, text)
     wanted = {"service_name": label} if label else {}
     assert lines.decode(line) == (ts_ns, wanted, metadata, text)
     assert b"\n" not in line
@@ -59,7 +59,7 @@ def test_a_line_is_read_back_as_it_was(
 def test_a_byte_that_is_no_utf8_stays_that_byte() -> None:
     """It is not replaced on the way through."""
     row = lines.load(b'{"_msg":"caf\xe9"}')
-    assert b"caf\xe9" in lines.encode(1, b"{}", {}, row["_msg"])
+    assert b"caf\xe9" in lines.encode(b"%019d" % 1, b"{}", {}, row["_msg"])
 
 
 @pytest.mark.parametrize("text", [b"{}", b"[]", b"null", b'{"ts_ns":"1","labels":{}}', b"no"])
@@ -85,7 +85,7 @@ def test_nanoseconds_are_exact(text: str, ts_ns: int) -> None:
 
 def test_a_typed_record_comes_from_a_line() -> None:
     """As the engine itself would give it."""
-    line = lines.encode(1769860800000001000, b"{}", {"user_id": "7", "mark": "7"}, "")
+    line = lines.encode(b"1769860800000001000", b"{}", {"user_id": "7", "mark": "7"}, "")
     assert record_of_line(line) == {
         "timestamp": "2026-01-31T12:00:00.000001Z",
         "message": "",
@@ -98,6 +98,15 @@ def test_a_typed_record_comes_from_a_line() -> None:
 def test_lines_are_sorted_with_and_without_the_disk(held: list[bytes], run_bytes: int) -> None:
     """Runs on disk change nothing of the result."""
     assert list(in_order(held, Path("/tmp"), run_bytes)) == sorted(held)
+
+
+@given(st.lists(st.binary().filter(lambda text: b"\n" not in text)))
+def test_batches_hold_every_line_in_order(held: list[bytes]) -> None:
+    """Of many runs, whatever they hold."""
+    batches = list(sorted_batches(held * 20, Path("/tmp"), run_bytes=50))
+    assert [line for batch in batches for line in batch] == sorted(held * 20)
+    assert [line for batch in in_batches(sorted(held)) for line in batch] == sorted(held)
+    assert all(batches)
 
 
 @given(st.lists(st.sampled_from("abcd")), st.lists(st.sampled_from("abcd")))
@@ -227,8 +236,11 @@ def _bytes(texts: list[str]) -> list[bytes]:
 @given(st.sets(st.from_regex(r"\A[A-Za-z0-9_.:-]{1,40}\Z"), max_size=50))
 def test_an_id_that_is_there_is_never_passed_over(ids: set[str]) -> None:
     """Wherever it stands: beside the line, or in a line of JSON."""
-    rows = [lines.encode(1, b"{}", {"request_id": value}, "") for value in ids]
-    rows += [lines.encode(1, b"{}", {}, json.dumps({"trace_id": f"{value}x"})) for value in ids]
+    rows = [lines.encode(b"%019d" % 1, b"{}", {"request_id": value}, "") for value in ids]
+    rows += [
+        lines.encode(b"%019d" % 1, b"{}", {}, json.dumps({"trace_id": f"{value}x"}))
+        for value in ids
+    ]
     text = id_filter.build(id_filter.ids_in(b"\n".join(rows)))
     for value in ids:
         assert id_filter.may_hold(text, "request_id", value)
@@ -283,3 +295,29 @@ def test_a_part_whose_key_is_taken_has_the_next_number() -> None:
     assert further_part_key(key) == key.replace("part-9-", "part-10-")
     with pytest.raises(ValueError, match="wanted the key of a part"):
         further_part_key(manifest_key("t", 1))
+
+
+def test_equal_lines_make_equal_parts_however_they_came(tmp_path: Path) -> None:
+    """A run after one that was killed finds the key of its part taken by the very same bytes."""
+    rows = [
+        lines.encode(b"%019d" % n, b'{"service_name":"a"}', {"n": "x" * (n % 900)}, f"{n * n}")
+        for n in range(3000)
+    ]
+    keys = set()
+    for size in (1, 7, 500, 3000):
+        writer = PartWriter(tmp_path, 6)
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            count = {lines.stream(rows[0]): len(batch)}
+            writer.extend(batch, sum(map(len, batch)) + len(batch), count)
+        part = writer.finish("t", NOON, 0)
+        assert list(read_lines([writer.file.read()])) == rows
+        assert part.records == 3000
+        keys.add(part.key)
+        writer.close()
+    writer = PartWriter(tmp_path, 6)
+    for row in rows:
+        writer.write(row, lines.stream(row))
+    keys.add(writer.finish("t", NOON, 0).key)
+    writer.close()
+    assert len(keys) == 1
