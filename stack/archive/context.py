@@ -66,7 +66,7 @@ class Archive:
     def ledger(self) -> Ledger:
         """The chain as it is now; refuses one that is older than what this machine has seen."""
         cache = _made(self.folder / "manifests")
-        ledger = Ledger(self.store, self.tenant, self.key, cache).refresh()
+        ledger = self._new_ledger(cache).refresh()
         seen = self.state()
         if ledger.length < seen.get("length", 0):
             here = "" if self.store.can_read else f" in {cache}"
@@ -76,6 +76,17 @@ class Archive:
                 f"{ledger.length}{here}: the newest are missing. Type: {hint}"
             )
         return ledger
+
+    def known_ledger(self) -> Ledger:
+        """The chain for who only reads parts: what was read before is not asked for again."""
+        cache = _made(self.folder / "manifests")
+        try:
+            return self._new_ledger(cache).refresh(trust_cache=True)
+        except ArchiveError:  # something in the cache is damaged
+            return self.ledger()
+
+    def _new_ledger(self, cache: Path) -> Ledger:
+        return Ledger(self.store, self.tenant, self.key, cache)
 
     @property
     def copies(self) -> Copies:

@@ -62,18 +62,21 @@ class Ledger:
         self.length = 0
         self.head = ""
 
-    def refresh(self) -> Ledger:
+    def refresh(self, *, trust_cache: bool = False) -> Ledger:
         """Read what has been added; without a reader's key, what this machine has cached of it.
 
-        Raises ArchiveError where the chain is broken.
+        `trust_cache`: what is cached is signed, and is not compared with the store again. Raises
+        ArchiveError where the chain is broken.
         """
         try:
-            if self.store.can_read or self.cache is None:
-                documents = read_documents(self.store, self.tenant, self.cache)
-                for listed, document in documents[self.length :]:
-                    self.append(listed.key, document)
-            else:
+            if self.cache and (trust_cache or not self.store.can_read):
                 self._read_cache(self.cache)
+            if self.store.can_read or self.cache is None:
+                last = manifest_key(self.tenant, self.length - 1) if trust_cache else ""
+                known = 0 if trust_cache else self.length
+                documents = read_documents(self.store, self.tenant, self.cache, after=last)
+                for listed, document in documents[known:]:
+                    self.append(listed.key, document)
         except ArchiveError as error:
             raise ArchiveError(f"{error}. Type: ./logstack archive verify") from None
         return self
@@ -169,27 +172,36 @@ class Ledger:
 
 
 def read_documents(
-    store: Store, tenant: str, cache: Path | None = None
+    store: Store, tenant: str, cache: Path | None = None, *, after: str = ""
 ) -> list[tuple[Listed, bytes]]:
-    """Every manifest's text in the order of the keys.
+    """Every manifest's text in the order of the keys, or those after one.
 
     `cache` is a folder with the ones read before; a file there is used when the store lists the
     same ETag, and every document is checked by its signature all the same.
     """
-    listed = store.listing(manifests_prefix(tenant))
-
-    def read(item: Listed) -> bytes:
+    listed = store.listing(manifests_prefix(tenant), after)
+    found: dict[str, bytes] = {}
+    missing: list[Listed] = []
+    for item in listed:
         path = _cached(cache, item.key, item.etag) if cache else None
         if path and path.is_file():
-            return path.read_bytes()
+            found[item.key] = path.read_bytes()
+        else:
+            missing.append(item)
+
+    def read(item: Listed) -> bytes:
         document = store.get(item.key)
-        if path:
+        if cache:
+            path = _cached(cache, item.key, item.etag)
             write_private(path, document.decode("utf-8", "replace"))
         return document
 
-    _ = store.reader  # made here: boto3 clients are made by one thread and used by many
-    with ThreadPoolExecutor(READERS) as pool:
-        return list(zip(listed, pool.map(read, listed), strict=True))
+    if missing:
+        _ = store.reader  # made here: boto3 clients are made by one thread and used by many
+        with ThreadPoolExecutor(READERS) as pool:
+            keys = [item.key for item in missing]
+            found |= dict(zip(keys, pool.map(read, missing), strict=True))
+    return [(item, found[item.key]) for item in listed]
 
 
 def _cached(cache: Path, key: str, etag: str) -> Path:

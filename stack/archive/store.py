@@ -162,14 +162,16 @@ class Store:
             size += len(chunk)
         return digest.hexdigest(), size
 
-    def listing(self, prefix: str) -> list[Listed]:
-        """The objects below a prefix, in the order of their keys."""
+    def listing(self, prefix: str, after: str = "") -> list[Listed]:
+        """The objects below a prefix, in the order of their keys, or those after one."""
         pages = self.reader.get_paginator("list_objects_v2")
         return self._do(
             f"list {prefix}",
             lambda: [
                 Listed(item["Key"], item["Size"], item["ETag"].strip('"'))
-                for page in pages.paginate(Bucket=self.access.bucket, Prefix=prefix)
+                for page in pages.paginate(
+                    Bucket=self.access.bucket, Prefix=prefix, StartAfter=after
+                )
                 for item in page.get("Contents", [])
             ],
         )

@@ -30,6 +30,10 @@ app = typer.Typer(
 )
 
 
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="alerts")
+
+
 class Channel(StrEnum):
     slack = "slack"
     pagerduty = "pagerduty"

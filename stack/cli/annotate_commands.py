@@ -22,6 +22,10 @@ group = typer.Typer(
 )
 
 
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(group, name="annotate")
+
+
 @group.callback()
 def _group() -> None:
     """Mark what happened in every chart."""

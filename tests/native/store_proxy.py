@@ -11,7 +11,7 @@ import requests
 class Proxy(ThreadingHTTPServer):
     """Stands between the archive and SeaweedFS and does one thing to what passes.
 
-    `fault`: full, slow, wrong bytes (with or without `, no checksum`), no checksum.
+    `fault`: breaks off, full, slow, wrong bytes (with or without `, no checksum`), no checksum.
     """
 
     daemon_threads = True
@@ -63,16 +63,23 @@ class Passing(BaseHTTPRequestHandler):
         if self.server.fault.endswith("no checksum"):
             kept.remove("x-amz-checksum-sha256")
         headers = {name: answer.headers[name] for name in kept if name in answer.headers}
+        if self.server.fault == "breaks off" and self.command == "GET" and part:
+            self.reply(answer.status_code, content, headers, cut=len(content) // 2)
+            return
         if self.server.fault == "slow":
             threading.Event().wait(0.15)
         self.reply(answer.status_code, content, headers)
 
-    def reply(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+    def reply(
+        self, status: int, content: bytes, headers: dict[str, str], cut: int | None = None
+    ) -> None:
+        """`cut`: end the connection after so many bytes."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[:cut])
+        self.close_connection = cut is not None
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815

@@ -181,13 +181,15 @@ def test_the_store_being_down_loses_nothing(archive: ArchiveUnderTest) -> None:
         ("full", "InsufficientStorage"),
         ("wrong bytes", "corrupts"),
         ("wrong bytes, no checksum", "corrupts"),
+        ("breaks off", "broke off"),
         ("slow", ""),
     ],
 )
 def test_a_store_that_is_full_slow_or_wrong(
     archive: ArchiveUnderTest, fault: str, text: str
 ) -> None:
-    """Out of space and wrong bytes seal nothing and are said; slowness only takes time."""
+    """Out of space, wrong bytes and answers that end early seal nothing and are said; slowness only
+    takes time."""
     archive.push([at(yesterday(3))])
     proxy = Proxy(archive.target.url("seaweedfs"), fault)
     archive.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
@@ -205,6 +207,27 @@ def test_a_store_that_is_full_slow_or_wrong(
         store.close()
     archive.ok("archive", "run")
     assert archive.verify("--deep")["records"] == 1
+
+
+def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnderTest) -> None:
+    """SeaweedFS itself refuses to store; the next run after somebody made room archives all."""
+    archive.push([at(yesterday(3))])
+    archive.ok("archive", "run")
+    archive.push([at(yesterday(4))])
+    archive.stop("seaweedfs")
+    archive.start("seaweedfs", extra=["-volume.minFreeSpace=900000GiB"])
+    result = archive.run("archive", "run")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "wanted to store v1/" in result.stderr
+    events = archive.target.archiver_log_file.read_text(encoding="utf-8").splitlines()
+    assert json.loads(events[-1])["event_type"] == "archive_run_failed"
+    archive.stop("seaweedfs")
+    archive.start("seaweedfs")
+    archive.ok("archive", "run")
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 2
 
 
 def test_erased_records_are_gone_and_stay_away(archived: ArchiveUnderTest) -> None:

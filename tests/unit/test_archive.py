@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from stack.archive import ArchiveError, id_filter, lines
 from stack.archive.copies import Copies, NoCopyError
-from stack.archive.failpoints import failpoint
+from stack.archive.failpoints import NAMES, failpoint
 from stack.archive.layout import further_part_key, hours, manifest_key, part_key
 from stack.archive.manifest import Manifest, parse, signed
 from stack.archive.ordering import beyond, in_batches, in_order, sorted_batches
@@ -25,6 +26,7 @@ from stack.archive.search import Matcher, needle
 from stack.archive.service import next_run
 from stack.engines import Selection
 from stack.engines.victorialogs_archive import record_of_line
+from stack.settings import ROOT
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -227,6 +229,13 @@ def test_a_failpoint_that_is_not_listed_is_a_mistake() -> None:
     """A test that names one that is nowhere would prove nothing."""
     with pytest.raises(ValueError, match="not listed"):
         failpoint("nowhere")
+
+
+def test_every_failpoint_is_somewhere_in_the_code() -> None:
+    """One that nothing reaches would be tested by a run that is not killed."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "stack").rglob("*.py")]
+    placed = {name for text in texts for name in re.findall(r'\bfailpoint\("([a-z-]+)"\)', text)}
+    assert placed == NAMES
 
 
 def _bytes(texts: list[str]) -> list[bytes]:
