@@ -62,10 +62,10 @@ def run(
         if not archive.store.can_read:
             archive.remember(without_reader=rfc3339(now))
         lacking: list[str] = []
-        for start, until in due(archive, ledger, now, include_current):
+        for start, until, counts in due(archive, ledger, now, include_current):
             on_progress(f"{start:%Y-%m-%d %H}:00", "exporting")
             try:
-                export_hour(archive, ledger, start, until, result)
+                export_hour(archive, ledger, start, until, result, counts)
             except NoCopyError as error:  # no reason to leave other hours unarchived
                 lacking.append(f"{rfc3339(start)}: {error}")
                 continue
@@ -82,8 +82,9 @@ def run(
 
 def due(
     archive: Archive, ledger: Ledger, now: datetime, include_current: bool
-) -> list[tuple[datetime, datetime]]:
-    """The hours that the archive lacks something of, and up to when, in order.
+) -> list[tuple[datetime, datetime, dict[str, int] | None]]:
+    """The hours that the archive lacks something of, up to when, in order, with the engine's counts
+    where they are known.
 
     These are the hours since the last archived one, without a gap, and those that may still get
     records and whose count in the engine is another than in the archive. That is the lateness
@@ -98,16 +99,17 @@ def due(
     since = hour_of(min(oldest, now - late) if ledger.hours else oldest)
     counts = archive.engine.hourly_counts(since, end)
     first = min([*ledger.hours, *counts], default=hour_of(oldest))
-    found = []
+    found: list[tuple[datetime, datetime, dict[str, int] | None]] = []
     for start in hours(max(since, first), end):
         known = ledger.hours.get(start)
-        if known is None or not known.complete or _lacks(known, counts.get(start, {})):
-            found.append((start, start + HOUR))
+        there = counts.get(start, {})
+        if known is None or not known.complete or _lacks(known, there):
+            found.append((start, start + HOUR, there))
     if include_current:
         current = now - ON_THE_WAY  # engines count ranges of whole milliseconds
         current -= timedelta(microseconds=current.microsecond % 1000)
-        found += [(start, min(start + HOUR, current)) for start in hours(end, now)]
-    return [(start, until) for start, until in found if until > start]
+        found += [(start, min(start + HOUR, current), None) for start in hours(end, now)]
+    return [item for item in found if item[1] > item[0]]
 
 
 def looks_back(archive: Archive, now: datetime) -> bool:
@@ -118,15 +120,24 @@ def looks_back(archive: Archive, now: datetime) -> bool:
 
 
 def export_hour(
-    archive: Archive, ledger: Ledger, start: datetime, until: datetime, result: Exported
+    archive: Archive,
+    ledger: Ledger,
+    start: datetime,
+    until: datetime,
+    result: Exported,
+    counted: dict[str, int] | None = None,
 ) -> None:
-    """Archive what is missing of [start, until), which lies in one hour. Raises ArchiveError."""
+    """Archive what is missing of [start, until), which lies in one hour. Raises ArchiveError.
+
+    `counted`: what the engine has had of it at least.
+    """
     failpoint("export-started")
     found: dict[str, int] = {}
     before: dict[str, int] = {}
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         known = ledger.hours.get(start)
-        before = _counts(archive, start, until)
+        first = counted if attempt == 0 else None
+        before = _counts(archive, start, until) if first is None else first
         parts, suppressed = _write_missing(archive, ledger, known, (start, until), before)
         failpoint("parts-uploaded")
         after = _counts(archive, start, until)
@@ -169,7 +180,8 @@ def _write_missing(
     """The parts of what the hour lacks, and what tombstones kept out of them, by stream."""
     start, until = window
     settings = archive.settings.archive
-    batches = _in_order(archive, start, until, sum(counts.values()))
+    records = sum(counts.values())
+    batches = _in_order(archive, start, until, records) if records else iter(())
     suppression = Suppression(archive.key, archive.engine, ledger.erasures)
     if known or suppression.wanted:
         allowed = suppression.filter(chain.from_iterable(batches))
