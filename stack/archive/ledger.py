@@ -72,8 +72,9 @@ class Ledger:
             if self.cache and (trust_cache or not self.store.can_read):
                 self._read_cache(self.cache)
             if self.store.can_read or self.cache is None:
-                last = manifest_key(self.tenant, self.length - 1) if trust_cache else ""
-                known = 0 if trust_cache else self.length
+                behind = trust_cache and self.length > 0
+                last = manifest_key(self.tenant, self.length - 1) if behind else ""
+                known = 0 if behind else self.length
                 documents = read_documents(self.store, self.tenant, self.cache, after=last)
                 for listed, document in documents[known:]:
                     self.append(listed.key, document)
@@ -111,6 +112,8 @@ class Ledger:
                 f"{name}: wanted it to follow {self.head or 'nothing'}, "
                 f"found {manifest.previous_sha256 or 'nothing'}: the chain is broken"
             )
+        if manifest.tenant != self.tenant:  # what is cached may be of another one
+            raise ArchiveError(f"{name}: wanted tenant {self.tenant}, found {manifest.tenant}")
         self.take(manifest)
         self.head = sha256(document)
         return manifest

@@ -19,11 +19,13 @@ from stack.archive import ArchiveError, id_filter, lines
 from stack.archive.copies import Copies, NoCopyError
 from stack.archive.failpoints import NAMES, failpoint
 from stack.archive.layout import further_part_key, hours, manifest_key, part_key
+from stack.archive.ledger import Ledger
 from stack.archive.manifest import Manifest, parse, signed
 from stack.archive.ordering import beyond, in_batches, in_order, sorted_batches
 from stack.archive.parts import PartWriter, own_parts, read_lines
 from stack.archive.search import Matcher, needle
 from stack.archive.service import next_run
+from stack.archive.store import Access, Store
 from stack.engines import Selection
 from stack.engines.victorialogs_archive import record_of_line
 from stack.settings import ROOT
@@ -330,3 +332,12 @@ def test_equal_lines_make_equal_parts_however_they_came(tmp_path: Path) -> None:
     keys.add(writer.finish("t", NOON, 0).key)
     writer.close()
     assert len(keys) == 1
+
+
+def test_another_tenants_manifest_is_no_link_of_the_chain() -> None:
+    """The cache of a machine whose settings were changed holds such ones."""
+    store = Store(Access("http://127.0.0.1:1", "r", "b", "", "", ""))
+    document = signed(manifest(), KEY)
+    Ledger(store, "t", KEY).append(manifest_key("t", 0), document)
+    with pytest.raises(ArchiveError, match="wanted tenant u, found t"):
+        Ledger(store, "u", KEY).append(manifest_key("u", 0), document)
