@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -146,6 +147,91 @@ def own_parts(streams: Mapping[str, int], threshold: int) -> frozenset[str]:
     return frozenset(sorted(large, key=lambda service: -totals[service])[:MOST_OWN_PARTS])
 
 
+class HourParts:
+    """The parts of an hour under way: one of each service in `own`, and one of all others."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        own: frozenset[str],
+        place: tuple[str, datetime, int],
+        folder: Path,
+        part_bytes: int,
+        level: int,
+        keep: Keep | None,
+    ) -> None:
+        self.store = store
+        self.own = own
+        self.place = place
+        self.folder = folder
+        self.part_bytes = part_bytes
+        self.level = level
+        self.keep = keep
+        self.stored: list[Part] = []
+        self._open: dict[str, PartWriter] = {}
+        self._groups: dict[bytes, str] = {}
+
+    def take(self, batch: list[bytes]) -> None:
+        """Write lines that come after those taken before."""
+        streams = list(map(lines.stream, batch))
+        groups = {stream: self._group(stream) for stream in set(streams)}
+        if len(set(groups.values())) == 1:
+            self._add(groups[streams[0]], batch, streams)
+            return
+        members: dict[str, tuple[list[bytes], list[bytes]]] = {}
+        for line, stream in zip(batch, streams, strict=True):
+            of_group = members.setdefault(groups[stream], ([], []))
+            of_group[0].append(line)
+            of_group[1].append(stream)
+        for group, (chosen, of_each) in members.items():
+            self._add(group, chosen, of_each)
+
+    def finish(self) -> list[Part]:
+        """Store what is under way; all parts. Raises ArchiveError."""
+        for group in sorted(self._open):
+            self._send(group)
+        return self.stored
+
+    def close(self) -> None:
+        for writer in self._open.values():
+            writer.close()
+
+    def _group(self, stream: bytes) -> str:
+        if stream not in self._groups:
+            service = service_of(stream.decode("utf-8", "replace"))
+            self._groups[stream] = service if service in self.own else ""
+        return self._groups[stream]
+
+    def _writer(self, group: str) -> PartWriter:
+        if group not in self._open:
+            beside = len(self.own) <= MOST_BESIDE
+            self._open[group] = PartWriter(self.folder, self.level, beside=beside)
+        return self._open[group]
+
+    def _add(self, group: str, batch: list[bytes], streams: list[bytes]) -> None:
+        size = sum(map(len, batch)) + len(batch)
+        if size <= MOST_AT_ONCE and self._writer(group).size + size < self.part_bytes:
+            self._writer(group).extend(batch, size, Counter(streams))
+            return
+        for line, stream in zip(batch, streams, strict=True):  # a part may end at any of them
+            self._writer(group).write(line, stream)
+            if self._writer(group).size >= self.part_bytes:
+                self._send(group)
+
+    def _send(self, group: str) -> None:
+        tenant, hour, number = self.place
+        writer = self._open.pop(group)
+        try:
+            part = writer.finish(tenant, hour, number + len(self.stored))
+            part = send_part(self.store, part, writer.file)
+            if self.keep:
+                self.keep(part.key, writer.file)
+        finally:
+            writer.close()
+        self.stored.append(part)
+
+
 def store_parts(
     store: Store,
     batches: Iterable[list[bytes]],
@@ -161,68 +247,19 @@ def store_parts(
 
     Raises ArchiveError, also when the store gives back other bytes than it was given.
     """
-    tenant, hour, number = place
-    open_parts: dict[str, PartWriter] = {}
-    groups: dict[bytes, str] = {}
-    stored: list[Part] = []
-
-    def send(group: str) -> None:
-        writer = open_parts.pop(group)
-        try:
-            part = writer.finish(tenant, hour, number + len(stored))
-            part = send_part(store, part, writer.file)
-            if keep:
-                keep(part.key, writer.file)
-        finally:
-            writer.close()
-        stored.append(part)
-
-    def group_of(stream: bytes) -> str:
-        if stream not in groups:
-            service = service_of(stream.decode("utf-8", "replace"))
-            groups[stream] = service if service in own else ""
-        return groups[stream]
-
-    def add(group: str, batch: list[bytes], streams: list[bytes]) -> None:
-        if group not in open_parts:
-            open_parts[group] = PartWriter(folder, level, beside=len(own) <= MOST_BESIDE)
-        size = sum(map(len, batch)) + len(batch)
-        if size <= MOST_AT_ONCE and open_parts[group].size + size < part_bytes:
-            open_parts[group].extend(batch, size, Counter(streams))
-            return
-        for line, stream in zip(batch, streams, strict=True):  # a part may end at any of them
-            if group not in open_parts:
-                open_parts[group] = PartWriter(folder, level, beside=len(own) <= MOST_BESIDE)
-            open_parts[group].write(line, stream)
-            if open_parts[group].size >= part_bytes:
-                send(group)
-
-    try:
+    parts = HourParts(
+        store,
+        own=own,
+        place=place,
+        folder=folder,
+        part_bytes=part_bytes,
+        level=level,
+        keep=keep,
+    )
+    with closing(parts):
         for batch in batches:
-            for group, members in _by_group(batch, group_of).items():
-                add(group, *members)
-        for group in sorted(open_parts):
-            send(group)
-    finally:
-        for writer in open_parts.values():
-            writer.close()
-    return stored
-
-
-def _by_group(
-    batch: list[bytes], group_of: Callable[[bytes], str]
-) -> dict[str, tuple[list[bytes], list[bytes]]]:
-    """Lines and the stream of each, by group, in their order."""
-    streams = list(map(lines.stream, batch))
-    groups = {stream: group_of(stream) for stream in set(streams)}
-    if len(set(groups.values())) == 1:
-        return dict.fromkeys(groups.values(), (batch, streams))
-    found: dict[str, tuple[list[bytes], list[bytes]]] = {}
-    for line, stream in zip(batch, streams, strict=True):
-        members = found.setdefault(groups[stream], ([], []))
-        members[0].append(line)
-        members[1].append(stream)
-    return found
+            parts.take(batch)
+        return parts.finish()
 
 
 def send_part(store: Store, part: Part, file: IO[bytes]) -> Part:
