@@ -31,10 +31,9 @@ from stack.secrets import (
 )
 from stack.settings import Settings
 from stack.supervisor import Process, Supervisor, SupervisorError
-from stack.targets import Target, native
+from stack.targets import SETTINGS_FILE, Target, native, started_with
 from stack.units import parse_duration
 
-SETTINGS_FILE = "settings.json"
 LOG_LINES_SHOWN = 15
 
 OnProgress = Callable[[str, str], None]
@@ -202,11 +201,7 @@ def wait_until_healthy(target: Target, on_progress: OnProgress) -> list[Status]:
 
 def running_settings(settings: Settings) -> Settings:
     """The settings that the stack in this run folder was started with, if it was."""
-    path = native(settings).run_dir / SETTINGS_FILE
-    try:
-        return Settings.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return settings
+    return started_with(settings, "native") or settings
 
 
 def write_files(target: Target, files: Mapping[str, str]) -> set[str]:

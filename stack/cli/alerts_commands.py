@@ -20,8 +20,7 @@ from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, s
 from stack.alerting.channels import read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
 from stack.alerting.rules import load_rules, load_rules_for
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out, say
+from stack.cli.output import AsJson, out, say
 from stack.targets import Target
 from stack.targets import native as native_target
 

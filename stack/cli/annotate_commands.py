@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from stack import runtime, settings
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out, say
+from stack.cli.output import AsJson, out, say
 from stack.engines import Record
 from stack.engines.factory import engine_of
 from stack.queries import DEPLOYED

@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from stack import artifacts, components, native, render
+from stack import artifacts, components, native, render, targets
 from stack.archive.context import Archive, open_native
 from stack.archive.layout import DAY, day_of
 from stack.archive.store import Store
@@ -71,7 +71,7 @@ class ArchiveUnderTest(StackUnderTest):
     def configure(self, **variables: str) -> None:
         """Change settings of what is running, as far as the commands read them."""
         self.variables |= variables
-        path = self.target.run_dir / native.SETTINGS_FILE
+        path = self.target.run_dir / targets.SETTINGS_FILE
         path.write_text(self.settings.model_dump_json(), encoding="utf-8")
 
     def stop(self, *names: str) -> None:
