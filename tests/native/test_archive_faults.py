@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -207,6 +208,25 @@ def test_a_store_that_is_full_slow_or_wrong(
         store.close()
     archive.ok("archive", "run")
     assert archive.verify("--deep")["records"] == 1
+
+
+def test_an_archiver_that_starts_before_the_store_reports_no_failure(
+    archive: ArchiveUnderTest,
+) -> None:
+    """`make up` starts both at once, and an alert would fire for each start."""
+    archive.push([at(yesterday(3))])
+    archive.stop("seaweedfs")
+    archiver = archive.popen("archive", "run", "--every-interval")
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            archiver.wait(timeout=4)
+        archive.start("seaweedfs")
+        log = archive.target.archiver_log_file
+        poll(lambda: log.exists() and "archive_run_finished" in log.read_text(), archive.logs)
+        assert "archive_run_failed" not in log.read_text(encoding="utf-8")
+    finally:
+        archiver.kill()
+        archiver.communicate()
 
 
 def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnderTest) -> None:
