@@ -15,7 +15,7 @@ from cryptography import x509
 from provisioning import DeployError
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
-from stack.alerting.rules import load_rules
+from stack.alerting.rules import load_rules_for
 from stack.components import kept_days
 from stack.hosts.fleet import roles_of, with_role
 from stack.targets import host
@@ -133,7 +133,7 @@ def check_rules(work: Work, remote: Remote) -> str:
         raise DeployError(f"wanted the loaded rules from vmalert, found: {answer['text']}")
     groups = json.loads(answer["text"])["data"]["groups"]
     found = [rule for group in groups for rule in group["rules"]]
-    shipped = {rule.name for rule in load_rules(work.settings)}
+    shipped = {rule.name for rule in load_rules_for(host(work.settings, remote.name))}
     loaded = {rule["name"] for rule in found}
     if loaded != shipped or len(found) != len(shipped):
         raise DeployError(

@@ -103,6 +103,31 @@ def fell_silent(
     )
 
 
+def never_reported(
+    scope: Scope, window: Window, *, service: str, before: str = "1h", against: str = "7d"
+) -> Query:
+    """Records of the time `before` the window, while none is of `service`.
+
+    That one is looked for in the window and `against` before it. The records before the window say
+    that the stack has run that long; without any there is no number.
+    """
+    earlier, whole = over(before), sum_lengths(window.length, against)
+    everything, own = Filter(scope), Filter(Scope(scope.environment, (service,)))
+    there = f"sum(count_over_time({everything.logql()} [{earlier.length}] offset {window.length}))"
+    reported = f"sum(count_over_time({own.logql()} [{whole}]))"
+    of_service = equals("service_name", service).logsql()
+    of_earlier = f"_time:{earlier.length} offset {window.length}"
+    counts = stats(
+        (), f"count() if ({of_service}) as reported", f"count() if ({of_earlier}) as value"
+    )
+    return Query(
+        "never_reported",
+        logql=f"{there} unless {reported}",
+        logsql=f"_time:{whole} {everything.logsql()} ({of_earlier} or {of_service}) "
+        f"| {counts} | filter reported:=0 | delete reported",
+    )
+
+
 def volume_growth(
     scope: Scope,
     window: Window,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stack.settings import ROOT, Settings
+from stack.settings import ROOT, Settings, SettingsError
 from stack.targets import Target
 from stack.units import go_duration, is_ip_address, join_host_port, parse_bytes, whole_hours
 
@@ -72,10 +72,19 @@ class Component:
 
 
 def _victorialogs(target: Target) -> list[str]:
+    """Raises SettingsError for retention.shorter where no archiver is there to see to it."""
+    shorter = target.settings.retention.shorter
+    if shorter and not target.has_archive:
+        raise SettingsError(
+            "retention.shorter: wanted Loki, or the native runtime, whose archiver deletes what is "
+            "archived; found VictoriaLogs without one, which knows one time for all records. "
+            "Set stack.engine = loki, or remove the setting"
+        )
     return [
         *_victorialogs_at(target, "victorialogs"),
         f"-retentionPeriod={kept_days(target)}d",
         f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
+        *(["-delete.enable"] if shorter else []),
     ]
 
 

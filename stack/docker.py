@@ -25,12 +25,11 @@ from stack.docker_engine import DockerError, ask, compose_command, run
 from stack.native import OnProgress, Status, UpResult
 from stack.secrets import SecretsError, grafana_secrets, sample_app_secrets, write_private
 from stack.settings import ROOT, Settings
-from stack.targets import Target
+from stack.targets import SETTINGS_FILE, Target, started_with
 from stack.targets import docker as docker_target
 from stack.units import parse_bytes, parse_duration
 
 COMPOSE_FILE = ROOT / "stack" / "compose.yaml"
-SETTINGS_FILE = "settings.json"
 LOG_LINES_SHOWN = 15
 IMAGE_OF = {"traffic": "sample_app"}  # a component that runs in the image of another
 
@@ -297,11 +296,8 @@ class DockerRuntime:
 
 def running(settings: Settings) -> DockerRuntime | None:
     """The runtime that `up` started in this run folder and nobody stopped, if there is one."""
-    path = (ROOT / settings.paths.run / "docker" / SETTINGS_FILE).absolute()
-    try:
-        return DockerRuntime(Settings.model_validate_json(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, DockerError):
-        return None
+    found = started_with(settings, "docker")
+    return DockerRuntime(found) if found else None
 
 
 def _environment(component: Component, target: Target) -> dict[str, str]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from stack.alerting.loaded import evaluator_of, rule_differences
-from stack.archive import ArchiveError, expire
+from stack.archive import ArchiveError, expire, shorter
 from stack.archive.bucket import expiry_of, lock_of
 from stack.archive.context import Archive
 from stack.archive.layout import HOUR, hour_of
+from stack.archive.store import WITH_READER
 from stack.engines import EngineError
 from stack.targets import Target
 from stack.units import parse_bytes, parse_duration
@@ -48,6 +49,7 @@ def check_alert_rules(target: Target) -> Finding:
 def _all(archive: Archive) -> Iterator[Finding]:
     for check in (
         check_hot_retention,
+        check_shorter_retention,
         check_lateness,
         check_disk,
         check_object_lock,
@@ -77,6 +79,18 @@ def check_hot_retention(archive: Archive) -> tuple[bool, str]:
     if found == wanted:
         return True, text
     return False, f"wanted the engine to keep {wanted} days, found {found}. Type: make up"
+
+
+def check_shorter_retention(archive: Archive) -> tuple[bool, str]:
+    """What leaves earlier than the rest, and whether the engine can let it go."""
+    kinds = archive.settings.retention.shorter
+    if not kinds:
+        return True, "every record stays as long as its day"
+    if not archive.engine.drops_records():
+        return False, "wanted the engine to run with -delete.enable, found it off. Type: make up"
+    rules = ", ".join(f"{kind.name} after {kind.days} days" for kind in kinds)
+    days = len(shorter.shortened_days(archive))
+    return True, f"{rules} leave the engine once verified, so far on {days} days"
 
 
 def check_lateness(archive: Archive) -> tuple[bool, str]:
@@ -150,10 +164,11 @@ def check_gate(archive: Archive) -> tuple[bool, str]:
     over += [day for day in late if expire.is_over(archive, day) and day not in over]
     if over:
         first = min(over)
+        command = "./logstack archive verify --deep" if archive.store.can_read else WITH_READER
         return False, (
             f"{len(over)} days from {first:%Y-%m-%d} on are not verified; the engine deletes that "
             f"day on {expire.forced(archive, first):%Y-%m-%d %H:%M} UTC. "
-            "Type: ./logstack archive verify --deep"
+            f"Type: {command}"
         )
     text = f"{len(verified)} days verified, {len(waiting)} younger or waiting, none in danger"
     return True, text

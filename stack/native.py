@@ -24,17 +24,16 @@ from stack.components import Component
 from stack.preflight import PreflightError, check_data_dir, check_ports
 from stack.secrets import (
     SecretsError,
-    archive_secrets,
     grafana_secrets,
+    local_store_secrets,
     sample_app_secrets,
     write_private,
 )
 from stack.settings import Settings
 from stack.supervisor import Process, Supervisor, SupervisorError
-from stack.targets import Target, native
+from stack.targets import SETTINGS_FILE, Target, native, started_with
 from stack.units import parse_duration
 
-SETTINGS_FILE = "settings.json"
 LOG_LINES_SHOWN = 15
 
 OnProgress = Callable[[str, str], None]
@@ -91,7 +90,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
             target,
             binaries,
             {**sample_app_secrets(target.data_dir), **grafana_secrets(target.data_dir)},
-            archive_secrets(target.data_dir),
+            local_store_secrets(target.data_dir),
         )
         files |= alert_files(target) | grafana_files(target)
     except (
@@ -202,11 +201,7 @@ def wait_until_healthy(target: Target, on_progress: OnProgress) -> list[Status]:
 
 def running_settings(settings: Settings) -> Settings:
     """The settings that the stack in this run folder was started with, if it was."""
-    path = native(settings).run_dir / SETTINGS_FILE
-    try:
-        return Settings.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return settings
+    return started_with(settings, "native") or settings
 
 
 def write_files(target: Target, files: Mapping[str, str]) -> set[str]:

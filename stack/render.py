@@ -28,6 +28,7 @@ from stack.components import (
     kept_days,
     selected,
 )
+from stack.engines.logql import selector_of
 from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
 from stack.settings import ROOT
 from stack.settings_tables import FileSource
@@ -175,6 +176,7 @@ def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
         "cluster_name": CLUSTER_NAME,
         "restored": LOKI_RESTORED_TENANT,
         "kept_days": kept_days(target),
+        "shorter": loki_streams(target),
         "line": parse_bytes(settings.limits.line),
         "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
     }
@@ -182,6 +184,17 @@ def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
         "loki/config.yaml": render_template("loki/config.yaml.j2", **values),
         "loki/tenants.yaml": render_template("loki/tenants.yaml.j2", **values),
     }
+
+
+def loki_streams(target: Target) -> list[dict[str, Any]]:
+    """Streams that Loki keeps for fewer days by itself, the longest first.
+
+    None where an archiver runs: it deletes such records once they are archived.
+    """
+    if target.has_archive:
+        return []
+    shorter = sorted(target.settings.retention.shorter, key=lambda kind: -kind.days)
+    return [{"selector": selector_of(kind), "days": kind.days} for kind in shorter]
 
 
 def exporters(target: Target) -> list[dict[str, str]]:

@@ -31,10 +31,21 @@ def grafana_secrets(data_dir: Path) -> dict[str, str]:
 
 
 def archive_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The archive's keys as variables: from the environment, else made. Raises SecretsError.
+    """The archive's keys as variables, for who uses the object store. Raises SecretsError.
 
-    Each is `key:secret` of the object store, and the signing key 32 bytes in base64.
+    Each is `key:secret` of the object store, and the signing key 32 bytes in base64. Where the
+    environment gives one of the store's keys, the others are those that it gives, or empty: a
+    machine that has only the writer's key must not find a reader's. Otherwise they are the local
+    store's.
     """
+    secrets_of_store = local_store_secrets(data_dir, environ)
+    if any(environ.get(name) for name in STORE_KEYS):
+        return secrets_of_store | {name: environ.get(name, "") for name in STORE_KEYS}
+    return secrets_of_store
+
+
+def local_store_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """All keys, for who starts the local store: from the environment, else made."""
     given = {name: environ[name] for name in ARCHIVE_SECRETS if environ.get(name)}
     made = {name: make for name, make in ARCHIVE_SECRETS.items() if name not in given}
     return {**_known_or_made(data_dir, made), **given}
@@ -48,10 +59,9 @@ def _signing_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
+STORE_KEYS = ("LOGSTACK_ARCHIVE_WRITER", "LOGSTACK_ARCHIVE_READER", "LOGSTACK_ARCHIVE_ADMIN")
 ARCHIVE_SECRETS: dict[str, Callable[[], str]] = {
-    "LOGSTACK_ARCHIVE_WRITER": _access_key,
-    "LOGSTACK_ARCHIVE_READER": _access_key,
-    "LOGSTACK_ARCHIVE_ADMIN": _access_key,
+    **dict.fromkeys(STORE_KEYS, _access_key),
     "LOGSTACK_ARCHIVE_SIGNING_KEY": _signing_key,
 }
 

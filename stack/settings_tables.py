@@ -104,9 +104,39 @@ class Versions(Section):
     caddy: str = Field(pattern=r"^\d+\.\d+\.\d+$")
 
 
+class ShorterRetention(Section):
+    """Which records leave the engine before the others: of a service, of a level, or of both."""
+
+    service: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62})?$")
+    level: Literal["", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = ""
+    days: int = Field(ge=1, le=3650)
+
+    @model_validator(mode="after")
+    def _is_about_something(self) -> ShorterRetention:
+        if not (self.service or self.level):
+            raise ValueError("a service, a level or both")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What people call it: `DEBUG of erp-backend-api`."""
+        return f"{self.level or 'everything'}{f' of {self.service}' if self.service else ''}"
+
+
 class Retention(Section):
     hot_days: int = Field(ge=1, le=3650)
     margin_days: int = Field(ge=1, le=365)
+    shorter: tuple[ShorterRetention, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _shorter_is_shorter(self) -> Retention:
+        for kind in self.shorter:
+            if kind.days >= self.hot_days:
+                raise ValueError(
+                    f"shorter: wanted fewer days for {kind.name} than hot_days = {self.hot_days}, "
+                    f"found {kind.days}"
+                )
+        return self
 
 
 class Limits(Section):
@@ -159,6 +189,7 @@ class Archive(Section):
     lateness: Duration
     part: Bytes
     own_part: int = Field(ge=1)
+    copies: Bytes
     level: int = Field(ge=1, le=19)
 
 

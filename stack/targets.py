@@ -16,6 +16,8 @@ from stack.settings import ROOT, Settings
 
 # Linux keeps the path of a socket in 108 bytes (unix(7), sun_path), supervisor adds a suffix to it.
 SOCKET_PATH_BYTES = 90
+# In a runtime's run folder: what it was started with.
+SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,15 @@ class Target:
             return usual
         digest = hashlib.sha256(os.fsencode(self.run_dir)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"logstack-{os.getuid()}-{digest}" / "supervisor.sock"
+
+
+def started_with(settings: Settings, runtime: str) -> Settings | None:
+    """What the runtime (`native`, `docker`) in this run folder was started with, if it was."""
+    path = (ROOT / settings.paths.run / runtime / SETTINGS_FILE).absolute()
+    try:
+        return Settings.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def native(settings: Settings, root: Path = ROOT) -> Target:

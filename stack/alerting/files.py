@@ -6,7 +6,7 @@ from stack.alerting import AlertError
 from stack.alerting.alertmanager import message_templates, render_alertmanager
 from stack.alerting.channels import Channels, read_channels
 from stack.alerting.rule_files import render_loki, render_vmalert
-from stack.alerting.rules import Rule, load_rules
+from stack.alerting.rules import Rule, load_rules_for
 from stack.components import LOKI_TENANT
 from stack.targets import Target
 
@@ -19,7 +19,7 @@ def load(target: Target) -> tuple[tuple[Rule, ...], Channels]:
     rules: tuple[Rule, ...] = ()
     channels = Channels()
     try:
-        rules = load_rules(target.settings)
+        rules = load_rules_for(target)
     except AlertError as error:
         problems.append(str(error))
     try:

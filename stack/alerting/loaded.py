@@ -9,7 +9,7 @@ from typing import Any
 from stack.alerting import AlertError
 from stack.alerting.http import ask
 from stack.alerting.rule_files import names_and_expressions
-from stack.alerting.rules import load_rules
+from stack.alerting.rules import load_rules_for
 from stack.components import LOKI_TENANT
 from stack.targets import Target
 
@@ -51,7 +51,7 @@ def rule_differences(target: Target) -> list[str]:
     """
     loki = evaluator_of(target) == "loki"
     try:
-        rules = load_rules(target.settings)
+        rules = load_rules_for(target)
         reported = loaded_rules(target)
     except AlertError as error:
         return [str(error)]

@@ -25,6 +25,7 @@ from stack.alerting.yaml_files import read_yaml
 from stack.query_language import Query, QueryError, Scope, over
 from stack.section import Section
 from stack.settings import ROOT, Settings, setting_keys
+from stack.targets import Target
 from stack.units import Duration, parse_duration
 
 RULES = ROOT / "alerts" / "rules"
@@ -73,6 +74,7 @@ class RuleText(Section):
     samples: bool = True
     always_fires: bool = False
     scans: bool = False  # searches whole texts: evaluated every alerts.scan_interval
+    archiver: bool = False  # only where an archiver runs
     inhibits: Inhibits | None = None
 
     @field_validator("window", mode="before")
@@ -147,6 +149,12 @@ def load_rules(
     if problems:
         raise AlertError("\n".join(problems))
     return tuple(rule for rule in rules if _is_enabled(rule.name, settings))
+
+
+def load_rules_for(target: Target) -> tuple[Rule, ...]:
+    """The rules that a runtime evaluates: those of an archiver only where one runs."""
+    rules = load_rules(target.settings)
+    return tuple(rule for rule in rules if target.has_archive or not rule.text.archiver)
 
 
 def read_rule_files(folder: Path) -> tuple[list[tuple[str, RuleText]], list[str]]:

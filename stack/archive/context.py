@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from stack.archive import ArchiveError
 from stack.archive.bucket import prepare, probe
+from stack.archive.copies import Copies
 from stack.archive.ledger import Ledger
-from stack.archive.store import Access, Store
+from stack.archive.store import WITH_READER, Access, Store
 from stack.components import LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.engines.archivable import Archivable
 from stack.engines.loki_archive import LokiArchive
@@ -28,7 +29,7 @@ from stack.engines.victorialogs_archive import VictoriaLogsArchive
 from stack.secrets import SecretsError, archive_secrets, write_private
 from stack.settings import Settings
 from stack.targets import Target
-from stack.units import parse_duration
+from stack.units import parse_bytes, parse_duration
 
 OnProgress = Callable[[str, str], None]
 """Called with what is worked on and how far it is."""
@@ -65,14 +66,38 @@ class Archive:
     def ledger(self) -> Ledger:
         """The chain as it is now; refuses one that is older than what this machine has seen."""
         cache = _made(self.folder / "manifests")
-        ledger = Ledger(self.store, self.tenant, self.key, cache).refresh()
+        ledger = self._new_ledger(cache).refresh()
         seen = self.state()
         if ledger.length < seen.get("length", 0):
+            here = "" if self.store.can_read else f" in {cache}"
+            hint = "./logstack archive verify" if self.store.can_read else WITH_READER
             raise ArchiveError(
                 f"wanted the {seen['length']} manifests that this machine has seen, found "
-                f"{ledger.length}: the newest are missing. Type: ./logstack archive verify"
+                f"{ledger.length}{here}: the newest are missing. Type: {hint}"
             )
         return ledger
+
+    def known_ledger(self) -> Ledger:
+        """The chain for who only reads parts: what was read before is not asked for again."""
+        cache = _made(self.folder / "manifests")
+        try:
+            return self._new_ledger(cache).refresh(trust_cache=True)
+        except ArchiveError:  # something in the cache is damaged
+            return self.ledger()
+
+    def _new_ledger(self, cache: Path) -> Ledger:
+        return Ledger(self.store, self.tenant, self.key, cache)
+
+    @property
+    def copies(self) -> Copies:
+        """Copies of parts, for a machine that cannot read them."""
+        return Copies(self.folder / "copies", parse_bytes(self.settings.archive.copies))
+
+    def keeps_copies(self) -> bool:
+        """Whether this machine exports without a reader's key, or has done so a short time ago."""
+        last = self.state().get("without_reader", "")
+        recently = last and datetime.fromisoformat(last) > self.now() - self.lateness
+        return not self.store.can_read or bool(recently)
 
     def remember(self, **values: Any) -> None:
         """Write values to this machine's state file."""
@@ -90,12 +115,13 @@ class Archive:
     def prepare(self) -> None:
         """Set the bucket up, once for each configuration, where the admin's key is there."""
         wanted = self.settings.archive.model_dump(mode="json")
-        if self.state().get("prepared") == wanted:
+        done = {"read_back": False, **self.state().get("prepared", {})}
+        if done == {**wanted, "read_back": done["read_back"] or self.store.can_read}:
             return
         if self.store.access.admin:
             prepare(self.store, self.settings.archive)
         probe(self.store)
-        self.remember(prepared=wanted)
+        self.remember(prepared={**wanted, "read_back": self.store.can_read})
 
     @contextmanager
     def alone(self, what: str = "run") -> Iterator[None]:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from stack.archive import ArchiveError, lines
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import rfc3339
+from stack.archive.layout import hour_of, rfc3339
 from stack.archive.ledger import HourState, Ledger
 from stack.archive.manifest import Erasure, Manifest, Part, add
 from stack.archive.parts import PartWriter, decompress, fetch, fetch_lines, send_part
@@ -68,6 +68,7 @@ def run(
             _erase_hour(archive, ledger, affected, (name, value, reason), result)
         _delete_replaced(archive, ledger, result)
         archive.remember(length=ledger.length, head=ledger.head)
+        archive.copies.tidy(ledger.part_keys, hour_of(archive.now() - archive.lateness))
     return result
 
 
@@ -171,7 +172,9 @@ def _rewrite(archive: Archive, hour: HourState, number: int, kept: Iterator[byte
         if not writer.streams:
             return []
         part = writer.finish(archive.tenant, hour.start, number)
-        send_part(archive.store, part, writer.file)
+        part = send_part(archive.store, part, writer.file)
+        if archive.keeps_copies():
+            archive.copies.keep(part.key, writer.file)
     finally:
         writer.close()
     failpoint("erase-part-uploaded")

@@ -9,24 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from stack.archive import shorter
 from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.copies import NoCopyError
 from stack.archive.export import Exported, export_hour
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import DAY, HOUR, hours
 from stack.archive.ledger import Ledger
 from stack.archive.manifest import add, subtract
+from stack.archive.store import WITH_READER
 from stack.archive.verify import check_part
 from stack.units import parse_bytes
 
 
 @dataclass
 class Gate:
-    """What the gate found and did, days as `2026-01-31`. `kept` are over their time, unverified."""
+    """What the gate found and did, days as `2026-01-31`.
+
+    `kept` are over their time and unverified; `shortened` counts records that leave before the day.
+    """
 
     verified: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     dropped_for_space: list[str] = field(default_factory=list)
     kept: dict[str, list[str]] = field(default_factory=dict)
+    shortened: dict[str, int] = field(default_factory=dict)
 
 
 def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> Gate:
@@ -52,6 +59,7 @@ def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> Gate:
         for day in archive.engine.days():
             name = f"{day:%Y-%m-%d}"
             if not is_over(archive, day):
+                _drop_early(archive, ledger, day, gate)
                 continue
             if name not in verified_days(archive):
                 gate.kept.setdefault(name, ["it is not final yet"])
@@ -63,8 +71,28 @@ def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> Gate:
     return gate
 
 
+def _drop_early(archive: Archive, ledger: Ledger, day: datetime, gate: Gate) -> None:
+    """Drop the records of a verified day that retention.shorter keeps for fewer days."""
+    name = f"{day:%Y-%m-%d}"
+    kinds = shorter.due(archive, day)
+    if not kinds or name not in verified_days(archive):
+        return
+    count = archive.engine.count_of(day, kinds)
+    if not count:
+        shorter.remember(archive, day, kinds, shorter.GONE)
+    elif problems := _archive_latest(archive, ledger, day):
+        gate.kept[name] = problems
+    else:
+        shorter.remember(archive, day, kinds, shorter.ASKED)
+        failpoint("records-due")
+        if archive.engine.drop_records(day, kinds):
+            gate.shortened[name] = count
+
+
 def check_day(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
     """Why a day may not leave the engine; nothing when all of it can be read back and counted."""
+    if not archive.store.can_read:
+        return [f"wanted the reader's key to read it back, found none. Type: {WITH_READER}"]
     problems = uncounted(archive, ledger, day)
     for start in hours(day, day + DAY):
         known = ledger.hours.get(start)
@@ -79,8 +107,11 @@ def _archive_latest(archive: Archive, ledger: Ledger, day: datetime) -> list[str
     """Archive what came to a verified day since, however late; what is wrong with it then."""
     if not uncounted(archive, ledger, day):
         return []
-    for start in hours(day, day + DAY):
-        export_hour(archive, ledger, start, start + HOUR, Exported())
+    try:
+        for start in hours(day, day + DAY):
+            export_hour(archive, ledger, start, start + HOUR, Exported())
+    except NoCopyError as error:
+        return [str(error)]
     archive.remember(length=ledger.length, head=ledger.head)
     return check_day(archive, ledger, day)
 

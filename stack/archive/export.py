@@ -12,19 +12,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from itertools import chain, pairwise
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.copies import NoCopyError
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import DAY, HOUR, hour_of, hours, rfc3339
 from stack.archive.ledger import HourState, Ledger
 from stack.archive.manifest import Manifest, Part, add, largest, subtract
-from stack.archive.ordering import beyond, in_order
+from stack.archive.ordering import beyond, in_batches, sorted_batches
 from stack.archive.parts import fetch_lines, own_parts, store_parts
 from stack.archive.suppression import Suppression
 from stack.units import parse_bytes, parse_duration
 
 ATTEMPTS = 4
+SORTED_AT_ONCE = 25_000  # records; about half of what ordering.RUN_BYTES holds of usual ones
 # What every run looks through for late records where counting is costly.
 RECENT = timedelta(days=2)
 # With `--now`: records made this recently may still be on their way to the engine.
@@ -56,20 +59,32 @@ def run(
         archive.prepare()
         ledger = archive.ledger()
         now = archive.now()
-        for start, until in due(archive, ledger, now, include_current):
+        if not archive.store.can_read:
+            archive.remember(without_reader=rfc3339(now))
+        lacking: list[str] = []
+        for start, until, counts in due(archive, ledger, now, include_current):
             on_progress(f"{start:%Y-%m-%d %H}:00", "exporting")
-            export_hour(archive, ledger, start, until, result)
+            try:
+                export_hour(archive, ledger, start, until, result, counts)
+            except NoCopyError as error:  # no reason to leave other hours unarchived
+                lacking.append(f"{rfc3339(start)}: {error}")
+                continue
             on_progress(f"{start:%Y-%m-%d %H}:00", "archived")
+        archive.remember(length=ledger.length, head=ledger.head)
+        archive.copies.tidy(ledger.part_keys, hour_of(now - archive.lateness))
+        if lacking:
+            raise ArchiveError("\n".join(lacking))
         if looks_back(archive, now):
             archive.remember(looked_back=rfc3339(now))
-        archive.remember(length=ledger.length, head=ledger.head, exported=rfc3339(now))
+        archive.remember(exported=rfc3339(now))
     return result
 
 
 def due(
     archive: Archive, ledger: Ledger, now: datetime, include_current: bool
-) -> list[tuple[datetime, datetime]]:
-    """The hours that the archive lacks something of, and up to when, in order.
+) -> list[tuple[datetime, datetime, dict[str, int] | None]]:
+    """The hours that the archive lacks something of, up to when, in order, with the engine's counts
+    where they are known.
 
     These are the hours since the last archived one, without a gap, and those that may still get
     records and whose count in the engine is another than in the archive. That is the lateness
@@ -84,16 +99,17 @@ def due(
     since = hour_of(min(oldest, now - late) if ledger.hours else oldest)
     counts = archive.engine.hourly_counts(since, end)
     first = min([*ledger.hours, *counts], default=hour_of(oldest))
-    found = []
+    found: list[tuple[datetime, datetime, dict[str, int] | None]] = []
     for start in hours(max(since, first), end):
         known = ledger.hours.get(start)
-        if known is None or not known.complete or _lacks(known, counts.get(start, {})):
-            found.append((start, start + HOUR))
+        there = counts.get(start, {})
+        if known is None or not known.complete or _lacks(known, there):
+            found.append((start, start + HOUR, there))
     if include_current:
         current = now - ON_THE_WAY  # engines count ranges of whole milliseconds
         current -= timedelta(microseconds=current.microsecond % 1000)
-        found += [(start, min(start + HOUR, current)) for start in hours(end, now)]
-    return [(start, until) for start, until in found if until > start]
+        found += [(start, min(start + HOUR, current), None) for start in hours(end, now)]
+    return [item for item in found if item[1] > item[0]]
 
 
 def looks_back(archive: Archive, now: datetime) -> bool:
@@ -104,15 +120,24 @@ def looks_back(archive: Archive, now: datetime) -> bool:
 
 
 def export_hour(
-    archive: Archive, ledger: Ledger, start: datetime, until: datetime, result: Exported
+    archive: Archive,
+    ledger: Ledger,
+    start: datetime,
+    until: datetime,
+    result: Exported,
+    counted: dict[str, int] | None = None,
 ) -> None:
-    """Archive what is missing of [start, until), which lies in one hour. Raises ArchiveError."""
+    """Archive what is missing of [start, until), which lies in one hour. Raises ArchiveError.
+
+    `counted`: what the engine has had of it at least.
+    """
     failpoint("export-started")
     found: dict[str, int] = {}
     before: dict[str, int] = {}
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         known = ledger.hours.get(start)
-        before = _counts(archive, start, until)
+        first = counted if attempt == 0 else None
+        before = _counts(archive, start, until) if first is None else first
         parts, suppressed = _write_missing(archive, ledger, known, (start, until), before)
         failpoint("parts-uploaded")
         after = _counts(archive, start, until)
@@ -139,8 +164,9 @@ def export_hour(
 
 
 def archived_lines(archive: Archive, known: HourState) -> Iterator[bytes]:
-    """Every line that the archive has of an hour, in order."""
-    parts = [fetch_lines(archive.store, part, archive.work) for part in known.parts.values()]
+    """Every line that the archive has of an hour, in order; of copies where it cannot be read."""
+    source = archive.store if archive.store.can_read else archive.copies
+    parts = [fetch_lines(source, part, archive.work) for part in known.parts.values()]
     return heapq.merge(*parts)
 
 
@@ -154,20 +180,39 @@ def _write_missing(
     """The parts of what the hour lacks, and what tombstones kept out of them, by stream."""
     start, until = window
     settings = archive.settings.archive
-    ordered = in_order(archive.engine.export(start, until), archive.work)
+    records = sum(counts.values())
+    batches = _in_order(archive, start, until, records) if records else iter(())
     suppression = Suppression(archive.key, archive.engine, ledger.erasures)
-    allowed = suppression.filter(ordered)
-    missing = beyond(allowed, archived_lines(archive, known)) if known else allowed
+    if known or suppression.wanted:
+        allowed = suppression.filter(chain.from_iterable(batches))
+        missing = beyond(allowed, archived_lines(archive, known)) if known else allowed
+        batches = in_batches(missing)
     parts = store_parts(
         archive.store,
-        missing,
+        batches,
         own=own_parts(counts, settings.own_part),
         place=(archive.tenant, start, known.numbers if known else 0),
         folder=archive.work,
         part_bytes=parse_bytes(settings.part),
         level=settings.level,
+        keep=archive.copies.keep if archive.keeps_copies() else None,
     )
     return parts, suppression.streams
+
+
+def _in_order(
+    archive: Archive, start: datetime, until: datetime, records: int
+) -> Iterator[list[bytes]]:
+    """What the engine has of [start, until), in order.
+
+    So many records are asked for at a time that they are sorted in memory, unless they are long or
+    all at one moment; then the disk helps.
+    """
+    pieces = max(1, records // SORTED_AT_ONCE)
+    step = (until - start) / pieces
+    edges = [*(start + number * step for number in range(pieces)), until]
+    for since, before in pairwise(edges):
+        yield from sorted_batches(archive.engine.export(since, before), archive.work)
 
 
 def _manifest(

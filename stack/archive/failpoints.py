@@ -10,11 +10,15 @@ import os
 import signal
 
 VARIABLE = "LOGSTACK_ARCHIVE_FAILPOINT"
-EXPORT = ("export-started", "part-spooled", "part-uploaded", "parts-uploaded", "manifest-uploaded")
+EXPORT = (
+    *("export-started", "part-spooled", "part-uploaded", "parts-uploaded"),
+    *("manifest-stored", "manifest-uploaded"),  # before it is remembered, and after
+)
 RESTORE = ("restore-started", "batch-inserted", "hour-restored")
 ERASE = ("erase-part-uploaded", "erase-manifest-uploaded", "erase-part-deleted")
 EXPIRE = ("day-verified", "day-detached")
-NAMES = frozenset({*EXPORT, *RESTORE, *ERASE, *EXPIRE})
+SHORTEN = ("records-due",)
+NAMES = frozenset({*EXPORT, *RESTORE, *ERASE, *EXPIRE, *SHORTEN})
 
 
 def failpoint(name: str) -> None:

@@ -6,6 +6,7 @@ v1/tenant=T/manifests/<sequence, 8 digits>.json
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +24,14 @@ def hour_prefix(tenant: str, hour: datetime) -> str:
 
 def part_key(tenant: str, hour: datetime, number: int, sha256: str) -> str:
     return f"{hour_prefix(tenant, hour)}part-{number}-{sha256[:12]}.ndjson.zst"
+
+
+def further_part_key(key: str) -> str:
+    """The same part with the next number, for a part whose key is taken."""
+    found = re.fullmatch(r"(.*/part-)(\d+)(-[0-9a-f]{12}\.ndjson\.zst)", key)
+    if found is None:
+        raise ValueError(f"wanted the key of a part, found {key!r}")
+    return f"{found[1]}{int(found[2]) + 1}{found[3]}"
 
 
 def manifests_prefix(tenant: str) -> str:

@@ -16,9 +16,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from stack.archive import ArchiveError
+from stack.archive.failpoints import failpoint
 from stack.archive.layout import manifest_key, manifests_prefix
 from stack.archive.manifest import Erasure, Manifest, Part, add, largest, parse, sha256, signed
-from stack.archive.store import Listed, Store
+from stack.archive.store import WITH_READER, Listed, Store
 from stack.secrets import write_private
 
 READERS = 8
@@ -61,15 +62,41 @@ class Ledger:
         self.length = 0
         self.head = ""
 
-    def refresh(self) -> Ledger:
-        """Read what has been added. Raises ArchiveError where the chain is broken."""
+    def refresh(self, *, trust_cache: bool = False) -> Ledger:
+        """Read what has been added; without a reader's key, what this machine has cached of it.
+
+        `trust_cache`: what is cached is signed, and is not compared with the store again. Raises
+        ArchiveError where the chain is broken.
+        """
         try:
-            documents = read_documents(self.store, self.tenant, self.cache)
-            for listed, document in documents[self.length :]:
-                self.append(listed.key, document)
+            if self.cache and (trust_cache or not self.store.can_read):
+                self._read_cache(self.cache)
+            if self.store.can_read or self.cache is None:
+                behind = trust_cache and self.length > 0
+                last = manifest_key(self.tenant, self.length - 1) if behind else ""
+                known = 0 if behind else self.length
+                documents = read_documents(self.store, self.tenant, self.cache, after=last)
+                for listed, document in documents[known:]:
+                    self.append(listed.key, document)
         except ArchiveError as error:
             raise ArchiveError(f"{error}. Type: ./logstack archive verify") from None
         return self
+
+    def _read_cache(self, cache: Path) -> None:
+        """Take in the cached manifests as far as they go; of two with a number, the one to fit."""
+        cached: dict[str, list[Path]] = {}
+        for path in sorted(cache.glob("*.json")):
+            cached.setdefault(path.stem.partition("-")[0], []).append(path)
+        name = manifest_key(self.tenant, self.length)
+        while paths := cached.get(Path(name).stem):
+            for left, path in reversed(list(enumerate(paths))):
+                try:
+                    self.append(name, path.read_bytes())
+                    break
+                except ArchiveError:
+                    if not left:
+                        raise
+            name = manifest_key(self.tenant, self.length)
 
     def append(self, name: str, document: bytes) -> Manifest:
         """Take in the next manifest. Raises ArchiveError when it is not the next one."""
@@ -85,6 +112,8 @@ class Ledger:
                 f"{name}: wanted it to follow {self.head or 'nothing'}, "
                 f"found {manifest.previous_sha256 or 'nothing'}: the chain is broken"
             )
+        if manifest.tenant != self.tenant:  # what is cached may be of another one
+            raise ArchiveError(f"{name}: wanted tenant {self.tenant}, found {manifest.tenant}")
         self.take(manifest)
         self.head = sha256(document)
         return manifest
@@ -109,17 +138,33 @@ class Ledger:
         self.length = manifest.sequence + 1
 
     def write(self, manifest: Manifest) -> bool:
-        """Store the next manifest and take it in; False when another exporter was faster."""
+        """Store the next manifest and take it in; False when another exporter was faster.
+
+        Raises ArchiveError where it was and its manifest cannot be read.
+        """
         name = manifest_key(self.tenant, self.length)
         document = signed(manifest, self.key)
-        self.store.put(name, document, sha256(document))
-        if self.store.get(name) != document:
-            return False
+        stored = self.store.put(name, document, sha256(document))
+        if self.store.can_read:
+            if self.store.get(name) != document:
+                return False
+        elif not stored:
+            raise ArchiveError(
+                f"{name}: wanted to store the next manifest, found that there is one: another "
+                "exporter has written it, or an erase, or a run of this machine that was killed. "
+                f"Nothing is lost. Read it once with the reader's key: {WITH_READER}"
+            )
+        failpoint("manifest-stored")
         if self.cache:  # most stores' ETag is this; where it is not, the copy is never asked for
             etag = hashlib.md5(document, usedforsecurity=False).hexdigest()
             write_private(_cached(self.cache, name, etag), document.decode())
         self.append(name, document)
         return True
+
+    @property
+    def part_keys(self) -> set[str]:
+        """The parts that count, of all hours."""
+        return {key for hour in self.hours.values() for key in hour.parts}
 
     def between(self, since: datetime, until: datetime) -> Iterator[HourState]:
         """The hours that overlap [since, until), in order."""
@@ -130,27 +175,36 @@ class Ledger:
 
 
 def read_documents(
-    store: Store, tenant: str, cache: Path | None = None
+    store: Store, tenant: str, cache: Path | None = None, *, after: str = ""
 ) -> list[tuple[Listed, bytes]]:
-    """Every manifest's text in the order of the keys.
+    """Every manifest's text in the order of the keys, or those after one.
 
     `cache` is a folder with the ones read before; a file there is used when the store lists the
     same ETag, and every document is checked by its signature all the same.
     """
-    listed = store.listing(manifests_prefix(tenant))
-
-    def read(item: Listed) -> bytes:
+    listed = store.listing(manifests_prefix(tenant), after)
+    found: dict[str, bytes] = {}
+    missing: list[Listed] = []
+    for item in listed:
         path = _cached(cache, item.key, item.etag) if cache else None
         if path and path.is_file():
-            return path.read_bytes()
+            found[item.key] = path.read_bytes()
+        else:
+            missing.append(item)
+
+    def read(item: Listed) -> bytes:
         document = store.get(item.key)
-        if path:
+        if cache:
+            path = _cached(cache, item.key, item.etag)
             write_private(path, document.decode("utf-8", "replace"))
         return document
 
-    _ = store.reader  # made here: boto3 clients are made by one thread and used by many
-    with ThreadPoolExecutor(READERS) as pool:
-        return list(zip(listed, pool.map(read, listed), strict=True))
+    if missing:
+        _ = store.reader  # made here: boto3 clients are made by one thread and used by many
+        with ThreadPoolExecutor(READERS) as pool:
+            keys = [item.key for item in missing]
+            found |= dict(zip(keys, pool.map(read, missing), strict=True))
+    return [(item, found[item.key]) for item in listed]
 
 
 def _cached(cache: Path, key: str, etag: str) -> Path:

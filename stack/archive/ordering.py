@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
 # What is held in memory before it goes to disk, in bytes of lines; Python needs about twice that.
 RUN_BYTES = 24 * 1024 * 1024
+TAKEN = 16  # lines at once: of 2 MiB each they are still few
+BATCH_BYTES = 256 * 1024
+BATCH_LINES = 500
 
 
 def in_order(lines: Iterable[bytes], folder: Path, run_bytes: int = RUN_BYTES) -> Iterator[bytes]:
     """The lines, which hold no line breaks, sorted as bytes; sorted runs wait in `folder`."""
+    return chain.from_iterable(sorted_batches(lines, folder, run_bytes))
+
+
+def sorted_batches(
+    lines: Iterable[bytes], folder: Path, run_bytes: int = RUN_BYTES
+) -> Iterator[list[bytes]]:
+    """The same in lists of some hundred lines: whoever takes them does less for each line."""
     runs: list[IO[bytes]] = []
+    coming = iter(lines)
     try:
         held: list[bytes] = []
         size = 0
-        for line in lines:
-            held.append(line)
-            size += len(line)
+        while taken := list(islice(coming, TAKEN)):
+            held += taken
+            size += sum(map(len, taken))
             if size >= run_bytes:
                 runs.append(_spill(held, folder))
                 held, size = [], 0
         held.sort()
-        if not runs:
-            yield from held
-            return
-        yield from heapq.merge(*(_read(run) for run in runs), held)
+        yield from _merged([*map(_read, runs), _cut(held)])
     finally:
         for run in runs:
             run.close()
+
+
+def in_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines in lists of about BATCH_BYTES."""
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def beyond(lines: Iterable[bytes], known: Iterable[bytes]) -> Iterator[bytes]:
@@ -55,6 +78,29 @@ def _spill(held: list[bytes], folder: Path) -> IO[bytes]:
     return run
 
 
-def _read(run: IO[bytes]) -> Iterator[bytes]:
-    for line in run:
-        yield line[:-1]
+def _read(run: IO[bytes]) -> Iterator[list[bytes]]:
+    while batch := run.readlines(BATCH_BYTES):
+        yield [line[:-1] for line in batch]
+
+
+def _cut(held: list[bytes]) -> Iterator[list[bytes]]:
+    for start in range(0, len(held), BATCH_LINES):
+        yield held[start : start + BATCH_LINES]
+
+
+def _merged(sources: list[Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
+    """Batches in order of sources that each are in order.
+
+    What is not beyond the last line of any batch at hand is complete; sorting it is a merge.
+    """
+    held = [next(source, []) for source in sources]
+    while any(held):
+        bound = min(batch[-1] for batch in held if batch)
+        complete: list[bytes] = []
+        for number, batch in enumerate(held):
+            cut = bisect_right(batch, bound)
+            complete += batch[:cut]
+            if batch:
+                held[number] = batch[cut:] or next(sources[number], [])
+        complete.sort()
+        yield complete

@@ -110,7 +110,7 @@ def run(
 ) -> Iterator[Record]:
     """The records that match, hour by hour, in the order of time. Raises ArchiveError."""
     matcher = Matcher(selection)
-    ledger = archive.ledger()
+    ledger = archive.known_ledger()
     chosen = candidates(ledger, selection)
     suppression = Suppression(archive.key, archive.engine, ledger.erasures)
     hour: datetime | None = None

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import requests
+
 from stack.archive import ArchiveError, expire, export
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.events import record_event
@@ -55,6 +57,7 @@ def run(
 
 def run_for_ever(open_archive: Callable[[], Archive], say: Callable[[str], None]) -> None:
     """Run at every interval, and sooner after a failure. Settings are read again each time."""
+    wait_for_programs(open_archive())
     while True:
         archive = open_archive()
         values = archive.settings.archive
@@ -67,6 +70,25 @@ def run_for_ever(open_archive: Callable[[], Archive], say: Callable[[str], None]
             say(str(error))
             wake = now + min(RETRY_AFTER, parse_duration(values.interval))
         time.sleep(max(1.0, (wake - archive.now()).total_seconds()))
+
+
+def wait_for_programs(archive: Archive) -> None:
+    """Wait for the engine and the store, which start together with the archiver: that they do not
+    answer yet is no failure to be alerted on. What still does not answer after a while is one."""
+    patience = parse_duration(archive.settings.timing.start_timeout).total_seconds()
+    deadline = time.monotonic() + patience
+    while not _answer(archive) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    archive.store.close()
+
+
+def _answer(archive: Archive) -> bool:
+    try:
+        archive.engine.version()
+        requests.get(archive.store.access.endpoint, timeout=2)  # whatever it answers
+    except (EngineError, requests.RequestException):
+        return False
+    return True
 
 
 def next_run(now: datetime, interval: timedelta, settle: timedelta) -> datetime:
@@ -84,6 +106,11 @@ def _report_gate(archive: Archive, gate: expire.Gate) -> None:
             "archive_day_kept",
             f"{day} is over its time in the engine and not verified: {problems[0]}",
             day=day,
+        )
+    for day, count in gate.shortened.items():
+        text = f"{count} records of {day} leave the engine before the day (retention.shorter)"
+        record_event(
+            archive, "INFO", "archive_records_dropped", text, day=day, dropped_records=count
         )
     for day in gate.dropped:
         record_event(archive, "INFO", "archive_day_dropped", f"{day} left the engine", day=day)

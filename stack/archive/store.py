@@ -16,7 +16,12 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    FlexibleChecksumError,
+    HTTPClientError,
+)
 
 from stack.archive import ArchiveError
 
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CHUNK = 1024 * 1024
+# What to type where only the reader's key helps; commands that need it say this.
+WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
+NOT_PROVEN = f"Only reading it back can prove that it is there: {WITH_READER}"
 ABSENT = {"NoSuchKey", "404", "NoSuchBucket", "NoSuchVersion"}
 
 
@@ -34,6 +42,10 @@ class StoreError(ArchiveError):
 
 class MissingError(StoreError):
     """There is no such object."""
+
+
+class UnprovenError(StoreError):
+    """The store took an object and did not say that it has the wanted hash."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +99,20 @@ class Store:
             if client := self.__dict__.pop(name, None):
                 client.close()
 
+    @property
+    def can_read(self) -> bool:
+        """Whether the reader's key is here. Without it the store's own word proves an upload."""
+        return bool(self.access.reader)
+
     def put(self, key: str, body: bytes | IO[bytes], sha256: str) -> bool:
-        """Store an object; the store checks its hash. False when the key was taken already."""
+        """Store an object; the store checks its hash. False when the key was taken already.
+
+        Raises UnprovenError when the store answers with another hash, and with none where nothing
+        can be read back.
+        """
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         try:
-            self._do(
+            answer = self._do(
                 f"store {key}",
                 lambda: self.writer.put_object(
                     Bucket=self.access.bucket,
@@ -103,6 +124,12 @@ class Store:
             )
         except _TakenError:
             return False
+        said = answer.get("ChecksumSHA256", "")
+        if said != checksum and (said or not self.can_read):
+            raise UnprovenError(
+                f"{self._where}: wanted the store to say that {key} has the SHA-256 {checksum}, "
+                f"found {said or 'that it says none'}. {NOT_PROVEN}"
+            )
         return True
 
     def get(self, key: str) -> bytes:
@@ -117,6 +144,11 @@ class Store:
         )
         try:
             yield from body.iter_chunks(CHUNK)
+        except FlexibleChecksumError as error:
+            raise StoreError(
+                f"{self._where}: {key}: the store corrupts what it is given, as it says itself: "
+                f"{error}"
+            ) from None
         except (BotoCoreError, HTTPClientError) as error:
             raise StoreError(f"{self._where}: {key} broke off: {error}") from None
         finally:
@@ -130,14 +162,16 @@ class Store:
             size += len(chunk)
         return digest.hexdigest(), size
 
-    def listing(self, prefix: str) -> list[Listed]:
-        """The objects below a prefix, in the order of their keys."""
+    def listing(self, prefix: str, after: str = "") -> list[Listed]:
+        """The objects below a prefix, in the order of their keys, or those after one."""
         pages = self.reader.get_paginator("list_objects_v2")
         return self._do(
             f"list {prefix}",
             lambda: [
                 Listed(item["Key"], item["Size"], item["ETag"].strip('"'))
-                for page in pages.paginate(Bucket=self.access.bucket, Prefix=prefix)
+                for page in pages.paginate(
+                    Bucket=self.access.bucket, Prefix=prefix, StartAfter=after
+                )
                 for item in page.get("Contents", [])
             ],
         )
@@ -219,6 +253,11 @@ class Store:
         )
 
     @property
+    def _set_up(self) -> str:
+        key = "" if self.access.admin else "LOGSTACK_ARCHIVE_ADMIN=key:secret "
+        return f"{key}./logstack archive run"
+
+    @property
     def _where(self) -> str:
         return f"{self.access.endpoint}/{self.access.bucket}"
 
@@ -242,7 +281,7 @@ class Store:
             if status == 412 or code == "ConditionalRequestConflict":
                 raise _TakenError(what) from None
             kind = MissingError if code in ABSENT else StoreError
-            hint = ". Type: ./logstack archive run" if code == "NoSuchBucket" else ""
+            hint = f". Type: {self._set_up}" if code == "NoSuchBucket" else ""
             text = f"{self._where}: wanted to {what}, found {_explain(error)}{hint}"
             raise kind(text) from None
         except (BotoCoreError, HTTPClientError) as error:

@@ -19,15 +19,18 @@ from stack.alerting import send as sending
 from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
 from stack.alerting.channels import read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
-from stack.alerting.rules import load_rules
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out, say
+from stack.alerting.rules import load_rules, load_rules_for
+from stack.cli.output import AsJson, out, say
 from stack.targets import Target
 from stack.targets import native as native_target
 
 app = typer.Typer(
     help="Alert rules and the channels that they reach people by.", no_args_is_help=True
 )
+
+
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="alerts")
 
 
 class Channel(StrEnum):
@@ -47,7 +50,7 @@ def show(as_json: AsJson = False) -> None:
     Example: logstack alerts list
     """
     target = _running_target()
-    rules = load_rules(target.settings)
+    rules = load_rules_for(target)
     states = _states(target)
     rows = [
         {

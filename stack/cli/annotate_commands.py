@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from stack import runtime, settings
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out, say
+from stack.cli.output import AsJson, out, say
 from stack.engines import Record
 from stack.engines.factory import engine_of
 from stack.queries import DEPLOYED
@@ -20,6 +19,10 @@ group = typer.Typer(
     help="Mark what happened in every chart.\n\nExample: logstack annotate deploy --version 1.4.2",
     no_args_is_help=True,
 )
+
+
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(group, name="annotate")
 
 
 @group.callback()

@@ -12,16 +12,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rich.table import Table
 from rich.text import Text
 
-from stack import docker, doctor, native, settings, times
+from stack import settings, times
 from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
-from stack.cli import hosts_commands
 from stack.cli.format import format_record
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import in_bytes, out, progress, say
+from stack.cli.output import AsJson, in_bytes, out, progress, say
 from stack.contract import LEVELS
 from stack.engines import Selection
-from stack.targets import Target
+from stack.targets import Target, started_with
 from stack.targets import native as native_target
 
 From = Annotated[str, typer.Option("--from", help="Start: a duration ago (7d) or a time.")]
@@ -45,12 +43,12 @@ def open_archive() -> Archive:
 def running_target() -> Target:
     """Where the stack of this checkout runs. Raises ArchiveError for the runtime without one."""
     values = settings.load()
-    if docker.running(values):
+    if started_with(values, "docker"):
         raise ArchiveError(
             "wanted the native runtime, found the Docker runtime, which has no archive: its engine "
             "keeps records for retention.hot_days. Type: make down && RUNTIME=native make up"
         )
-    return native_target(native.running_settings(values))
+    return native_target(started_with(values, "native") or values)
 
 
 def _moment(option: str, text: str) -> datetime:
@@ -70,6 +68,10 @@ def diagnose(
 
     Example: logstack doctor --env staging
     """
+    # Imported here, because they take longer than a search needs to begin.
+    from stack import doctor
+    from stack.cli import hosts_commands
+
     if environment:
         hosts_commands.run_on_hosts("doctor", environment)
         return
@@ -117,6 +119,8 @@ def run(
         f"Archived {exported.records} records of {exported.hours} hours in {exported.parts} parts: "
         f"{in_bytes(exported.raw_bytes)}, {in_bytes(exported.compressed_bytes)} compressed."
     )
+    for day, count in result.gate.shortened.items():
+        out.print(f"{count} records of {day} leave the engine before the day: retention.shorter.")
     for day, problems in result.gate.kept.items():
         say(f"{day} is over its time in the engine and stays: {problems[0]}", "red")
 
@@ -254,6 +258,8 @@ def drop_restored() -> None:
 
     Example: logstack archive unrestore
     """
+    from stack import native  # as above
+
     values = native.running_settings(settings.load())
     if values.stack.engine != "loki":
         native.empty(settings.load(), "restored")

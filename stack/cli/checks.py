@@ -8,8 +8,7 @@ from dataclasses import asdict
 import typer
 
 from stack import runtime, settings, smoke
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out
+from stack.cli.output import AsJson, out
 from stack.engines.factory import engine_of
 
 

@@ -20,8 +20,7 @@ from dashboards.model import EngineName
 from dashboards.pages import PAGES
 from dashboards.run import TimeRange
 from stack import runtime, settings
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out, progress, say
+from stack.cli.output import AsJson, out, progress, say
 from stack.evaluation import Evaluator, evaluator_of
 from stack.query_language import Scope
 from stack.secrets import write_private

@@ -15,6 +15,12 @@ app = typer.Typer(
     help="Staging and production over SSH. Each command names its environment.",
     no_args_is_help=True,
 )
+
+
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="hosts")
+
+
 Environment = Annotated[str, typer.Argument(help="The environment: staging, prod, …")]
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from stack import docker, native, runtime, settings
-from stack.cli.output import in_bytes, out, print_statuses, progress, say, shorten_path
+from stack.cli.output import AsJson, in_bytes, out, print_statuses, progress, say, shorten_path
 from stack.secrets import GRAFANA_PASSWORD, secrets_file
 
 NEXT_STEPS = (
@@ -15,8 +13,6 @@ NEXT_STEPS = (
     ("./logstack traffic --rate 20 --duration 30", "let the sample app do something"),
     ("./logstack logs --follow", "read its logs as they come"),
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def register(app: typer.Typer) -> None:

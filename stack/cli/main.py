@@ -5,76 +5,74 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
 import typer
 
-from dashboards.model import GrafanaError
-from stack.alerting import AlertError
-from stack.archive import ArchiveError
-from stack.artifacts import ArtifactError
-from stack.cli import (
-    alerts_commands,
-    annotate_commands,
-    archive_commands,
-    checks,
-    dashboards_command,
-    hosts_commands,
-    images_command,
-    lifecycle,
-    records,
-    secrets_commands,
-    settings_command,
-    traffic_command,
-)
 from stack.cli.output import say
-from stack.docker_engine import DockerError
-from stack.engines import EngineError
-from stack.hosts import HostsError
-from stack.native import NativeError
-from stack.secrets import SecretsError
-from stack.settings import SettingsError
-from stack.smoke import SmokeError
-from stack.traffic import TrafficError
 
-KNOWN_ERRORS = (
-    AlertError,
-    ArchiveError,
-    ArtifactError,
-    DockerError,
-    EngineError,
-    GrafanaError,
-    HostsError,
-    NativeError,
-    SecretsError,
-    SettingsError,
-    SmokeError,
-    TrafficError,
-)
+# Which module of stack/cli/ has which commands: only the one that is asked for is imported.
+MODULES = {
+    "lifecycle": ("up", "down", "status", "clean"),
+    "records": ("logs", "query"),
+    "checks": ("smoke",),
+    "archive_commands": ("doctor", "archive"),
+    "dashboards_command": ("dashboards", "report"),
+    "traffic_command": ("traffic",),
+    "settings_command": ("settings",),
+    "images_command": ("images",),
+    "alerts_commands": ("alerts",),
+    "annotate_commands": ("annotate",),
+    "secrets_commands": ("secrets",),
+    "hosts_commands": ("hosts",),
+}
+KNOWN_ERRORS = {
+    "dashboards.model": "GrafanaError",
+    "stack.alerting": "AlertError",
+    "stack.archive": "ArchiveError",
+    "stack.artifacts": "ArtifactError",
+    "stack.docker_engine": "DockerError",
+    "stack.engines": "EngineError",
+    "stack.hosts": "HostsError",
+    "stack.native": "NativeError",
+    "stack.secrets": "SecretsError",
+    "stack.settings": "SettingsError",
+    "stack.smoke": "SmokeError",
+    "stack.traffic": "TrafficError",
+}
 
-app = typer.Typer(
-    name="logstack",
-    help="Central logging for Django back ends: start it, look at logs, check that they arrive.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for group in (
-    lifecycle,
-    records,
-    checks,
-    archive_commands,
-    dashboards_command,
-    traffic_command,
-    settings_command,
-    images_command,
-):
-    group.register(app)
-app.add_typer(alerts_commands.app, name="alerts")
-app.add_typer(annotate_commands.group, name="annotate")
-app.add_typer(secrets_commands.app, name="secrets")
-app.add_typer(hosts_commands.app, name="hosts")
+
+def build_app(command: str = "") -> typer.Typer:
+    """The commands: those of the module that has `command`, or, where none has, all."""
+    app = typer.Typer(
+        name="logstack",
+        help="Central logging for Django back ends: start it, look at logs, check that they "
+        "arrive.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    chosen = [module for module, names in MODULES.items() if command in names] or MODULES
+    for module in chosen:
+        import_module(f"stack.cli.{module}").register(app)
+
+    @app.callback()
+    def _group() -> None:
+        """Also one command alone is a group of commands."""
+
+    return app
+
+
+def is_known(error: Exception) -> bool:
+    """Whether its text is meant for people. Its module has been imported, or it is none of them."""
+    known = [
+        getattr(sys.modules[module], name)
+        for module, name in KNOWN_ERRORS.items()
+        if module in sys.modules
+    ]
+    return isinstance(error, (*known, OSError))
 
 
 def run() -> None:
@@ -82,9 +80,9 @@ def run() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        app(prog_name="logstack")
-    except (*KNOWN_ERRORS, OSError) as error:
-        if "LOGSTACK_TRACEBACK" in os.environ:
+        build_app(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="logstack")
+    except Exception as error:
+        if "LOGSTACK_TRACEBACK" in os.environ or not is_known(error):
             raise
         say(_explain(error), "red")
         sys.exit(1)

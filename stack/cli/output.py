@@ -8,15 +8,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from stack.native import Status
+if TYPE_CHECKING:
+    from stack.native import Status
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 PIPE_WIDTH = 250  # columns where there is no terminal to fit into
 NARROW = 110  # columns below which paths of log files do not fit beside the rest
 

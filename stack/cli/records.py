@@ -16,8 +16,7 @@ from rich.text import Text
 from stack import runtime, settings, times
 from stack.cli.format import as_json as json_line
 from stack.cli.format import format_record, visible
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out, say
+from stack.cli.output import AsJson, out, say
 from stack.contract import LEVELS
 from stack.engines import Engine, Record, Selection
 from stack.engines.factory import engine_of, restored_engine_of

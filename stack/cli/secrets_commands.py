@@ -14,6 +14,12 @@ from stack.hosts import secrets
 app = typer.Typer(
     help="The secrets of an environment's hosts. Values are never printed.", no_args_is_help=True
 )
+
+
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="secrets")
+
+
 Environment = Annotated[str, typer.Argument(help="The environment: staging, prod, …")]
 
 

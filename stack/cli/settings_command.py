@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stack import settings
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out
+from stack.cli.output import AsJson, out
 
 
 def register(app: typer.Typer) -> None:

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from stack import runtime, settings, traffic
-from stack.cli.lifecycle import AsJson
-from stack.cli.output import out, progress
+from stack.cli.output import AsJson, out, progress
 
 
 def register(app: typer.Typer) -> None:

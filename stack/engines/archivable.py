@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from stack.engines import Record
+from stack.settings_tables import ShorterRetention
 
 HourlyCounts = dict[datetime, dict[str, int]]
 """By the start of the hour, then by the labels as JSON (lines.stream_key): how many records."""
@@ -20,7 +21,7 @@ class Archivable(Protocol):
     """Whether counting a week every hour does no harm."""
 
     def version(self) -> str:
-        """The running engine's version."""
+        """The engine's version; asked for once."""
 
     def retention(self) -> timedelta:
         """How long the running engine keeps records, as it says itself."""
@@ -54,6 +55,15 @@ class Archivable(Protocol):
 
     def drop_day(self, day: datetime) -> bool:
         """Forget all records of a day for good; False when there were none."""
+
+    def count_of(self, day: datetime, kinds: Sequence[ShorterRetention]) -> int:
+        """How many records of some kinds a day has."""
+
+    def drop_records(self, day: datetime, kinds: Sequence[ShorterRetention]) -> bool:
+        """Forget a day's records of some kinds for good; False when that is under way already."""
+
+    def drops_records(self) -> bool:
+        """Whether the running engine can do that."""
 
     def is_freeing(self) -> bool:
         """Whether days were dropped whose room on the disk is not free yet."""

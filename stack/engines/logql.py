@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from stack.contract import agent_fields, fields, levels_from
 from stack.engines import Selection
+from stack.settings_tables import ShorterRetention
 
 GREP_FIELDS = ("message", "exception_message", "stack_trace")
 # Text that JSON writes as it is: a line that has such a value contains it literally.
@@ -43,6 +44,13 @@ def to_logql(selection: Selection) -> str:
             *([f"| drop {', '.join(wanted)}"] if wanted else []),
         ]
     )
+
+
+def selector_of(kind: ShorterRetention) -> str:
+    """The streams of a kind of records; both of its words are labels in Loki."""
+    labels = {"service_name": kind.service, "level": kind.level}
+    matchers = [f"{name}={quote(text)}" for name, text in labels.items() if text]
+    return "{" + ", ".join(matchers) + "}"
 
 
 def quote(text: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import requests
 import yaml
@@ -23,7 +24,9 @@ from stack.archive.layout import DAY, day_of, hours, rfc3339
 from stack.engines import EngineError, Record
 from stack.engines.archivable import HourlyCounts
 from stack.engines.http import ask
+from stack.engines.logql import selector_of
 from stack.engines.loki import ENTRIES, Entry, record_from
+from stack.settings_tables import ShorterRetention
 from stack.times import nanoseconds
 
 T = TypeVar("T")
@@ -45,6 +48,20 @@ DELETIONS_REMEMBERED = timedelta(minutes=5)
 HOURS_OF = {"s": 1 / 3600, "m": 1 / 60, "h": 1, "d": 24, "w": 168, "y": 8760}
 
 
+class Deletion(NamedTuple):
+    """What Loki was told to delete."""
+
+    request: str
+    query: str
+    start: datetime
+    end: datetime
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it is of whole days: `_selectors` asks for labels that are there at all."""
+        return '=~".+"' in self.query
+
+
 class LokiArchive:
     """One tenant of the Loki at `url`; `storage` is its data folder, to know its size."""
 
@@ -56,12 +73,17 @@ class LokiArchive:
         self.tenant = tenant
         self.storage = storage
         self._session = requests.Session()
+        self._session.trust_env = False  # no proxies on loopback; looking for them takes a while
         self._session.headers["X-Scope-OrgID"] = tenant
         self._session.headers["X-Loki-Response-Encoding-Flags"] = "categorize-labels"
 
-    def version(self) -> str:
+    @cached_property
+    def _version(self) -> str:
         found = re.search(r'loki_build_info{.*version="([^"]+)"', self._ask("GET", "/metrics").text)
         return found[1] if found else "unknown"
+
+    def version(self) -> str:
+        return self._version
 
     def retention(self) -> timedelta:
         config = yaml.safe_load(self._ask("GET", "/config").text)
@@ -131,7 +153,7 @@ class LokiArchive:
     def _days_to_stay(self, since: datetime, until: datetime) -> list[datetime]:
         """Days, less those whose deletion is under way."""
         first = day_of(since)
-        going = {start for _, start, _ in self._deletions()}
+        going = {deletion.start for deletion in self._deletions() if deletion.is_of_all}
         days = [first + n * DAY for n in range(-((first - until) // DAY))]
         return [day for day in days if day not in going]
 
@@ -145,17 +167,35 @@ class LokiArchive:
         if day not in self.days_within(day, day + DAY):
             return False  # what the index still names is deleted, or is about to be
         for selector in self._selectors(self._series(day, day + DAY)):
-            self._ask(
-                "POST",
-                "/loki/api/v1/delete",
-                params={
-                    "query": selector,
-                    "start": rfc3339(day),
-                    "end": rfc3339(day + DAY - timedelta(milliseconds=1)),
-                },
-            )
+            self._delete(selector, day)
             failpoint("day-detached")
         return True
+
+    def count_of(self, day: datetime, kinds: Sequence[ShorterRetention]) -> int:
+        end = day + DAY - timedelta(milliseconds=1)  # as far as a deletion goes
+        window = f"[{(nanoseconds(end) - nanoseconds(day)) // MS}ms]"
+        found = 0
+        for kind in kinds:
+            query = f"sum(count_over_time({selector_of(kind)}{window}))"
+            samples = self._query(query, nanoseconds(end) - 1)
+            found += sum(int(float(sample["value"][1])) for sample in samples)
+        return found
+
+    def drop_records(self, day: datetime, kinds: Sequence[ShorterRetention]) -> bool:
+        asked = {deletion.query for deletion in self._deletions() if deletion.start == day}
+        missing = [text for text in map(selector_of, kinds) if text not in asked]
+        for selector in missing:
+            self._delete(selector, day)
+        return bool(missing)
+
+    def drops_records(self) -> bool:
+        return True  # by the same way as whole days
+
+    def _delete(self, selector: str, day: datetime) -> None:
+        """Have Loki delete a day's entries of the streams selected."""
+        end = rfc3339(day + DAY - timedelta(milliseconds=1))
+        values = {"query": selector, "start": rfc3339(day), "end": end}
+        self._ask("POST", "/loki/api/v1/delete", params=values)
 
     def is_freeing(self) -> bool:
         return bool(self._deletions())
@@ -164,7 +204,9 @@ class LokiArchive:
         """Take back deletions of [since, until) that Loki has not made yet, and wait until queries
         show what they hid."""
         overlapping = {
-            request for request, start, end in self._deletions() if start < until and end > since
+            deletion.request
+            for deletion in self._deletions()
+            if deletion.start < until and deletion.end > since
         }
         for request in overlapping:
             self._ask(
@@ -174,12 +216,13 @@ class LokiArchive:
         while overlapping and time.monotonic() < deadline and not self.days_within(since, until):
             time.sleep(5)
 
-    def _deletions(self) -> list[tuple[str, datetime, datetime]]:
-        """Deletions that are not finished: id, start and end."""
+    def _deletions(self) -> list[Deletion]:
+        """Deletions that are not finished."""
         answer = self._ask("GET", "/loki/api/v1/delete").json() or []
         return [
-            (
+            Deletion(
                 item["request_id"],
+                item["query"],
                 datetime.fromtimestamp(item["start_time"], UTC),
                 datetime.fromtimestamp(item["end_time"], UTC),
             )
@@ -333,7 +376,7 @@ def _lines(stream: dict[str, Any]) -> Iterator[bytes]:
     labels = lines.stream_key(_own(stream["stream"]))
     for value in stream["values"]:
         beside = value[2].get("structuredMetadata", {}) if len(value) > 2 else {}
-        yield lines.encode(int(value[0]), labels, beside, value[1])
+        yield lines.encode(b"%019d" % int(value[0]), labels, beside, value[1])
 
 
 def _own(labels: Mapping[str, str]) -> dict[str, str]:

@@ -46,7 +46,8 @@ class VictoriaLogs:
     def records(self, selection: Selection, *, limit: int) -> Iterator[Record]:
         text = f"{to_logsql(selection)} | sort by (_time desc) limit {limit}"
         rows = list(self._rows(text))
-        return (record_from(row) for row in reversed(rows))
+        # A row without a message stands where records were deleted (retention.shorter).
+        return (record_from(row) for row in reversed(rows) if row.get("_msg"))
 
     def count(self, selection: Selection) -> int:
         rows = list(self._rows(f"{to_logsql(selection)} | stats count() as records"))

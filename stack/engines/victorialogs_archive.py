@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import requests
@@ -13,16 +14,18 @@ import requests
 from stack.archive import lines
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import DAY, rfc3339
+from stack.archive.manifest import subtract
 from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines import EngineError, Record
 from stack.engines.archivable import HourlyCounts
 from stack.engines.http import ask
-from stack.engines.victorialogs import record_from
+from stack.engines.victorialogs import quote, record_from
+from stack.settings_tables import ShorterRetention
 
 CHUNK = 1024 * 1024
 INSERT_BYTES = 2 * 1024 * 1024
 TIMEOUT = (3.05, 300)
-NO_LABELS = ("_stream", "_stream_id", "_time", "_msg", *VL_STREAM_FIELDS)
+NO_STREAM = "{}"  # the key of records without any of these fields
 HOURS_OF = {"h": 1, "d": 24, "w": 168, "y": 8760}
 
 
@@ -36,11 +39,16 @@ class VictoriaLogsArchive:
         self.url = url
         self.storage = storage
         self._session = requests.Session()
+        self._session.trust_env = False  # no proxies on loopback; looking for them takes a while
         self._session.headers["Accept-Encoding"] = "identity"  # unpacking costs more than it saves
 
-    def version(self) -> str:
+    @cached_property
+    def _version(self) -> str:
         found = re.search(r'app_version="v?([^"]+)"', self._get("/metrics").text)
         return found[1] if found else "unknown"
+
+    def version(self) -> str:
+        return self._version
 
     def retention(self) -> timedelta:
         return self._flag("retentionPeriod") or timedelta(days=7)  # the engine's own default
@@ -62,19 +70,37 @@ class VictoriaLogsArchive:
             stream = _labels(row).decode("utf-8", "replace")
             streams = counts.setdefault(hour, {})
             streams[stream] = streams.get(stream, 0) + int(row["records"])
+        if any(NO_STREAM in streams for streams in counts.values()):
+            self._leave_out_placeholders(counts, since, until)
         return counts
+
+    def _leave_out_placeholders(
+        self, counts: HourlyCounts, since: datetime, until: datetime
+    ) -> None:
+        """Where VictoriaLogs deletes records it leaves a row without any field in each block. Every
+        record has a message, because one without gets VL_EMPTY_MESSAGE."""
+        empty = " ".join(f'{name}:=""' for name in (*VL_STREAM_FIELDS, "_msg"))
+        query = f"{_window(since, until)} {empty} | stats by (_time:1h) count() as records"
+        for row in self._rows(query):
+            hour = datetime.fromisoformat(row["_time"])
+            counts[hour] = subtract(counts.get(hour, {}), {NO_STREAM: int(row["records"])})
 
     def export(self, since: datetime, until: datetime) -> Iterator[bytes]:
         labels: dict[tuple[str | None, ...], bytes] = {}
-        for row in self._rows(f"{_window(since, until)} *"):
-            key = tuple([row.get(name) for name in VL_STREAM_FIELDS])
+        seconds: dict[str, bytes] = {}
+        for row in self._rows(f"{_window(since, until)} * | delete _stream, _stream_id"):
+            time, message = row.pop("_time"), row.pop("_msg", "")
+            key = tuple([row.pop(name, None) for name in VL_STREAM_FIELDS])
+            if not message:
+                continue  # no record (_leave_out_placeholders)
             if key not in labels:
-                labels[key] = _labels(row)
-            time, message = row["_time"], row.get("_msg", "")
-            for name in NO_LABELS:
-                row.pop(name, None)
+                labels[key] = _labels(dict(zip(VL_STREAM_FIELDS, key, strict=True)))
+            second = time[:19]
+            if second not in seconds:
+                seconds[second] = b"%010d" % (lines.parse_ns(time) // 10**9)
             text = "" if message == VL_EMPTY_MESSAGE else message
-            yield lines.encode(lines.parse_ns(time), labels[key], row, text)
+            ts_ns = seconds[second] + time[20:-1].ljust(9, "0").encode()
+            yield lines.encode(ts_ns, labels[key], row, text)
 
     def insert(self, stored: Iterable[bytes]) -> None:
         batch: list[bytes] = []
@@ -114,6 +140,20 @@ class VictoriaLogsArchive:
         shutil.rmtree(self.storage / "partitions" / name, ignore_errors=True)
         return True
 
+    def count_of(self, day: datetime, kinds: Sequence[ShorterRetention]) -> int:
+        [row] = self._rows(f"{_of_kinds(day, kinds)} | stats count() as records")
+        return int(row["records"])
+
+    def drop_records(self, day: datetime, kinds: Sequence[ShorterRetention]) -> bool:
+        """VictoriaLogs writes the day's files anew without them, in its own time."""
+        if any(rfc3339(day) in task["filter"] for task in self._get("/delete/active_tasks").json()):
+            return False
+        self._ask("POST", "/delete/run_task", {"filter": _of_kinds(day, kinds)}).close()
+        return True
+
+    def drops_records(self) -> bool:
+        return '-delete.enable="true"' in self._get("/flags").text
+
     def is_freeing(self) -> bool:
         return False  # a partition is gone at once
 
@@ -137,8 +177,9 @@ class VictoriaLogsArchive:
             rest = b""
             try:
                 for chunk in answer.iter_content(CHUNK):
-                    *whole, rest = (rest + chunk).split(b"\n")
-                    yield from map(lines.load, filter(None, whole))
+                    whole, ended, rest = (rest + chunk).rpartition(b"\n")
+                    if ended:
+                        yield from lines.load_all(whole)
                 if rest:
                     yield lines.load(rest)
             except (requests.RequestException, ValueError) as error:
@@ -172,8 +213,22 @@ def record_of_line(line: bytes) -> Record:
     return record_from({**row, "_time": lines.format_ns(stored.ts_ns)})
 
 
-def _labels(row: dict[str, str]) -> bytes:
-    return lines.stream_key({name: row.get(name, "") for name in VL_STREAM_FIELDS})
+def _labels(row: Mapping[str, str | None]) -> bytes:
+    return lines.stream_key({name: row.get(name) or "" for name in VL_STREAM_FIELDS})
+
+
+def _of_kinds(day: datetime, kinds: Sequence[ShorterRetention]) -> str:
+    """A filter for a day's records of some kinds."""
+    filters = [
+        " ".join(
+            [
+                *([f"{{service_name={quote(kind.service)}}}"] if kind.service else []),
+                *([f"level:={quote(kind.level)}"] if kind.level else []),
+            ]
+        )
+        for kind in kinds
+    ]
+    return f"{_window(day, day + DAY)} ({' or '.join(f'({text})' for text in filters)})"
 
 
 def _window(since: datetime, until: datetime) -> str:

@@ -15,13 +15,13 @@ from typing import Any
 
 import requests
 
-from stack import artifacts, components, native, render
+from stack import artifacts, components, native, render, targets
 from stack.archive.context import Archive, open_native
 from stack.archive.layout import DAY, day_of
 from stack.archive.store import Store
 from stack.components import VL_STREAM_FIELDS
 from stack.engines.loki import Entry, Loki, entry_from
-from stack.secrets import archive_secrets, sample_app_secrets
+from stack.secrets import local_store_secrets, sample_app_secrets
 from tests.native.harness import DEFAULT, Combination, StackUnderTest, poll, record
 
 NAMES = {
@@ -47,7 +47,7 @@ class ArchiveUnderTest(StackUnderTest):
             for name, folder in folders.items()
         }
         binaries["seaweedfs"] = str(artifacts.from_wheel("weed"))
-        secrets = archive_secrets(target.data_dir, {})
+        secrets = local_store_secrets(target.data_dir, {})
         files = render.render_native(target, binaries, sample_app_secrets(target.data_dir), secrets)
         native.write_files(target, files)
         (target.config_dir("loki") / "rules").mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ class ArchiveUnderTest(StackUnderTest):
     def configure(self, **variables: str) -> None:
         """Change settings of what is running, as far as the commands read them."""
         self.variables |= variables
-        path = self.target.run_dir / native.SETTINGS_FILE
+        path = self.target.run_dir / targets.SETTINGS_FILE
         path.write_text(self.settings.model_dump_json(), encoding="utf-8")
 
     def stop(self, *names: str) -> None:

@@ -14,7 +14,7 @@ import typer.main
 from stack.alerting.cases import Case, CaseText, shipped_settings
 from stack.alerting.rules import RuleText
 from stack.alerting.yaml_files import read_yaml
-from stack.cli.main import app
+from stack.cli.main import build_app
 from stack.engines.victorialogs import VictoriaLogs
 from stack.settings import ROOT
 from tests.unit.example import settings_with
@@ -39,7 +39,7 @@ def blocks(start: str) -> list[str]:
 @pytest.mark.parametrize("words", commands(RUNBOOKS + PAGE), ids=" ".join)
 def test_every_command_exists(words: list[str]) -> None:
     """With its options."""
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(build_app())
     rest = words[1:]
     while hasattr(group, "commands"):
         assert rest[0] in group.commands, words

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from stack.archive import failpoints
 from stack.archive.layout import DAY, day_of
@@ -19,6 +17,7 @@ from stack.archive.manifest import canonical, parse
 from stack.archive.store import Store, StoreError
 from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
 from tests.native.harness import poll
+from tests.native.store_proxy import Proxy
 
 pytestmark = pytest.mark.native
 
@@ -177,78 +176,28 @@ def test_the_store_being_down_loses_nothing(archive: ArchiveUnderTest) -> None:
     assert archive.verify("--deep")["records"] == 1
 
 
-class Proxy(ThreadingHTTPServer):
-    """Stands between the archive and SeaweedFS and does one thing to what passes."""
-
-    daemon_threads = True
-
-    def __init__(self, upstream: str, fault: str) -> None:
-        super().__init__(("127.0.0.1", 0), Passing)
-        self.upstream = upstream
-        self.fault = fault
-        self.requests = 0
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Passing(BaseHTTPRequestHandler):
-    """Forwards a request with its Host, which is signed, and answers with what came back."""
-
-    protocol_version = "HTTP/1.1"
-    server: Proxy
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Quiet."""
-
-    def forward(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.requests += 1
-        part = "/part-" in self.path or "/probes/" in self.path
-        if self.server.fault == "full" and self.command == "PUT" and part:
-            self.reply(507, b"<Error><Code>InsufficientStorage</Code></Error>", {})
-            return
-        answer = requests.request(
-            self.command,
-            self.server.upstream + self.path,
-            data=body,
-            headers=dict(self.headers),
-            timeout=60,
-        )
-        content = answer.content
-        if self.server.fault == "wrong bytes" and self.command == "GET" and part and content:
-            content = bytes([content[0] ^ 1]) + content[1:]
-        kept = {"ETag", "x-amz-version-id", "Content-Type"}
-        headers = {name: answer.headers[name] for name in kept if name in answer.headers}
-        if self.server.fault == "slow":
-            threading.Event().wait(0.15)
-        self.reply(answer.status_code, content, headers)
-
-    def reply(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815
-
-
 @pytest.mark.parametrize(
     ("fault", "text"),
-    [("full", "InsufficientStorage"), ("wrong bytes", "corrupts"), ("slow", "")],
+    [
+        ("full", "InsufficientStorage"),
+        ("wrong bytes", "corrupts"),
+        ("wrong bytes, no checksum", "corrupts"),
+        ("breaks off", "broke off"),
+        ("slow", ""),
+    ],
 )
 def test_a_store_that_is_full_slow_or_wrong(
     archive: ArchiveUnderTest, fault: str, text: str
 ) -> None:
-    """Out of space and wrong bytes seal nothing and are said; slowness only takes time."""
+    """Out of space, wrong bytes and answers that end early seal nothing and are said; slowness only
+    takes time."""
     archive.push([at(yesterday(3))])
     proxy = Proxy(archive.target.url("seaweedfs"), fault)
     archive.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
     try:
         result = archive.run("archive", "run")
     finally:
-        proxy.shutdown()
-        proxy.server_close()
+        proxy.stop()
         archive.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
     assert proxy.requests
     if text:
@@ -259,6 +208,46 @@ def test_a_store_that_is_full_slow_or_wrong(
         store.close()
     archive.ok("archive", "run")
     assert archive.verify("--deep")["records"] == 1
+
+
+def test_an_archiver_that_starts_before_the_store_reports_no_failure(
+    archive: ArchiveUnderTest,
+) -> None:
+    """`make up` starts both at once, and an alert would fire for each start."""
+    archive.push([at(yesterday(3))])
+    archive.stop("seaweedfs")
+    archiver = archive.popen("archive", "run", "--every-interval")
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            archiver.wait(timeout=4)
+        archive.start("seaweedfs")
+        log = archive.target.archiver_log_file
+        poll(lambda: log.exists() and "archive_run_finished" in log.read_text(), archive.logs)
+        assert "archive_run_failed" not in log.read_text(encoding="utf-8")
+    finally:
+        archiver.kill()
+        archiver.communicate()
+
+
+def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnderTest) -> None:
+    """SeaweedFS itself refuses to store; the next run after somebody made room archives all."""
+    archive.push([at(yesterday(3))])
+    archive.ok("archive", "run")
+    archive.push([at(yesterday(4))])
+    archive.stop("seaweedfs")
+    archive.start("seaweedfs", extra=["-volume.minFreeSpace=900000GiB"])
+    result = archive.run("archive", "run")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "wanted to store v1/" in result.stderr
+    events = archive.target.archiver_log_file.read_text(encoding="utf-8").splitlines()
+    assert json.loads(events[-1])["event_type"] == "archive_run_failed"
+    archive.stop("seaweedfs")
+    archive.start("seaweedfs")
+    archive.ok("archive", "run")
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 2
 
 
 def test_erased_records_are_gone_and_stay_away(archived: ArchiveUnderTest) -> None:

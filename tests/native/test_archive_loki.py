@@ -145,6 +145,33 @@ def test_streams_without_a_service_are_archived_too(archive: ArchiveUnderTest) -
     )
 
 
+def test_above_the_disk_limit_one_day_leaves_and_the_next_waits(
+    tmp_path: Path, binaries: None, combination: Combination
+) -> None:
+    """The room of a day becomes free hours later; until then no further day has to go."""
+    archive = in_folder(
+        tmp_path,
+        **combination.variables,
+        LOGSTACK_LIMITS__HOT_DISK="1B",
+        LOGSTACK_ARCHIVE__LATENESS="1h",
+    )
+    archive.start()
+    try:
+        moments = [yesterday(3) - 2 * DAY, yesterday(3), datetime.now(UTC) - timedelta(minutes=1)]
+        archive.push([at(moment, str(number)) for number, moment in enumerate(moments)])
+        oldest = f"{moments[0]:%Y-%m-%d}"
+        gates = [json.loads(archive.ok("archive", "run", "--json"))["gate"] for _ in range(2)]
+        assert [gate["dropped_for_space"] for gate in gates] == [[oldest], []]
+        assert deletions(archive, LOKI_TENANT) == [oldest]
+        restart(archive)
+        lines = [json.loads(json.loads(row)["line"])["message"] for row in archive.stored()]
+        assert lines == ["1", "2"]
+        report = archive.verify("--deep")
+        assert report["records"] >= 2
+    finally:
+        archive.stop()
+
+
 def test_doctor_asks_the_running_loki(archive: ArchiveUnderTest) -> None:
     """Retention that is off, or another one, is found out."""
     archive.push([at(datetime.now(UTC) - timedelta(minutes=1))])

@@ -10,8 +10,9 @@ import yaml
 from stack import alert_queries
 from stack.alerting.expressions import number
 from stack.alerting.rule_files import render_loki, render_vmalert
-from stack.alerting.rules import load_rules
+from stack.alerting.rules import load_rules, load_rules_for
 from stack.query_language import Scope, over
+from stack.targets import docker, host, native
 from tests.unit.example import target_in
 
 
@@ -142,3 +143,13 @@ def test_what_fell_silent_is_asked_for_over_both_times() -> None:
         "count() if (_time:10m) as recent, count() if (_time:1h offset 10m) as value "
         "| filter recent:=0 | delete recent"
     )
+
+
+def test_the_absence_of_an_archiver_is_reported_only_where_one_runs(tmp_path: Path) -> None:
+    """Containers and hosts have none; every other rule is evaluated everywhere."""
+    settings = target_in(tmp_path).settings
+    names = [
+        {rule.name for rule in load_rules_for(target)}
+        for target in (native(settings), docker(settings), host(settings, "logs-1"))
+    ]
+    assert names[0] - names[1] == names[0] - names[2] == {"ArchiveNeverRan"}

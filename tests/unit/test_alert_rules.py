@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,14 @@ def test_every_rule_has_every_kind_of_case() -> None:
     rules, cases = load_rules(shipped_settings()), load_cases()
     assert missing_cases(rules, cases) == {}
     assert {case.rule for case in cases} == {rule.name for rule in rules}
+
+
+def test_the_pages_name_alerts_that_exist() -> None:
+    """Of the archive, whose alerts stand in several pages."""
+    rules = {rule.name for rule in load_rules(shipped_settings())}
+    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "alerts/runbooks.md"):
+        named = set(re.findall(r"`(Archive[A-Z]\w+)`", path.read_text(encoding="utf-8")))
+        assert named <= rules, path
 
 
 def test_a_lacking_kind_is_found() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,15 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.archive import ArchiveError, id_filter, lines
-from stack.archive.failpoints import failpoint
-from stack.archive.layout import hours, manifest_key, part_key
+from stack.archive.copies import Copies, NoCopyError
+from stack.archive.failpoints import NAMES, failpoint
+from stack.archive.layout import further_part_key, hours, manifest_key, part_key
+from stack.archive.ledger import Ledger
 from stack.archive.manifest import Manifest, parse, signed
-from stack.archive.ordering import beyond, in_order
-from stack.archive.parts import own_parts
+from stack.archive.ordering import beyond, in_batches, in_order, sorted_batches
+from stack.archive.parts import PartWriter, own_parts, read_lines
 from stack.archive.search import Matcher, needle
 from stack.archive.service import next_run
+from stack.archive.store import Access, Store
 from stack.engines import Selection
 from stack.engines.victorialogs_archive import record_of_line
+from stack.settings import ROOT
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -32,7 +39,7 @@ def test_a_line_is_exactly_this() -> None:
     """The form that the documentation promises."""
     labels = lines.stream_key({"service_name": "a", "host": "", "environment": "dev"})
     assert (
-        lines.encode(1769860800000000001, labels, {"level": "INFO", "a": "\u2028"}, 'x "y"')
+        lines.encode(b"1769860800000000001", labels, {"level": "INFO", "a": "\u2028"}, 'x "y"')
         == (
             '{"ts_ns":"1769860800000000001","labels":{"environment":"dev","service_name":"a"},'
             '"metadata":{"a":"\u2028","level":"INFO"},"line":"x \\"y\\""}'
@@ -46,7 +53,7 @@ def test_a_line_is_read_back_as_it_was(
 ) -> None:
     """Whatever the text is, bytes that are no UTF-8 included; it holds no line break."""
     labels = lines.stream_key({"service_name": label})
-    line = lines.encode(ts_ns, labels, metadata, text)
+    line = lines.encode(b"%019d" % ts_ns, labels, metadata, text)
     wanted = {"service_name": label} if label else {}
     assert lines.decode(line) == (ts_ns, wanted, metadata, text)
     assert b"\n" not in line
@@ -56,7 +63,7 @@ def test_a_line_is_read_back_as_it_was(
 def test_a_byte_that_is_no_utf8_stays_that_byte() -> None:
     """It is not replaced on the way through."""
     row = lines.load(b'{"_msg":"caf\xe9"}')
-    assert b"caf\xe9" in lines.encode(1, b"{}", {}, row["_msg"])
+    assert b"caf\xe9" in lines.encode(b"%019d" % 1, b"{}", {}, row["_msg"])
 
 
 @pytest.mark.parametrize("text", [b"{}", b"[]", b"null", b'{"ts_ns":"1","labels":{}}', b"no"])
@@ -82,7 +89,7 @@ def test_nanoseconds_are_exact(text: str, ts_ns: int) -> None:
 
 def test_a_typed_record_comes_from_a_line() -> None:
     """As the engine itself would give it."""
-    line = lines.encode(1769860800000001000, b"{}", {"user_id": "7", "mark": "7"}, "")
+    line = lines.encode(b"1769860800000001000", b"{}", {"user_id": "7", "mark": "7"}, "")
     assert record_of_line(line) == {
         "timestamp": "2026-01-31T12:00:00.000001Z",
         "message": "",
@@ -95,6 +102,15 @@ def test_a_typed_record_comes_from_a_line() -> None:
 def test_lines_are_sorted_with_and_without_the_disk(held: list[bytes], run_bytes: int) -> None:
     """Runs on disk change nothing of the result."""
     assert list(in_order(held, Path("/tmp"), run_bytes)) == sorted(held)
+
+
+@given(st.lists(st.binary().filter(lambda text: b"\n" not in text)))
+def test_batches_hold_every_line_in_order(held: list[bytes]) -> None:
+    """Of many runs, whatever they hold."""
+    batches = list(sorted_batches(held * 20, Path("/tmp"), run_bytes=50))
+    assert [line for batch in batches for line in batch] == sorted(held * 20)
+    assert [line for batch in in_batches(sorted(held)) for line in batch] == sorted(held)
+    assert all(batches)
 
 
 @given(st.lists(st.sampled_from("abcd")), st.lists(st.sampled_from("abcd")))
@@ -217,6 +233,13 @@ def test_a_failpoint_that_is_not_listed_is_a_mistake() -> None:
         failpoint("nowhere")
 
 
+def test_every_failpoint_is_somewhere_in_the_code() -> None:
+    """One that nothing reaches would be tested by a run that is not killed."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "stack").rglob("*.py")]
+    placed = {name for text in texts for name in re.findall(r'\bfailpoint\("([a-z-]+)"\)', text)}
+    assert placed == NAMES
+
+
 def _bytes(texts: list[str]) -> list[bytes]:
     return sorted(text.encode() for text in texts)
 
@@ -224,8 +247,11 @@ def _bytes(texts: list[str]) -> list[bytes]:
 @given(st.sets(st.from_regex(r"\A[A-Za-z0-9_.:-]{1,40}\Z"), max_size=50))
 def test_an_id_that_is_there_is_never_passed_over(ids: set[str]) -> None:
     """Wherever it stands: beside the line, or in a line of JSON."""
-    rows = [lines.encode(1, b"{}", {"request_id": value}, "") for value in ids]
-    rows += [lines.encode(1, b"{}", {}, json.dumps({"trace_id": f"{value}x"})) for value in ids]
+    rows = [lines.encode(b"%019d" % 1, b"{}", {"request_id": value}, "") for value in ids]
+    rows += [
+        lines.encode(b"%019d" % 1, b"{}", {}, json.dumps({"trace_id": f"{value}x"}))
+        for value in ids
+    ]
     text = id_filter.build(id_filter.ids_in(b"\n".join(rows)))
     for value in ids:
         assert id_filter.may_hold(text, "request_id", value)
@@ -240,3 +266,78 @@ def test_few_parts_are_read_in_vain() -> None:
     assert wrong < 150
     assert id_filter.may_hold("", "request_id", "x-1")
     assert id_filter.may_hold(text, "request_id", "not only letters")
+
+
+def kept_copies(folder: Path, count: int) -> tuple[Copies, list[str]]:
+    """Copies of 10 bytes, one an hour from noon on, of which 25 bytes may stay."""
+    copies = Copies(folder, 25)
+    keys = []
+    for number in range(count):
+        body = b"%010d" % number
+        digest = hashlib.sha256(body).hexdigest()
+        keys.append(part_key("t", NOON + timedelta(hours=number), 0, digest))
+        copies.keep(keys[-1], io.BytesIO(body))
+    return copies, keys
+
+
+def test_copies_are_of_the_window_of_known_parts_and_within_their_limit(tmp_path: Path) -> None:
+    """What is left out is missed by its key."""
+    copies, keys = kept_copies(tmp_path, 6)
+    copies.tidy(set(keys) - {keys[3]}, NOON + timedelta(hours=1))
+    left = [key for key in keys if (tmp_path / key[12:].replace("/", " ")).exists()]
+    assert left == [keys[4], keys[5]]
+    assert b"".join(copies.chunks(keys[5])) == b"0000000005"
+    for key in keys[:4]:
+        with pytest.raises(NoCopyError, match=key):
+            list(copies.chunks(key))
+
+
+def test_a_damaged_copy_is_none(tmp_path: Path) -> None:
+    """Comparing with it would archive records twice."""
+    copies, [key] = kept_copies(tmp_path, 1)
+    (tmp_path / key[12:].replace("/", " ")).write_bytes(b"0000000001")
+    with pytest.raises(NoCopyError, match="damaged"):
+        list(copies.chunks(key))
+
+
+def test_a_part_whose_key_is_taken_has_the_next_number() -> None:
+    """Of the hour; its hash stays in it."""
+    key = part_key("t", NOON, 9, "3f6c0a1d9b52" + "0" * 52)
+    assert further_part_key(key) == key.replace("part-9-", "part-10-")
+    with pytest.raises(ValueError, match="wanted the key of a part"):
+        further_part_key(manifest_key("t", 1))
+
+
+def test_equal_lines_make_equal_parts_however_they_came(tmp_path: Path) -> None:
+    """A run after one that was killed finds the key of its part taken by the very same bytes."""
+    rows = [
+        lines.encode(b"%019d" % n, b'{"service_name":"a"}', {"n": "x" * (n % 900)}, f"{n * n}")
+        for n in range(3000)
+    ]
+    keys = set()
+    for size in (1, 7, 500, 3000):
+        writer = PartWriter(tmp_path, 6)
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            count = {lines.stream(rows[0]): len(batch)}
+            writer.extend(batch, sum(map(len, batch)) + len(batch), count)
+        part = writer.finish("t", NOON, 0)
+        assert list(read_lines([writer.file.read()])) == rows
+        assert part.records == 3000
+        keys.add(part.key)
+        writer.close()
+    writer = PartWriter(tmp_path, 6)
+    for row in rows:
+        writer.write(row, lines.stream(row))
+    keys.add(writer.finish("t", NOON, 0).key)
+    writer.close()
+    assert len(keys) == 1
+
+
+def test_another_tenants_manifest_is_no_link_of_the_chain() -> None:
+    """The cache of a machine whose settings were changed holds such ones."""
+    store = Store(Access("http://127.0.0.1:1", "r", "b", "", "", ""))
+    document = signed(manifest(), KEY)
+    Ledger(store, "t", KEY).append(manifest_key("t", 0), document)
+    with pytest.raises(ArchiveError, match="wanted tenant u, found t"):
+        Ledger(store, "u", KEY).append(manifest_key("u", 0), document)

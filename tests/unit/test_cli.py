@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from stack.cli.main import KNOWN_ERRORS, app, run
+from stack.cli.main import KNOWN_ERRORS, MODULES, build_app, run
 from stack.cli.output import in_bytes, shorten_path
 from stack.components import selected
 from stack.settings import ROOT, load, setting_keys
@@ -35,7 +36,7 @@ def names() -> list[str]:
         for name, child in (children or {}).items():
             yield from below(child, f"{path} {name}".strip())
 
-    return sorted(below(typer.main.get_command(app), ""))
+    return sorted(below(typer.main.get_command(build_app()), ""))
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_these_are_the_commands() -> None:
 @pytest.mark.parametrize("name", names())
 def test_the_help_of_every_command_shows_an_example(name: str) -> None:
     """It begins with the command's own name, or sets a variable for it."""
-    result = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(build_app(), [*name.split(), "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     (example,) = [line for line in result.output.splitlines() if "Example:" in line]
     assert f"logstack {name}" in example
@@ -90,11 +91,11 @@ def test_the_help_of_every_command_shows_an_example(name: str) -> None:
 
 def test_help_lists_every_command_with_a_sentence() -> None:
     """`logstack` alone is help, too."""
-    result = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "200"})
+    result = CliRunner().invoke(build_app(), ["-h"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
     for name in {name.split()[0] for name in names()}:
         assert any(f" {name} " in line and "." in line for line in result.output.splitlines()), name
-    alone = CliRunner().invoke(app, [], env={"COLUMNS": "200"})
+    alone = CliRunner().invoke(build_app(), [], env={"COLUMNS": "200"})
     assert alone.output.strip() == result.output.strip()
 
 
@@ -120,7 +121,7 @@ def test_help_lists_every_command_with_a_sentence() -> None:
 )
 def test_a_wrong_argument_says_what_was_wanted(arguments: list[str], message: str) -> None:
     """Before anything is asked of the stack."""
-    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "250", "TERM": "dumb"})
+    result = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "250", "TERM": "dumb"})
     assert result.exit_code == 2
     assert message in " ".join(result.output.replace("│", " ").split())
 
@@ -208,7 +209,18 @@ def test_every_error_class_of_the_stack_is_known() -> None:
         if "sample_app" not in path.parts
         for name in definition.findall(path.read_text(encoding="utf-8"))
     }
-    assert classes - inner == {error.__name__ for error in KNOWN_ERRORS}
+    assert classes - inner == set(KNOWN_ERRORS.values())
+    for module, name in KNOWN_ERRORS.items():
+        assert issubclass(getattr(import_module(module), name), Exception)
+
+
+def test_a_command_imports_its_own_module_alone() -> None:
+    """Which one that is stands in MODULES, and each has exactly the commands that stand there."""
+    for module, names in MODULES.items():
+        group: Any = typer.main.get_command(build_app(names[0]))
+        assert tuple(sorted(group.commands)) == tuple(sorted(names)), module
+    everything: Any = typer.main.get_command(build_app("no such command"))
+    assert set(everything.commands) == {name for names in MODULES.values() for name in names}
 
 
 def test_status_of_a_stack_that_is_not_running_is_1(logstack: Logstack) -> None:

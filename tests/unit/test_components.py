@@ -10,6 +10,8 @@ import pytest
 
 from stack import components
 from stack.components import CATALOGUE, by_name, selected
+from stack.settings import SettingsError
+from stack.targets import docker, host, native
 from tests.unit.example import PORTS, settings_with, target_in
 
 ARCHIVE = "restored seaweedfs archiver"
@@ -240,3 +242,14 @@ def test_a_component_that_does_not_exist_is_a_key_error() -> None:
     """Callers that take names from people check them first."""
     with pytest.raises(KeyError, match="kafka"):
         by_name("kafka")
+
+
+def test_records_leave_early_only_where_somebody_looks_first(tmp_path: Path) -> None:
+    """VictoriaLogs deletes where the archiver runs, and is refused where none does."""
+    settings = settings_with(retention={"shorter": [{"level": "DEBUG", "days": 7}]})
+    argv = by_name("victorialogs").argv
+    assert "-delete.enable" in argv(native(settings))
+    assert "-delete.enable" not in argv(target_in(tmp_path))
+    for target in (docker(settings), host(settings, "logs-1")):
+        with pytest.raises(SettingsError, match=r"retention\.shorter: wanted Loki"):
+            argv(target)

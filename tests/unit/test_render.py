@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jinja2 import UndefinedError
 from supervisor.options import ServerOptions
 
@@ -16,13 +17,14 @@ from stack.components import CATALOGUE, as_pattern, by_name, command, selected
 from stack.render import (
     SECRETS_OF,
     RenderError,
+    render_loki,
     render_native,
     render_otelcol,
     render_template,
 )
 from stack.settings import ROOT
-from stack.targets import Target
-from tests.unit.example import ARCHIVE_SECRETS, SECRETS, target_in
+from stack.targets import Target, docker
+from tests.unit.example import ARCHIVE_SECRETS, SECRETS, settings_with, target_in
 
 FOLDERS = [
     "plain",
@@ -293,3 +295,25 @@ def test_the_collector_is_built_without_a_batch_processor() -> None:
         "healthcheckextension",
         "filestorage",
     ]
+
+
+def test_loki_keeps_some_streams_shorter_where_no_archiver_runs(tmp_path: Path) -> None:
+    """Of two rules for a stream the shorter time counts; beside an archiver it has none."""
+    shorter = [
+        {"service": "billing", "level": "DEBUG", "days": 3},
+        {"level": "DEBUG", "days": 7},
+    ]
+    values: dict[str, Any] = {"stack": {"engine": "loki"}, "retention": {"shorter": shorter}}
+    limits = [
+        yaml.safe_load(render_loki(target)["loki/config.yaml"])["limits_config"]
+        for target in (docker(settings_with(**values)), target_in(tmp_path, **values))
+    ]
+    assert limits[0]["retention_stream"] == [
+        {"selector": '{level="DEBUG"}', "priority": 1, "period": "168h"},
+        {
+            "selector": '{service_name="billing", level="DEBUG"}',
+            "priority": 2,
+            "period": "72h",
+        },
+    ]
+    assert "retention_stream" not in limits[1]

@@ -12,7 +12,10 @@ import pytest
 
 from stack.secrets import (
     SAMPLE_APP_SECRETS,
+    STORE_KEYS,
     SecretsError,
+    archive_secrets,
+    local_store_secrets,
     sample_app_secrets,
     secrets_file,
     write_private,
@@ -132,3 +135,13 @@ def test_a_private_file_replaces_a_wide_one(tmp_path: Path) -> None:
     write_private(path, "new")
     assert (path.read_text(encoding="utf-8"), mode(path)) == ("new", 0o600)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_who_is_given_one_key_of_the_store_has_no_other(tmp_path: Path) -> None:
+    """A reader's key of the local store would not fit, and the writer is to be without one."""
+    given = {"LOGSTACK_ARCHIVE_WRITER": "a:b"}
+    ours = archive_secrets(tmp_path, given)
+    assert {name: ours[name] for name in STORE_KEYS} == {**dict.fromkeys(STORE_KEYS, ""), **given}
+    assert ours["LOGSTACK_ARCHIVE_SIGNING_KEY"]
+    assert all(local_store_secrets(tmp_path, given).values())
+    assert all(archive_secrets(tmp_path, {}).values())

@@ -196,6 +196,20 @@ def test_a_wrong_value_names_key_wanted_found_and_where(
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("[{days = 3}]", "retention.shorter.0: wanted a service, a level or both, found"),
+        ("[{level = 'DEBUG', days = 30}]", "fewer days for DEBUG than hot_days = 30, found 30"),
+        ("[{level = 'debug', days = 3}]", "retention.shorter.0.level: wanted one of"),
+    ],
+)
+def test_shorter_retention_is_of_something_and_shorter(root: Path, value: str, wanted: str) -> None:
+    """Otherwise it would do nothing, or everything."""
+    [line] = refusal(root, f"[retention]\nshorter = {value}")
+    assert wanted in line
+
+
 def test_a_wrong_value_in_a_variable_is_said_to_come_from_there(root: Path) -> None:
     """The file may be right and the environment wrong."""
     assert refusal(root, LOGSTACK_PORTS__OFFSET="many") == [

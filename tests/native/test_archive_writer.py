@@ -1,0 +1,215 @@
+"""An exporter with the writer's key alone: it can neither read what it stores nor delete it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from stack.archive import bucket, failpoints
+from stack.archive.layout import DAY
+from stack.secrets import STORE_KEYS, local_store_secrets
+from tests.native.archive_harness import (
+    ENGINES,
+    ArchiveUnderTest,
+    at,
+    in_folder,
+    mixed_day,
+    yesterday,
+)
+from tests.native.harness import Combination
+from tests.native.store_proxy import Proxy
+
+pytestmark = pytest.mark.native
+COMBINATIONS = ENGINES
+WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
+
+
+@pytest.fixture
+def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+    """The bucket is there; everything else is the exporter's."""
+    under_test = in_folder(tmp_path, **combination.variables)
+    under_test.start()
+    set_up(under_test)
+    yield under_test
+    under_test.stop()
+
+
+def set_up(archive: ArchiveUnderTest) -> None:
+    view = archive.archive
+    bucket.prepare(view.store, view.settings.archive)
+    view.store.close()
+
+
+def keys(archive: ArchiveUnderTest, *roles: str) -> dict[str, str]:
+    """The local store's keys of these roles as variables; the others are then not there."""
+    held = local_store_secrets(archive.target.data_dir, {})
+    return {name: held[name] for name in STORE_KEYS if name.rpartition("_")[2].lower() in roles}
+
+
+def export(archive: ArchiveUnderTest, *options: str) -> dict[str, int]:
+    """What a run with the writer's key alone did."""
+    printed = archive.ok("archive", "run", "--json", *options, extra=keys(archive, "writer"))
+    found: dict[str, int] = json.loads(printed)["exported"]
+    return found
+
+
+def refused(archive: ArchiveUnderTest) -> CompletedProcess[str]:
+    """A run with the writer's key alone that fails and says what to type."""
+    result = archive.run("archive", "run", extra=keys(archive, "writer"))
+    assert result.returncode == 1, result.stdout
+    assert "Traceback" not in result.stderr
+    assert WITH_READER in " ".join(result.stderr.split())
+    return result
+
+
+def with_reader(archive: ArchiveUnderTest) -> None:
+    archive.ok("archive", "run", extra=keys(archive, "writer", "reader"))
+
+
+def copies(archive: ArchiveUnderTest) -> Path:
+    return archive.target.data_dir / "archive" / "copies"
+
+
+def test_a_day_is_archived_once_and_comes_back(archive: ArchiveUnderTest) -> None:
+    """Whoever has the reader's key finds it complete; the exporter did not have it."""
+    archive.push(mixed_day())
+    before = archive.stored()
+    assert export(archive)["records"] == len(before)
+    assert export(archive)["hours"] == 0
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["notes"] == []
+    archive.ok("archive", "restore", "--from", "4d", "--to", "now")
+    assert archive.stored("restored") == before
+    for command in ("verify", "search"):
+        result = archive.run("archive", command, extra=keys(archive, "writer"))
+        assert result.returncode == 1
+        assert "wanted the reader's key" in result.stderr
+
+
+def test_late_records_and_the_hour_under_way_are_archived_once(archive: ArchiveUnderTest) -> None:
+    """What the archive has of an hour is known from the copies; they hold nothing else."""
+    archive.push([at(yesterday(3), f"in time {n}") for n in range(3)])
+    export(archive)
+    archive.push([at(yesterday(3, minutes=1), "late"), at(yesterday(3, minutes=2), "in time 1")])
+    assert export(archive)["records"] == 2
+    moment = datetime.now(UTC) - timedelta(seconds=20)
+    archive.push([at(moment, "one")])
+    assert export(archive, "--now")["records"] == 1
+    archive.push([at(moment + timedelta(seconds=1), "two")])
+    assert export(archive, "--now")["records"] == 1
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == report["parts"] + 3 == 7
+    assert len(list(copies(archive).iterdir())) == report["parts"]
+
+
+def test_without_a_copy_late_records_wait_for_the_readers_key(archive: ArchiveUnderTest) -> None:
+    """The hour is named, other hours are archived all the same, and nothing is lost."""
+    archive.push([at(yesterday(hour), "in time") for hour in (3, 4)])
+    export(archive)
+    [third, fourth] = sorted(copies(archive).iterdir())
+    third.unlink()
+    fourth.write_bytes(b"damaged")
+    archive.push([at(yesterday(hour, minutes=1), "late") for hour in (3, 4, 5)])
+    text = " ".join(refused(archive).stderr.split())
+    assert f"{yesterday(3):%Y-%m-%dT%H}:00:00Z: records came late" in text
+    assert f"{yesterday(4):%Y-%m-%dT%H}:00:00Z: records came late" in text
+    assert "nothing is lost" in text
+    assert archive.verify("--deep")["records"] == 3
+    with_reader(archive)
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 5
+    assert export(archive)["hours"] == 0
+
+
+def test_another_exporters_manifest_is_read_once_with_the_readers_key(
+    archive: ArchiveUnderTest,
+) -> None:
+    """It cannot be read without, and not be written over: the text says what to type."""
+    archive.push([at(yesterday(3))])
+    export(archive)
+    folder = archive.target.data_dir / "archive"
+    shutil.copytree(folder, folder.with_name("before"))
+    archive.push([at(yesterday(3, minutes=1), "late")])
+    with_reader(archive)
+    shutil.rmtree(folder)
+    folder.with_name("before").rename(folder)  # as if another machine had done it
+    archive.push([at(yesterday(3, minutes=2), "later")])
+    assert "another exporter" in refused(archive).stderr
+    with_reader(archive)
+    assert export(archive)["hours"] == 0
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 3
+
+
+@pytest.mark.parametrize("name", failpoints.EXPORT)
+def test_an_export_killed_anywhere_goes_on(archive: ArchiveUnderTest, name: str) -> None:
+    """By itself, unless a manifest is stored of which this machine does not know."""
+    archive.push([at(yesterday(hour), f"{hour}") for hour in (3, 4)])
+    extra = {**keys(archive, "writer"), failpoints.VARIABLE: name}
+    killed = archive.run("archive", "run", extra=extra)
+    assert killed.returncode == -9, killed.stderr
+    if name == "manifest-stored":
+        refused(archive)
+        with_reader(archive)
+    export(archive)
+    assert export(archive)["hours"] == 0
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 2
+    assert {note["kind"] for note in report["notes"]} <= {"part-unsealed"}
+
+
+def test_a_store_that_confirms_no_hash_is_not_trusted(archive: ArchiveUnderTest) -> None:
+    """Nothing else would prove an upload."""
+    archive.push([at(yesterday(3))])
+    proxy = Proxy(archive.target.url("seaweedfs"), "no checksum")
+    archive.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
+    try:
+        assert "says none" in refused(archive).stderr
+    finally:
+        proxy.stop()
+        archive.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
+    assert export(archive)["records"] == 1
+
+
+def test_days_leave_the_engine_when_somebody_with_the_readers_key_has_looked(
+    tmp_path: Path, binaries: None, combination: Combination
+) -> None:
+    """Until then they stay, and the run and doctor say what to type."""
+    archive = in_folder(
+        tmp_path,
+        **combination.variables,
+        LOGSTACK_RETENTION__HOT_DAYS="1",
+        LOGSTACK_RETENTION__MARGIN_DAYS="3",
+        LOGSTACK_ARCHIVE__LATENESS="1h",
+    )
+    archive.start()
+    try:
+        if archive.engine_name == "victorialogs":
+            archive.stop("victorialogs")
+            archive.start("victorialogs", extra=["-maxBackfillAge=0"])
+        set_up(archive)
+        old = f"{yesterday() - 2 * DAY:%Y-%m-%d}"
+        archive.push([at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")])
+        writer = keys(archive, "writer")
+        gate = json.loads(archive.ok("archive", "run", "--json", extra=writer))["gate"]
+        assert gate["dropped"] == []
+        assert WITH_READER in gate["kept"][old][0]
+        found = json.loads(archive.run("doctor", "--json", extra=writer).stdout)
+        [text] = [item["text"] for item in found if item["check"] == "gate" and not item["ok"]]
+        assert WITH_READER in text
+        both = keys(archive, "writer", "reader")
+        gate = json.loads(archive.ok("archive", "run", "--json", extra=both))["gate"]
+        assert gate["dropped"] == [old]
+    finally:
+        archive.stop()
