@@ -6,6 +6,7 @@ argument or lies in a temporary file; one line of JSON comes back.
 
 from __future__ import annotations
 
+import compileall
 import grp
 import hashlib
 import json
@@ -16,6 +17,8 @@ import socket
 import ssl
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 import urllib.request
 from typing import Any, Callable, Dict
@@ -24,6 +27,9 @@ Json = Dict[str, Any]
 ETC = "/etc/logstack"
 OPT = "/opt/logstack"
 UNITS = "/etc/systemd/system"
+LOCK = "/run/logstack-deploy.json"  # gone with a restart of the machine, like who holds it
+HOST_FILES = "host-files"  # in PREVIOUS, beside the components
+SETTLED_SECONDS = 3
 STAGED = ETC + "/.staged"
 PREVIOUS = ETC + "/.previous"
 # Files that the host's owner has too: only these keys of the JSON are compared and written.
@@ -80,6 +86,7 @@ def facts(request: Json) -> Json:
         "memory": memory,
         "disk": shutil.disk_usage(place).free,
         "time": time.time(),
+        "python": "%d.%d" % sys.version_info[:2],
         "systemd": os.path.isdir("/run/systemd/system"),
         "listening": _listening(),
     }
@@ -114,7 +121,7 @@ def check(request: Json) -> Json:
     except subprocess.TimeoutExpired:
         return {"ok": False, "text": "the checker did not end within 60 s"}
     text = result.stdout.decode("utf-8", "replace")
-    return {"ok": result.returncode == 0, "text": text[-2000:]}
+    return {"ok": result.returncode == 0, "text": text[-request.get("most", 2000) :]}
 
 
 def install_binary(request: Json) -> Json:
@@ -126,8 +133,26 @@ def install_binary(request: Json) -> Json:
     os.makedirs(os.path.dirname(request["path"]), exist_ok=True)
     os.chmod(request["upload"], 0o755)
     os.chown(request["upload"], 0, 0)
+    if request["path"].endswith(".tar.gz"):
+        _unpack(request["upload"], os.path.dirname(request["path"]))
     os.replace(request["upload"], request["path"])
     return {"ok": True, "text": ""}
+
+
+def _unpack(bundle: str, folder: str) -> None:
+    """Unpack a bundle that this project made, whose sum was checked; compile its Python once."""
+    scratch = tempfile.mkdtemp(prefix=".unpacking-", dir=folder)
+    with tarfile.open(bundle) as tar:
+        safe: Json = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        tar.extractall(scratch, **safe)  # noqa: S202
+    lib = os.path.join(folder, "lib")
+    shutil.rmtree(lib, ignore_errors=True)
+    os.rename(os.path.join(scratch, "lib"), lib)
+    os.rmdir(scratch)
+    for parent, _, _ in os.walk(lib):
+        os.chmod(parent, 0o755)
+    if os.path.isfile(os.path.join(lib, "__main__.py")):
+        compileall.compile_dir(lib, quiet=2)
 
 
 def swap(request: Json) -> Json:
@@ -202,16 +227,22 @@ def restore(request: Json) -> Json:
 
 
 def last_run(request: Json) -> Json:
-    """The components that the last run which changed something has changed."""
-    runs: dict[str, list[str]] = {}
+    """The components and the files of the host that the last run which changed any has changed."""
+    states = {}
     for name in sorted(os.listdir(PREVIOUS)) if os.path.isdir(PREVIOUS) else []:
         try:
             with open(os.path.join(PREVIOUS, name, "state.json"), encoding="utf-8") as file:
-                runs.setdefault(json.load(file)["run"], []).append(name)
+                states[name] = json.load(file)
         except (OSError, ValueError):
             continue
-    newest = max(runs) if runs else ""
-    return {"run": newest, "components": runs.get(newest, [])}
+    newest = max((state["run"] for state in states.values()), default="")
+    changed = {name: state for name, state in states.items() if state["run"] == newest}
+    files = changed.pop(HOST_FILES, {}).get("files", [])
+    return {
+        "run": newest,
+        "components": list(changed),
+        "files": [item["path"] for item in files],
+    }
 
 
 def remove(request: Json) -> Json:
@@ -230,6 +261,8 @@ def remove(request: Json) -> Json:
 def put_files(request: Json) -> Json:
     """Write files that belong to no component, each after a check; the old ones come back."""
     kept: dict[str, bytes | None] = {}
+    if request.get("run"):
+        _keep_files([item["path"] for item in request["files"]], request["run"])
     for item in request["files"]:
         path = item["path"]
         kept[path] = None
@@ -254,32 +287,129 @@ def put_files(request: Json) -> Json:
     return {"ok": True, "text": ""}
 
 
-def probe(request: Json) -> Json:
-    """Wait until an address answers 200 and the service has not been restarted meanwhile."""
-    deadline = time.monotonic() + request["timeout"]
-    found = "no answer"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while True:
+def _keep_files(paths: list[str], run: str) -> None:
+    """Copies of files of the host, for a rollback of the run."""
+    kept = os.path.join(PREVIOUS, HOST_FILES)
+    shutil.rmtree(kept, ignore_errors=True)
+    os.makedirs(kept, mode=0o700)
+    os.chmod(PREVIOUS, 0o700)
+    files = []
+    for path in paths:
+        item: Json = {"path": path, "text": None}
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8") as file:
+                item = {"path": path, "text": file.read(), "mode": _mode(path)}
+            item["owner"] = _owner(path)
+        files.append(item)
+    with open(kept + "/state.json", "w", encoding="utf-8") as file:
+        json.dump({"run": run, "files": files}, file)
+
+
+def restore_files(request: Json) -> Json:
+    """Put back the files of the host that the last run replaced; what is replaced now is kept."""
+    with open(os.path.join(PREVIOUS, HOST_FILES, "state.json"), encoding="utf-8") as file:
+        files = json.load(file)["files"]
+    _keep_files([item["path"] for item in files], request["run"])
+    for item in files:
+        path = item["path"]
+        if path in SHARED:
+            before = json.loads(item["text"]) if item["text"] else {}
+            others = {k: v for k, v in _read_json(path).items() if k not in SHARED[path]}
+            ours = {key: before[key] for key in SHARED[path] if key in before}
+            item = {"mode": _mode(path), "owner": "root", "text": _json_text({**others, **ours})}
+        if item["text"] is not None:
+            _write(path, item)
+        elif os.path.isfile(path):
+            os.unlink(path)
+    for argv in request["reloads"]:
+        subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return {}
+
+
+def lock(request: Json) -> Json:
+    """Let one run work on this host; who does already, since when, and for how many seconds."""
+    mine = {"run": request["run"], "who": request["who"], "since": time.time()}
+    try:
+        handle = os.open(LOCK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
         try:
-            with opener.open(request["url"], timeout=3) as answer:
-                if answer.status == 200 and _service(request["name"])["active"]:
-                    if os.path.exists(_pending(request["name"])):
-                        os.unlink(_pending(request["name"]))
-                    return {"ok": True, "text": ""}
-                found = "HTTP %d" % answer.status
-        except (OSError, ValueError) as error:
-            found = str(error)
-        state = _service(request["name"])["state"]
+            with open(LOCK, encoding="utf-8") as file:
+                held = json.load(file)
+        except (OSError, ValueError):
+            held = {"who": "somebody", "since": time.time()}
+        return {"held": True, "who": held["who"], "seconds": time.time() - held["since"]}
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(mine, file)
+    return {"held": False}
+
+
+def unlock(request: Json) -> Json:
+    """Give a run's lock back; without a run that of whoever has it."""
+    held = _read_json(LOCK)
+    if held and request["run"] in ("", held["run"]):
+        os.unlink(LOCK)
+    return {"who": held.get("who", "")}
+
+
+def prune(request: Json) -> Json:
+    """Remove versions of artifacts but the newest; those in use or to go back to always stay."""
+    needed = set()
+    for name in os.listdir(PREVIOUS) if os.path.isdir(PREVIOUS) else []:
+        try:
+            with open(os.path.join(PREVIOUS, name, "state.json"), encoding="utf-8") as file:
+                needed.add(json.load(file).get("target", ""))
+        except (OSError, ValueError):
+            continue
+    removed = []
+    for artifact in request["artifacts"]:
+        home = os.path.join(OPT, artifact)
+        link = os.path.join(home, "current")
+        if os.path.islink(link):
+            needed.add(os.readlink(link))
+        found = [os.path.join(home, name) for name in os.listdir(home) if name != "current"]
+        versions = sorted(filter(os.path.isdir, found), key=os.path.getmtime, reverse=True)
+        for path in versions[request["keep"] :]:
+            if path not in needed:
+                shutil.rmtree(path)
+                removed.append(path)
+    return {"removed": removed}
+
+
+def probe(request: Json) -> Json:
+    """Wait until a service is active and its address answers 200, or, where it has none, until it
+    has been running for some seconds."""
+    deadline = time.monotonic() + request["timeout"]
+    while True:
+        found = _answer_of(request["url"]) if request["url"] else ""
+        service = _service(request["name"])
+        if not (found or request["url"]) and service["seconds"] < SETTLED_SECONDS:
+            found = "it has not been running for %d s" % SETTLED_SECONDS
+        if not found and service["active"]:
+            if os.path.exists(_pending(request["name"])):
+                os.unlink(_pending(request["name"]))
+            return {"ok": True, "text": ""}
+        state = service["state"]
         if time.monotonic() > deadline or state == "failed":
             return {"ok": False, "text": "%s; the service is %s" % (found, state)}
         time.sleep(0.2)
 
 
+def _answer_of(url: str) -> str:
+    """What is wrong with the answer of an address; nothing when it is 200."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=3) as answer:
+            return "" if answer.status == 200 else "HTTP %d" % answer.status
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
 def fetch(request: Json) -> Json:
     """The body of an address on the host's loopback."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    asked = urllib.request.Request(request["url"], headers=request.get("headers", {}))
     try:
-        with opener.open(request["url"], timeout=20) as answer:
+        with opener.open(asked, timeout=20) as answer:
             return {"ok": True, "text": answer.read().decode("utf-8", "replace")}
     except (OSError, ValueError) as error:
         return {"ok": False, "text": str(error)}
@@ -340,12 +470,16 @@ def _installed() -> list[str]:
 
 
 def _service(name: str) -> Json:
-    argv = ["systemctl", "show", "-p", "ActiveState,UnitFileState", _unit(name)]
+    wanted = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic"
+    argv = ["systemctl", "show", "-p", wanted, _unit(name)]
     text = subprocess.run(argv, stdout=subprocess.PIPE).stdout.decode()
     values = dict(line.partition("=")[::2] for line in text.splitlines())
     state = values.get("ActiveState", "")
     enabled = values.get("UnitFileState") == "enabled"
-    return {"active": state == "active", "enabled": enabled, "state": state}
+    active = state == "active"
+    since = int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    seconds = time.monotonic() - since if active else 0.0
+    return {"active": active, "enabled": enabled, "state": state, "seconds": seconds}
 
 
 def _systemctl(*arguments: str) -> None:
@@ -465,7 +599,7 @@ ACTIONS: dict[str, Callable[[Json], Json]] = {
     action.__name__: action
     for action in (
         *(append, certificate, check, facts, fetch, inspect, install_binary, journal, last_run),
-        *(probe, put_files, remove, restore, stage, swap),
+        *(lock, probe, prune, put_files, remove, restore, restore_files, stage, swap, unlock),
     )
 }
 

@@ -8,6 +8,7 @@ import pytest
 
 from stack import artifacts, settings
 from stack.docker_engine import DockerError, run
+from stack.hosts import programs
 from tests.hosts.harness import FleetUnderTest, start_hosts
 from tests.require import unavailable
 
@@ -20,8 +21,8 @@ def bare_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderT
         if run("version").returncode != 0:
             unavailable("hosts", "no Docker engine answers")
         values = settings.load({})
-        parts = {n: a for n, a in artifacts.for_hosts(values).items() if a.is_built}
-        artifacts.obtain_all(values, lambda name, text: None, parts)
+        names = [n for n, a in programs.catalogue(values).items() if a.is_built]
+        programs.obtain(values, [*names, "seaweedfs", "archiver"], lambda name, text: None)
         fleet = next(hosts)
     except (DockerError, artifacts.ArtifactError) as error:
         unavailable("hosts", str(error))

@@ -61,10 +61,14 @@ class TestHost:
         words = ["runuser", "-u", user, "--", "python3", "-c", program, *arguments]
         return self.sh(" ".join(map(shlex.quote, words)))
 
-    def get(self, url: str, grep: str = "") -> str:
+    def get(self, url: str, grep: str = "", headers: Mapping[str, str] | None = None) -> str:
         """The lines with `grep` of what an address on this host's loopback answers."""
-        program = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
-        text = self.python(program, url)
+        program = (
+            "import json, sys, urllib.request as r; "
+            "asked = r.Request(sys.argv[1], headers=json.loads(sys.argv[2])); "
+            "print(r.urlopen(asked).read().decode())"
+        )
+        text = self.python(program, url, json.dumps(dict(headers or {})))
         return "\n".join(line for line in text.splitlines() if grep in line)
 
     @contextmanager

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from stack import artifacts, settings
+from stack.hosts import programs
 from tests.hosts.harness import FleetUnderTest, TestHost
 from tests.native.harness import poll
 from tests.require import unavailable
@@ -19,9 +20,9 @@ from tests.require import unavailable
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 LOG_FILE = "/var/log/erp-backend-api/erp.log"
-OUTAGE_SECONDS = 45
-# The release before the one in the settings that differs in nothing these tests look at.
-OLDER_VMALERT = "1.150.0"
+OUTAGE_SECONDS = 300
+# A release before the one in the settings: another program, which keeps its records the same way.
+OLDER_ENGINE = "1.51.0"
 # Writes numbered records, twenty a second, until it is told to stop; then says how many.
 WRITER = f"""
 import datetime, json, os, sys, time
@@ -56,9 +57,11 @@ class Load:
 
 
 @contextmanager
-def load(fleet: FleetUnderTest) -> Iterator[list[Load]]:
-    """Both application hosts log while the block runs."""
-    writers = [Load(fleet.hosts[name]) for name in ("app-1", "app-2")]
+def load(
+    fleet: FleetUnderTest, names: tuple[str, ...] = ("app-1", "app-2")
+) -> Iterator[list[Load]]:
+    """Application hosts log while the block runs."""
+    writers = [Load(fleet.hosts[name]) for name in names]
     for writer in writers:
         writer.start()
     try:
@@ -68,29 +71,29 @@ def load(fleet: FleetUnderTest) -> Iterator[list[Load]]:
             writer.stop()
 
 
-def wait_for_all(fleet: FleetUnderTest, writers: list[Load]) -> None:
-    """Every number arrives, and each once."""
+def wait_for_all(fleet: FleetUnderTest, writers: list[Load], server: str = "logs-1") -> None:
+    """Every number arrives at a log server, and each once."""
     for writer in writers:
         assert writer.count > 100
         poll(
-            lambda writer=writer: sum(numbers(fleet, writer).values()) >= writer.count,  # type: ignore[misc]
+            lambda writer=writer: sum(numbers(fleet, writer, server).values()) >= writer.count,  # type: ignore[misc]
             lambda writer=writer: (  # type: ignore[misc]
-                f"{writer.count} records, found {sum(numbers(fleet, writer).values())}\n"
+                f"{writer.count} records, found {sum(numbers(fleet, writer, server).values())}\n"
                 + fleet.journals()
             ),
             timeout=120,
         )
-        assert numbers(fleet, writer) == Counter(range(writer.count))
+        assert numbers(fleet, writer, server) == Counter(range(writer.count))
 
 
-def numbers(fleet: FleetUnderTest, writer: Load) -> Counter[int]:
-    """The numbers that the log server has of a writer."""
-    rows = fleet.query(f'_time:1h request_id:="{writer.mark}" | fields number')
+def numbers(fleet: FleetUnderTest, writer: Load, server: str = "logs-1") -> Counter[int]:
+    """The numbers that a log server has of a writer."""
+    rows = fleet.query(f'_time:1h request_id:="{writer.mark}" | fields number', server)
     return Counter(int(row["number"]) for row in rows)
 
 
 def test_an_outage_of_the_log_server_loses_and_doubles_nothing(fleet: FleetUnderTest) -> None:
-    """It is stopped for most of a minute while both application hosts log."""
+    """It is stopped for five minutes while both application hosts log."""
     host = fleet.hosts["logs-1"]
     with load(fleet) as writers:
         host.sh("systemctl stop logstack-victorialogs")
@@ -116,31 +119,68 @@ def test_a_killed_agent_and_engine_lose_nothing(fleet: FleetUnderTest) -> None:
 
 
 def test_an_upgrade_and_its_rollback_lose_nothing(fleet: FleetUnderTest) -> None:
-    """A log server's engine restarts with another value, another program is another version."""
-    older = {**fleet.values, "versions": {"vmalert": OLDER_VMALERT}, "limits": {"query": "9m"}}
-    values = settings.load({"LOGSTACK_VERSIONS__VMALERT": OLDER_VMALERT})
+    """The engine becomes another program with another value; a rollback returns to both."""
+    values = settings.load({"LOGSTACK_VERSIONS__VICTORIALOGS": OLDER_ENGINE})
     try:
-        known = artifacts.for_hosts(values)["vmalert"]
-        artifacts.obtain_all(values, lambda name, text: None, {"vmalert": known})
+        programs.obtain(values, ["victorialogs"], lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("hosts", str(error))
     newer = fleet.values
-    fleet.values = older
+    fleet.values = {
+        **newer,
+        "versions": {"victorialogs": OLDER_ENGINE},
+        "limits": {"query": "9m"},
+        "agent": {"flush_interval": "250ms"},
+    }
     fleet.deploy()
-    assert OLDER_VMALERT in version(fleet)
+    assert OLDER_ENGINE in version(fleet)
     fleet.values = newer
     with load(fleet) as writers:
         text = fleet.deploy()
-    assert f"version of vmalert: {OLDER_VMALERT}" in text
-    assert "restart service logstack-victorialogs" in text
+        assert f"version of victorialogs: {OLDER_ENGINE}" in text
+        assert "restart service logstack-victorialogs" in text
+        assert OLDER_ENGINE not in version(fleet)
+        result = fleet.run("hosts", "rollback", "staging")
+        assert result.returncode == 0, result.stdout + result.stderr
     wait_for_all(fleet, writers)
-    assert OLDER_VMALERT not in version(fleet)
-    result = fleet.run("hosts", "rollback", "staging")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert OLDER_VMALERT in version(fleet)
+    assert OLDER_ENGINE in version(fleet)
+    unit = fleet.hosts["logs-1"].sh("cat /etc/systemd/system/logstack-victorialogs.service")
+    assert "-search.maxQueryDuration=9m" in unit
+    config = "cat /etc/logstack/otelcol/config.yaml"
+    assert all("250ms" in fleet.hosts[name].sh(config) for name in fleet.hosts)
+
+
+def test_two_servers_are_upgraded_one_after_the_other(fleet: FleetUnderTest) -> None:
+    """Every agent writes to both: each has every record once, and one of them always runs."""
+    fleet.roles = {**fleet.roles, "app-2": ("log_server",)}
+    fleet.prepare()
+    fleet.deploy()
+    before = fleet.values
+    with load(fleet, ("app-1",)) as writers:
+        fleet.values = {**before, "limits": {"query": "8m"}}
+        text = fleet.deploy()
+    assert text.count("restart service logstack-victorialogs") == 2
+    for server in ("logs-1", "app-2"):
+        wait_for_all(fleet, writers, server)
+    # All hosts share this machine's clock since its start.
+    first = moment(fleet.hosts["logs-1"], "ActiveEnterTimestampMonotonic")
+    second = moment(fleet.hosts["app-2"], "InactiveEnterTimestampMonotonic")
+    assert first < second
+    fleet.values, fleet.roles = before, {**fleet.roles, "app-2": ("app_host",)}
+    text = fleet.deploy()
+    for name in ("victorialogs", "gateway"):
+        assert f"remove service logstack-{name}" in text
+    host = fleet.hosts["app-2"]
+    assert host.sh("ls -d /etc/logstack/gateway 2>/dev/null || true") == ""
+    assert host.sh("systemctl is-active logstack-gateway || true").strip() == "inactive"
+
+
+def moment(host: TestHost, name: str) -> int:
+    """When the engine last reached a state, in microseconds."""
+    return int(host.sh(f"systemctl show -p {name} --value logstack-victorialogs"))
 
 
 def version(fleet: FleetUnderTest) -> str:
-    """What the running vmalert says of itself."""
-    port = settings.load({}).ports.effective("vmalert")
+    """What the running engine says of itself."""
+    port = settings.load({}).ports.effective("victorialogs")
     return fleet.hosts["logs-1"].get(f"http://127.0.0.1:{port}/metrics", "vm_app_version")
