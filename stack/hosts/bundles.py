@@ -15,13 +15,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stack.artifacts import ArtifactError, OnProgress
+from stack.locked import locked_packages
 from stack.settings import ROOT
 
 # What a host may have: Debian 12 and 13, Ubuntu 24.04 and 26.04.
@@ -52,7 +53,7 @@ def archiver_key() -> str:
     digest = hashlib.sha256()
     for path in _sources():
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
-    digest.update("\n".join((*_locked(), *PYTHONS, platform.machine(), MAIN)).encode())
+    digest.update("\n".join((_locked(), *PYTHONS, platform.machine(), MAIN)).encode())
     digest.update(Path(__file__).read_bytes())
     return f"{version('logstack')}-{digest.hexdigest()[:12]}"
 
@@ -63,7 +64,7 @@ def make_archiver(path: Path, on_progress: OnProgress) -> None:
         folder = Path(scratch)
         lib = folder / "lib"
         requirements = folder / "requirements.txt"
-        requirements.write_text("\n".join(_locked()) + "\n", encoding="utf-8")
+        requirements.write_text(_locked(), encoding="utf-8")
         for python in PYTHONS:
             on_progress("archiver", f"packages for Python {python}")
             _install(requirements, folder / python, python)
@@ -117,24 +118,15 @@ def _sources() -> list[Path]:
     )
 
 
-def _locked() -> list[str]:
-    """The lines of requirements.lock about PACKAGES, with their hashes and without conditions."""
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    found = {name: block for name, block in _blocks(text) if name in PACKAGES}
-    if absent := sorted(set(PACKAGES) - set(found)):
+def _locked() -> str:
+    """The part of requirements.lock about PACKAGES. Raises ArtifactError."""
+    entries = locked_packages(PACKAGES)
+    if absent := sorted(set(PACKAGES) - {entry.partition("==")[0] for entry in entries}):
         raise ArtifactError(
             f"archiver: wanted {', '.join(absent)} in requirements.lock, found nothing. "
             "Type: make lock"
         )
-    return list(found.values())
-
-
-def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    for block in re.split(r"\n(?=\S)", text):
-        lines = [line for line in block.splitlines() if not line.strip().startswith("#")]
-        if lines and (match := re.match(r"([a-z0-9._-]+)==(\S+)", lines[0])):
-            hashes = " ".join(line.strip().rstrip("\\").strip() for line in lines[1:])
-            yield match[1], f"{match[1]}=={match[2]} {hashes}"
+    return "".join(entries)
 
 
 def _install(requirements: Path, folder: Path, python: str) -> None:
