@@ -100,6 +100,7 @@ class FleetUnderTest:
     values: dict[str, Any] = field(default_factory=dict)
     roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    deployed: str = ""  # the settings that the hosts are known to have
 
     @property
     def environ(self) -> dict[str, str]:
@@ -118,6 +119,11 @@ class FleetUnderTest:
         }
 
     def _write_settings(self) -> Path:
+        path = self.folder / "settings.toml"
+        path.write_text(self._settings_text(), encoding="utf-8")
+        return path
+
+    def _settings_text(self) -> str:
         lines = []
         for section, values in self.values.items():
             lines += [f"[{section}]", *(f"{k} = {_toml(v)}" for k, v in values.items()), ""]
@@ -131,11 +137,11 @@ class FleetUnderTest:
                 f'ssh_key = "{self.key}"',
                 "",
             ]
-        path = self.folder / "settings.toml"
-        path.write_text("\n".join(lines), encoding="utf-8")
-        return path
+        return "\n".join(lines)
 
     def run(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        if arguments[:2] in (("hosts", "deploy"), ("hosts", "rollback")):
+            self.deployed = ""
         return subprocess.run(
             [str(ROOT / "logstack"), *arguments],
             env=self.environ,
@@ -155,7 +161,13 @@ class FleetUnderTest:
         result = self.run("hosts", "deploy", "staging")
         text = result.stdout + result.stderr
         assert result.returncode == 0, text + self.journals()
+        self.deployed = self._settings_text()
         return text
+
+    def ensure_deployed(self) -> None:
+        """Deploy, unless the last thing done was a deploy of the same settings that went well."""
+        if self.deployed != self._settings_text():
+            self.deploy()
 
     def journals(self) -> str:
         return "\n".join(f"--- {h.name}\n{h.journal()}" for h in self.hosts.values())
