@@ -33,7 +33,7 @@ from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
 from stack.settings import ROOT
 from stack.settings_tables import FileSource
 from stack.targets import Target
-from stack.units import go_duration, join_host_port, parse_bytes, parse_duration
+from stack.units import go_duration, is_ip_address, join_host_port, parse_bytes, parse_duration
 
 TEMPLATES = Path(__file__).parent / "templates"
 # supervisord takes ` #` and ` ;` for the start of a comment and cuts spaces at both ends.
@@ -297,6 +297,7 @@ def render_template(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 -- YAML and INI, quoted by the filters below
     )
+    environment.tests["ip_address"] = is_ip_address
     environment.filters |= {
         "yaml": _yaml,
         "conf": _conf,

@@ -226,6 +226,7 @@ def test_three_loki_servers_share_a_ring_and_a_bucket(folder: Path) -> None:
         "logs-3.example.net:21022",
     ]
     assert document["memberlist"]["tls_enabled"] is True
+    assert "advertise_addr" not in document["memberlist"]  # which takes no name
     assert document["ingester_client"]["grpc_client_config"]["tls_enabled"] is True
     (config,) = [f for f in plan.components[0].files if f.path.endswith("loki/config.yaml")]
     assert (config.mode, config.secret) == ("0600", True)
@@ -262,6 +263,7 @@ def test_loki_is_a_cluster_also_where_one_server_alone_alerts(folder: Path) -> N
     for plan in found.values():
         document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
         assert document["common"]["replication_factor"] == 3
+        assert document["memberlist"]["advertise_addr"].startswith("10.0.0.")
     unit = text_of(found["logs-1"], "/etc/systemd/system/logstack-alertmanager.service")
     assert '"--cluster.listen-address="' in unit
 
