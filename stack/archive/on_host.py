@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         return commands[arguments[0]](arguments[1:])
-    except (ArchiveError, EngineError) as error:
+    except (ArchiveError, EngineError, OSError) as error:
         _say(str(error))
         return 1
 

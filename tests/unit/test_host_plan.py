@@ -226,6 +226,7 @@ def test_three_loki_servers_share_a_ring_and_a_bucket(folder: Path) -> None:
         "logs-3.example.net:21022",
     ]
     assert document["memberlist"]["tls_enabled"] is True
+    assert document["memberlist"]["bind_port"] == document["memberlist"]["advertise_port"] == 21022
     assert "advertise_addr" not in document["memberlist"]  # which takes no name
     assert document["ingester_client"]["grpc_client_config"]["tls_enabled"] is True
     (config,) = [f for f in plan.components[0].files if f.path.endswith("loki/config.yaml")]
