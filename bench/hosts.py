@@ -30,13 +30,14 @@ ANSIBLE = {
     "ANSIBLE_LOCALHOST_WARNING": "False",
     "ANSIBLE_NOCOWS": "1",
 }
+COUNTS = (1, 5)
 OWN, PEER = "logstack hosts deploy", "ansible-playbook"
 
 
 def main() -> None:
     """Print seconds per tool, number of hosts and run."""
     rows = []
-    for count in (1, 5):
+    for count in COUNTS:
         names = ("logs-1", *(f"app-{number}" for number in range(1, count)))
         seconds = {tool: _measure(tool, names) for tool in (OWN, PEER)}
         for number, run in enumerate(("first", "second")):
