@@ -24,7 +24,8 @@ from tests.require import unavailable
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 SERVERS = ("logs-1", "logs-2", "logs-3")
-KEY, SECRET, BUCKET, PORT = "shelf-key", "shelf-secret", "shelf", 8333
+KEY, SECRET, BUCKET = "shelf-key", "shelf-secret", "shelf"
+PORT = settings.load({}).ports.effective("seaweedfs")
 WEED = (
     "-logtostderr=true server -dir=/var/lib/weed -ip.bind=0.0.0.0 -filer -s3 "
     f"-s3.config=/etc/weed.json -s3.port={PORT} -master.volumeSizeLimitMB=64 -volume.max=0"
