@@ -124,8 +124,7 @@ def check_rules(work: Work, remote: Remote) -> str:
     found = readback.loaded_rules(remote, work.settings)
     archived = is_archived(work.settings, remote.name)
     shipped = {
-        rule.name
-        for rule in load_rules_for(host(work.settings, remote.name, archived=archived))
+        rule.name for rule in load_rules_for(host(work.settings, remote.name, archived=archived))
     }
     loaded = {rule["name"] for rule in found}
     if loaded != shipped or len(found) != len(shipped):

@@ -22,7 +22,7 @@ from stack.engines import EngineError
 from stack.secrets import ARCHIVE_SECRETS
 from stack.settings import Settings
 from stack.settings_tables import Archive as ArchiveTable
-from stack.settings_tables import Limits, Ports, Retention, StackSettings
+from stack.settings_tables import Limits, Ports, Retention, StackSettings, Timing
 from stack.targets import CONFIG_DIR, host
 
 SETTINGS_FILE, KEYS_FILE = "settings.json", "keys.json"
@@ -32,6 +32,7 @@ TABLES: Mapping[str, type[BaseModel]] = {
     "retention": Retention,
     "limits": Limits,
     "archive": ArchiveTable,
+    "timing": Timing,
 }
 # Nothing else of the settings reaches the archiver, so that nothing else restarts it.
 USED: Mapping[str, tuple[str, ...]] = {
@@ -40,6 +41,7 @@ USED: Mapping[str, tuple[str, ...]] = {
     "retention": tuple(Retention.model_fields),
     "limits": ("hot_disk",),
     "archive": tuple(ArchiveTable.model_fields),
+    "timing": ("start_timeout",),
 }
 
 
@@ -125,7 +127,10 @@ def _say(text: str) -> None:
 def _settings(values: Mapping[str, Any]) -> Settings:
     """The tables that the archiver uses, as archiver_files() wrote them from checked settings."""
     tables: dict[str, Any] = {
-        name: model.model_construct(**values[name]) for name, model in TABLES.items()
+        name: model.model_validate(values[name])
+        if set(values[name]) == set(model.model_fields)
+        else model.model_construct(**values[name])
+        for name, model in TABLES.items()
     }
     return Settings.model_construct(**tables)
 

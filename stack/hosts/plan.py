@@ -320,11 +320,12 @@ def _archiver(context: _Context) -> Texts:
 
 
 def _archive_keys(context: _Context) -> dict[str, str]:
-    """By variable. Of a store of others the admin's key may be left out: it sets the bucket up."""
-    optional = "LOGSTACK_ARCHIVE_ADMIN" if context.settings.archive.endpoint else ""
+    """By variable. Of a store of others the writer's is enough (docs/archive.md)."""
+    given = context.settings.archive.endpoint
+    optional = {"LOGSTACK_ARCHIVE_READER", "LOGSTACK_ARCHIVE_ADMIN"} if given else set()
     return {
         variable: context.secrets.get(name, "")
-        if variable == optional
+        if variable in optional
         else secret(context.secrets, name)
         for variable, name in ARCHIVE_KEYS.items()
     }
