@@ -200,8 +200,8 @@ def test_links_of_alerts_lead_through_the_gateway(folder: Path) -> None:
         if name.startswith("logs")
     }
     assert rules["logs-2"] == rules["logs-3"]
-    assert "ArchiveBehind" in rules["logs-1"]  # the archiver's own rules are evaluated beside it
-    assert "ArchiveBehind" not in rules["logs-2"]
+    assert "ArchiveNeverRan" in rules["logs-1"]  # it is evaluated beside the archiver
+    assert "ArchiveNeverRan" not in rules["logs-2"]
     assert "https://logs-1.example.net:21019/select/vmui/" in rules["logs-3"]
     assert "file://" not in rules["logs-3"]
     assert "127.0.0.1" not in rules["logs-3"]
