@@ -30,13 +30,14 @@ ANSIBLE = {
     "ANSIBLE_LOCALHOST_WARNING": "False",
     "ANSIBLE_NOCOWS": "1",
 }
+COUNTS = (1, 5)
 OWN, PEER = "logstack hosts deploy", "ansible-playbook"
 
 
 def main() -> None:
     """Print seconds per tool, number of hosts and run."""
     rows = []
-    for count in (1, 5):
+    for count in COUNTS:
         names = ("logs-1", *(f"app-{number}" for number in range(1, count)))
         seconds = {tool: _measure(tool, names) for tool in (OWN, PEER)}
         for number, run in enumerate(("first", "second")):
@@ -96,6 +97,7 @@ def _playbook(fleet: FleetUnderTest) -> list[str]:
                 *({"path": path, "mode": "0755", "owner": "root"} for path in _parents(plan)),
             ],
             "binaries": [{"src": str(work.sources[b.path]), "dest": b.path} for b in binaries],
+            "bundles": [b.path for b in binaries if b.path.endswith(".tar.gz")],
             "binary_folders": sorted({b.path.rpartition("/")[0] for b in binaries}),
             "links": [
                 {"path": changes.link_of(c), "src": changes.target_of(c)}
@@ -105,6 +107,7 @@ def _playbook(fleet: FleetUnderTest) -> list[str]:
             "services": [
                 {"name": f"logstack-{c.name}", "health": c.health} for c in plan.components
             ],
+            "healths": [c.health for c in plan.components if c.health],
         }  # fmt: skip
     folder = fleet.folder
     (folder / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
@@ -150,6 +153,8 @@ def _plays() -> list[dict[str, Any]]:
         each("file", {"state": "directory", "path": "{{ item }}"}, "binary_folders"),
         each("copy", {"src": "{{ item.src }}", "dest": "{{ item.dest }}", "mode": "0755"},
              "binaries", notify="restart"),
+        each("unarchive", {"src": "{{ item }}", "dest": "{{ item | dirname }}", "remote_src": True,
+                           "creates": "{{ item | dirname }}/lib"}, "bundles", notify="restart"),
         each("file", {"state": "link", "path": "{{ item.path }}", "src": "{{ item.src }}"},
              "links", notify="restart"),
         each("copy", copied, "files", notify="restart"),
@@ -160,7 +165,7 @@ def _plays() -> list[dict[str, Any]]:
         each("systemd", {"name": "{{ item.name }}", "state": "restarted"}, "services")
         | {"listen": "restart"}
     ]
-    wait = each("uri", {"url": "{{ item.health }}"}, "services",
+    wait = each("uri", {"url": "{{ item }}"}, "healths",
                 register="answer", until="answer.status == 200", retries=60, delay=0.5)  # fmt: skip
     common = {"hosts": "all", "become": True, "gather_facts": True}
     return [

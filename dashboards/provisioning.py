@@ -20,12 +20,14 @@ FOLDER, FOLDER_UID = "Logs", "logstack"
 MAX_LINES = 1000  # that Explore asks for
 
 
-def grafana_files(target: Target) -> dict[str, str]:
-    """Every file by its path below the run folder; none where Grafana is not wanted."""
-    names = {
-        component.name
-        for component in selected(target.settings, in_containers=target.in_containers)
-    }
+def grafana_files(target: Target, names: set[str] | None = None) -> dict[str, str]:
+    """Every file by its path below the run folder; none where Grafana is not wanted.
+
+    `names` are the components there; without them those that the settings ask for.
+    """
+    if names is None:
+        chosen = selected(target.settings, in_containers=target.in_containers)
+        names = {component.name for component in chosen}
     if "grafana" not in names:
         return {}
     engine: EngineName = "loki" if target.settings.stack.engine == "loki" else "victorialogs"

@@ -28,6 +28,7 @@ def main() -> None:
         "rollback": _rollback,
         "verify": _verify,
         "doctor": _doctor,
+        "unlock": _unlock,
     }
     try:
         ok = commands[sys.argv[1]](_prepare())
@@ -105,6 +106,15 @@ def _doctor(work: Work) -> bool:
     findings = doctor.examine(work)
     _print_findings(findings)
     return all(item.ok for item in findings)
+
+
+def _unlock(work: Work) -> bool:
+    outcome, holders = deploy.unlock(work)
+    for name, who in holders.items():
+        text = f"took the lock of {who}" if who else "there was no lock"
+        out.print(f"{name}: {text}", highlight=False)
+    _print_troubles(outcome)
+    return outcome.ok
 
 
 def _print_findings(findings: list[Finding]) -> None:

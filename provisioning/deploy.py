@@ -7,9 +7,12 @@ rollback   what the last run changed, put back
 
 from __future__ import annotations
 
+import getpass
 import hashlib
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +21,13 @@ from provisioning import DeployError, changes
 from provisioning.changes import Binary, Change
 from provisioning.deploys import binary, config, files, preflight, service
 from provisioning.fleet import Fleet, Remote, errors_of, results_of
-from stack import artifacts
 from stack.artifacts import OnProgress
+from stack.hosts import programs
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
 from stack.settings import Settings
 from stack.units import parse_duration
+
+KEPT_VERSIONS = 3  # of each artifact on a host
 
 
 @dataclass
@@ -66,9 +71,9 @@ def is_serial(plan: HostPlan) -> bool:
 def prepare(settings: Settings, secrets: Mapping[str, str], on_progress: OnProgress) -> Work:
     """Render every host's plan and obtain every binary. Raises HostsError and ArtifactError."""
     plans = {name: plan_for(settings, secrets, name) for name in settings.hosts}
-    known = artifacts.for_hosts(settings)
+    known = programs.catalogue(settings)
     needed = {c.artifact for plan in plans.values() for c in plan.components if c.artifact}
-    folders = artifacts.obtain_all(settings, on_progress, {name: known[name] for name in needed})
+    folders = programs.obtain(settings, sorted(needed), on_progress)
     sources, sums = {}, {}
     for name in sorted(needed):
         for program in known[name].binaries:
@@ -109,59 +114,112 @@ def plan(work: Work) -> Outcome:
 
 def deploy(work: Work, on_progress: OnProgress) -> Outcome:
     """Bring every host to its plan. Where something is in the way on one, none is changed."""
-    run = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    run = _new_run()
     with Fleet(work.settings) as fleet:
         outcome = Outcome(silent=dict(fleet.silent))
-        _preflight(work, fleet, outcome)
-        if outcome.problems or outcome.failures:
-            return outcome
-
-        def bring(name: str) -> list[Change]:
-            return _deploy_host(work, fleet.remotes[name], run, on_progress)
-
-        serial, others = work.order()
-        batches = [[name] for name in serial] + [others]
-        for number, batch in enumerate(batches):
-            names = [name for name in batch if name in fleet.remotes]
-            found = fleet.on_each(names, bring)
-            outcome.failures |= errors_of(found)
-            outcome.changes |= results_of(found)
-            if outcome.failures:
-                outcome.skipped = [n for rest in batches[number + 1 :] for n in rest]
-                break
+        with alone(fleet, run, outcome):
+            if not outcome.failures:
+                _preflight(work, fleet, outcome)
+            if not (outcome.problems or outcome.failures):
+                _deploy_all(work, fleet, run, outcome, on_progress)
         return outcome
+
+
+def _deploy_all(
+    work: Work, fleet: Fleet, run: str, outcome: Outcome, on_progress: OnProgress
+) -> None:
+    def bring(name: str) -> list[Change]:
+        return _deploy_host(work, fleet.remotes[name], run, on_progress)
+
+    serial, others = work.order()
+    batches = [[name] for name in serial] + [others]
+    for number, batch in enumerate(batches):
+        names = [name for name in batch if name in fleet.remotes]
+        found = fleet.on_each(names, bring)
+        outcome.failures |= errors_of(found)
+        outcome.changes |= results_of(found)
+        if outcome.failures:
+            outcome.skipped = [n for rest in batches[number + 1 :] for n in rest]
+            break
+
+
+def _new_run() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, list[str]]]:
     """Put back what the last run changed, in a deploy's order. A second one returns to it."""
-    run = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    run = _new_run()
     with Fleet(work.settings) as fleet:
         outcome = Outcome(silent=dict(fleet.silent))
-        last = fleet.on_each(list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run"))
-        outcome.failures |= errors_of(last)
-        runs = results_of(last)
-        newest = max((item["run"] for item in runs.values()), default="")
         said: dict[str, list[str]] = {}
-
-        def back(name: str) -> list[str]:
-            if not newest or runs[name]["run"] != newest:
-                return []
-            on_progress(name, "going back")
-            known = {component.name: component for component in work.plans[name].components}
-            return [
-                service.take_back(
-                    fleet.remotes[name], known[component], work.timeout, run, keep=True
-                )
-                for component in runs[name]["components"]
-                if component in known
-            ]
-
-        serial, others = work.order()
-        for batch in [[name] for name in serial] + [others]:
-            found = fleet.on_each([name for name in batch if name in runs], back)
-            outcome.failures |= errors_of(found)
-            said |= results_of(found)
+        with alone(fleet, run, outcome):
+            if not outcome.failures:
+                said = _roll_back_all(work, fleet, run, outcome, on_progress)
         return outcome, said
+
+
+def _roll_back_all(
+    work: Work, fleet: Fleet, run: str, outcome: Outcome, on_progress: OnProgress
+) -> dict[str, list[str]]:
+    last = fleet.on_each(list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run"))
+    outcome.failures |= errors_of(last)
+    runs = results_of(last)
+    newest = max((item["run"] for item in runs.values()), default="")
+    said: dict[str, list[str]] = {}
+
+    def back(name: str) -> list[str]:
+        if not newest or runs[name]["run"] != newest:
+            return []
+        on_progress(name, "going back")
+        remote = fleet.remotes[name]
+        known = {component.name: component for component in work.plans[name].components}
+        sentences = [
+            service.take_back(remote, known[component], work.timeout, run, keep=True)
+            for component in runs[name]["components"]
+            if component in known
+        ]
+        changed = runs[name]["files"]
+        return [*sentences, *([files.take_back(remote, changed, run)] if changed else [])]
+
+    serial, others = work.order()
+    for batch in [[name] for name in serial] + [others]:
+        found = fleet.on_each([name for name in batch if name in runs], back)
+        outcome.failures |= errors_of(found)
+        said |= results_of(found)
+    return said
+
+
+@contextmanager
+def alone(fleet: Fleet, run: str, outcome: Outcome) -> Iterator[None]:
+    """Hold every host's lock. Where another run has one, `outcome` says who."""
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    environment = fleet.settings.stack.environment
+
+    def take(name: str) -> str:
+        answer = fleet.remotes[name].ask("lock", run=run, who=who)
+        return f"{answer['who']}, for {answer['seconds']:.0f} s now" if answer["held"] else ""
+
+    try:
+        found = fleet.on_each(list(fleet.remotes), take)
+        outcome.failures |= errors_of(found)
+        outcome.failures |= {
+            name: f"wanted to be the only deploy here, found one of {holder}. Nothing was changed. "
+            f"Wait for it; if it was killed, type: ./logstack hosts unlock {environment}"
+            for name, holder in results_of(found).items()
+            if holder
+        }
+        yield
+    finally:
+        fleet.on_each(list(fleet.remotes), lambda n: fleet.remotes[n].ask("unlock", run=run))
+
+
+def unlock(work: Work) -> tuple[Outcome, dict[str, str]]:
+    """Give back the locks of a run that was killed; whose they were, by host."""
+    with Fleet(work.settings) as fleet:
+        found = fleet.on_each(list(fleet.remotes), lambda n: fleet.remotes[n].ask("unlock", run=""))
+        holders = {name: str(answer["who"]) for name, answer in results_of(found).items()}
+        return Outcome(silent=dict(fleet.silent), failures=errors_of(found)), holders
 
 
 def _preflight(work: Work, fleet: Fleet, outcome: Outcome) -> None:
@@ -197,7 +255,7 @@ def _deploy_host(work: Work, remote: Remote, run: str, on_progress: OnProgress) 
         config.stage_and_check(remote, component, _program(binaries[component.name]))
     for change in changes.removals(plan_of_host, facts):
         remote.ask("remove", name=change.component)
-    files.put_files(remote, changes.changed_files(plan_of_host, facts))
+    files.put_files(remote, changes.changed_files(plan_of_host, facts), run)
     for component in plan_of_host.components:
         if component in replaced:
             on_progress(remote.name, f"starting {component.name}")
@@ -207,6 +265,8 @@ def _deploy_host(work: Work, remote: Remote, run: str, on_progress: OnProgress) 
         if verbs & {"start", "restart"}:
             service.start(remote, component, work.timeout, restarted="restart" in verbs)
     on_progress(remote.name, "healthy")
+    used = sorted({c.artifact for c in plan_of_host.components if c.artifact})
+    remote.ask("prune", artifacts=used, keep=KEPT_VERSIONS)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,8 +26,21 @@ from stack.hosts.fleet import roles_of
 from stack.settings import Settings
 
 Result = TypeVar("Result")
-SCRIPT = Path(__file__).with_name("remote.py").read_text(encoding="utf-8")
-RUN = "python3 -c 'import json,sys; request=json.load(sys.stdin); exec(request.pop(\"script\"))'"
+# What is sent to hosts, in the order in which one needs the other.
+MODULES = {
+    f"provisioning.{name}": Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    for name in ("remote_base", "remote_changes", "remote")
+}
+LOADER = """
+import json, sys, types
+request = json.load(sys.stdin)
+sys.modules["provisioning"] = types.ModuleType("provisioning")
+for name, text in request.pop("modules"):
+    sys.modules[name] = types.ModuleType(name)
+    exec(text, sys.modules[name].__dict__)
+sys.modules["provisioning.remote"].main(request)
+"""
+RUN = f"python3 -c {shlex.quote(LOADER)}"
 CONNECT_SECONDS = 10
 ASK_SECONDS = 180
 GROUPS = {
@@ -67,7 +81,7 @@ class Remote:
 
     def ask(self, action: str, **values: object) -> dict[str, Any]:
         """Run one action of remote.py. Raises DeployError with what the host said."""
-        request = json.dumps({"script": SCRIPT, "action": action, **values})
+        request = json.dumps({"modules": list(MODULES.items()), "action": action, **values})
         ok, output = self.host.run_shell_command(
             StringCommand(RUN), _sudo=self.sudo, _stdin=request, _timeout=ASK_SECONDS
         )

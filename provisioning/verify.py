@@ -7,20 +7,22 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from urllib.parse import quote
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from provisioning import DeployError
+from provisioning import DeployError, readback
+from provisioning.changes import target_of
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
 from stack.components import kept_days
-from stack.hosts.fleet import roles_of, with_role
+from stack.hosts.fleet import is_archived, roles_of, with_role
+from stack.hosts.plan import PYTHON
 from stack.targets import host
 
 CANARY_SECONDS = 60
+ARCHIVE_SECONDS = 60
 CERTIFICATE_DAYS = 14
 
 
@@ -42,10 +44,6 @@ def verify(work: Work) -> tuple[list[Finding], dict[str, str]]:
 
 def checks(work: Work, fleet: Fleet) -> list[Finding]:
     """Records first, then what the log servers have to say about their policies."""
-    if work.settings.stack.engine != "victorialogs":
-        engine = work.settings.stack.engine
-        text = f"wanted victorialogs as the engine, found {engine}: verify cannot ask it yet"
-        return [Finding("records", False, text, 0.0)]
     wanted: list[tuple[str, Callable[[Remote], str]]] = []
     for name in fleet.remotes:
         roles = roles_of(work.settings, name)
@@ -56,6 +54,8 @@ def checks(work: Work, fleet: Fleet) -> list[Finding]:
             wanted.append((name, lambda remote: check_certificate(work, remote)))
         if "alerting" in roles:
             wanted.append((name, lambda remote: check_rules(work, remote)))
+        if "archive" in roles:
+            wanted.append((name, lambda remote: check_archive(work, remote)))
     return [_timed(fleet.remotes[name], check) for name, check in wanted]
 
 
@@ -98,16 +98,10 @@ def check_canary(work: Work, fleet: Fleet, remote: Remote) -> str:
 
 
 def _await(server: Remote, work: Work, mark: str) -> dict[str, str]:
-    port = work.settings.ports.effective("victorialogs")
-    text = quote(f'_time:10m request_id:="{mark}"')
-    url = f"http://127.0.0.1:{port}/select/logsql/query?query={text}"
     deadline = time.monotonic() + CANARY_SECONDS
     while time.monotonic() < deadline:
-        answer = server.ask("fetch", url=url)
-        rows = [json.loads(line) for line in answer["text"].splitlines()] if answer["ok"] else []
-        if rows:
-            row: dict[str, str] = rows[0]
-            return row
+        if record := readback.find_record(server, work.settings, mark):
+            return record
         time.sleep(0.3)
     raise DeployError(
         f"wanted the canary within {CANARY_SECONDS} s from {server.name}, found nothing. "
@@ -116,24 +110,22 @@ def _await(server: Remote, work: Work, mark: str) -> dict[str, str]:
 
 
 def check_retention(work: Work, remote: Remote) -> str:
-    """The engine's own flag is what the settings say."""
-    wanted = f"{kept_days(host(work.settings, remote.name))}d"
-    port = work.settings.ports.effective("victorialogs")
-    answer = remote.ask("fetch", url=f"http://127.0.0.1:{port}/flags")
-    if f'retentionPeriod="{wanted}"' in answer["text"]:
-        return f"records are kept {wanted}"
-    raise DeployError(f"wanted the engine to keep {wanted}, found {answer['text'][:200]}")
+    """The engine says of itself what the settings say."""
+    archived = is_archived(work.settings, remote.name)
+    wanted = kept_days(host(work.settings, remote.name, archived=archived))
+    found = readback.retention(remote, work.settings)
+    if found == timedelta(days=wanted):
+        return f"records are kept {wanted} days"
+    raise DeployError(f"wanted the engine to keep {wanted} days, found {found}")
 
 
 def check_rules(work: Work, remote: Remote) -> str:
     """Exactly the rules of the plan are loaded, and none of them fails."""
-    port = work.settings.ports.effective("vmalert")
-    answer = remote.ask("fetch", url=f"http://127.0.0.1:{port}/api/v1/rules")
-    if not answer["ok"]:
-        raise DeployError(f"wanted the loaded rules from vmalert, found: {answer['text']}")
-    groups = json.loads(answer["text"])["data"]["groups"]
-    found = [rule for group in groups for rule in group["rules"]]
-    shipped = {rule.name for rule in load_rules_for(host(work.settings, remote.name))}
+    found = readback.loaded_rules(remote, work.settings)
+    archived = is_archived(work.settings, remote.name)
+    shipped = {
+        rule.name for rule in load_rules_for(host(work.settings, remote.name, archived=archived))
+    }
     loaded = {rule["name"] for rule in found}
     if loaded != shipped or len(found) != len(shipped):
         raise DeployError(
@@ -146,6 +138,26 @@ def check_rules(work: Work, remote: Remote) -> str:
     return f"exactly the {len(shipped)} shipped rules are loaded"
 
 
+def check_archive(work: Work, remote: Remote) -> str:
+    """The archiver's own checks, of the engine, the store and its lock; its first run may go on."""
+    (component,) = (c for c in work.plans[remote.name].components if c.name == "archiver")
+    argv = [PYTHON, "-I", f"{target_of(component)}/lib", "doctor"]
+    deadline = time.monotonic() + ARCHIVE_SECONDS
+    while True:
+        answer = remote.ask("check", user=component.user, argv=argv, most=20_000)
+        if answer["ok"] or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    try:
+        findings = json.loads(answer["text"].splitlines()[-1])
+        bad = [f"{item['check']}: {item['text']}" for item in findings if not item["ok"]]
+    except (ValueError, IndexError, TypeError):
+        raise DeployError(f"wanted the archiver's checks, found: {answer['text']}") from None
+    if bad:
+        raise DeployError(f"archive: {'; '.join(bad)}")
+    return f"archive: {', '.join(item['check'] for item in findings)} are as they should be"
+
+
 def check_certificate(work: Work, remote: Remote) -> str:
     """The gateway shows a certificate that is good for its address and not about to end."""
     name = work.settings.hosts[remote.name].peer_address
@@ -156,10 +168,14 @@ def check_certificate(work: Work, remote: Remote) -> str:
     found = x509.load_pem_x509_certificate(answer["text"].encode())
     left = (found.not_valid_after_utc - datetime.now(UTC)).days
     if left < CERTIFICATE_DAYS:
+        environment = work.settings.stack.environment
+        mend = {
+            "own_ca": f"./logstack secrets rotate {environment} certificate_{remote.name}",
+            "files": f"new files for gateway.certificate_file, and make deploy ENV={environment}",
+            "acme": f"journalctl -u logstack-gateway on {remote.name} says why it is not renewed",
+        }[work.settings.gateway.tls]
         raise DeployError(
-            f"wanted a certificate for {CERTIFICATE_DAYS} more days, found {left}. Renew it: "
-            f"./logstack secrets rotate {work.settings.stack.environment} "
-            f"certificate_{remote.name}"
+            f"wanted a certificate for {CERTIFICATE_DAYS} more days, found {left}. Mend it: {mend}"
         )
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     known = {str(item.value) for item in names}

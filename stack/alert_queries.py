@@ -17,6 +17,7 @@ from stack.query_language import (
     equals,
     grouped,
     over,
+    present,
     quote,
     stats,
 )
@@ -76,15 +77,18 @@ def fell_silent(
     against: str = "24h",
     events: Sequence[str] = (),
     begun: Sequence[str] = (),
+    having: str = "",
 ) -> Query:
     """Records in the time `against` before the window, of what logged nothing within it.
 
     With `events`, only records of these event types count; with `begun`, records of those count
-    before the window, too. `by` is one field, or a label each.
+    before the window, too. With `having`, only records that have this field count. `by` is one
+    field, or a label each.
     """
     before = over(against)
-    expected = Filter(scope, (equals("event_type", *events),) if events else ())
-    where = Filter(scope, (equals("event_type", *events, *begun),) if events else ())
+    has = (present(having),) if having else ()
+    expected = Filter(scope, (*has, *((equals("event_type", *events),) if events else ())))
+    where = Filter(scope, (*has, *((equals("event_type", *events, *begun),) if events else ())))
     total = f"sum {grouped(by)}(count_over_time(%s [%s]%s))"
     earlier = total % (where.logql(), before.length, f" offset {window.length}")
     recent = total % (expected.logql(), window.length, "")

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
+from stack import mirror
 from stack.components import selected
 from stack.go import BuildEnvironment, GoError, go_environment
 from stack.render import render_template
@@ -134,13 +135,6 @@ def for_images(settings: Settings) -> dict[str, Artifact]:
     return {**static, "otelcol": catalogue(settings)["otelcol"], "probe": probe}
 
 
-def for_hosts(settings: Settings) -> dict[str, Artifact]:
-    """What hosts run, by name: static where it is built here, for hosts with an older C library."""
-    built = {name: artifact for name, artifact in catalogue(settings).items() if artifact.packages}
-    static = {name: replace(artifact, static=True) for name, artifact in built.items()}
-    return {**catalogue(settings), **static}
-
-
 def compose_plugin(settings: Settings) -> Artifact:
     """Docker Compose v2, for machines whose distribution has no package of it."""
     module = "github.com/docker/compose/v2"
@@ -192,6 +186,21 @@ def from_wheel(binary: str) -> Path:
     return path
 
 
+def from_mirror(artifact: Artifact, settings: Settings, on_progress: OnProgress) -> Path | None:
+    """The artifact's folder, fetched into the cache. None where there is no mirror or it has none.
+
+    Raises ArtifactError.
+    """
+    if not settings.paths.mirror:
+        return None
+    on_progress(artifact.name, "asking the mirror")
+    names = artifact.name, artifact.key, artifact.binaries
+    try:
+        return mirror.fetch(settings.paths.mirror, cache_dir(settings), *names)
+    except mirror.MirrorError as error:
+        raise ArtifactError(str(error)) from None
+
+
 def obtain_all(
     settings: Settings, on_progress: OnProgress, artifacts: Mapping[str, Artifact] | None = None
 ) -> dict[str, Path]:
@@ -203,6 +212,8 @@ def obtain_all(
     cache = cache_dir(settings)
     artifacts = wanted(settings) if artifacts is None else artifacts
     found = {name: find(artifact, cache) for name, artifact in artifacts.items()}
+    for name in [name for name, folder in found.items() if folder is None]:
+        found[name] = from_mirror(artifacts[name], settings, on_progress)
     missing = [artifacts[name] for name, folder in found.items() if folder is None]
     folders = {name: folder for name, folder in found.items() if folder is not None}
     if not missing:

@@ -33,7 +33,7 @@ from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
 from stack.settings import ROOT
 from stack.settings_tables import FileSource
 from stack.targets import Target
-from stack.units import go_duration, join_host_port, parse_bytes, parse_duration
+from stack.units import go_duration, is_ip_address, join_host_port, parse_bytes, parse_duration
 
 TEMPLATES = Path(__file__).parent / "templates"
 # supervisord takes ` #` and ` ;` for the start of a comment and cuts spaces at both ends.
@@ -221,14 +221,19 @@ def log_sources(target: Target) -> tuple[Source, ...]:
     if target.in_containers:
         sources = [docker]
     else:
-        on_host = target.settings.app_hosts
-        sources = [*files, *([docker] if target.on_host and on_host.docker_logs else [])]
+        has_docker = target.runs_apps and target.settings.app_hosts.docker_logs
+        sources = [*files, *([docker] if has_docker else [])]
     numbered = [
         replace(source, receiver=f"file_log/{number}")
         for number, source in enumerate(sources, start=1)
     ]
-    journal = target.on_host and target.settings.app_hosts.journal
-    return (*numbered, *([Source("journal", "journal", "", "journald")] if journal else []))
+    journal = [Source("journal", "journal", "", "journald")] if reads_journal(target) else []
+    return (*numbered, *journal)
+
+
+def reads_journal(target: Target) -> bool:
+    """Log servers always do: the engine, the gateway and the archiver log there."""
+    return target.runs_engine or (target.runs_apps and target.settings.app_hosts.journal)
 
 
 def _log_files(target: Target) -> tuple[FileSource, ...]:
@@ -236,7 +241,7 @@ def _log_files(target: Target) -> tuple[FileSource, ...]:
     if target.on_host:
         apps = [
             FileSource(service=app.service, path=f"{app_log_dir(app.service)}/*.log")
-            for app in target.settings.app_hosts.apps
+            for app in (target.settings.app_hosts.apps if target.runs_apps else ())
         ]
         return (*apps, *target.settings.agent.files)
     # The path of a log file is a pattern; this one is meant as it is.
@@ -292,12 +297,14 @@ def render_template(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 -- YAML and INI, quoted by the filters below
     )
+    environment.tests["ip_address"] = is_ip_address
     environment.filters |= {
         "yaml": _yaml,
         "conf": _conf,
         "command": _command,
         "environment": _environment,
         "systemd": _systemd,
+        "systemd_variable": _systemd_variable,
         "with_port": join_host_port,
         "duration": go_duration,
         "bytes": parse_bytes,
@@ -315,8 +322,13 @@ def _yaml(value: Any) -> str:
 
 
 def _systemd(text: str) -> str:
-    """One word of a command line or an assignment in a unit."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    """One word of a command line in a unit."""
+    return _systemd_variable(text).replace("$", "$$")
+
+
+def _systemd_variable(text: str) -> str:
+    """An assignment in a unit, where `$` stands for itself."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 
 

@@ -51,18 +51,20 @@ def local_store_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ)
     return {**_known_or_made(data_dir, made), **given}
 
 
-def _access_key() -> str:
+def access_key() -> str:
+    """A key of an object store, as `key:secret`."""
     return f"{secrets.token_hex(10)}:{secrets.token_urlsafe(32)}"
 
 
-def _signing_key() -> str:
+def signing_key() -> str:
+    """32 bytes in base64, for an Ed25519 key."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 STORE_KEYS = ("LOGSTACK_ARCHIVE_WRITER", "LOGSTACK_ARCHIVE_READER", "LOGSTACK_ARCHIVE_ADMIN")
 ARCHIVE_SECRETS: dict[str, Callable[[], str]] = {
-    **dict.fromkeys(STORE_KEYS, _access_key),
-    "LOGSTACK_ARCHIVE_SIGNING_KEY": _signing_key,
+    **dict.fromkeys(STORE_KEYS, access_key),
+    "LOGSTACK_ARCHIVE_SIGNING_KEY": signing_key,
 }
 
 

@@ -39,6 +39,7 @@ class Paths(Section):
     run: str = Field(min_length=1)
     data: str = Field(min_length=1)
     cache: str
+    mirror: str = Field(pattern=r"^(https?://\S+)?$")
 
 
 class Ports(Section):

@@ -52,7 +52,9 @@ class Target:
     `host` is the address where this machine reaches them. In containers they find each other by
     name, and `storage` names folders that are not below `data_dir`. Without `destinations` the
     agent sends to the engine beside it, without a `cluster` every component is alone, without a
-    `public_url` people reach the engine where its own machine does.
+    `public_url` people reach the engine where its own machine does. Of a host, `archived` says that
+    an archiver lets days of its engine go, `runs_apps` that applications log there, `runs_engine`
+    that it is a log server.
     """
 
     name: str
@@ -63,6 +65,9 @@ class Target:
     in_containers: bool = False
     storage: Mapping[str, str] = field(default_factory=dict)
     on_host: bool = False
+    archived: bool = False
+    runs_apps: bool = False
+    runs_engine: bool = False
     destinations: tuple[Destination, ...] = ()
     cluster: Cluster | None = None
     public_url: str = ""
@@ -70,7 +75,7 @@ class Target:
     @property
     def has_archive(self) -> bool:
         """Whether an archiver runs there, which drops days once they are verified."""
-        return not self.in_containers and not self.on_host
+        return self.archived if self.on_host else not self.in_containers
 
     @property
     def listen_host(self) -> str:
@@ -114,9 +119,14 @@ class Target:
         return self.data_dir / "app-logs" / f"{self.settings.sample_app.service}.log"
 
     @property
+    def archive_dir(self) -> Path:
+        """What the archiver remembers, its work files and its cache of manifests."""
+        return self.data_dir / "archive"
+
+    @property
     def archiver_log_file(self) -> Path:
         """Where the archiver writes records of what it did, for the agent to ship."""
-        return self.data_dir / "archive" / "records.log"
+        return self.archive_dir / "records.log"
 
     @property
     def supervisor_socket(self) -> Path:
@@ -180,6 +190,10 @@ def host(
     destinations: tuple[Destination, ...] = (),
     cluster: Cluster | None = None,
     public_url: str = "",
+    *,
+    archived: bool = False,
+    runs_apps: bool = False,
+    runs_engine: bool = False,
 ) -> Target:
     """One host of settings.hosts: everything but the gateway on its loopback."""
     named = settings.stack.model_copy(update={"host": name})
@@ -190,6 +204,9 @@ def host(
         data_dir=STATE_DIR,
         settings=settings.model_copy(update={"stack": named}),
         on_host=True,
+        archived=archived,
+        runs_apps=runs_apps,
+        runs_engine=runs_engine,
         destinations=destinations,
         cluster=cluster,
         public_url=public_url,

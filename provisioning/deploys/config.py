@@ -26,7 +26,14 @@ def ensure_user_and_directories(remote: Remote, component: HostComponent, facts:
             _sudo=remote.sudo,
         )
     for path, mode in component.directories:
-        if facts["directories"].get(path) != {"mode": mode, "owner": component.user}:
+        before = facts["directories"].get(path)
+        if before and before["owner"] != component.user:  # with another engine the archiver's user
+            server.shell(
+                name=f"Owner of {path}",
+                commands=[f"chown -R {component.user}:{component.user} {path}"],
+                _sudo=remote.sudo,
+            )
+        if before != {"mode": mode, "owner": component.user}:
             files.directory(
                 name=f"Folder {path}",
                 path=path,

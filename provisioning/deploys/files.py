@@ -22,7 +22,7 @@ RELOADS = {
 }
 
 
-def put_files(remote: Remote, changed: Sequence[HostFile]) -> None:
+def put_files(remote: Remote, changed: Sequence[HostFile], run: str) -> None:
     """Write what differs and make it take effect. Raises DeployError; then the old files are back.
 
     Docker reads its options when it starts, and a restart would stop containers: that is left to
@@ -32,19 +32,26 @@ def put_files(remote: Remote, changed: Sequence[HostFile]) -> None:
         return
     answer = remote.ask(
         "put_files",
+        run=run,
         files=[asdict(file) for file in changed],
-        checks=_commands(CHECKS, changed),
-        reloads=_commands(RELOADS, changed),
+        checks=_commands(CHECKS, [file.path for file in changed]),
+        reloads=_commands(RELOADS, [file.path for file in changed]),
     )
     if not answer["ok"]:
         raise DeployError(f"{remote.name}: {answer['text']}. The files are as they were")
 
 
-def _commands(table: Mapping[str, tuple[str, ...]], changed: Sequence[HostFile]) -> list[list[str]]:
+def take_back(remote: Remote, paths: Sequence[str], run: str) -> str:
+    """Return to the files that the last run replaced; what was done, as a sentence."""
+    remote.ask("restore_files", run=run, reloads=_commands(RELOADS, paths))
+    return f"put back {', '.join(paths)}"
+
+
+def _commands(table: Mapping[str, tuple[str, ...]], paths: Sequence[str]) -> list[list[str]]:
     found = [
-        [word.format(path=file.path) for word in command]
+        [word.format(path=path) for word in command]
         for start, command in table.items()
-        for file in changed
-        if file.path.startswith(start)
+        for path in paths
+        if path.startswith(start)
     ]
     return [command for n, command in enumerate(found) if command not in found[:n]]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from stack.hosts.bundles import PYTHONS
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
 from stack.units import parse_bytes
@@ -40,6 +41,11 @@ def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: 
         found.append(
             f"clock: wanted at most {CLOCK_SECONDS} s of difference to the control machine, found "
             f"{facts['time'] - now:+.0f} s. Type there: timedatectl set-ntp true"
+        )
+    if "archiver" in {c.name for c in plan.components} and facts["python"] not in PYTHONS:
+        found.append(
+            f"python3: wanted {PYTHONS[0]} to {PYTHONS[-1]} for the archiver, found "
+            f"{facts['python']}. Install one, or give the role archive to another log server"
         )
     for component in plan.components:
         port = urlsplit(component.health).port

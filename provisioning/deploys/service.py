@@ -34,7 +34,7 @@ def start(remote: Remote, component: HostComponent, seconds: float, *, restarted
         return
     lines = remote.ask("journal", name=component.name, lines=JOURNAL_LINES)["text"]
     raise DeployError(
-        f"{remote.name}: {component.name}: wanted it healthy within {seconds:g} s, found "
+        f"{remote.name}: {component.name}: wanted it healthy within {seconds:g} s, found: "
         f"{answer['text']}. Its journal:\n" + "\n".join(f"    {x}" for x in lines.splitlines())
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,11 @@ def no_progress(name: str, text: str) -> None:
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive. `folder` holds its state, work files and a cache of manifests."""
+    """One archive. `folder` holds its state, work files and a cache of manifests.
+
+    `records` is the file that the archiver's own records go to; None: standard output, which a
+    host's journal keeps.
+    """
 
     settings: Settings
     store: Store
@@ -49,6 +53,7 @@ class Archive:
     restored: Archivable
     key: Ed25519PrivateKey
     folder: Path
+    records: Path | None
 
     @property
     def tenant(self) -> str:
@@ -136,11 +141,16 @@ class Archive:
 
 def open_native(target: Target) -> Archive:
     """The archive of the native stack. Raises ArchiveError."""
-    settings = target.settings
     try:
         secrets = archive_secrets(target.data_dir)
     except SecretsError as error:
         raise ArchiveError(str(error)) from None
+    return open_with(target, secrets, target.archiver_log_file)
+
+
+def open_with(target: Target, secrets: Mapping[str, str], records: Path | None) -> Archive:
+    """The archive of a target with keys by the names of ARCHIVE_SECRETS. Raises ArchiveError."""
+    settings = target.settings
     access = Access(
         endpoint=settings.archive.endpoint or target.url("seaweedfs"),
         region=settings.archive.region,
@@ -155,7 +165,8 @@ def open_native(target: Target) -> Archive:
         engine=hot_engine(target),
         restored=restored_engine(target),
         key=signing_key(secrets["LOGSTACK_ARCHIVE_SIGNING_KEY"]),
-        folder=target.data_dir / "archive",
+        folder=target.archive_dir,
+        records=records,
     )
 
 

@@ -1,12 +1,12 @@
 """The archiver's own records: what it did, in the form that every service logs in.
 
-The agent ships the file; the alert rules of the archive look for these records.
+The agent ships them; the alert rules of the archive look for these records.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import sys
 
 from stack.archive.context import Archive
 from stack.components import ARCHIVER_SERVICE
@@ -15,7 +15,7 @@ from stack.components import ARCHIVER_SERVICE
 def record_event(
     archive: Archive, level: str, event_type: str, message: str, **fields: int | str
 ) -> None:
-    """Append one record to the archiver's log file."""
+    """Append one record to the archiver's log file, or print it where there is none."""
     record = {
         "timestamp": archive.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "level": level,
@@ -26,10 +26,11 @@ def record_event(
         "event_type": event_type,
         **fields,
     }
-    with log_file(archive).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def log_file(archive: Archive) -> Path:
-    archive.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return archive.folder / "records.log"
+    line = json.dumps(record, ensure_ascii=False) + "\n"
+    if archive.records is None:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        return
+    archive.records.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with archive.records.open("a", encoding="utf-8") as file:
+        file.write(line)

@@ -62,6 +62,15 @@ def rollback(environment: Environment) -> None:
     run_on_hosts("rollback", environment)
 
 
+@app.command()
+def unlock(environment: Environment) -> None:
+    """Take the lock of a deploy that was killed, so that the next one may begin.
+
+    Example: logstack hosts unlock staging
+    """
+    run_on_hosts("unlock", environment)
+
+
 def run_on_hosts(command: str, environment: str) -> None:
     """In a process of its own: pyinfra needs gevent's patches before anything else is imported."""
     result = subprocess.run(

@@ -89,13 +89,13 @@ class LokiArchive:
         config = yaml.safe_load(self._ask("GET", "/config").text)
         if config["compactor"]["retention_enabled"] is not True:
             raise EngineError(f"{self.url}: wanted retention to be enabled, found it off")
-        return _parse(str(config["limits_config"]["retention_period"]))
+        return parse_period(str(config["limits_config"]["retention_period"]))
 
     def lateness(self) -> timedelta | None:
         config = yaml.safe_load(self._ask("GET", "/config").text)["limits_config"]
         if config["reject_old_samples"] is not True:
             return None
-        return _parse(str(config["reject_old_samples_max_age"]))
+        return parse_period(str(config["reject_old_samples_max_age"]))
 
     def oldest(self) -> datetime | None:
         now = datetime.now(UTC)
@@ -384,7 +384,7 @@ def _own(labels: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in labels.items() if not name.startswith("__")}
 
 
-def _parse(text: str) -> timedelta:
+def parse_period(text: str) -> timedelta:
     """A duration as Loki prints it: `4w2d`, `720h0m0s`."""
     return timedelta(
         hours=sum(int(n) * HOURS_OF[u] for n, u in re.findall(r"(\d+)([smhdwy])", text))

@@ -1,4 +1,4 @@
-"""Files of an application host: log folders, rotation, journald, Docker's options. Pure."""
+"""Files of a host about its logs: folders, rotation, journald, Docker's options. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ AGENT_GROUP = "logstack-otelcol"
 HEAD = "# Rendered by Logstack: change its settings.\n"
 
 
-def host_files(settings: Settings) -> tuple[HostFile, ...]:
-    """What an application host needs for its logs."""
+def host_files(settings: Settings, *, runs_apps: bool) -> tuple[HostFile, ...]:
+    """What a host needs for its logs: journald's limits, and on application hosts the rest."""
     values = settings.app_hosts
+    journald = HostFile(
+        "/etc/systemd/journald.conf.d/logstack.conf", _journald(settings), "0644", "root"
+    )
+    if not runs_apps:
+        return (journald,)
     files = {
-        "/etc/systemd/journald.conf.d/logstack.conf": _journald(settings),
         "/etc/docker/daemon.json": _docker(settings) if values.docker_logs else "",
         "/etc/tmpfiles.d/logstack.conf": _folders(values.apps),
         "/etc/logrotate.d/logstack": _rotation(settings),
     }
-    return tuple(HostFile(path, text, "0644", "root") for path, text in files.items() if text)
+    others = (HostFile(path, text, "0644", "root") for path, text in files.items() if text)
+    return (journald, *others)
 
 
 def _folders(apps: tuple[App, ...]) -> str:

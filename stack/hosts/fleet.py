@@ -34,6 +34,27 @@ def roles_of(settings: Settings, name: str) -> tuple[Role, ...]:
     return tuple(role for role in ROLES if name in with_role(settings, role))
 
 
+def with_agent(settings: Settings) -> tuple[str, ...]:
+    """The hosts that ship records: those of applications, and log servers their own."""
+    servers, apps = with_role(settings, "log_server"), with_role(settings, "app_host")
+    return tuple(name for name in settings.hosts if name in {*servers, *apps})
+
+
+def runs_grafana(settings: Settings) -> bool:
+    """Whether hosts have a Grafana: where a host is named for it, or it is switched on."""
+    named = any("dashboards" in host.roles for host in settings.hosts.values())
+    return settings.stack.grafana == "on" or (named and settings.stack.grafana == "auto")
+
+
+def is_archived(settings: Settings, name: str) -> bool:
+    """Whether an archiver lets days of this log server's engine go.
+
+    Servers of Loki are one engine; each VictoriaLogs is one of its own.
+    """
+    roles = roles_of(settings, name)
+    return "archive" in roles or (settings.stack.engine == "loki" and "log_server" in roles)
+
+
 def gateway_names(settings: Settings, host: Host) -> tuple[str, ...]:
     """Every name and address that a log server's certificate has to be good for."""
     names = (host.peer_address, host.address, settings.gateway.name)

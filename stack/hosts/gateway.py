@@ -11,13 +11,15 @@ from pathlib import Path
 import bcrypt
 
 from stack.components import LOKI_TENANT
-from stack.hosts.fleet import gateway_names, host_named, with_role
+from stack.hosts import HostsError
+from stack.hosts.fleet import gateway_names, host_named, roles_of, runs_grafana, with_agent
 from stack.hosts.secrets import SALT, reader_secret, secret, writer_secret
 from stack.render import INGESTION, render_template
 from stack.settings import Settings
 from stack.targets import Target
-from stack.units import join_host_port, parse_bytes
+from stack.units import is_ip_address, join_host_port, parse_bytes
 
+GRAFANA_PATH = "/grafana"
 # Passwords are 32 random bytes, which no number of rounds makes harder to guess.
 BCRYPT_COST = 10
 READING = {
@@ -48,6 +50,7 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
     folder = target.config_dir("gateway")
     port = settings.ports.effective("gateway")
     names = gateway_names(settings, host_named(settings, name))
+    has_grafana = runs_grafana(settings) and "dashboards" in roles_of(settings, name)
     return render_template(
         "caddy/Caddyfile.j2",
         settings=settings,
@@ -58,6 +61,8 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
         request_limit=parse_bytes(settings.gateway.request_limit),
         entrances=entrances(settings, target, secrets),
         ingestion=INGESTION[settings.stack.engine],
+        grafana=target.address("grafana") if has_grafana else "",
+        grafana_path=GRAFANA_PATH,
     )
 
 
@@ -66,7 +71,7 @@ def entrances(settings: Settings, target: Target, secrets: Mapping[str, str]) ->
     engine = settings.stack.engine
     upstream = target.address(engine)
     tenant = LOKI_TENANT if engine == "loki" else ""
-    writers = {name: writer_secret(name) for name in with_role(settings, "app_host")}
+    writers = {name: writer_secret(name) for name in with_agent(settings)}
     readers = {name: reader_secret(name) for name in settings.gateway.readers}
     ways = (
         Entrance(
@@ -116,15 +121,36 @@ def _hashes(names: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, s
 def certificate_files(
     settings: Settings, name: str, secrets: Mapping[str, str], root: Path
 ) -> dict[str, str]:
-    """`certificate.pem` and `key.pem` of a log server; none with ACME."""
+    """`certificate.pem` and `key.pem` of a log server; none with ACME. Raises HostsError."""
     if settings.gateway.tls == "acme":
+        _check_names(settings, name)
         return {}
     if settings.gateway.tls == "files":
         return {
-            "certificate.pem": (root / settings.gateway.certificate_file).read_text("utf-8"),
-            "key.pem": (root / settings.gateway.key_file).read_text("utf-8"),
+            "certificate.pem": _given(settings, "certificate_file", root),
+            "key.pem": _given(settings, "key_file", root),
         }
     return {
         "certificate.pem": secret(secrets, f"certificate_{name}"),
         "key.pem": secret(secrets, f"certificate_key_{name}"),
     }
+
+
+def _check_names(settings: Settings, name: str) -> None:
+    """Public authorities certify names that they can ask, and Caddy would make others up itself."""
+    names = gateway_names(settings, host_named(settings, name))
+    if numbers := [item for item in names if is_ip_address(item)]:
+        raise HostsError(
+            f"gateway.tls: wanted DNS names for every log server with acme, found {numbers[0]} of "
+            f"hosts.{name}. Give it names, or set gateway.tls = own_ca"
+        )
+
+
+def _given(settings: Settings, key: str, root: Path) -> str:
+    path = root / Path(getattr(settings.gateway, key)).expanduser()
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HostsError(
+            f"gateway.{key}: wanted a PEM file with gateway.tls = files, found: {error}"
+        ) from None

@@ -6,14 +6,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stack import artifacts, components, render
+from dashboards.provisioning import grafana_files
+from stack import components, render
 from stack.alerting.files import SECRETS, alert_files
-from stack.hosts import HostsError, app_logging, fleet
+from stack.archive.on_host import KEYS_FILE, archiver_files
+from stack.hosts import HostsError, app_logging, fleet, programs
 from stack.hosts.cluster import cluster_files
 from stack.hosts.files import HostFile
 from stack.hosts.firewall import firewall_files
-from stack.hosts.gateway import basic_authorization, certificate_files, render_caddyfile
-from stack.hosts.secrets import CA_CERTIFICATE, LOKI_STORAGE, secret, writer_secret
+from stack.hosts.gateway import (
+    GRAFANA_PATH,
+    basic_authorization,
+    certificate_files,
+    render_caddyfile,
+)
+from stack.hosts.secrets import (
+    ARCHIVE_KEYS,
+    CA_CERTIFICATE,
+    GRAFANA_ADMIN,
+    LOKI_STORAGE,
+    secret,
+    writer_secret,
+)
 from stack.hosts.settings import Role
 from stack.hosts.units import render_unit
 from stack.settings import ROOT, Settings
@@ -27,7 +41,8 @@ class HostComponent:
 
     Its binary is /opt/logstack/<artifact>/<version>/<binary>. `check` runs before anything is
     replaced: `{binary}`, `{folder}` and `{config}` stand for the new binary, its folder and the
-    folder with the new configuration. `serial`: one host at a time.
+    folder with the new configuration. Without a `health` address it is healthy while it runs.
+    `serial`: one host at a time.
     """
 
     name: str
@@ -50,6 +65,11 @@ class HostPlan:
     roles: tuple[str, ...]
     components: tuple[HostComponent, ...]
     files: tuple[HostFile, ...]
+
+
+OPT = "/opt/logstack"
+PYTHON = "/usr/bin/python3"
+GRAFANA_PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file's name
 
 
 def _rewritten(component: str, file: str) -> str:
@@ -76,6 +96,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
         "-rule.defaultRuleType=vlogs",
     ),
     "loki": ("{binary}", "-verify-config", "-config.file={config}/config.yaml"),
+    "archiver": (PYTHON, "-I", "{folder}/lib", "check", "{config}"),
 }
 
 
@@ -105,6 +126,9 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
         fleet.destinations(settings, host, Path("/etc/logstack/otelcol")),
         fleet.cluster_of(settings, host, "alerting"),
         fleet.people_url(settings),
+        archived=fleet.is_archived(settings, host),
+        runs_apps="app_host" in roles,
+        runs_engine="log_server" in roles,
     )
     context = _Context(
         settings=plain.settings,
@@ -119,7 +143,7 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
         roles=roles,
         components=tuple(_component(name, context) for name in names),
         files=(
-            *(app_logging.host_files(settings) if "app_host" in roles else ()),
+            *app_logging.host_files(settings, runs_apps="app_host" in roles),
             *_firewall(settings, host),
         ),
     )
@@ -137,31 +161,70 @@ def component_names(settings: Settings, host: str) -> tuple[str, ...]:
     names: list[str] = []
     if "log_server" in roles:
         names += [engine]
+    if "archive" in roles:
+        names += [*([] if settings.archive.endpoint else ["seaweedfs"]), "archiver"]
     if "alerting" in roles:
         names += ["alertmanager", *(["vmalert"] if engine == "victorialogs" else [])]
+    if "dashboards" in roles and fleet.runs_grafana(settings):
+        names += ["grafana"]
     if "log_server" in roles:
         names += ["gateway"]
-    if "app_host" in roles:
-        names += ["otelcol"]
-    return tuple(names)
+    return (*names, "otelcol")
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How a component is started, and how its health is asked for."""
+
+    argv: list[str]
+    env: Mapping[str, str]
+    health: str
+
+
+def _start(name: str, context: _Context, folder: str, program: str) -> _Start:
+    """`folder` has the version in use, `program` is the first of its files."""
+    target = context.target
+    if name == "gateway":
+        caddyfile = target.config_dir(name) / "Caddyfile"
+        argv = [f"{folder}/{program}", "run", "--adapter=caddyfile", f"--config={caddyfile}"]
+        env = {"HOME": str(target.storage_dir(name))}
+        return _Start(argv, env, target.url("gateway_health", "/health"))
+    if name == "archiver":
+        return _Start([PYTHON, "-I", f"{folder}/lib", "run"], {"PYTHONUNBUFFERED": "1"}, "")
+    component = components.by_name(name)
+    argv, env = component.argv(target), component.env(target)
+    if name == "grafana":
+        argv = [f"{folder}/lib/bin/grafana", *argv, f"--homepath={folder}/lib"]
+        env = {**env, **_grafana_variables(context)}
+    else:
+        argv = [f"{folder}/{program}", *argv]
+    return _Start(argv, env, component.health_url(target))
+
+
+def _grafana_variables(context: _Context) -> dict[str, str]:
+    """Below the gateway's address, and with a password that no process list shows."""
+    target = context.target
+    own = fleet.gateway_url(
+        context.settings, context.settings.hosts[context.host].address, GRAFANA_PATH
+    )
+    path = target.config_dir("grafana") / GRAFANA_PASSWORD_FILE
+    return {
+        "GF_SERVER_ROOT_URL": context.settings.alerts.grafana_url or f"{own}/",
+        "GF_SERVER_SERVE_FROM_SUB_PATH": "true",
+        "GF_SECURITY_ADMIN_PASSWORD": f"$__file{{{path}}}",
+    }
 
 
 def _component(name: str, context: _Context) -> HostComponent:
     target, settings = context.target, context.settings
-    user = f"logstack-{name}"
+    is_archiver = name == "archiver"
+    # It removes days from the engine's folder, which are the engine's user's alone.
+    user = f"logstack-{settings.stack.engine if is_archiver else name}"
     texts, private = FILES_OF[name](context)
-    known = artifacts.for_hosts(settings)
-    artifact = known["caddy" if name == "gateway" else name]
-    binary = f"/opt/logstack/{artifact.name}/current/{artifact.binaries[0]}"
-    if name == "gateway":
-        argv = ["run", "--adapter=caddyfile", f"--config={target.config_dir(name) / 'Caddyfile'}"]
-        env = {"HOME": str(target.storage_dir(name))}
-        health = target.url("gateway_health", "/health")
-    else:
-        component = components.by_name(name)
-        argv, env = component.argv(target), component.env(target)
-        health = component.health_url(target)
-    state_dir = str(target.storage_dir(name))
+    artifact = programs.catalogue(settings)["caddy" if name == "gateway" else name]
+    start = _start(name, context, f"{OPT}/{artifact.name}/current", artifact.binaries[0])
+    state_dir = str(target.archive_dir if is_archiver else target.storage_dir(name))
+    writable = [str(target.storage_dir(settings.stack.engine))] if is_archiver else []
     files = [
         HostFile(
             path=str(target.run_dir / path),
@@ -179,9 +242,9 @@ def _component(name: str, context: _Context) -> HostComponent:
         user=user,
         directories=((state_dir, "0700"),),
         files=tuple(files),
-        unit=render_unit(name, user, [binary, *argv], env, state_dir, settings),
+        unit=render_unit(name, user, start.argv, start.env, [state_dir, *writable], target),
         check=CHECKS.get(name, ()),
-        health=health,
+        health=start.health,
         serial=name != "otelcol",
     )
 
@@ -246,9 +309,41 @@ def _loki(context: _Context) -> Texts:
     return {**files, **cluster}, private
 
 
+def _seaweedfs(context: _Context) -> Texts:
+    text = render.render_seaweedfs(context.target, _archive_keys(context))
+    return {"seaweedfs/s3.json": text}, {"seaweedfs/s3.json"}
+
+
+def _archiver(context: _Context) -> Texts:
+    files = archiver_files(context.settings, _archive_keys(context))
+    return {f"archiver/{name}": text for name, text in files.items()}, {f"archiver/{KEYS_FILE}"}
+
+
+def _archive_keys(context: _Context) -> dict[str, str]:
+    """By variable. Of a store of others the writer's is enough (docs/archive.md)."""
+    given = context.settings.archive.endpoint
+    optional = {"LOGSTACK_ARCHIVE_READER", "LOGSTACK_ARCHIVE_ADMIN"} if given else set()
+    return {
+        variable: context.secrets.get(name, "")
+        if variable in optional
+        else secret(context.secrets, name)
+        for variable, name in ARCHIVE_KEYS.items()
+    }
+
+
+def _grafana(context: _Context) -> Texts:
+    path = f"grafana/{GRAFANA_PASSWORD_FILE}"
+    names = {"grafana", context.settings.stack.engine}
+    files = grafana_files(context.target, names)
+    return {**files, path: secret(context.secrets, GRAFANA_ADMIN)}, {path}
+
+
 FILES_OF: Mapping[str, Callable[[_Context], Texts]] = {
     "victorialogs": lambda context: ({}, set()),
     "loki": _loki,
+    "seaweedfs": _seaweedfs,
+    "archiver": _archiver,
+    "grafana": _grafana,
     "alertmanager": _alertmanager,
     "vmalert": _vmalert,
     "gateway": _gateway,

@@ -18,14 +18,18 @@ from pathlib import Path
 
 from stack.hosts import HostsError
 from stack.hosts.certificates import Authority, is_good, issue, make_authority
-from stack.hosts.fleet import gateway_names, with_role
-from stack.secrets import write_private
+from stack.hosts.fleet import gateway_names, runs_grafana, with_agent, with_role
+from stack.secrets import ARCHIVE_SECRETS, write_private
 from stack.settings import ROOT, Settings
 
 PREFIX = "LOGSTACK_SECRET_"
 SALT = "gateway_salt"
 CA_CERTIFICATE, CA_KEY = "ca_certificate", "ca_key"
 LOKI_STORAGE = "loki_storage"  # key:secret of Loki's object store; given, never made
+GRAFANA_ADMIN = "grafana_admin"
+# The archive's keys by the variables that the archiver knows them by.
+ARCHIVE_KEYS = {name: name.removeprefix("LOGSTACK_").lower() for name in ARCHIVE_SECRETS}
+ARCHIVE_SIGNING_KEY = "archive_signing_key"
 
 
 def writer_secret(host: str) -> str:
@@ -65,18 +69,25 @@ def wanted(settings: Settings) -> list[str]:
     servers = with_role(settings, "log_server")
     return [
         SALT,
-        *(writer_secret(name) for name in with_role(settings, "app_host")),
+        *(writer_secret(name) for name in with_agent(settings)),
         *(reader_secret(name) for name in settings.gateway.readers),
+        *_archive_keys(settings),
+        *([GRAFANA_ADMIN] if runs_grafana(settings) else []),
         *(CA_CERTIFICATE, CA_KEY),
         *(f"certificate_{name}" for name in servers),
         *(f"certificate_key_{name}" for name in servers),
     ]
 
 
+def _archive_keys(settings: Settings) -> list[str]:
+    """What is made: the keys of a store of others are given."""
+    return [ARCHIVE_SIGNING_KEY] if settings.archive.endpoint else list(ARCHIVE_KEYS.values())
+
+
 def read(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Everything in the file, and over it what the environment gives. Raises HostsError."""
     values = read_file(path) if path.exists() else {}
-    names = (*wanted(settings), LOKI_STORAGE)
+    names = (*wanted(settings), LOKI_STORAGE, *ARCHIVE_KEYS.values())
     given = {name: environ[variable_of(name)] for name in names if environ.get(variable_of(name))}
     return {**values, **given}
 
@@ -166,6 +177,10 @@ def _made(name: str, settings: Settings, known: Mapping[str, str]) -> dict[str, 
     makers: dict[str, Callable[[], dict[str, str]]] = {
         CA_CERTIFICATE: lambda: _authority(settings),
         CA_KEY: lambda: _authority(settings),
+        **{
+            name: lambda name=name, make=ARCHIVE_SECRETS[variable]: {name: make()}  # type: ignore[misc]
+            for variable, name in ARCHIVE_KEYS.items()
+        },
     }
     if name in makers:
         return makers[name]()

@@ -52,7 +52,7 @@ def _checked_fleet(hosts: Mapping[str, Host]) -> Mapping[str, Host]:
             f"{next(iter(hosts))}.roles: wanted a host with the role log_server, found none"
         )
     for name, host in hosts.items():
-        for role in ("alerting", "archive"):
+        for role in ("alerting", "archive", "dashboards"):
             if role in host.roles and name not in servers:
                 raise ValueError(
                     f"{name}.roles: wanted {role} on a log server, because it reads the engine "

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from stack.components import by_name
 from stack.hosts.files import HostFile
-from stack.render import render_template
-from stack.settings import Settings
+from stack.render import reads_journal, render_template
+from stack.targets import Target
 from stack.units import parse_duration
 
 
@@ -16,10 +16,14 @@ def render_unit(
     user: str,
     argv: Sequence[str],
     env: Mapping[str, str],
-    state_dir: str,
-    settings: Settings,
+    folders: Sequence[str],
+    target: Target,
 ) -> HostFile:
-    """logstack-<name>.service, as hardened as the component allows."""
+    """logstack-<name>.service, as hardened as the component allows.
+
+    `folders` are all that it may write to; it works in the first.
+    """
+    settings = target.settings
     stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
     own = 0 if name == "gateway" else by_name(name).stop_seconds
     is_agent = name == "otelcol"
@@ -27,21 +31,22 @@ def render_unit(
         "systemd/component.service.j2",
         component=name,
         user=user,
-        groups=["systemd-journal"] if is_agent and settings.app_hosts.journal else [],
+        groups=["systemd-journal"] if is_agent and reads_journal(target) else [],
         argv=argv,
         env=env,
-        state_dir=state_dir,
+        folders=folders,
         stop_seconds=own or max(1, stop),
         memory=settings.services.agent_memory if is_agent else settings.services.memory,
         open_files=settings.services.open_files,
-        capabilities=_capabilities(name, settings),
+        capabilities=_capabilities(name, target),
     )
     return HostFile(f"/etc/systemd/system/logstack-{name}.service", text, "0644", "root")
 
 
-def _capabilities(name: str, settings: Settings) -> list[str]:
+def _capabilities(name: str, target: Target) -> list[str]:
+    settings = target.settings
     if name == "gateway" and settings.ports.effective("gateway") < 1024:
         return ["CAP_NET_BIND_SERVICE"]
-    if name == "otelcol" and settings.app_hosts.docker_logs:
+    if name == "otelcol" and target.runs_apps and settings.app_hosts.docker_logs:
         return ["CAP_DAC_READ_SEARCH"]  # Docker's folder is root's alone
     return []

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from stack import artifacts
 from stack.artifacts import OnProgress
 from stack.docker import DockerRuntime
 from stack.docker_engine import DockerError, ask, run
+from stack.locked import locked_packages
 from stack.settings import ROOT, Settings, variable_name
 
 # The user of the local images. Fixed, so that a volume outlives an image.
@@ -121,12 +121,7 @@ def _python_version(base: str) -> str:
 def _fill_wheelhouse(folder: Path, version: str) -> None:
     """The app's packages as wheels, checked against requirements.lock. Raises DockerError."""
     folder.mkdir()
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    pinned = [
-        entry
-        for entry in re.findall(r"(?m)^[a-z0-9-]+==[^\n]*\n(?:[ \t]+[^\n]*\n)*", lock)
-        if entry.partition("==")[0] in APP_PACKAGES
-    ]
+    pinned = locked_packages(APP_PACKAGES)
     (folder / "requirements.txt").write_text("".join(pinned), encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     tags = ["--only-binary=:all:", f"--python-version={version}", "--implementation=cp"]

@@ -2,41 +2,88 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from stack import artifacts, settings
 from stack.docker_engine import DockerError, run
+from stack.hosts import programs
 from tests.hosts.harness import FleetUnderTest, start_hosts
+from tests.hosts.load import load, wait_for_all
 from tests.require import unavailable
+
+OUTAGE_SECONDS = 300
+
+
+@contextmanager
+def started(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
+    """Bare hosts, removed whatever happens. Raises DockerError and ArtifactError."""
+    values = settings.load({})
+    built = [n for n, a in programs.catalogue(values).items() if a.is_built]
+    programs.obtain(values, [*built, "seaweedfs", "archiver"], lambda name, text: None)
+    hosts = start_hosts(names, folder)
+    fleet = next(hosts)
+    try:
+        fleet.roles = {
+            name: ("log_server",) if name.startswith("logs") else ("app_host",) for name in names
+        }
+        app = {"service": "erp-backend-api", "user": "erp"}
+        fleet.values = {"timing": {"start_timeout": "20s"}, "app_hosts": {"apps": [app]}}
+        fleet.prepare()
+        yield fleet
+    finally:
+        next(hosts, None)  # removes the containers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Future[None] | None]:
+    """The long outage, on hosts of its own while other tests go on; none where nobody asks."""
+    if not any(item.get_closest_marker("outage") for item in request.session.items):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("outage")
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(go_through_an_outage, folder)
+
+
+def go_through_an_outage(folder: Path) -> None:
+    """A log server is stopped for five minutes while an application host logs."""
+    with started(("logs-1", "app-1"), folder) as fleet:
+        fleet.deploy()
+        host = fleet.hosts["logs-1"]
+        with load(fleet, ("app-1",)) as writers:
+            host.sh("systemctl stop logstack-victorialogs")
+            time.sleep(OUTAGE_SECONDS)
+            host.sh("systemctl start logstack-victorialogs")
+        assert writers[0].count > OUTAGE_SECONDS * 10
+        wait_for_all(fleet, writers)
 
 
 @pytest.fixture(scope="session")
 def bare_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest]:
     """Hosts that nothing was deployed to yet."""
-    hosts = start_hosts(("logs-1", "app-1", "app-2"), tmp_path_factory.mktemp("hosts"))
+    if run("version").returncode != 0:
+        unavailable("hosts", "no Docker engine answers")
+    hosts = started(("logs-1", "app-1", "app-2"), tmp_path_factory.mktemp("hosts"))
     try:
-        if run("version").returncode != 0:
-            unavailable("hosts", "no Docker engine answers")
-        values = settings.load({})
-        parts = {n: a for n, a in artifacts.for_hosts(values).items() if a.is_built}
-        artifacts.obtain_all(values, lambda name, text: None, parts)
-        fleet = next(hosts)
+        fleet = hosts.__enter__()
     except (DockerError, artifacts.ArtifactError) as error:
         unavailable("hosts", str(error))
-    fleet.roles = {"logs-1": ("log_server",), "app-1": ("app_host",), "app-2": ("app_host",)}
-    app = {"service": "erp-backend-api", "user": "erp"}
-    fleet.values = {"timing": {"start_timeout": "20s"}, "app_hosts": {"apps": [app]}}
-    fleet.prepare()
     yield fleet
-    next(hosts, None)  # removes the containers
+    hosts.__exit__(None, None, None)
 
 
 @pytest.fixture
 def fleet(bare_fleet: FleetUnderTest) -> Iterator[FleetUnderTest]:
     """Everything deployed and healthy, with the settings of the first run, before and after."""
     values, roles = dict(bare_fleet.values), dict(bare_fleet.roles)
-    bare_fleet.deploy()
+    bare_fleet.ensure_deployed()
     yield bare_fleet
     bare_fleet.values, bare_fleet.roles = values, roles

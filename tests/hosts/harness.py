@@ -61,10 +61,14 @@ class TestHost:
         words = ["runuser", "-u", user, "--", "python3", "-c", program, *arguments]
         return self.sh(" ".join(map(shlex.quote, words)))
 
-    def get(self, url: str, grep: str = "") -> str:
+    def get(self, url: str, grep: str = "", headers: Mapping[str, str] | None = None) -> str:
         """The lines with `grep` of what an address on this host's loopback answers."""
-        program = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
-        text = self.python(program, url)
+        program = (
+            "import json, sys, urllib.request as r; "
+            "asked = r.Request(sys.argv[1], headers=json.loads(sys.argv[2])); "
+            "print(r.urlopen(asked).read().decode())"
+        )
+        text = self.python(program, url, json.dumps(dict(headers or {})))
         return "\n".join(line for line in text.splitlines() if grep in line)
 
     @contextmanager
@@ -96,6 +100,7 @@ class FleetUnderTest:
     values: dict[str, Any] = field(default_factory=dict)
     roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    deployed: str = ""  # the settings that the hosts are known to have
 
     @property
     def environ(self) -> dict[str, str]:
@@ -114,6 +119,11 @@ class FleetUnderTest:
         }
 
     def _write_settings(self) -> Path:
+        path = self.folder / "settings.toml"
+        path.write_text(self._settings_text(), encoding="utf-8")
+        return path
+
+    def _settings_text(self) -> str:
         lines = []
         for section, values in self.values.items():
             lines += [f"[{section}]", *(f"{k} = {_toml(v)}" for k, v in values.items()), ""]
@@ -127,11 +137,11 @@ class FleetUnderTest:
                 f'ssh_key = "{self.key}"',
                 "",
             ]
-        path = self.folder / "settings.toml"
-        path.write_text("\n".join(lines), encoding="utf-8")
-        return path
+        return "\n".join(lines)
 
     def run(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+        if arguments[:2] in (("hosts", "deploy"), ("hosts", "rollback")):
+            self.deployed = ""
         return subprocess.run(
             [str(ROOT / "logstack"), *arguments],
             env=self.environ,
@@ -151,7 +161,13 @@ class FleetUnderTest:
         result = self.run("hosts", "deploy", "staging")
         text = result.stdout + result.stderr
         assert result.returncode == 0, text + self.journals()
+        self.deployed = self._settings_text()
         return text
+
+    def ensure_deployed(self) -> None:
+        """Deploy, unless the last thing done was a deploy of the same settings that went well."""
+        if self.deployed != self._settings_text():
+            self.deploy()
 
     def journals(self) -> str:
         return "\n".join(f"--- {h.name}\n{h.journal()}" for h in self.hosts.values())

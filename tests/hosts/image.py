@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from threading import Lock
 
 from stack.docker_engine import run
 from stack.images import debootstrap
@@ -14,10 +15,14 @@ PACKAGES = (
 CHANGES = ('CMD ["/sbin/init"]', "ENV container=docker")
 
 
+_MAKING = Lock()
+
+
 def host_image() -> str:
     """The image's name; made where it is not there yet. Raises DockerError."""
     content = hashlib.sha256(repr((PACKAGES, CHANGES)).encode()).hexdigest()[:12]
     image = f"logstack/test-host:{content}"
-    if run("image", "inspect", image).returncode != 0:
-        debootstrap(image, PACKAGES, CHANGES)
+    with _MAKING:
+        if run("image", "inspect", image).returncode != 0:
+            debootstrap(image, PACKAGES, CHANGES)
     return image

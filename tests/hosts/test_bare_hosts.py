@@ -25,7 +25,10 @@ def test_the_first_deploy_delivers_records(bare_fleet: FleetUnderTest) -> None:
     result = bare_fleet.run("hosts", "verify", "staging")
     assert result.returncode == 0, result.stdout + result.stderr + bare_fleet.journals()
     assert result.stdout.count("canary record came back parsed") == 2
-    for text in ("records are kept", "shipped rules are loaded", "its certificate is good for"):
+    for text in (
+        *("records are kept", "shipped rules are loaded", "its certificate is good for"),
+        "archive: hot retention, lateness, disk, object lock, expiry",
+    ):
         assert text in result.stdout
     doctor = bare_fleet.run("doctor", "--env", "staging")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr

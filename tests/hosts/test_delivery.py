@@ -2,101 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
-import time
+import subprocess
 import uuid
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from stack import artifacts, settings
+from stack.go import go_environment
+from stack.hosts import programs
 from tests.hosts.harness import FleetUnderTest, TestHost
+from tests.hosts.load import load, numbers, wait_for_all
 from tests.native.harness import poll
-from tests.require import unavailable
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
-LOG_FILE = "/var/log/erp-backend-api/erp.log"
-OUTAGE_SECONDS = 45
-# The release before the one in the settings that differs in nothing these tests look at.
-OLDER_VMALERT = "1.150.0"
-# Writes numbered records, twenty a second, until it is told to stop; then says how many.
-WRITER = f"""
-import datetime, json, os, sys, time
-os.makedirs("{LOG_FILE.rpartition("/")[0]}", exist_ok=True)
-mark, number = sys.argv[1], 0
-with open("{LOG_FILE}", "a", buffering=1) as file:
-    while not os.path.exists("/run/stop-" + mark):
-        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        file.write(json.dumps({{"timestamp": now, "level": "INFO", "logger_name": "load",
-            "message": "number %d" % number, "service_name": "erp-backend-api",
-            "environment": "staging", "request_id": mark, "number": number}}) + "\\n")
-        number += 1
-        time.sleep(0.05)
-print(number)
-"""
-
-
-class Load:
-    """A writer on one host; `count` is how many records it wrote once it has stopped."""
-
-    def __init__(self, host: TestHost):
-        self.host, self.mark, self.count = host, uuid.uuid4().hex, 0
-
-    def start(self) -> None:
-        run = f"systemd-run --quiet --unit=load --collect -p StandardOutput=file:/run/{self.mark}"
-        self.host.sh(f"{run} python3 -c {shlex.quote(WRITER)} {self.mark}")
-
-    def stop(self) -> None:
-        self.host.sh(f"touch /run/stop-{self.mark}")
-        text = poll(lambda: self.host.sh(f"cat /run/{self.mark}").strip(), "the writer's count")
-        self.count = int(text)
-
-
-@contextmanager
-def load(fleet: FleetUnderTest) -> Iterator[list[Load]]:
-    """Both application hosts log while the block runs."""
-    writers = [Load(fleet.hosts[name]) for name in ("app-1", "app-2")]
-    for writer in writers:
-        writer.start()
-    try:
-        yield writers
-    finally:
-        for writer in writers:
-            writer.stop()
-
-
-def wait_for_all(fleet: FleetUnderTest, writers: list[Load]) -> None:
-    """Every number arrives, and each once."""
-    for writer in writers:
-        assert writer.count > 100
-        poll(
-            lambda writer=writer: sum(numbers(fleet, writer).values()) >= writer.count,  # type: ignore[misc]
-            lambda writer=writer: (  # type: ignore[misc]
-                f"{writer.count} records, found {sum(numbers(fleet, writer).values())}\n"
-                + fleet.journals()
-            ),
-            timeout=120,
-        )
-        assert numbers(fleet, writer) == Counter(range(writer.count))
-
-
-def numbers(fleet: FleetUnderTest, writer: Load) -> Counter[int]:
-    """The numbers that the log server has of a writer."""
-    rows = fleet.query(f'_time:1h request_id:="{writer.mark}" | fields number')
-    return Counter(int(row["number"]) for row in rows)
-
-
-def test_an_outage_of_the_log_server_loses_and_doubles_nothing(fleet: FleetUnderTest) -> None:
-    """It is stopped for most of a minute while both application hosts log."""
-    host = fleet.hosts["logs-1"]
-    with load(fleet) as writers:
-        host.sh("systemctl stop logstack-victorialogs")
-        time.sleep(OUTAGE_SECONDS)
-        host.sh("systemctl start logstack-victorialogs")
-    wait_for_all(fleet, writers)
+# What an older engine says of itself: another program of the same source, as no other release of
+# it can be built from the Go module proxy.
+OLDER_ENGINE = "1.52.0"
 
 
 def test_a_killed_agent_and_engine_lose_nothing(fleet: FleetUnderTest) -> None:
@@ -116,31 +38,84 @@ def test_a_killed_agent_and_engine_lose_nothing(fleet: FleetUnderTest) -> None:
 
 
 def test_an_upgrade_and_its_rollback_lose_nothing(fleet: FleetUnderTest) -> None:
-    """A log server's engine restarts with another value, another program is another version."""
-    older = {**fleet.values, "versions": {"vmalert": OLDER_VMALERT}, "limits": {"query": "9m"}}
-    values = settings.load({"LOGSTACK_VERSIONS__VMALERT": OLDER_VMALERT})
-    try:
-        known = artifacts.for_hosts(values)["vmalert"]
-        artifacts.obtain_all(values, lambda name, text: None, {"vmalert": known})
-    except artifacts.ArtifactError as error:
-        unavailable("hosts", str(error))
+    """The engine becomes another program with another value; a rollback returns to both."""
+    build_older_engine()
     newer = fleet.values
-    fleet.values = older
+    fleet.values = {
+        **newer,
+        "versions": {"victorialogs": OLDER_ENGINE},
+        "limits": {"query": "9m"},
+        "agent": {"flush_interval": "250ms"},
+    }
     fleet.deploy()
-    assert OLDER_VMALERT in version(fleet)
+    assert OLDER_ENGINE in version(fleet)
     fleet.values = newer
     with load(fleet) as writers:
         text = fleet.deploy()
-    assert f"version of vmalert: {OLDER_VMALERT}" in text
-    assert "restart service logstack-victorialogs" in text
+        assert f"version of victorialogs: {OLDER_ENGINE}" in text
+        assert "restart service logstack-victorialogs" in text
+        assert OLDER_ENGINE not in version(fleet)
+        result = fleet.run("hosts", "rollback", "staging")
+        assert result.returncode == 0, result.stdout + result.stderr
     wait_for_all(fleet, writers)
-    assert OLDER_VMALERT not in version(fleet)
-    result = fleet.run("hosts", "rollback", "staging")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert OLDER_VMALERT in version(fleet)
+    assert OLDER_ENGINE in version(fleet)
+    unit = fleet.hosts["logs-1"].sh("cat /etc/systemd/system/logstack-victorialogs.service")
+    assert "-search.maxQueryDuration=9m" in unit
+    config = "cat /etc/logstack/otelcol/config.yaml"
+    assert all("250ms" in fleet.hosts[name].sh(config) for name in fleet.hosts)
+
+
+def build_older_engine() -> None:
+    """The engine's source with the older version's name, where plans look for it."""
+    values = settings.load({})
+    older = values.model_copy(
+        update={"versions": values.versions.model_copy(update={"victorialogs": OLDER_ENGINE})}
+    )
+    artifact = programs.catalogue(older)["victorialogs"]
+    folder = artifacts.cache_dir(older) / artifact.name / artifact.key
+    if folder.exists():
+        return
+    environment = go_environment(values, lambda text: None)
+    stamps = " ".join(f"-X {name}=v{OLDER_ENGINE}" for name in artifacts.VERSION_VARIABLES)
+    package = f"{artifact.packages[0]}@v{values.versions.victorialogs}"
+    argv = [environment.go, "install", "-trimpath", f"-ldflags=-s -w {stamps}", package]
+    scratch = folder.with_name(f".building-{uuid.uuid4().hex}")
+    variables = {**environment.variables, "GOBIN": str(scratch), "CGO_ENABLED": "0"}
+    subprocess.run(argv, env=variables, check=True, capture_output=True)
+    scratch.rename(folder)
+
+
+def test_two_servers_are_upgraded_one_after_the_other(fleet: FleetUnderTest) -> None:
+    """Every agent writes to both: each has every record once, and one of them always runs."""
+    fleet.roles = {**fleet.roles, "app-2": ("log_server",)}
+    fleet.prepare()
+    fleet.deploy()
+    before = fleet.values
+    with load(fleet, ("app-1",)) as writers:
+        fleet.values = {**before, "limits": {"query": "8m"}}
+        text = fleet.deploy()
+    assert text.count("restart service logstack-victorialogs") == 2
+    for server in ("logs-1", "app-2"):
+        wait_for_all(fleet, writers, server)
+    # All hosts share this machine's clock since its start.
+    first = moment(fleet.hosts["logs-1"], "ActiveEnterTimestampMonotonic")
+    second = moment(fleet.hosts["app-2"], "InactiveEnterTimestampMonotonic")
+    assert first < second
+    fleet.values, fleet.roles = before, {**fleet.roles, "app-2": ("app_host",)}
+    text = fleet.deploy()
+    for name in ("victorialogs", "gateway"):
+        assert f"remove service logstack-{name}" in text
+    host = fleet.hosts["app-2"]
+    assert host.sh("ls -d /etc/logstack/gateway 2>/dev/null || true") == ""
+    assert host.sh("systemctl is-active logstack-gateway || true").strip() == "inactive"
+
+
+def moment(host: TestHost, name: str) -> int:
+    """When the engine last reached a state, in microseconds."""
+    return int(host.sh(f"systemctl show -p {name} --value logstack-victorialogs"))
 
 
 def version(fleet: FleetUnderTest) -> str:
-    """What the running vmalert says of itself."""
-    port = settings.load({}).ports.effective("vmalert")
+    """What the running engine says of itself."""
+    port = settings.load({}).ports.effective("victorialogs")
     return fleet.hosts["logs-1"].get(f"http://127.0.0.1:{port}/metrics", "vm_app_version")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from stack.settings import ROOT
 from tests.hosts.harness import FleetUnderTest
 from tests.native.harness import poll
 
@@ -21,21 +28,17 @@ def test_a_second_deploy_changes_nothing(fleet: FleetUnderTest) -> None:
 
 
 def test_one_value_changes_what_depends_on_it(fleet: FleetUnderTest) -> None:
-    """One file and one service on each application host, nothing on the log server."""
+    """One file and one service on each host, which all have an agent, and nothing else."""
     before = fleet.pids()
     fleet.values = {**fleet.values, "agent": {"flush_interval": "300ms"}}
-    lines = [line for line in fleet.deploy().splitlines() if line.startswith(("  ", "logs-1: 0"))]
+    lines = [line for line in fleet.deploy().splitlines() if line.startswith("  ")]
     assert lines == [
-        "logs-1: 0 changes",
-        *(
-            "  change file /etc/logstack/otelcol/config.yaml",
-            "  restart service logstack-otelcol",
-        )
-        * 2,
-    ]
+        "  change file /etc/logstack/otelcol/config.yaml",
+        "  restart service logstack-otelcol",
+    ] * len(fleet.hosts)
     after = fleet.pids()
     restarted = {name for name in before if before[name] != after[name]}
-    assert restarted == {f"{host}/logstack-otelcol.service" for host in ("app-1", "app-2")}
+    assert restarted == {f"{host}/logstack-otelcol.service" for host in fleet.hosts}
 
 
 def test_what_was_changed_by_hand_is_put_right(fleet: FleetUnderTest) -> None:
@@ -121,22 +124,9 @@ def test_a_host_that_does_not_answer_is_named(fleet: FleetUnderTest) -> None:
         silent.sh("systemctl start ssh")
     assert result.returncode == 1
     assert "app-2: wanted an answer by SSH, found: " in result.stderr
-    assert "2 changes on 2 hosts" in result.stdout
+    assert "4 changes on 2 hosts" in result.stdout
     assert "400ms" in fleet.hosts["app-1"].sh("cat /etc/logstack/otelcol/config.yaml")
     assert "400ms" not in silent.sh("cat /etc/logstack/otelcol/config.yaml")
-
-
-def test_a_role_that_goes_takes_its_service_along(fleet: FleetUnderTest) -> None:
-    """The log server is an application host for a while."""
-    roles = dict(fleet.roles)
-    fleet.roles = {**roles, "logs-1": ("log_server", "app_host")}
-    fleet.prepare()
-    assert "start service logstack-otelcol" in fleet.deploy()
-    fleet.roles = roles
-    assert "remove service logstack-otelcol" in fleet.deploy()
-    host = fleet.hosts["logs-1"]
-    assert host.sh("ls -d /etc/logstack/otelcol 2>/dev/null || true") == ""
-    assert host.sh("systemctl is-active logstack-otelcol || true").strip() == "inactive"
 
 
 def test_a_killed_service_comes_back(fleet: FleetUnderTest) -> None:
@@ -156,11 +146,53 @@ def test_rollback_returns_to_what_ran_before(fleet: FleetUnderTest) -> None:
     for wanted in (0, 1):
         result = fleet.run("hosts", "rollback", "staging")
         assert result.returncode == 0, result.stdout + result.stderr
-        assert result.stdout.count("otelcol runs again as it did before") == 2
+        assert result.stdout.count("otelcol runs again as it did before") == len(fleet.hosts)
         text = fleet.hosts["app-1"].sh("cat /etc/logstack/otelcol/config.yaml")
         assert text.count("500ms") == wanted
     after = fleet.pids()
-    assert {name for name in before if before[name] != after[name]} == {
-        "app-1/logstack-otelcol.service",
-        "app-2/logstack-otelcol.service",
+    restarted = {name for name in before if before[name] != after[name]}
+    assert restarted == {f"{host}/logstack-otelcol.service" for host in fleet.hosts}
+
+
+def test_rollback_returns_to_files_of_the_host(fleet: FleetUnderTest) -> None:
+    """journald has its old limit again."""
+    fleet.values = {
+        **fleet.values,
+        "app_hosts": {**fleet.values["app_hosts"], "journal_limit": "2GiB"},
     }
+    assert "change file /etc/systemd/journald.conf.d/logstack.conf" in fleet.deploy()
+    result = fleet.run("hosts", "rollback", "staging")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "app-1: put back /etc/systemd/journald.conf.d/logstack.conf" in result.stdout
+    text = fleet.hosts["app-1"].sh("cat /etc/systemd/journald.conf.d/logstack.conf")
+    assert "SystemMaxUse=1073741824" in text
+
+
+def test_two_deploys_at_once_refuse(fleet: FleetUnderTest) -> None:
+    """The second says who is at work; the lock of one that was killed can be taken."""
+    before = fleet.pids()
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "600ms"}}
+    held = {"run": "another", "who": "alice@desk", "since": 0}
+    fleet.hosts["app-2"].sh(f"echo {shlex.quote(json.dumps(held))} > /run/logstack-deploy.json")
+    result = fleet.run("hosts", "deploy", "staging")
+    assert result.returncode == 1
+    assert "app-2: wanted to be the only deploy here, found one of alice@desk" in result.stderr
+    assert "./logstack hosts unlock staging" in result.stderr
+    assert fleet.pids() == before
+    result = fleet.run("hosts", "unlock", "staging")
+    assert "app-2: took the lock of alice@desk" in result.stdout
+    assert "logs-1: there was no lock" in result.stdout
+    assert f"{2 * len(fleet.hosts)} changes on" in fleet.deploy()
+
+
+def test_pyinfras_own_command_knows_the_hosts(fleet: FleetUnderTest) -> None:
+    """The inventories give it the groups of the settings, with users and keys."""
+    pyinfra = Path(sys.executable).with_name("pyinfra")
+    argv = [str(pyinfra), "-y", "provisioning/inventories/staging.py", "exec", "--", "hostname"]
+    result = subprocess.run(
+        argv, cwd=ROOT, env=fleet.environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    text = result.stdout + result.stderr
+    assert result.returncode == 0, text
+    for name in fleet.hosts:
+        assert f"[{name}]" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from stack import artifacts
+from stack.hosts import programs
 from stack.hosts.plan import HostComponent
 from stack.settings import Settings
 from tests.native.host_plan import binaries_of
@@ -22,7 +22,7 @@ def check(
         path.write_text(file.text, encoding="utf-8")
     name = component.artifact or component.name
     home = binaries_of(settings, name)[name]
-    program = artifacts.for_hosts(settings)[name].binaries[0]
+    program = programs.catalogue(settings)[name].binaries[0]
     known = {"binary": f"{home}/{program}", "folder": str(home), "config": str(folder)}
     argv = [word.format(**known) for word in component.check]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)

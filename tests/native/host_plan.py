@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stack import artifacts, settings
-from stack.hosts import secrets
+from stack.hosts import programs, secrets
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
 from stack.settings import Layer, Settings
 from stack.settings_tables import Ports
@@ -40,9 +40,8 @@ def fleet_settings(**sections: Mapping[str, Any]) -> Settings:
 
 def binaries_of(values: Settings, *names: str) -> dict[str, Path]:
     """The folders of artifacts as hosts get them."""
-    known = artifacts.for_hosts(values)
     try:
-        return artifacts.obtain_all(values, lambda name, text: None, {n: known[n] for n in names})
+        return programs.obtain(values, names, lambda name, text: None)
     except artifacts.ArtifactError as error:
         # No registry builds Loki: it is tested where it is installed.
         unavailable("loki" if "loki" in names else "native", str(error))

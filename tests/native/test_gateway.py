@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pytest
 import requests
 
 from stack.engines.victorialogs import VictoriaLogs
-from stack.hosts import secrets
-from stack.hosts.plan import plan_for
+from stack.hosts import HostsError, secrets
+from stack.hosts.certificates import issue, make_authority
+from stack.hosts.plan import HostComponent, plan_for
 from stack.settings import Settings
 from tests.native.harness import line, marker, poll, record
 from tests.native.host_checks import check
@@ -167,6 +168,20 @@ def test_the_access_log_has_no_credentials(gateway: Gateway) -> None:
     assert not any(value in text for value in gateway.secrets.values())
 
 
+def test_batches_that_are_taken_are_not_logged(gateway: Gateway) -> None:
+    """The agent of a log server reads this log: each of its batches would cause the next one."""
+    assert gateway.status("POST", WRITE, "app-1", data=b"") == 200
+    assert gateway.ask("POST", WRITE, "app-1", "wrong").status_code == 503
+
+    def logged() -> list[int]:
+        lines = gateway.log.read_text(encoding="utf-8").splitlines()
+        handled = [json.loads(x) for x in lines if "handled request" in x and WRITE in x]
+        return [item["status"] for item in handled if item["request"]["method"] == "POST"]
+
+    poll(lambda: 503 in logged(), lambda: f"the refusal, found {logged()}")
+    assert 200 not in logged()
+
+
 def test_the_collector_delivers_through_it(gateway: Gateway, tmp_path: Path) -> None:
     """It proves the certificate, shows its password from a file, and the record comes back."""
     mark = marker()
@@ -250,6 +265,52 @@ def test_a_checker_takes_the_staged_files_and_refuses_a_broken_one(
     )
     bad = check(replace(component, files=files), values, tmp_path / "bad")
     assert bad.returncode != 0, bad.stdout + bad.stderr
+
+
+def test_certificates_of_a_public_authority(tmp_path: Path) -> None:
+    """Caddy takes the Caddyfile, has no certificate files, and names whom to write to."""
+    servers = {"logs-1": {"address": "logs-1.example.net", "roles": ["log_server"]}}
+    acme = {"tls": "acme", "acme_email": "ops@example.net", "name": "logs.example.net"}
+    component, values = _gateway_component(tmp_path, gateway=acme, hosts=servers)
+    (file,) = component.files
+    assert "email ops@example.net" in file.text
+    assert "https://logs.example.net" in file.text
+    result = check(component, values, tmp_path / "staged")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_public_authority_needs_names(tmp_path: Path) -> None:
+    """Caddy would sign a certificate for an address itself, which no agent trusts."""
+    with pytest.raises(HostsError, match=r"wanted DNS names .* 127\.0\.0\.1 of hosts\.logs-1"):
+        _gateway_component(tmp_path, gateway={"tls": "acme"})
+
+
+def test_certificates_that_are_given(tmp_path: Path) -> None:
+    """They are copied to the host; a key of another certificate is refused there."""
+    authority = make_authority("given")
+    issued, other = (issue(authority, "logs-1", ["127.0.0.1"]) for _ in range(2))
+    for name, text in (("a.pem", issued.certificate), ("a.key", issued.key), ("b.key", other.key)):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    given = {"tls": "files", "certificate_file": str(tmp_path / "a.pem")}
+    for key, status in (("a.key", 0), ("b.key", 1)):
+        tls = {**given, "key_file": str(tmp_path / key)}
+        component, values = _gateway_component(tmp_path, gateway=tls)
+        result = check(component, values, tmp_path / f"staged-{key}")
+        assert result.returncode == status, result.stdout + result.stderr
+
+
+def test_given_certificates_that_are_not_there(tmp_path: Path) -> None:
+    """The setting is named."""
+    with pytest.raises(HostsError, match=r"gateway\.certificate_file: wanted a PEM file"):
+        _gateway_component(tmp_path, gateway={"tls": "files", "certificate_file": "nowhere.pem"})
+
+
+def _gateway_component(
+    folder: Path, **sections: Mapping[str, object]
+) -> tuple[HostComponent, Settings]:
+    values = fleet_settings(**sections)
+    plan = plan_for(values, made_secrets(folder, values), "logs-1")
+    return next(item for item in plan.components if item.name == "gateway"), values
 
 
 def _app_log(host: HostUnderTest) -> Path:

@@ -196,7 +196,7 @@ def test_a_traceback_is_shown_to_who_asks_for_it(
 
 def test_every_error_class_of_the_stack_is_known() -> None:
     """A new one belongs into KNOWN_ERRORS, or here if it cannot get as far as a command."""
-    inner = {"GoError", "PreflightError", "RenderError", "SupervisorError"}
+    inner = {"GoError", "MirrorError", "PreflightError", "RenderError", "SupervisorError"}
     inner |= {"QueryError"}  # no command makes a query from what a user types
     # A class that derives from a known one is known; a private one is caught where it is raised.
     definition = re.compile(

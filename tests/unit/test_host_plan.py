@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from stack import settings
+from stack.archive import on_host
 from stack.hosts import HostsError, secrets
 from stack.hosts.plan import HostPlan, plan_for
+from stack.secrets import ARCHIVE_SECRETS
 from stack.settings import Layer, Settings
 from tests.unit.example import PORTS
 
@@ -47,10 +49,13 @@ def text_of(plan: HostPlan, path: str) -> str:
 
 
 def test_staging_has_one_log_server_and_agents(folder: Path) -> None:
-    """The engine comes first, the agent on application hosts alone."""
+    """The engine comes first, the agent last, which ships the log server's own records too."""
     found = {name: names(plan) for name, plan in plans(folder, "staging").items()}
     assert found == {
-        "logs-1": ["victorialogs", "alertmanager", "vmalert", "gateway"],
+        "logs-1": [
+            *("victorialogs", "seaweedfs", "archiver", "alertmanager", "vmalert", "gateway"),
+            "otelcol",
+        ],
         "app-1": ["otelcol"],
         "app-2": ["otelcol"],
     }
@@ -67,18 +72,86 @@ def test_only_the_gateway_and_clusters_listen_outside(folder: Path) -> None:
     for component in plan.components:
         command = next(x for x in component.unit.text.splitlines() if x.startswith("ExecStart="))
         assert "0.0.0.0" not in command  # noqa: S104
-        assert component.health.startswith("http://127.0.0.1:")
+        if component.name != "archiver":
+            assert component.health.startswith("http://127.0.0.1:")
     assert "https://logs-1.staging.example.net:21019 {" in text_of(
         plan, "/etc/logstack/gateway/Caddyfile"
     )
 
 
-def test_the_engine_keeps_hot_days_where_there_is_no_archive(folder: Path) -> None:
-    """The margin is for days that wait for their archive; hosts have none yet."""
+def test_the_engine_keeps_the_margin_where_days_wait_for_their_archive(folder: Path) -> None:
+    """Beside the archiver; the other servers of VictoriaLogs let a day go after hot_days."""
     retention = {"hot_days": 21, "margin_days": 7}
-    plan = plans(folder, "staging", retention=retention)["logs-1"]
-    unit = text_of(plan, "/etc/systemd/system/logstack-victorialogs.service")
-    assert "-retentionPeriod=21d" in unit
+    found = plans(folder, "prod", retention=retention)
+    for name, days in (("logs-1", 28), ("logs-2", 21)):
+        unit = text_of(found[name], "/etc/systemd/system/logstack-victorialogs.service")
+        assert f"-retentionPeriod={days}d" in unit
+
+
+def test_the_archiver_restarts_for_its_own_values_alone(folder: Path) -> None:
+    """Its settings are those that it uses; a change of others gives the same file."""
+    path = "/etc/logstack/archiver/settings.json"
+    before = text_of(plans(folder, "staging")["logs-1"], path)
+    others = {"agent": {"flush_interval": "1s"}, "limits": {"queue": "2GiB"}}
+    assert text_of(plans(folder, "staging", **others)["logs-1"], path) == before
+    assert text_of(plans(folder, "staging", archive={"days": 30})["logs-1"], path) != before
+
+
+def test_a_store_of_others_is_not_deployed_and_its_keys_are_given(folder: Path) -> None:
+    """Without them the plan says which are missing; the admin's may be."""
+    archive = {"endpoint": "https://s3.example.net"}
+    with pytest.raises(HostsError, match="secret archive_writer: wanted a value"):
+        plans(folder, "staging", archive=archive)
+    values = values_of("staging", archive=archive)
+    given = {"archive_writer": "w:1", "archive_reader": "r:1"}
+    known = {**secrets.read(folder / "secrets.json", values, {}), **given}
+    known.pop("archive_admin", None)
+    plan = plan_for(values, known, "logs-1")
+    assert "seaweedfs" not in names(plan)
+    keys = json.loads(text_of(plan, "/etc/logstack/archiver/keys.json"))
+    assert keys["LOGSTACK_ARCHIVE_WRITER"] == "w:1"
+    assert keys["LOGSTACK_ARCHIVE_ADMIN"] == ""
+    assert set(keys) == set(ARCHIVE_SECRETS)
+
+
+def test_the_archiver_reads_back_the_settings_that_were_rendered(folder: Path) -> None:
+    """What a host opens is the archive that the settings describe."""
+    plan = plans(folder, "staging", archive={"tenant": "acme"}, retention={"hot_days": 3})["logs-1"]
+    (component,) = (c for c in plan.components if c.name == "archiver")
+    for file in component.files:
+        (folder / Path(file.path).name).write_text(file.text, encoding="utf-8")
+    archive = on_host.open_archive(folder)
+    assert archive.tenant == "acme"
+    assert archive.settings.retention.hot_days == 3
+    assert archive.settings.ports.effective("victorialogs") == PORTS["victorialogs"]
+    assert archive.folder == Path("/var/lib/logstack/archive")
+    assert archive.records is None
+
+
+def test_a_log_server_ships_its_own_journal(folder: Path) -> None:
+    """Nothing of applications, whose folders it does not have, and to every log server."""
+    plan = plans(folder, "prod", app_hosts={"journal": False, "docker_logs": True})["logs-2"]
+    config = yaml.safe_load(text_of(plan, "/etc/logstack/otelcol/config.yaml"))
+    assert list(config["receivers"]) == ["journald"]
+    assert list(config["exporters"]) == [f"otlp_http/logs-{n}" for n in (1, 2, 3)]
+    caddyfile = text_of(plan, "/etc/logstack/gateway/Caddyfile")
+    assert "\t\t\tlogs-1 $2b$" in caddyfile
+
+
+def test_grafana_is_deployed_where_it_is_asked_for(folder: Path) -> None:
+    """Behind the gateway, with the same data sources as anywhere; its password is in a file."""
+    assert "grafana" not in names(plans(folder, "staging")["logs-1"])
+    plan = plans(folder, "staging", stack={"grafana": "on"})["logs-1"]
+    unit = text_of(plan, "/etc/systemd/system/logstack-grafana.service")
+    assert "https://logs-1.staging.example.net:21019/grafana/" in unit
+    assert "$__file{/etc/logstack/grafana/admin_password}" in unit
+    assert "handle /grafana/* {" in text_of(plan, "/etc/logstack/gateway/Caddyfile")
+    sources = yaml.safe_load(
+        text_of(plan, "/etc/logstack/grafana/provisioning/datasources/logstack.yaml")
+    )["datasources"]
+    assert [source["name"] for source in sources] == ["VictoriaLogs", "Alertmanager"]
+    assert any(f.path.startswith("/etc/logstack/grafana/dashboards/") for c in plan.components
+               for f in c.files)  # fmt: skip
 
 
 def test_secrets_are_in_files_of_mode_0600_and_nowhere_else(folder: Path) -> None:
@@ -126,7 +199,9 @@ def test_links_of_alerts_lead_through_the_gateway(folder: Path) -> None:
         for name, plan in plans(folder, "prod").items()
         if name.startswith("logs")
     }
-    assert len(set(rules.values())) == 1
+    assert rules["logs-2"] == rules["logs-3"]
+    assert "ArchiveNeverRan" in rules["logs-1"]  # it is evaluated beside the archiver
+    assert "ArchiveNeverRan" not in rules["logs-2"]
     assert "https://logs-1.example.net:21019/select/vmui/" in rules["logs-3"]
     assert "file://" not in rules["logs-3"]
     assert "127.0.0.1" not in rules["logs-3"]
@@ -143,7 +218,7 @@ def test_a_single_alertmanager_opens_no_cluster(folder: Path) -> None:
 def test_three_loki_servers_share_a_ring_and_a_bucket(folder: Path) -> None:
     """Replication by three, found by gossip, encrypted between them; the key is in a 0600 file."""
     plan = plans(folder, "prod", **LOKI)["logs-1"]
-    assert names(plan) == ["loki", "alertmanager", "gateway"]
+    assert names(plan) == ["loki", "seaweedfs", "archiver", "alertmanager", "gateway", "otelcol"]
     document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
     assert document["common"]["replication_factor"] == 3
     assert document["common"]["ring"]["kvstore"]["store"] == "memberlist"
@@ -153,6 +228,8 @@ def test_three_loki_servers_share_a_ring_and_a_bucket(folder: Path) -> None:
         "logs-3.example.net:21022",
     ]
     assert document["memberlist"]["tls_enabled"] is True
+    assert document["memberlist"]["bind_port"] == document["memberlist"]["advertise_port"] == 21022
+    assert "advertise_addr" not in document["memberlist"]  # which takes no name
     assert document["ingester_client"]["grpc_client_config"]["tls_enabled"] is True
     (config,) = [f for f in plan.components[0].files if f.path.endswith("loki/config.yaml")]
     assert (config.mode, config.secret) == ("0600", True)
@@ -182,13 +259,14 @@ def test_loki_is_a_cluster_also_where_one_server_alone_alerts(folder: Path) -> N
     servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2, 3)}
     found = plans(folder, "staging", hosts=servers, **LOKI)
     assert [names(plan) for plan in found.values()] == [
-        ["loki", "alertmanager", "gateway"],
-        ["loki", "gateway"],
-        ["loki", "gateway"],
+        ["loki", "seaweedfs", "archiver", "alertmanager", "gateway", "otelcol"],
+        ["loki", "gateway", "otelcol"],
+        ["loki", "gateway", "otelcol"],
     ]
     for plan in found.values():
         document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
         assert document["common"]["replication_factor"] == 3
+        assert document["memberlist"]["advertise_addr"].startswith("10.0.0.")
     unit = text_of(found["logs-1"], "/etc/systemd/system/logstack-alertmanager.service")
     assert '"--cluster.listen-address="' in unit
 
@@ -212,8 +290,11 @@ def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(folder: Path) 
     found = plans(folder, "staging", **ports, app_hosts={"docker_logs": True})
     units = {c.name: c.unit.text for p in found.values() for c in p.components}
     for name, unit in units.items():
-        assert f"User=logstack-{name}\n" in unit
-        assert f"ReadWritePaths=/var/lib/logstack/{name}\n" in unit
+        # The archiver removes days from the engine's folder.
+        user = "victorialogs" if name == "archiver" else name
+        assert f"User=logstack-{user}\n" in unit
+        folders = {"archiver": "archive /var/lib/logstack/victorialogs"}.get(name, name)
+        assert f"ReadWritePaths=/var/lib/logstack/{folders}\n" in unit
         for line in ("ProtectSystem=strict", "NoNewPrivileges=yes", "PrivateTmp=yes"):
             assert f"\n{line}\n" in unit
     capabilities = {
@@ -222,6 +303,8 @@ def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(folder: Path) 
     }
     assert capabilities == {
         "victorialogs": "AmbientCapabilities=",
+        "seaweedfs": "AmbientCapabilities=",
+        "archiver": "AmbientCapabilities=",
         "alertmanager": "AmbientCapabilities=",
         "vmalert": "AmbientCapabilities=",
         "gateway": "AmbientCapabilities=CAP_NET_BIND_SERVICE",
@@ -251,5 +334,6 @@ def test_an_application_host_rotates_by_renaming(folder: Path) -> None:
 
 
 def test_a_log_server_alone_has_no_files_of_applications(folder: Path) -> None:
-    """Its journald and Docker are left as they are."""
-    assert plans(folder, "staging")["logs-1"].files == ()
+    """Its Docker is left as it is; its journal, which is shipped, has a limit."""
+    paths = [file.path for file in plans(folder, "staging")["logs-1"].files]
+    assert paths == ["/etc/systemd/journald.conf.d/logstack.conf"]

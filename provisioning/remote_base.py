@@ -1,0 +1,148 @@
+"""What the modules that run on a host share: units, files, owners. See remote.py."""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import pwd
+import subprocess
+import time
+from typing import Any, Dict
+
+Json = Dict[str, Any]
+ETC = "/etc/logstack"
+UNITS = "/etc/systemd/system"
+PREVIOUS = ETC + "/.previous"
+# Files that the host's owner has too: only these keys of the JSON are compared and written.
+SHARED = {"/etc/docker/daemon.json": ("log-driver", "log-opts")}
+
+
+def unit_of(name: str) -> str:
+    return "logstack-%s.service" % name
+
+
+def unit_file(name: str) -> str:
+    return os.path.join(UNITS, unit_of(name))
+
+
+def pending_file(name: str) -> str:
+    return os.path.join(PREVIOUS, name, "pending")
+
+
+def installed_names() -> list[str]:
+    names = os.listdir(UNITS) if os.path.isdir(UNITS) else []
+    own = [n for n in names if n.startswith("logstack-") and n.endswith(".service")]
+    return sorted(n[len("logstack-") : -len(".service")] for n in own)
+
+
+def service_state(name: str) -> Json:
+    wanted = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic"
+    argv = ["systemctl", "show", "-p", wanted, unit_of(name)]
+    text = subprocess.run(argv, stdout=subprocess.PIPE).stdout.decode()
+    values = dict(line.partition("=")[::2] for line in text.splitlines())
+    state = values.get("ActiveState", "")
+    enabled = values.get("UnitFileState") == "enabled"
+    active = state == "active"
+    since = int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    seconds = time.monotonic() - since if active else 0.0
+    return {"active": active, "enabled": enabled, "state": state, "seconds": seconds}
+
+
+def systemctl(*arguments: str) -> None:
+    subprocess.run(["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def tree_of(folder: str) -> Json:
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            found[path] = described(path)
+    return found
+
+
+def described(path: str) -> Json:
+    digest = sha256(path)
+    if path in SHARED:
+        values = read_json(path)
+        own = {key: values[key] for key in SHARED[path] if key in values}
+        digest = hashlib.sha256(json_text(own).encode()).hexdigest()
+    return {"sha256": digest, "mode": mode_of(path), "owner": owner_of(path)}
+
+
+def read_json(path: str) -> Json:
+    """The object in a file of the host's owner; one that is none is not ours to replace."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise SystemExit("%s: wanted JSON, found: %s. Mend it there" % (path, error)) from None
+    if not isinstance(values, dict):
+        raise SystemExit("%s: wanted a JSON object. Mend it there" % path)
+    return values
+
+
+def json_text(values: Json) -> str:
+    return json.dumps(values, indent=2) + "\n"
+
+
+def sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def mode_of(path: str) -> str:
+    return "%04o" % (os.stat(path).st_mode & 0o7777)
+
+
+def owner_of(path: str) -> str:
+    return user_named(os.stat(path).st_uid)
+
+
+def user_named(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def has_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def set_owner(path: str, user: str, group: str) -> None:
+    os.chown(path, pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
+
+
+def write_file(path: str, item: Json) -> None:
+    """Write by rename; the file never has a wider mode than it ends with."""
+    scratch = path + ".new"
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(item["text"])
+        os.fchown(file.fileno(), pwd.getpwnam(item["owner"]).pw_uid, group_of(item["owner"]))
+        os.fchmod(file.fileno(), int(item["mode"], 8))
+    os.replace(scratch, path)
+
+
+def group_of(user: str) -> int:
+    return pwd.getpwnam(user).pw_gid
+
+
+def point_link(path: str, target: str) -> None:
+    scratch = path + ".new"
+    if os.path.islink(scratch):
+        os.unlink(scratch)
+    os.symlink(target, scratch)
+    os.replace(scratch, path)

@@ -1,0 +1,319 @@
+"""Changes a host: binaries, configuration, units, its own files, and back. See remote.py."""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+
+from provisioning.remote_base import (
+    ETC,
+    PREVIOUS,
+    SHARED,
+    Json,
+    json_text,
+    mode_of,
+    owner_of,
+    pending_file,
+    point_link,
+    read_json,
+    set_owner,
+    sha256,
+    systemctl,
+    unit_file,
+    unit_of,
+    write_file,
+)
+
+OPT = "/opt/logstack"
+STAGED = ETC + "/.staged"
+LOCK = "/run/logstack-deploy.json"  # gone with a restart of the machine, like who holds it
+HOST_FILES = "host-files"  # in PREVIOUS, beside the components
+
+
+def stage(request: Json) -> Json:
+    """Write a component's configuration beside the one in use."""
+    folder = os.path.join(STAGED, request["name"])
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(STAGED, exist_ok=True)
+    os.chmod(STAGED, 0o711)
+    os.mkdir(folder, 0o750)
+    set_owner(folder, "root", request["user"])
+    for item in request["files"]:
+        path = os.path.join(folder, item["path"])
+        parent = os.path.dirname(path)
+        while parent != folder:
+            os.makedirs(parent, exist_ok=True)
+            os.chmod(parent, 0o755)
+            parent = os.path.dirname(parent)
+        write_file(path, item)
+    return {"folder": folder}
+
+
+def check(request: Json) -> Json:
+    """Run the program's own checker as the component's user."""
+    argv = ["runuser", "-u", request["user"], "--", *request["argv"]]
+    try:
+        result = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, cwd="/"
+        )
+    except subprocess.TimeoutExpired:
+        return {"ok": False, "text": "the checker did not end within 60 s"}
+    text = result.stdout.decode("utf-8", "replace")
+    return {"ok": result.returncode == 0, "text": text[-request.get("most", 2000) :]}
+
+
+def install_binary(request: Json) -> Json:
+    """Move an uploaded binary into its versioned folder once its checksum is right."""
+    found = sha256(request["upload"])
+    if found != request["sha256"]:
+        os.unlink(request["upload"])
+        return {"ok": False, "text": "wanted sha256 %s, found %s" % (request["sha256"], found)}
+    os.makedirs(os.path.dirname(request["path"]), exist_ok=True)
+    os.chmod(request["upload"], 0o755)
+    os.chown(request["upload"], 0, 0)
+    if request["path"].endswith(".tar.gz"):
+        _unpack(request["upload"], os.path.dirname(request["path"]))
+    os.replace(request["upload"], request["path"])
+    return {"ok": True, "text": ""}
+
+
+def _unpack(bundle: str, folder: str) -> None:
+    """Unpack a bundle that this project made, whose sum was checked; compile its Python once."""
+    scratch = tempfile.mkdtemp(prefix=".unpacking-", dir=folder)
+    with tarfile.open(bundle) as tar:
+        safe: Json = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        tar.extractall(scratch, **safe)  # noqa: S202
+    lib = os.path.join(folder, "lib")
+    shutil.rmtree(lib, ignore_errors=True)
+    os.rename(os.path.join(scratch, "lib"), lib)
+    os.rmdir(scratch)
+    for parent, _, _ in os.walk(lib):
+        os.chmod(parent, 0o755)
+    if os.path.isfile(os.path.join(lib, "__main__.py")):
+        compileall.compile_dir(lib, quiet=2)
+
+
+def swap(request: Json) -> Json:
+    """Put the staged configuration, the unit and the binary's link in place; keep the old ones."""
+    name = request["name"]
+    kept = os.path.join(PREVIOUS, name)
+    _keep(name, kept, request)
+    with open(pending_file(name), "w", encoding="utf-8"):
+        pass  # until it was healthy: a run that is cut off here is finished by the next one
+    config, staged = os.path.join(ETC, name), os.path.join(STAGED, name)
+    if os.path.isdir(config):
+        shutil.rmtree(config)
+    os.rename(staged, config)
+    write_file(unit_file(name), request["unit"])
+    if request["link"]:
+        point_link(request["link"], request["target"])
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    return {}
+
+
+def _keep(name: str, kept: str, request: Json) -> None:
+    shutil.rmtree(kept, ignore_errors=True)
+    os.makedirs(kept, mode=0o700)
+    os.chmod(PREVIOUS, 0o700)
+    config, unit, link = os.path.join(ETC, name), unit_file(name), request["link"]
+    state = {
+        "run": request["run"],
+        "existed": os.path.isfile(unit),
+        "link": link,
+        "target": os.readlink(link) if link and os.path.islink(link) else "",
+    }
+    if os.path.isdir(config):
+        subprocess.run(["cp", "-a", config, kept + "/config"], check=True)
+    if state["existed"]:
+        shutil.copy2(unit, kept + "/unit")
+    with open(kept + "/state.json", "w", encoding="utf-8") as file:
+        json.dump(state, file)
+
+
+def restore(request: Json) -> Json:
+    """Put back what the last swap replaced. `existed`: there was something.
+
+    With `keep` what is replaced now is kept in turn.
+    """
+    name = request["name"]
+    kept = os.path.join(PREVIOUS, name)
+    try:
+        with open(kept + "/state.json", encoding="utf-8") as file:
+            state = json.load(file)
+    except OSError:
+        return {"existed": False, "found": False}
+    old = kept + ".old"
+    shutil.rmtree(old, ignore_errors=True)
+    os.rename(kept, old)
+    _keep(name, kept, {"run": request["run"], "link": state["link"]})
+    config = os.path.join(ETC, name)
+    shutil.rmtree(config, ignore_errors=True)
+    if os.path.isdir(old + "/config"):
+        os.rename(old + "/config", config)
+    if state["existed"]:
+        shutil.copy2(old + "/unit", unit_file(name))
+        if state["link"] and state["target"]:
+            point_link(state["link"], state["target"])
+    else:
+        systemctl("disable", "--now", unit_of(name))
+        os.unlink(unit_file(name))
+    shutil.rmtree(old)
+    if not request["keep"]:
+        shutil.rmtree(kept)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    return {"existed": state["existed"], "found": True}
+
+
+def last_run(request: Json) -> Json:
+    """The components and the files of the host that the last run which changed any has changed."""
+    states = {}
+    for name in sorted(os.listdir(PREVIOUS)) if os.path.isdir(PREVIOUS) else []:
+        try:
+            with open(os.path.join(PREVIOUS, name, "state.json"), encoding="utf-8") as file:
+                states[name] = json.load(file)
+        except (OSError, ValueError):
+            continue
+    newest = max((state["run"] for state in states.values()), default="")
+    changed = {name: state for name, state in states.items() if state["run"] == newest}
+    files = changed.pop(HOST_FILES, {}).get("files", [])
+    return {
+        "run": newest,
+        "components": list(changed),
+        "files": [item["path"] for item in files],
+    }
+
+
+def remove(request: Json) -> Json:
+    """Stop a component that the host has no longer, and remove its unit and configuration."""
+    name = request["name"]
+    systemctl("disable", "--now", unit_of(name))
+    if os.path.isfile(unit_file(name)):
+        os.unlink(unit_file(name))
+    shutil.rmtree(os.path.join(ETC, name), ignore_errors=True)
+    shutil.rmtree(os.path.join(PREVIOUS, name), ignore_errors=True)
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    systemctl("reset-failed", unit_of(name))
+    return {}
+
+
+def put_files(request: Json) -> Json:
+    """Write files that belong to no component, each after a check; the old ones come back."""
+    kept: dict[str, bytes | None] = {}
+    if request.get("run"):
+        _keep_files([item["path"] for item in request["files"]], request["run"])
+    for item in request["files"]:
+        path = item["path"]
+        kept[path] = None
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                kept[path] = file.read()
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if path in SHARED:
+            item["text"] = json_text({**read_json(path), **json.loads(item["text"])})
+        write_file(path, item)
+    for argv in request["checks"] + request["reloads"]:
+        result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if result.returncode != 0:
+            for path, content in kept.items():
+                if content is None:
+                    os.unlink(path)
+                else:
+                    with open(path, "wb") as file:
+                        file.write(content)
+            text = result.stdout.decode("utf-8", "replace")[-1000:]
+            return {"ok": False, "text": "`%s`: %s" % (" ".join(argv), text)}
+    return {"ok": True, "text": ""}
+
+
+def _keep_files(paths: list[str], run: str) -> None:
+    """Copies of files of the host, for a rollback of the run."""
+    kept = os.path.join(PREVIOUS, HOST_FILES)
+    shutil.rmtree(kept, ignore_errors=True)
+    os.makedirs(kept, mode=0o700)
+    os.chmod(PREVIOUS, 0o700)
+    files = []
+    for path in paths:
+        item: Json = {"path": path, "text": None}
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8") as file:
+                item = {"path": path, "text": file.read(), "mode": mode_of(path)}
+            item["owner"] = owner_of(path)
+        files.append(item)
+    with open(kept + "/state.json", "w", encoding="utf-8") as file:
+        json.dump({"run": run, "files": files}, file)
+
+
+def restore_files(request: Json) -> Json:
+    """Put back the files of the host that the last run replaced; what is replaced now is kept."""
+    with open(os.path.join(PREVIOUS, HOST_FILES, "state.json"), encoding="utf-8") as file:
+        files = json.load(file)["files"]
+    _keep_files([item["path"] for item in files], request["run"])
+    for item in files:
+        path = item["path"]
+        if path in SHARED:
+            before = json.loads(item["text"]) if item["text"] else {}
+            others = {k: v for k, v in read_json(path).items() if k not in SHARED[path]}
+            ours = {key: before[key] for key in SHARED[path] if key in before}
+            item = {"mode": mode_of(path), "owner": "root", "text": json_text({**others, **ours})}
+        if item["text"] is not None:
+            write_file(path, item)
+        elif os.path.isfile(path):
+            os.unlink(path)
+    for argv in request["reloads"]:
+        subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return {}
+
+
+def lock(request: Json) -> Json:
+    """Let one run work on this host; who does already, since when, and for how many seconds."""
+    mine = {"run": request["run"], "who": request["who"], "since": time.time()}
+    try:
+        handle = os.open(LOCK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        try:
+            with open(LOCK, encoding="utf-8") as file:
+                held = json.load(file)
+        except (OSError, ValueError):
+            held = {"who": "somebody", "since": time.time()}
+        return {"held": True, "who": held["who"], "seconds": time.time() - held["since"]}
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(mine, file)
+    return {"held": False}
+
+
+def unlock(request: Json) -> Json:
+    """Give a run's lock back; without a run that of whoever has it."""
+    held = read_json(LOCK)
+    if held and request["run"] in ("", held["run"]):
+        os.unlink(LOCK)
+    return {"who": held.get("who", "")}
+
+
+def prune(request: Json) -> Json:
+    """Remove versions of artifacts but the newest; those in use or to go back to always stay."""
+    needed = set()
+    for name in os.listdir(PREVIOUS) if os.path.isdir(PREVIOUS) else []:
+        try:
+            with open(os.path.join(PREVIOUS, name, "state.json"), encoding="utf-8") as file:
+                needed.add(json.load(file).get("target", ""))
+        except (OSError, ValueError):
+            continue
+    removed = []
+    for artifact in request["artifacts"]:
+        home = os.path.join(OPT, artifact)
+        link = os.path.join(home, "current")
+        if os.path.islink(link):
+            needed.add(os.readlink(link))
+        found = [os.path.join(home, name) for name in os.listdir(home) if name != "current"]
+        versions = sorted(filter(os.path.isdir, found), key=os.path.getmtime, reverse=True)
+        for path in versions[request["keep"] :]:
+            if path not in needed:
+                shutil.rmtree(path)
+                removed.append(path)
+    return {"removed": removed}

@@ -1,0 +1,145 @@
+"""The archive on a host: what `logstack-archiver.service` and `logstack hosts verify` run there.
+
+A host has neither a checkout nor a virtual environment: stack/hosts/bundles.py packs this module
+with what it imports, and any supported Python of the host runs it. `archiver_files` is called where
+the host's plan is made, the rest on the host.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from stack.archive import ArchiveError, checks, service, verify
+from stack.archive.context import Archive, open_with
+from stack.engines import EngineError
+from stack.secrets import ARCHIVE_SECRETS
+from stack.settings import Settings
+from stack.settings_tables import Archive as ArchiveTable
+from stack.settings_tables import Limits, Ports, Retention, StackSettings, Timing
+from stack.targets import CONFIG_DIR, host
+
+SETTINGS_FILE, KEYS_FILE = "settings.json", "keys.json"
+TABLES: Mapping[str, type[BaseModel]] = {
+    "stack": StackSettings,
+    "ports": Ports,
+    "retention": Retention,
+    "limits": Limits,
+    "archive": ArchiveTable,
+    "timing": Timing,
+}
+# Nothing else of the settings reaches the archiver, so that nothing else restarts it.
+USED: Mapping[str, tuple[str, ...]] = {
+    "stack": ("engine", "environment", "host"),
+    "ports": ("offset", "victorialogs", "loki", "restored", "seaweedfs"),
+    "retention": tuple(Retention.model_fields),
+    "limits": ("hot_disk",),
+    "archive": tuple(ArchiveTable.model_fields),
+    "timing": ("start_timeout",),
+}
+
+
+class OnHostError(ArchiveError):
+    """The archiver's files cannot be used; the text says which and why."""
+
+
+def archiver_files(settings: Settings, keys: Mapping[str, str]) -> dict[str, str]:
+    """`settings.json` and `keys.json`, the only file that is secret."""
+    tables = {
+        table: getattr(settings, table).model_dump(mode="json", include=set(names))
+        for table, names in USED.items()
+    }
+    return {
+        SETTINGS_FILE: json.dumps(tables, indent=2, sort_keys=True) + "\n",
+        KEYS_FILE: json.dumps(dict(keys), indent=2, sort_keys=True) + "\n",
+    }
+
+
+def open_archive(folder: Path = CONFIG_DIR / "archiver") -> Archive:
+    """The archive of this host. Raises ArchiveError."""
+    settings = _settings(_read(folder / SETTINGS_FILE))
+    keys = _read(folder / KEYS_FILE)
+    if missing := sorted(set(ARCHIVE_SECRETS) - set(keys)):
+        raise OnHostError(f"{folder / KEYS_FILE}: wanted {', '.join(missing)}, found nothing")
+    target = host(settings, settings.stack.host, archived=True, runs_engine=True)
+    return open_with(target, keys, None)
+
+
+def main(arguments: list[str]) -> int:
+    """`run` goes on for ever, `once` and `verify` work once, `doctor` prints JSON, `check` asks
+    nobody. The exit status is 1 where something is not well."""
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": lambda rest: _run(),
+        "once": lambda rest: _once(),
+        "verify": lambda rest: _verify(deep="--deep" in rest),
+        "doctor": lambda rest: _doctor(),
+        "check": lambda rest: _check(Path(rest[0])),
+    }
+    if not arguments or arguments[0] not in commands:
+        _say(f"wanted one of {', '.join(commands)}, found {' '.join(arguments) or 'nothing'}")
+        return 2
+    try:
+        return commands[arguments[0]](arguments[1:])
+    except (ArchiveError, EngineError, OSError) as error:
+        _say(str(error))
+        return 1
+
+
+def _run() -> int:
+    service.run_for_ever(open_archive, _say)
+    return 0
+
+
+def _once() -> int:
+    exported = service.run(open_archive()).exported
+    _say(f"archived {exported.records} records of {exported.hours} hours")
+    return 0
+
+
+def _verify(*, deep: bool) -> int:
+    report = verify.run(open_archive(), deep=deep)
+    _say(json.dumps(report.as_dict(), indent=2))
+    return 0 if report.ok else 1
+
+
+def _doctor() -> int:
+    findings = list(checks.archive_findings(open_archive()))
+    _say(json.dumps([asdict(item) for item in findings]))
+    return 0 if all(item.ok for item in findings) else 1
+
+
+def _check(folder: Path) -> int:
+    open_archive(folder)
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    """The tables that the archiver uses, as archiver_files() wrote them from checked settings."""
+    tables: dict[str, Any] = {
+        name: model.model_validate(values[name])
+        if set(values[name]) == set(model.model_fields)
+        else model.model_construct(**values[name])
+        for name, model in TABLES.items()
+    }
+    return Settings.model_construct(**tables)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OnHostError(f"{path}: wanted a readable JSON file, found: {error}") from None
+    if not isinstance(values, dict):
+        raise OnHostError(f"{path}: wanted a JSON object, found something else")
+    return values
