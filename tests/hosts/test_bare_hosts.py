@@ -27,7 +27,7 @@ def test_the_first_deploy_delivers_records(bare_fleet: FleetUnderTest) -> None:
     assert result.stdout.count("canary record came back parsed") == 2
     for text in (
         *("records are kept", "shipped rules are loaded", "its certificate is good for"),
-        "archive: hot retention, lateness, disk, object lock, expiry",
+        "archive: hot retention, shorter retention, lateness, disk, object lock, expiry",
     ):
         assert text in result.stdout
     doctor = bare_fleet.run("doctor", "--env", "staging")
