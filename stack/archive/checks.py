@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from stack.archive import ArchiveError, expire, shorter
 from stack.archive.bucket import expiry_of, lock_of
@@ -137,15 +137,24 @@ def check_archive_is_current(archive: Archive) -> tuple[bool, str]:
     """The last complete hour is archived, give or take some runs."""
     ledger = archive.ledger()
     complete = [hour.start + HOUR for hour in ledger.hours.values() if hour.complete]
-    oldest = archive.engine.oldest()
     values = archive.settings.archive
     allowed = MISSED_RUNS * parse_duration(values.interval) + parse_duration(values.settle)
-    until = max(complete, default=hour_of(oldest) if oldest else archive.now())
+    until = max(complete) if complete else _first_hour(archive)
     behind = archive.now() - until
     if not complete and behind < allowed + HOUR:
         return True, "no hour is complete yet"
     text = f"archived up to {until:%Y-%m-%d %H:%M} UTC, {_hours(behind)} ago"
     return behind <= allowed + HOUR, text
+
+
+def _first_hour(archive: Archive) -> datetime:
+    """The first hour that has records; the one under way where there is none.
+
+    What an engine calls the oldest is the start of a day: on its first day, nothing is behind yet.
+    """
+    now, oldest = archive.now(), archive.engine.oldest()
+    counts = archive.engine.hourly_counts(hour_of(oldest), now) if oldest else {}
+    return min(counts, default=hour_of(now))
 
 
 def check_gate(archive: Archive) -> tuple[bool, str]:

@@ -51,6 +51,8 @@ def test_what_was_changed_by_hand_is_put_right(fleet: FleetUnderTest) -> None:
     assert "change file /etc/logstack/otelcol/config.yaml" in text
     assert "change file /etc/logstack/gateway/key.pem" in text
     assert "start service logstack-vmalert" in text
+    kept = "/etc/logstack/.previous/gateway/config/key.pem"
+    assert logs.sh(f"stat -c %a {kept}").strip() == "600"
     assert "0 changes on 3 hosts" in fleet.deploy()
 
 

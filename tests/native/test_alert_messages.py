@@ -312,4 +312,4 @@ def test_alerts_are_routed(
 
 def test_vmalert_and_amtool_accept_what_is_shipped(tmp_path: Path) -> None:
     """Every rule, as `logstack alerts lint` has it checked."""
-    assert check_files(target_in(tmp_path)) == 20
+    assert check_files(target_in(tmp_path)) == 21

@@ -135,3 +135,19 @@ def test_old_versions_are_removed(
     (kept / "vmalert" / "state.json").write_text(json.dumps({"target": str(home / "1.3")}))
     remote_changes.prune({"artifacts": ["vmalert"], "keep": 2})
     assert sorted(p.name for p in home.iterdir()) == ["1.2", "1.3", "1.5", "1.6", "current"]
+
+
+def test_a_kept_key_is_never_wider_than_the_one_in_its_place(tmp_path: Path) -> None:
+    """Somebody opened it by hand, a deploy closed it: a rollback does not open it again."""
+    for name, mode in (("kept", 0o644), ("staged", 0o600)):
+        for file in ("key.pem", f"only-{name}.pem"):
+            path = tmp_path / name / "tls" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("", encoding="utf-8")
+            path.chmod(mode)
+    remote_changes.narrow(str(tmp_path / "kept"), str(tmp_path / "staged"))
+    kept = tmp_path / "kept" / "tls"
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in kept.iterdir()} == {
+        "key.pem": "0o600",
+        "only-kept.pem": "0o644",
+    }
