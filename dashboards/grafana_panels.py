@@ -138,7 +138,7 @@ def _numbers(built: Any, **properties: str) -> None:
 
 
 def _one_row_per_value(built: Any, labels: list[str]) -> None:
-    """Numbers as one table, largest first: a row for each, its labels as the first columns.
+    """The numbers of one query as a table, largest first: labels are the first columns.
 
     Plugins give numbers as of now as a frame each, with labels, or as a table with `Value #A`.
     """
@@ -150,7 +150,7 @@ def _one_row_per_value(built: Any, labels: list[str]) -> None:
             {
                 "excludeByName": {"Time": True},
                 "indexByName": {name: place for place, name in enumerate(labels)},
-                "renameByName": {f"{VALUE} #{ref}": VALUE for ref in REFS},
+                "renameByName": {f"{VALUE} #{REFS[0]}": VALUE},
             },
         ),
         ("sortBy", {"sort": [{"field": VALUE, "desc": True}]}),

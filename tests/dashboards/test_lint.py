@@ -245,6 +245,7 @@ def test_numbers_as_of_now_are_one_table(name: str) -> None:
         if panel["type"] not in ("bargauge", "table"):
             continue
         seen.add(panel["type"])
+        assert [target["refId"] for target in panel["targets"]] == ["A"], panel["title"]
         steps = {item["id"]: item["options"] for item in panel["transformations"]}
         assert list(steps) == ["labelsToFields", "merge", "organize", "sortBy"], panel["title"]
         by = re.search(r"by \(([^)]*)\)", panel["targets"][0]["expr"])
