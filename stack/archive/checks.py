@@ -134,17 +134,25 @@ def check_expiry(archive: Archive) -> tuple[bool, str]:
 
 
 def check_archive_is_current(archive: Archive) -> tuple[bool, str]:
-    """The last complete hour is archived, give or take some runs."""
-    ledger = archive.ledger()
-    complete = [hour.start + HOUR for hour in ledger.hours.values() if hour.complete]
+    """The last complete hour is archived, give or take some runs.
+
+    Where none is, runs have found none to archive: what came since, however old it is, is the next
+    run's. Where none has ended either, records wait from the first hour that has some.
+    """
+    complete = [hour.start + HOUR for hour in archive.ledger().hours.values() if hour.complete]
     values = archive.settings.archive
-    allowed = MISSED_RUNS * parse_duration(values.interval) + parse_duration(values.settle)
-    until = max(complete) if complete else _first_hour(archive)
-    behind = archive.now() - until
-    if not complete and behind < allowed + HOUR:
-        return True, "no hour is complete yet"
-    text = f"archived up to {until:%Y-%m-%d %H:%M} UTC, {_hours(behind)} ago"
-    return behind <= allowed + HOUR, text
+    allowed = MISSED_RUNS * parse_duration(values.interval) + parse_duration(values.settle) + HOUR
+    if complete:
+        since, text = max(complete), "archived up to {since}, {ago} ago"
+    elif finished := archive.state().get("exported"):
+        since = datetime.fromisoformat(finished)
+        text = "no hour is archived yet, the last run was at {since}, {ago} ago"
+    else:
+        since = _first_hour(archive)
+        text = "no run has ended yet, the first records are of {since}, {ago} ago"
+    behind = archive.now() - since
+    moment = f"{since:%Y-%m-%d %H:%M} UTC"
+    return behind <= allowed, text.format(since=moment, ago=f"{behind / HOUR:.1f} h")
 
 
 def _first_hour(archive: Archive) -> datetime:
@@ -174,7 +182,3 @@ def check_gate(archive: Archive) -> tuple[bool, str]:
         )
     text = f"{len(verified)} days verified, {len(waiting)} younger or waiting, none in danger"
     return True, text
-
-
-def _hours(time: timedelta) -> str:
-    return f"{time / HOUR:.1f} h"

@@ -79,7 +79,8 @@ class Ledger:
                 for listed, document in documents[known:]:
                     self.append(listed.key, document)
         except ArchiveError as error:
-            raise ArchiveError(f"{error}. Type: ./logstack archive verify") from None
+            hint = "" if "Type: " in str(error) else ". Type: ./logstack archive verify"
+            raise ArchiveError(f"{error}{hint}") from None
         return self
 
     def _read_cache(self, cache: Path) -> None:

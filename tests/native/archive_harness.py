@@ -82,6 +82,12 @@ class ArchiveUnderTest(StackUnderTest):
                 (process.kill if name == "seaweedfs" else process.terminate)()
                 process.wait(timeout=60)
 
+    def findings(self) -> dict[str, dict[str, Any]]:
+        """What doctor finds, by check. It fails: no rules are evaluated here."""
+        result = self.run("doctor", "--json")
+        assert result.returncode == 1, result.stderr
+        return {item["check"]: item for item in json.loads(result.stdout)}
+
     def lose_everything(self) -> None:
         """The engine's disk is gone; what restores are put into runs again, empty."""
         self.stop(self.engine_name)

@@ -418,7 +418,7 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
         assert list(result["gate"]["kept"]) == [f"{old:%Y-%m-%d}"]
         assert result["gate"]["dropped"] == []
         assert len(archive.stored()) == 2
-        findings = findings_of(archive)
+        findings = archive.findings()
         assert not findings["gate"]["ok"]
         assert f"{old:%Y-%m-%d}" in findings["gate"]["text"]
         events = archive.target.archiver_log_file.read_text(encoding="utf-8")
@@ -441,43 +441,3 @@ def test_days_leave_early_when_the_disk_limit_is_reached(tmp_path: Path, binarie
         assert "archive_day_dropped_for_space" in archive.target.archiver_log_file.read_text()
     finally:
         archive.stop()
-
-
-def findings_of(archive: ArchiveUnderTest) -> dict[str, dict[str, Any]]:
-    """What doctor finds, by check. It fails: no rules are evaluated here."""
-    result = archive.run("doctor", "--json")
-    assert result.returncode == 1, result.stderr
-    return {item["check"]: item for item in json.loads(result.stdout)}
-
-
-def test_doctor_asks_the_running_engine(archived: ArchiveUnderTest) -> None:
-    """Not the file: an engine that was started with another retention is found out."""
-    findings = findings_of(archived)
-    assert [name for name, item in findings.items() if not item["ok"]] == ["alert rules"]
-    assert "wanted vmalert to answer" in findings["alert rules"]["text"]
-    archived.stop("victorialogs")
-    archived.start("victorialogs", extra=["-retentionPeriod=3d"])
-    findings = findings_of(archived)
-    assert not findings["hot retention"]["ok"]
-    assert "found 3" in findings["hot retention"]["text"]
-
-
-def test_doctor_reads_the_buckets_rules_back(archived: ArchiveUnderTest) -> None:
-    """Somebody took the expiry away, or shortened the lock: both are found out."""
-    store = archived.store()
-    bucket = store.access.bucket
-    store.admin.delete_bucket_lifecycle(Bucket=bucket)
-    shorter: Any = {"Mode": "GOVERNANCE", "Days": 1}
-    store.admin.put_object_lock_configuration(
-        Bucket=bucket,
-        ObjectLockConfiguration={
-            "ObjectLockEnabled": "Enabled",
-            "Rule": {"DefaultRetention": shorter},
-        },
-    )
-    store.close()
-    result = archived.run("doctor", "--json")
-    assert result.returncode == 1
-    findings = {item["check"]: item for item in json.loads(result.stdout)}
-    assert "found no rule" in findings["expiry"]["text"]
-    assert "found governance, 1 days" in findings["object lock"]["text"]

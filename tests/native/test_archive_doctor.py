@@ -1,0 +1,112 @@
+"""What `logstack doctor` says of an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.archive import failpoints
+from stack.archive.layout import DAY, rfc3339
+from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
+
+pytestmark = pytest.mark.native
+
+
+@pytest.fixture
+def archive(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
+    under_test = in_folder(tmp_path)
+    under_test.start()
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture
+def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
+    archive.push([at(yesterday(3))])
+    archive.ok("archive", "run")
+    return archive
+
+
+def is_current(archive: ArchiveUnderTest) -> tuple[bool, str]:
+    finding = archive.findings()["archive is current"]
+    return finding["ok"], finding["text"]
+
+
+def test_what_there_is_no_archive_of_yet_says_one_thing_to_type(archive: ArchiveUnderTest) -> None:
+    """Nothing ran so far: there is no bucket."""
+    ok, text = is_current(archive)
+    assert not ok
+    assert text.endswith("Type: ./logstack archive run")
+    assert text.count("Type: ") == 1
+
+
+def test_old_records_that_came_after_a_run_are_not_behind(archive: ArchiveUnderTest) -> None:
+    """An agent that begins with an old file: the next run takes them."""
+    archive.ok("archive", "run")
+    archive.push([at(yesterday(3))])
+    ok, text = is_current(archive)
+    assert ok, text
+    assert "no hour is archived yet, the last run was at" in text
+    assert text.endswith("0.0 h ago")
+    archive.ok("archive", "run")
+    ok, text = is_current(archive)
+    assert ok, text
+    assert "archived up to" in text
+
+
+def test_an_archiver_that_stopped_or_never_ended_a_run_is_behind(archive: ArchiveUnderTest) -> None:
+    """From its last run on, or from the first records."""
+    now = datetime.now(UTC)
+    archive.push([at(now - timedelta(seconds=10))])
+    killed = archive.run("archive", "run", "--now", extra={failpoints.VARIABLE: "export-started"})
+    assert killed.returncode == -9, killed.stderr
+    ok, text = is_current(archive)
+    assert ok, text
+    archive.push([at(yesterday(3))])
+    ok, text = is_current(archive)
+    assert not ok
+    assert (
+        f"no run has ended yet, the first records are of {yesterday(3):%Y-%m-%d} 03:00 UTC" in text
+    )
+    view = archive.archive
+    view.remember(exported=rfc3339(now - DAY))
+    view.store.close()
+    ok, text = is_current(archive)
+    assert not ok
+    assert "no hour is archived yet, the last run was at" in text
+    assert text.endswith("24.0 h ago")
+
+
+def test_doctor_asks_the_running_engine(archived: ArchiveUnderTest) -> None:
+    """Not the file: an engine that was started with another retention is found out."""
+    findings = archived.findings()
+    assert [name for name, item in findings.items() if not item["ok"]] == ["alert rules"]
+    assert "wanted vmalert to answer" in findings["alert rules"]["text"]
+    archived.stop("victorialogs")
+    archived.start("victorialogs", extra=["-retentionPeriod=3d"])
+    findings = archived.findings()
+    assert not findings["hot retention"]["ok"]
+    assert "found 3" in findings["hot retention"]["text"]
+
+
+def test_doctor_reads_the_buckets_rules_back(archived: ArchiveUnderTest) -> None:
+    """Somebody took the expiry away, or shortened the lock: both are found out."""
+    store = archived.store()
+    bucket = store.access.bucket
+    store.admin.delete_bucket_lifecycle(Bucket=bucket)
+    shorter: Any = {"Mode": "GOVERNANCE", "Days": 1}
+    store.admin.put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": shorter},
+        },
+    )
+    store.close()
+    findings = archived.findings()
+    assert "found no rule" in findings["expiry"]["text"]
+    assert "found governance, 1 days" in findings["object lock"]["text"]
