@@ -41,7 +41,7 @@ VL_DATA_SOURCE = "victoriametrics-logs-datasource"
 class Component:
     """One program of the stack.
 
-    `artifact` names what artifacts.py obtains for it; None means that Python runs it.
+    `artifact` names what stack/artifacts obtains for it; None means that Python runs it.
     `port` is the name in settings.ports where people reach it, `health` the path there that
     answers 200 when it is ready; a component without a port is healthy while it runs.
     """

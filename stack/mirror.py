@@ -1,8 +1,8 @@
 """Fetches built programs from an HTTP server instead of building them: settings.paths.mirror.
 
 The server has a cache's folders below the machine's architecture, each with the sums of its files:
-`<mirror>/x86_64/victorialogs/<version>/SHA256SUMS`. artifacts.py and stack/hosts/programs.py ask it
-before they make anything.
+`<mirror>/x86_64/victorialogs/<version>/SHA256SUMS`. stack/artifacts and stack/hosts/programs.py
+ask it before they make anything.
 """
 
 from __future__ import annotations
