@@ -11,7 +11,7 @@ import getpass
 import hashlib
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -131,16 +131,23 @@ def _deploy_all(
     def bring(name: str) -> list[Change]:
         return _deploy_host(work, fleet.remotes[name], run, on_progress)
 
+    def deploy_to(batch: list[str]) -> dict[str, str]:
+        found = fleet.on_each([name for name in batch if name in fleet.remotes], bring)
+        outcome.changes |= results_of(found)
+        return errors_of(found)
+
+    _in_order(work, outcome, deploy_to)
+
+
+def _in_order(work: Work, outcome: Outcome, do: Callable[[list[str]], Mapping[str, str]]) -> None:
+    """Log servers one at a time, then the others at once; nothing more after a failure."""
     serial, others = work.order()
     batches = [[name] for name in serial] + [others]
     for number, batch in enumerate(batches):
-        names = [name for name in batch if name in fleet.remotes]
-        found = fleet.on_each(names, bring)
-        outcome.failures |= errors_of(found)
-        outcome.changes |= results_of(found)
+        outcome.failures |= do(batch)
         if outcome.failures:
             outcome.skipped = [n for rest in batches[number + 1 :] for n in rest]
-            break
+            return
 
 
 def _new_run() -> str:
@@ -164,6 +171,8 @@ def _roll_back_all(
 ) -> dict[str, list[str]]:
     last = fleet.on_each(list(fleet.remotes), lambda name: fleet.remotes[name].ask("last_run"))
     outcome.failures |= errors_of(last)
+    if outcome.failures:
+        return {}
     runs = results_of(last)
     newest = max((item["run"] for item in runs.values()), default="")
     said: dict[str, list[str]] = {}
@@ -174,19 +183,26 @@ def _roll_back_all(
         on_progress(name, "going back")
         remote = fleet.remotes[name]
         known = {component.name: component for component in work.plans[name].components}
-        sentences = [
-            service.take_back(remote, known[component], work.timeout, run, keep=True)
-            for component in runs[name]["components"]
-            if component in known
-        ]
-        changed = runs[name]["files"]
-        return [*sentences, *([files.take_back(remote, changed, run)] if changed else [])]
+        sentences, errors = [], []
+        for component in filter(known.get, runs[name]["components"]):
+            try:
+                sentences.append(
+                    service.take_back(remote, known[component], work.timeout, run, keep=True)
+                )
+            except DeployError as error:
+                errors.append(str(error))
+        if changed := runs[name]["files"]:
+            sentences.append(files.take_back(remote, changed, run))
+        if errors:
+            raise DeployError("\n".join([*errors, *(f"{name}: {text}" for text in sentences)]))
+        return sentences
 
-    serial, others = work.order()
-    for batch in [[name] for name in serial] + [others]:
+    def roll_back(batch: list[str]) -> dict[str, str]:
         found = fleet.on_each([name for name in batch if name in runs], back)
-        outcome.failures |= errors_of(found)
-        said |= results_of(found)
+        said.update(results_of(found))
+        return errors_of(found)
+
+    _in_order(work, outcome, roll_back)
     return said
 
 
@@ -200,8 +216,12 @@ def alone(fleet: Fleet, run: str, outcome: Outcome) -> Iterator[None]:
         answer = fleet.remotes[name].ask("lock", run=run, who=who)
         return f"{answer['who']}, for {answer['seconds']:.0f} s now" if answer["held"] else ""
 
+    names = list(fleet.remotes)
     try:
-        found = fleet.on_each(list(fleet.remotes), take)
+        # Of two runs at once the first host's lock decides, so that one of them goes on.
+        found = fleet.on_each(names[:1], take)
+        if not any(found.values()):
+            found |= fleet.on_each(names[1:], take)
         outcome.failures |= errors_of(found)
         outcome.failures |= {
             name: f"wanted to be the only deploy here, found one of {holder}. Nothing was changed. "
@@ -275,8 +295,11 @@ def _replace(work: Work, remote: Remote, component: HostComponent, run: str) -> 
     try:
         service.start(remote, component, work.timeout, restarted=True)
     except DeployError as error:
-        after = service.take_back(remote, component, work.timeout, run, keep=False)
-        raise DeployError(f"{error}\n{remote.name}: {after}") from None
+        try:
+            back = service.take_back(remote, component, work.timeout, run, keep=False)
+        except DeployError as worse:
+            raise DeployError(f"{error}\n{worse}") from None
+        raise DeployError(f"{error}\n{remote.name}: {back}") from None
 
 
 def _program(binaries: Sequence[Binary]) -> str:

@@ -58,7 +58,8 @@ def take_back(
 ) -> str:
     """Return to what the last swap replaced; what has become of the service, as a sentence.
 
-    `keep`: what is given up now can be returned to.
+    `keep`: what is given up now can be returned to. Raises DeployError where it is back and does
+    not become healthy.
     """
     answer = remote.ask("restore", name=component.name, run=run, keep=keep)
     if not answer["existed"]:
@@ -67,4 +68,7 @@ def take_back(
     healthy = remote.ask("probe", name=component.name, url=component.health, timeout=seconds)
     if healthy["ok"]:
         return f"{component.name} runs again as it did before"
-    return f"{component.name} was put back and is not healthy either: {healthy['text']}"
+    raise DeployError(
+        f"{remote.name}: {component.name} was put back and is not healthy: {healthy['text']}. "
+        f"See: journalctl -u logstack-{component.name}"
+    )

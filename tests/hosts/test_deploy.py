@@ -187,6 +187,41 @@ def test_two_deploys_at_once_refuse(fleet: FleetUnderTest) -> None:
     assert f"{2 * len(fleet.hosts)} changes on" in fleet.deploy()
 
 
+def test_of_deploys_at_once_one_goes_on(fleet: FleetUnderTest) -> None:
+    """Whoever has the first host's lock; the others are refused and have changed nothing."""
+    fleet.values = {**fleet.values, "limits": {"query": "7m"}}
+    argv, environ = [str(ROOT / "logstack"), "hosts", "deploy", "staging"], fleet.environ
+    runs = [
+        subprocess.Popen(argv, env=environ, stdout=-1, stderr=subprocess.STDOUT, text=True)
+        for _ in range(3)
+    ]
+    texts = [run.communicate(timeout=120)[0] for run in runs]
+    refused = [text for run, text in zip(runs, texts, strict=True) if run.returncode]
+    assert 0 < len(refused) < len(runs), texts
+    for text in refused:
+        assert "wanted to be the only deploy here, found one of" in text
+        assert "0 changes on 0 hosts" in text
+    assert "0 changes on 3 hosts" in fleet.deploy()
+
+
+def test_a_rollback_that_leaves_a_service_ill_fails_and_stops(fleet: FleetUnderTest) -> None:
+    """What ran before does not run any more: the command says so and leaves the other hosts."""
+    port = {"ports": {"otelcol_health": 18133}, "timing": {"start_timeout": "5s"}}
+    before = fleet.values
+    fleet.values = {**before, **port}
+    fleet.deploy()
+    fleet.values = {**before, "timing": {"start_timeout": "5s"}}
+    fleet.deploy()
+    with fleet.hosts["logs-1"].listener(18133):
+        result = fleet.run("hosts", "rollback", "staging")
+    assert result.returncode == 1, result.stdout
+    assert "logs-1: otelcol was put back and is not healthy" in result.stderr
+    assert "journalctl -u logstack-otelcol" in result.stderr
+    assert "Not reached because of that: app-1, app-2" in result.stderr
+    for name in ("app-1", "app-2"):
+        assert "18133" not in fleet.hosts[name].sh("cat /etc/logstack/otelcol/config.yaml")
+
+
 def test_pyinfras_own_command_knows_the_hosts(fleet: FleetUnderTest) -> None:
     """The inventories give it the groups of the settings, with users and keys."""
     pyinfra = Path(sys.executable).with_name("pyinfra")
