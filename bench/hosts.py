@@ -21,7 +21,8 @@ import yaml
 
 from bench.table import Row, print_table
 from provisioning import changes, deploy
-from provisioning.command import load_settings, read_secrets
+from stack import settings
+from stack.hosts import secrets
 from tests.hosts.harness import DEPLOY_USER, FleetUnderTest, start_hosts
 
 ANSIBLE = {
@@ -77,9 +78,10 @@ def _timed(fleet: FleetUnderTest, argv: list[str]) -> float:
 
 def _playbook(fleet: FleetUnderTest) -> list[str]:
     """Write a playbook, an inventory and each host's variables from the same plans."""
-    environ = {**fleet.environ, "LOGSTACK_ENV": "staging"}
-    values = load_settings(environ)
-    work = deploy.prepare(values, read_secrets(values, environ), lambda name, text: None)
+    environ = fleet.environ
+    values = settings.load_for_hosts("staging", environ)
+    known = secrets.read_all(secrets.secrets_path("staging", environ), values, environ)
+    work = deploy.prepare(values, known, lambda name, text: None)
     inventory: dict[str, Any] = {"all": {"hosts": {}}}
     for name, plan in work.plans.items():
         host = fleet.hosts[name]

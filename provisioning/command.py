@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from collections.abc import Mapping
+
+import gevent
 
 from provisioning import DeployError, deploy, doctor, verify
 from provisioning.deploy import Outcome, Work
@@ -15,9 +17,10 @@ from stack.alerting import AlertError
 from stack.artifacts import ArtifactError
 from stack.cli.output import out, progress, say
 from stack.hosts import HostsError, secrets
-from stack.settings import Settings, SettingsError
+from stack.settings import SettingsError
 
-KNOWN_ERRORS = (AlertError, ArtifactError, DeployError, HostsError, SettingsError)
+KNOWN_ERRORS = (AlertError, ArtifactError, DeployError, HostsError, SettingsError, OSError)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
@@ -30,6 +33,8 @@ def main() -> None:
         "doctor": _doctor,
         "unlock": _unlock,
     }
+    for number in SIGNALS:
+        gevent.signal_handler(number, _stop, gevent.getcurrent())
     try:
         ok = commands[sys.argv[1]](_prepare())
     except KNOWN_ERRORS as error:
@@ -41,27 +46,19 @@ def main() -> None:
     sys.exit(0 if ok else 1)
 
 
-def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of an environment that has hosts. Raises SettingsError and DeployError."""
-    values = settings.validate(settings.read_layers(environ, for_hosts=True))
-    if not values.hosts:
-        raise DeployError(
-            f"hosts: wanted a table [hosts.<name>] in stack/settings.{environ['LOGSTACK_ENV']}"
-            ".toml, found none"
-        )
-    return values
-
-
-def read_secrets(values: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the plan needs and nobody may see. Raises HostsError."""
-    path = secrets.secrets_path(environ["LOGSTACK_ENV"], environ)
-    return secrets.read(path, values, environ)
+def _stop(main_greenlet: gevent.Greenlet) -> None:
+    """End in order, once: what is under way is left, and the hosts' locks are given back."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    gevent.kill(main_greenlet, KeyboardInterrupt)
 
 
 def _prepare() -> Work:
-    values = load_settings()
+    environment = os.environ["LOGSTACK_ENV"]
+    values = settings.load_for_hosts(environment)
+    known = secrets.read_all(secrets.secrets_path(environment), values)
     with progress() as display:
-        return deploy.prepare(values, read_secrets(values), display.update)
+        return deploy.prepare(values, known, display.update)
 
 
 def _plan(work: Work) -> bool:

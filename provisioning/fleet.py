@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from click import unstyle
+from paramiko import SSHException
 from pyinfra.api.command import StringCommand
 from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all, disconnect_all
@@ -41,6 +43,8 @@ for name, text in request.pop("modules"):
 sys.modules["provisioning.remote"].main(request)
 """
 RUN = f"python3 -c {shlex.quote(LOADER)}"
+# What a connection that breaks raises, from pyinfra, paramiko or the system.
+BROKEN = (PyinfraError, SSHException, OSError, EOFError)
 CONNECT_SECONDS = 10
 ASK_SECONDS = 180
 GROUPS = {
@@ -71,6 +75,15 @@ def _connection(settings: Settings, name: str) -> dict[str, object]:
     return data
 
 
+def _without_keys(settings: Settings) -> dict[str, str]:
+    """The hosts whose key is not there, and what to mend."""
+    return {
+        name: f"hosts.{name}.ssh_key: wanted a readable file, found none at {host.ssh_key}"
+        for name, host in settings.hosts.items()
+        if host.ssh_key and not os.access(Path(host.ssh_key).expanduser(), os.R_OK)
+    }
+
+
 @dataclass
 class Remote:
     """One connected host. `sudo`: whether its user is not root."""
@@ -79,16 +92,29 @@ class Remote:
     host: Host
     sudo: bool = True
 
-    def ask(self, action: str, **values: object) -> dict[str, Any]:
-        """Run one action of remote.py. Raises DeployError with what the host said."""
+    def ask(self, action: str, *, timeout: float | None = None, **values: object) -> dict[str, Any]:
+        """Run one action of remote.py. Raises DeployError with what the host said.
+
+        `timeout`: how many seconds the action may wait for something itself, which it is told.
+        """
+        if timeout is not None:
+            values["timeout"] = timeout
         request = json.dumps({"modules": list(MODULES.items()), "action": action, **values})
-        ok, output = self.host.run_shell_command(
-            StringCommand(RUN), _sudo=self.sudo, _stdin=request, _timeout=ASK_SECONDS
-        )
-        if ok:
+        seconds = ASK_SECONDS + int(timeout or 0)
+        try:
+            ok, output = self.host.run_shell_command(
+                StringCommand(RUN), _sudo=self.sudo, _stdin=request, _timeout=seconds
+            )
+        except BROKEN as error:
+            raise DeployError(f"{self.name}: {action}: {_what(error)}") from None
+        if not ok:
+            raise DeployError(f"{self.name}: {action}: {_reason(output.stderr or output.stdout)}")
+        try:
             answer: dict[str, Any] = json.loads(output.stdout.strip().splitlines()[-1])
-            return answer
-        raise DeployError(f"{self.name}: {action}: {_reason(output.stderr or output.stdout)}")
+        except (ValueError, IndexError):
+            found = output.stdout.strip()[-200:] or "nothing"
+            raise DeployError(f"{self.name}: {action}: wanted JSON, found {found}") from None
+        return answer
 
 
 @dataclass
@@ -100,7 +126,9 @@ class Fleet:
     silent: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Fleet:
-        hosts = [(name, _connection(self.settings, name)) for name in self.settings.hosts]
+        self.silent |= _without_keys(self.settings)
+        names = [name for name in self.settings.hosts if name not in self.silent]
+        hosts = [(name, _connection(self.settings, name)) for name in names]
         inventory = Inventory((hosts, {}))  # type: ignore[no-untyped-call]
         config = Config(CONNECT_TIMEOUT=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
         self._state = State(inventory, config)
@@ -151,11 +179,15 @@ class Fleet:
                     return step(name)
             except DeployError as error:
                 return error
-            except (PyinfraError, OSError, EOFError, TimeoutError) as error:
-                return DeployError(f"{name}: {self._errors.last(name) or error or type(error)}")
+            except BROKEN as error:
+                return DeployError(f"{name}: {self._errors.last(name) or _what(error)}")
 
         greenlets = {name: self._state.pool.spawn(run, name) for name in names}
-        return {name: greenlet.get() for name, greenlet in greenlets.items()}
+        try:
+            return {name: greenlet.get() for name, greenlet in greenlets.items()}
+        except BaseException:  # stopped: what is under way must not go on beside what follows
+            self._state.pool.kill()
+            raise
 
 
 class _Errors(logging.Handler):
@@ -189,6 +221,13 @@ class _ConnectErrors(BaseStateCallback):
         self, state: State, host: Host, error: Exception
     ) -> None:
         self.texts[host.name] = str(error)
+
+
+def _what(error: Exception) -> str:
+    """What broke; some exceptions say nothing."""
+    if isinstance(error, TimeoutError):
+        return "wanted an answer in time, found none. Is the host still there?"
+    return str(error) or f"the connection broke off ({type(error).__name__})"
 
 
 def _reason(text: str) -> str:

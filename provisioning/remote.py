@@ -49,6 +49,7 @@ from provisioning.remote_changes import (
 )
 
 SETTLED_SECONDS = 3
+APPEND_SECONDS = 10
 
 
 def inspect(request: Json) -> Json:
@@ -162,15 +163,25 @@ def certificate(request: Json) -> Json:
 
 
 def append(request: Json) -> Json:
-    """Append a line to a log file as the application's user would."""
-    os.makedirs(os.path.dirname(request["path"]), exist_ok=True)
-    new = not os.path.exists(request["path"])
-    with open(request["path"], "a", encoding="utf-8") as file:
-        file.write(request["line"] + "\n")
-    if new:
-        folder = os.stat(os.path.dirname(request["path"]))
-        os.chown(request["path"], folder.st_uid, folder.st_gid)
-        os.chmod(request["path"], 0o640)
+    """Append a line to a log file as the user to whom its folder belongs.
+
+    Not as root: the folder's owner decides what is there, which may be a link to anything.
+    """
+    folder = os.path.dirname(request["path"])
+    os.makedirs(folder, exist_ok=True)
+    script = 'umask 027 && cat >> "$1"'
+    argv = ["runuser", "-u", owner_of(folder), "--", "sh", "-c", script, "sh", request["path"]]
+    result = subprocess.run(
+        argv,
+        input=request["line"].encode() + b"\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=APPEND_SECONDS,
+        cwd="/",
+    )
+    if result.returncode != 0:
+        text = result.stdout.decode("utf-8", "replace").strip()
+        raise OSError("wanted %s to append to %s, found: %s" % (argv[2], request["path"], text))
     return {"time": time.time()}
 
 

@@ -56,10 +56,15 @@ def _download(session: requests.Session, url: str, wanted: str, path: Path) -> N
             f"{url}: wanted the file and its sum in {SUMS}, found one of them or none"
         )
     digest = hashlib.sha256()
-    with path.open("wb") as file:
-        for chunk in answer.iter_content(CHUNK):
-            digest.update(chunk)
-            file.write(chunk)
+    try:
+        with path.open("wb") as file:
+            for chunk in answer.iter_content(CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+    except requests.RequestException as error:
+        raise MirrorError(
+            f"{url}: wanted all of the file, found that it broke off: {error}"
+        ) from None
     if digest.hexdigest() != wanted:
         raise MirrorError(
             f"{url}: wanted sha256 {wanted}, found {digest.hexdigest()}. Mend the mirror, or leave "

@@ -37,10 +37,11 @@ from stack.settings_tables import (
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "LOGSTACK_"
+ENV_VARIABLE = "LOGSTACK_ENV"
 # Names under the prefix that are not settings; everything else under it must be one.
 OTHER_VARIABLES = frozenset(
     {
-        "LOGSTACK_ENV",
+        ENV_VARIABLE,
         "LOGSTACK_SETTINGS",
         "LOGSTACK_SECRETS",
         "LOGSTACK_TEST_REQUIRE",
@@ -109,7 +110,12 @@ def load_for_hosts(
 
     settings.local.toml is about this machine and is not among the layers.
     """
-    settings = validate(read_layers({**environ, "LOGSTACK_ENV": name}, root, for_hosts=True))
+    settings = validate(read_layers({**environ, ENV_VARIABLE: name}, root, for_hosts=True))
+    if settings.stack.environment != name:
+        raise SettingsError(
+            f"stack.environment: wanted {name}, the name that commands use and records carry, "
+            f"found {settings.stack.environment!r}. Leave it out"
+        )
     if not settings.hosts:
         raise SettingsError(
             f"hosts: wanted at least one host in the environment {name}, found none. "
@@ -123,16 +129,20 @@ def read_layers(
     environ: Mapping[str, str] = os.environ, root: Path = ROOT, *, for_hosts: bool = False
 ) -> list[Layer]:
     """The layers, lowest rank first. Raises SettingsError for one that is unreadable."""
-    files = [root / "stack" / "settings.toml"]
+    base = root / "stack" / "settings.toml"
+    files: list[Path] = []
+    named: list[Layer] = []
     local = [] if for_hosts else [root / "settings.local.toml"]
-    if name := environ.get("LOGSTACK_ENV"):
+    if name := environ.get(ENV_VARIABLE):
+        named = [Layer(ENV_VARIABLE, {"stack": {"environment": name}})]
         files.append(_overlay(root, name))
         local.append(root / f"settings.{name}.local.toml")
     files += [path for path in local if path.exists() and path not in files]
     if own := environ.get("LOGSTACK_SETTINGS"):
         files.append(root / Path(own).expanduser())
     layers = [Layer(_shown(path, root), _read_toml(path)) for path in files]
-    return [*layers, Layer("the environment", _read_environment(environ))]
+    lowest = Layer(_shown(base, root), _read_toml(base))
+    return [lowest, *named, *layers, Layer("the environment", _read_environment(environ))]
 
 
 def validate(layers: list[Layer]) -> Settings:
@@ -206,6 +216,11 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             raise SettingsError(
                 _unknown(name, [*_variables(), *OTHER_VARIABLES], "the environment")
             )
+        if section in REPLACED:
+            raise SettingsError(
+                f"{name}: wanted [{section}] in a file, found a variable. "
+                "stack/settings.staging.toml is an example"
+            )
         values.setdefault(section, {})[key] = _toml_value(text, _sections()[section], key)
     return values
 
@@ -249,16 +264,16 @@ def _explain(error: ValidationError, layers: list[Layer]) -> Iterator[str]:
             known = list(setting_keys() if len(location) > 1 else Settings.model_fields)
             yield _unknown(dotted, known, where)
         elif item["type"] == "missing":
-            hint = _how_to_set(*location[:2]) if len(location) > 1 else ""
+            hint = _how_to_set(layers, *location[:2]) if len(location) > 1 else ""
             yield f"{dotted}: wanted a value, found nothing. {hint}".rstrip()
         elif item["type"] == "value_error" and len(location) == 1:  # two keys that do not fit
             section, text = location[0], str(item["ctx"]["error"])
             key = text.partition(":")[0]
             source = origin(layers, section, "" if section in REPLACED else key)
-            yield f"{section}.{text} (from {source}). {_how_to_set(section, key)}"
+            yield f"{section}.{text} (from {source}). {_how_to_set(layers, section, key)}"
         else:
             wanted = _wanted(item)
-            hint = _how_to_set(*location[:2]) if len(location) > 1 else ""
+            hint = _how_to_set(layers, *location[:2]) if len(location) > 1 else ""
             found = f"found {item['input']!r} (from {where})"
             yield f"{dotted}: wanted {wanted}, {found}. {hint}".rstrip()
 
@@ -291,11 +306,12 @@ def _wanted(item: Any) -> str:
     return str(item["msg"])
 
 
-def _how_to_set(section: str, key: str) -> str:
+def _how_to_set(layers: list[Layer], section: str, key: str) -> str:
     if section in REPLACED:
         return "Mend it in that file; stack/settings.staging.toml is an example."
-    name = variable_name(section, key)
-    return f"Set it in stack/settings.toml, in settings.local.toml or as {name}."
+    names = [layer.values["stack"]["environment"] for layer in layers if layer.name == ENV_VARIABLE]
+    local = ".".join(("settings", *names, "local", "toml"))
+    return f"Set it in stack/settings.toml, in {local} or as {variable_name(section, key)}."
 
 
 def _unknown(name: str, known: list[str], where: str) -> str:

@@ -53,6 +53,12 @@ def is_ip_address(text: str) -> bool:
     return True
 
 
+def canonical_address(text: str) -> str:
+    """An IP address in its usual spelling, anything else as it is: `2001:DB8:0::1` is
+    `2001:db8::1`."""
+    return str(ipaddress.ip_address(text)) if is_ip_address(text) else text
+
+
 def join_host_port(host: str, port: int) -> str:
     """`host:port`, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

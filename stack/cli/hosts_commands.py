@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -71,12 +70,15 @@ def unlock(environment: Environment) -> None:
     run_on_hosts("unlock", environment)
 
 
-def run_on_hosts(command: str, environment: str) -> None:
-    """In a process of its own: pyinfra needs gevent's patches before anything else is imported."""
-    result = subprocess.run(
+def run_on_hosts(command: str, environment: str) -> NoReturn:
+    """Go on as another program: pyinfra needs gevent's patches before anything else is imported.
+
+    Not as a child of this one, so that signals reach who has to give the hosts' locks back.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(  # noqa: S606 -- no shell is wanted
+        sys.executable,
         [sys.executable, "-P", "-m", "provisioning", command],
-        env={**os.environ, "LOGSTACK_ENV": environment, "PYTHONPATH": str(ROOT)},
-        check=False,
+        {**os.environ, "LOGSTACK_ENV": environment, "PYTHONPATH": str(ROOT)},
     )
-    if result.returncode != 0:
-        raise typer.Exit(result.returncode)

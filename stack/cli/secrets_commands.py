@@ -75,7 +75,7 @@ def names(environment: Environment) -> None:
     values = settings.load_for_hosts(environment)
     path = secrets.secrets_path(environment)
     known = secrets.read(path, values)
-    for name in secrets.wanted(values):
+    for name in (*secrets.wanted(values), *secrets.given(values)):
         variable = secrets.variable_of(name)
         state = "environment" if os.environ.get(variable) else "file"
         out.print(f"{name}  {state if known.get(name) else 'missing'}  {variable}")

@@ -84,6 +84,33 @@ def _archive_keys(settings: Settings) -> list[str]:
     return [ARCHIVE_SIGNING_KEY] if settings.archive.endpoint else list(ARCHIVE_KEYS.values())
 
 
+def given(settings: Settings) -> list[str]:
+    """Names of the secrets that the fleet needs and that nothing here can make: keys of stores of
+    others."""
+    archive = [ARCHIVE_KEYS["LOGSTACK_ARCHIVE_WRITER"]] if settings.archive.endpoint else []
+    loki = settings.stack.engine == "loki" and settings.loki_storage.bucket
+    return [*archive, *([LOKI_STORAGE] if loki else [])]
+
+
+def read_all(
+    path: Path, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """As `read`, for who needs every secret. Raises HostsError, which names all that is missing."""
+    known = read(path, settings, environ)
+    make = [name for name in wanted(settings) if not known.get(name)]
+    ask = [variable_of(name) for name in given(settings) if not known.get(name)]
+    if make or ask:
+        environment = settings.stack.environment
+        hints = [f"Type: ./logstack secrets init {environment}"] if make else []
+        hints += [f"Set {', '.join(ask)} to key:secret of your store"] if ask else []
+        missing = [*make, *(name for name in given(settings) if not known.get(name))]
+        raise HostsError(
+            f"secrets: wanted {', '.join(missing)}, found none in {path.name} and none in the "
+            f"environment. {'. '.join(hints)}"
+        )
+    return known
+
+
 def read(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Everything in the file, and over it what the environment gives. Raises HostsError."""
     values = read_file(path) if path.exists() else {}
@@ -121,9 +148,20 @@ def _outdated(kept: Mapping[str, str], settings: Settings) -> list[str]:
     ]
 
 
-def rotate(path: Path, settings: Settings, name: str) -> list[str]:
-    """Make one secret anew, and with a certificate its key. The names of what was made."""
+def rotate(
+    path: Path, settings: Settings, name: str, environ: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Make one secret anew, and with a certificate its key. The names of what was made.
+
+    Raises HostsError for one that is unknown or given from outside.
+    """
     names = wanted(settings)
+    variable = variable_of(name)
+    if environ.get(variable) or name in given(settings):
+        raise HostsError(
+            f"secret {name}: wanted one that is kept in {path.name}, found one that is given. "
+            f"Change the value of {variable}"
+        )
     if name not in names:
         raise HostsError(f"secret: wanted one of {', '.join(names)}, found {name!r}")
     known = read_file(path) if path.exists() else {}

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, Field
 
 from stack.section import Section
-from stack.units import Bytes
+from stack.units import Bytes, canonical_address
 
 Role = Literal["log_server", "app_host", "dashboards", "alerting", "archive"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -17,15 +17,17 @@ ROLES: tuple[Role, ...] = get_args(Role)
 DEFAULT_ROLES: tuple[Role, ...] = ("dashboards", "alerting", "archive")
 HOST_NAME = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
 ADDRESS = r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$"
+# An IPv6 address may be written in several ways; certificates know one.
+Address = Annotated[str, Field(pattern=ADDRESS), AfterValidator(canonical_address)]
 ACCOUNT = r"^[a-z_][a-z0-9_.-]{0,31}$"
 
 
 class Host(Section):
     """One machine. `address` is where the control machine and the other hosts reach it."""
 
-    address: str = Field(pattern=ADDRESS)
+    address: Address
     roles: tuple[Role, ...] = Field(strict=False, min_length=1)
-    private_address: str = Field(default="", pattern=f"{ADDRESS}|^$")
+    private_address: Address | Literal[""] = ""
     ssh_port: int = Field(default=22, ge=1, le=65535)
     ssh_user: str = Field(default="", pattern=f"{ACCOUNT}|^$")
     ssh_key: str = ""
@@ -69,7 +71,7 @@ class Gateway(Section):
     """Caddy in front of the log servers."""
 
     tls: Literal["own_ca", "acme", "files"]
-    name: str = Field(pattern=f"{ADDRESS}|^$")
+    name: Address | Literal[""]
     acme_email: str
     certificate_file: str
     key_file: str

@@ -131,3 +131,20 @@ def test_a_rotated_log_file_is_read_to_its_end(fleet: FleetUnderTest) -> None:
     assert host.sh("stat -c '%U %G %a' /var/log/erp-backend-api/r.log").split() == [
         *("erp", "logstack-otelcol", "640")
     ]
+
+
+def test_the_canary_is_written_as_the_application(fleet: FleetUnderTest) -> None:
+    """Its user decides what is in the folder: a link there must not make root write elsewhere."""
+    host = fleet.hosts["app-1"]
+    canary, target = "/var/log/erp-backend-api/logstack-canary.log", "/etc/planted"
+    host.sh(f"rm -f {canary}; runuser -u erp -- ln -s {target} {canary}")
+    try:
+        result = fleet.run("hosts", "verify", "staging")
+    finally:
+        host.sh(f"rm -f {canary}")
+    assert result.returncode == 1
+    assert f"wanted erp to append to {canary}" in result.stdout
+    assert host.sh(f"ls {target} 2>&1 || true").startswith("ls: cannot access")
+    result = fleet.run("hosts", "verify", "staging")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert host.sh(f"stat -c '%U %a' {canary}").strip() == "erp 640"

@@ -174,3 +174,43 @@ def test_a_hash_depends_on_the_user_and_is_the_same_every_time() -> None:
     assert one.split("$")[3][:22] != other.split("$")[3][:22]
     assert bcrypt.checkpw(b"password", one.encode())
     assert not bcrypt.checkpw(b"wrong", one.encode())
+
+
+def test_all_that_is_missing_is_named_at_once(values: Settings, path: Path) -> None:
+    """What can be made and what has to be given, with the command of this environment."""
+    more = settings_with(
+        hosts=values.model_dump()["hosts"],
+        stack={"environment": "staging", "engine": "loki"},
+        loki_storage={"bucket": "logs", "endpoint": "https://s3.example.net"},
+        archive={"endpoint": "https://s3.example.net"},
+    )
+    assert secrets.given(more) == ["archive_writer", "loki_storage"]
+    with pytest.raises(HostsError) as caught:
+        secrets.read_all(path, more, {})
+    assert "writer_app-1" in str(caught.value)
+    assert "Type: ./logstack secrets init staging" in str(caught.value)
+    secrets.init(path, more, {})
+    with pytest.raises(HostsError) as caught:
+        secrets.read_all(path, more, {})
+    variables = "LOGSTACK_SECRET_ARCHIVE_WRITER, LOGSTACK_SECRET_LOKI_STORAGE"
+    assert f"Set {variables} to key:secret of your store" in str(caught.value)
+    assert "secrets init" not in str(caught.value)
+    keys = dict.fromkeys(variables.split(", "), "key:secret")
+    assert secrets.read_all(path, more, keys)["loki_storage"] == "key:secret"
+
+
+def test_a_secret_that_is_given_cannot_be_rotated(values: Settings, path: Path) -> None:
+    """A new one in the file would change nothing: the variable wins."""
+    secrets.init(path, values, {})
+    before = path.read_bytes()
+    with pytest.raises(HostsError, match=r"Change the value of LOGSTACK_SECRET_WRITER_APP_1"):
+        secrets.rotate(path, values, "writer_app-1", {"LOGSTACK_SECRET_WRITER_APP_1": "given"})
+    assert path.read_bytes() == before
+
+
+def test_an_address_in_another_spelling_keeps_its_certificate(path: Path) -> None:
+    """A second run makes nothing."""
+    host = {"address": "2001:0DB8:0::10", "roles": ["log_server"]}
+    values = settings_with(hosts={"logs-1": host})
+    secrets.init(path, values, {})
+    assert secrets.init(path, values, {}) == []

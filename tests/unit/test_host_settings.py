@@ -151,3 +151,35 @@ def test_agents_write_to_every_victorialogs_and_to_one_address_of_loki() -> None
     assert urls(**loki) == ["https://a:21019/otlp/v1/logs"]
     named = urls(**loki, gateway={"name": "logs.example.net"})
     assert named == ["https://logs.example.net:21019/otlp/v1/logs"]
+
+
+def test_an_environment_has_its_own_name(root: Path) -> None:
+    """Records carry it and commands name it, although its file does not say it."""
+    path = root / "settings.lab.local.toml"
+    fleet_text = '[hosts.mine]\naddress = "10.1.1.1"\nroles = ["log_server"]\n'
+    path.write_text(fleet_text, encoding="utf-8")
+    assert settings.load_for_hosts("lab", {}, root).stack.environment == "lab"
+    path.write_text(f'[stack]\nenvironment = "dev"\n{fleet_text}', encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"stack\.environment: wanted lab.*found 'dev'"):
+        settings.load_for_hosts("lab", {}, root)
+
+
+def test_what_is_wrong_for_hosts_is_mended_in_their_file(root: Path) -> None:
+    """Not in the one of this machine, which hosts do not read."""
+    (root / "settings.staging.local.toml").write_text("[ports]\noffset = 'a'\n", encoding="utf-8")
+    with pytest.raises(
+        SettingsError, match=r"in settings\.staging\.local\.toml or as LOGSTACK_PORTS"
+    ):
+        hosts(root)
+
+
+def test_hosts_are_no_variable(root: Path) -> None:
+    with pytest.raises(SettingsError, match=r"LOGSTACK_HOSTS__A: wanted \[hosts\] in a file"):
+        hosts(root, LOGSTACK_HOSTS__A="10.0.0.1")
+
+
+def test_an_ip_address_has_one_spelling() -> None:
+    """Certificates have it, too: another one would make them anew each time."""
+    host = {**SERVER, "address": "2001:0DB8:0::10", "private_address": "FD00:0::1"}
+    found = settings_with(hosts={"logs-1": host}).hosts["logs-1"]
+    assert (found.address, found.private_address) == ("2001:db8::10", "fd00::1")

@@ -87,3 +87,23 @@ def test_a_mirror_that_does_not_answer_is_named(tmp_path: Path) -> None:
     paths = {"mirror": "http://127.0.0.1:9", "cache": str(tmp_path)}
     with pytest.raises(ArtifactError, match=r"127\.0\.0\.1:9.*wanted an answer of paths\.mirror"):
         obtain(settings_with(paths=paths, versions={"vmalert": VERSION}))
+
+
+def test_a_download_that_breaks_off_is_named(
+    values: Settings, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less came than the mirror had said; nothing of it stays in the cache."""
+    end_headers = QuietHandler.end_headers
+
+    def announce_more(self: QuietHandler) -> None:
+        if self.path.endswith("vmalert"):
+            self._headers_buffer = [  # type: ignore[attr-defined]
+                line.replace(b"Content-Length: ", b"Content-Length: 9")
+                for line in self._headers_buffer  # type: ignore[attr-defined]
+            ]
+        end_headers(self)
+
+    monkeypatch.setattr(QuietHandler, "end_headers", announce_more)
+    with pytest.raises(ArtifactError, match=r"wanted all of the file, found that it broke off"):
+        obtain(values)
+    assert list((artifacts.cache_dir(values) / "vmalert").iterdir()) == []

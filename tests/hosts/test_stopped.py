@@ -1,0 +1,77 @@
+"""Deploys that are stopped, and connections that break: hosts stay usable, and nobody is lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from stack.settings import ROOT
+from tests.hosts.harness import FleetUnderTest
+from tests.native.harness import poll
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+LOCK = "/run/logstack-deploy.json"
+
+
+@contextmanager
+def slow_deploy(fleet: FleetUnderTest) -> Iterator[subprocess.Popen[str]]:
+    """A deploy that waits for an agent whose port another program has."""
+    fleet.values = {**fleet.values, "ports": {"otelcol_metrics": 18999}}
+    host = fleet.hosts["app-2"]
+    argv = [str(ROOT / "logstack"), "hosts", "deploy", "staging"]
+    fleet.deployed = ""
+    with host.listener(18999):
+        run = subprocess.Popen(
+            argv, env=fleet.environ, stdout=-1, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            swapped = "grep -l 18999 /etc/logstack/otelcol/config.yaml || true"
+            poll(lambda: host.sh(swapped).strip(), "the new configuration", timeout=60)
+            time.sleep(1)  # it is being waited for now
+            yield run
+        finally:
+            run.kill()
+            run.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stopped_deploy_gives_the_locks_back(
+    fleet: FleetUnderTest, number: signal.Signals
+) -> None:
+    """Ctrl-C, `kill` or a closed terminal: the same command again continues."""
+    with slow_deploy(fleet) as run:
+        run.send_signal(number)
+        text, _ = run.communicate(timeout=15)
+        assert run.returncode == 130, text
+        assert "stopped; the same command again continues" in text
+        assert "Traceback" not in text
+        for host in fleet.hosts.values():
+            assert host.sh(f"cat {LOCK} 2>/dev/null || true") == ""
+    fleet.deploy()
+    assert fleet.hosts["app-2"].sh("systemctl is-active logstack-otelcol").strip() == "active"
+    assert "0 changes on 3 hosts" in fleet.deploy()
+
+
+def test_a_connection_that_breaks_is_named(fleet: FleetUnderTest) -> None:
+    """The others are finished and unlocked; the run fails and says which host was lost."""
+    with slow_deploy(fleet) as run:
+        host = fleet.hosts["app-2"]
+        host.sh("pkill -u deploy sshd")
+        text, _ = run.communicate(timeout=60)
+        assert run.returncode == 1, text
+        assert "app-2: probe: " in text
+        assert "Traceback" not in text
+        assert "app-1: 2 changes" in text
+        for name in ("logs-1", "app-1"):
+            assert fleet.hosts[name].sh(f"cat {LOCK} 2>/dev/null || true") == ""
+    result = fleet.run("hosts", "unlock", "staging")
+    assert "app-2: took the lock of" in result.stdout
+    fleet.deploy()
+    assert fleet.hosts["app-2"].sh("systemctl is-active logstack-otelcol").strip() == "active"
+    assert "0 changes on 3 hosts" in fleet.deploy()
