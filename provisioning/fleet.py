@@ -119,7 +119,10 @@ class Remote:
 
 @dataclass
 class Fleet:
-    """The connected hosts, and why the others are not. A context: leaving it disconnects."""
+    """The connected hosts, and why the others are not. A context: leaving it disconnects.
+
+    Entering it raises DeployError where no host can even be tried.
+    """
 
     settings: Settings
     remotes: dict[str, Remote] = field(default_factory=dict)
@@ -128,6 +131,8 @@ class Fleet:
     def __enter__(self) -> Fleet:
         self.silent |= _without_keys(self.settings)
         names = [name for name in self.settings.hosts if name not in self.silent]
+        if not names:
+            raise DeployError("\n".join(self.silent.values()))
         hosts = [(name, _connection(self.settings, name)) for name in names]
         inventory = Inventory((hosts, {}))  # type: ignore[no-untyped-call]
         config = Config(CONNECT_TIMEOUT=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
