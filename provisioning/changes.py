@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stack.hosts import app_logging, firewall
 from stack.hosts.files import HostFile
 from stack.hosts.plan import HostComponent, HostPlan
 
@@ -16,9 +17,12 @@ ETC = "/etc/logstack"
 # Files of programs that not every host has.
 NEEDS_PROGRAM = {
     "/etc/docker/": "docker",
-    "/etc/nftables": "nft",
-    "/etc/logrotate": "logrotate",
+    firewall.RULES: "nft",
+    firewall.DROP_IN: "nft",
+    app_logging.ROTATION: "logrotate",
 }
+OWNED = (*app_logging.PATHS, *firewall.PATHS)
+"""Files of the host itself that nobody else has: what is there and in no plan is removed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def request_for(plan: HostPlan, binaries: Binaries) -> dict[str, Any]:
     components = plan.components
     return {
         "components": [component.name for component in components],
-        "files": [file.path for file in plan.files],
+        "files": [*OWNED, *(file.path for file in plan.files if file.path not in OWNED)],
         "binaries": [item.path for items in binaries.values() for item in items],
         "links": [link_of(component) for component in components if component.artifact],
         "directories": [path for component in components for path, _ in component.directories],
@@ -83,7 +87,8 @@ def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
         for file in plan.files
         if belongs(file, facts) and not _same(file, facts)
     ]
-    return [*removals(plan, facts), *found]
+    left = [Change("", "remove", f"file {path}") for path in left_files(plan, facts)]
+    return [*removals(plan, facts), *left, *found]
 
 
 def removals(plan: HostPlan, facts: Facts) -> list[Change]:
@@ -155,6 +160,12 @@ def belongs(file: HostFile, facts: Facts) -> bool:
     return all(program in facts["programs"] for program in needed)
 
 
+def left_files(plan: HostPlan, facts: Facts) -> list[str]:
+    """Files of the host that an earlier plan had and this one has not."""
+    wanted = {file.path for file in plan.files}
+    return [path for path in OWNED if path in facts["files"] and path not in wanted]
+
+
 def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
     return [file for file in plan.files if belongs(file, facts) and not _same(file, facts)]
 
@@ -164,9 +175,11 @@ def _how(file: HostFile, facts: Facts) -> str:
 
 
 def _same(file: HostFile, facts: Facts) -> bool:
+    """By what the host says of the file: nothing of the mode and owner of one that others have."""
     wanted = {
         "sha256": hashlib.sha256(file.text.encode()).hexdigest(),
         "mode": file.mode,
         "owner": file.owner,
     }
-    return bool(facts["files"].get(file.path) == wanted)
+    found = facts["files"].get(file.path)
+    return bool(found) and all(wanted[name] == value for name, value in found.items())

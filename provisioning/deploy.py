@@ -192,7 +192,10 @@ def _roll_back_all(
             except DeployError as error:
                 errors.append(str(error))
         if changed := runs[name]["files"]:
-            sentences.append(files.take_back(remote, changed, run))
+            try:
+                sentences.append(files.take_back(remote, changed, run))
+            except DeployError as error:
+                errors.append(str(error))
         if errors:
             raise DeployError("\n".join([*errors, *(f"{name}: {text}" for text in sentences)]))
         return sentences
@@ -275,7 +278,8 @@ def _deploy_host(work: Work, remote: Remote, run: str, on_progress: OnProgress) 
         config.stage_and_check(remote, component, _program(binaries[component.name]))
     for change in changes.removals(plan_of_host, facts):
         remote.ask("remove", name=change.component)
-    files.put_files(remote, changes.changed_files(plan_of_host, facts), run)
+    changed = changes.changed_files(plan_of_host, facts)
+    files.put_files(remote, changed, changes.left_files(plan_of_host, facts), run)
     for component in plan_of_host.components:
         if component in replaced:
             on_progress(remote.name, f"starting {component.name}")

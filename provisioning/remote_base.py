@@ -15,7 +15,8 @@ Json = Dict[str, Any]
 ETC = "/etc/logstack"
 UNITS = "/etc/systemd/system"
 PREVIOUS = ETC + "/.previous"
-# Files that the host's owner has too: only these keys of the JSON are compared and written.
+# Files that the host's owner has too: only these keys of the JSON are compared and written, and
+# the mode and the owner stay.
 SHARED = {"/etc/docker/daemon.json": ("log-driver", "log-opts")}
 
 
@@ -64,12 +65,11 @@ def tree_of(folder: str) -> Json:
 
 
 def described(path: str) -> Json:
-    digest = sha256(path)
     if path in SHARED:
         values = read_json(path)
         own = {key: values[key] for key in SHARED[path] if key in values}
-        digest = hashlib.sha256(json_text(own).encode()).hexdigest()
-    return {"sha256": digest, "mode": mode_of(path), "owner": owner_of(path)}
+        return {"sha256": hashlib.sha256(json_text(own).encode()).hexdigest()}
+    return {"sha256": sha256(path), "mode": mode_of(path), "owner": owner_of(path)}
 
 
 def read_json(path: str) -> Json:
@@ -126,14 +126,36 @@ def set_owner(path: str, user: str, group: str) -> None:
 
 
 def write_file(path: str, item: Json) -> None:
-    """Write by rename; the file never has a wider mode than it ends with."""
+    """Write by rename; the file never has a wider mode than it ends with.
+
+    `owner` is a user, whose group it gets, or with `group` both are numbers.
+    """
     scratch = path + ".new"
     handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(item["text"])
-        os.fchown(file.fileno(), pwd.getpwnam(item["owner"]).pw_uid, group_of(item["owner"]))
+        if "group" in item:
+            os.fchown(file.fileno(), item["owner"], item["group"])
+        else:
+            os.fchown(file.fileno(), pwd.getpwnam(item["owner"]).pw_uid, group_of(item["owner"]))
         os.fchmod(file.fileno(), int(item["mode"], 8))
     os.replace(scratch, path)
+
+
+def kept_file(path: str) -> Json:
+    """A file as write_file puts it back: text, mode, owner and group; `text` is None for none."""
+    if not os.path.isfile(path):
+        return {"path": path, "text": None}
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    found = os.stat(path)
+    return {
+        "path": path,
+        "text": text,
+        "mode": mode_of(path),
+        "owner": found.st_uid,
+        "group": found.st_gid,
+    }
 
 
 def group_of(user: str) -> int:

@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
+from typing import Iterator
 
 from provisioning.remote_base import (
     ETC,
@@ -17,8 +18,8 @@ from provisioning.remote_base import (
     SHARED,
     Json,
     json_text,
+    kept_file,
     mode_of,
-    owner_of,
     pending_file,
     point_link,
     read_json,
@@ -213,48 +214,64 @@ def remove(request: Json) -> Json:
 
 
 def put_files(request: Json) -> Json:
-    """Write files that belong to no component, each after a check; the old ones come back."""
-    kept: dict[str, bytes | None] = {}
+    """Write and remove files that belong to no component. Refused, everything is as before."""
+    written, removed = request["files"], request["removed"]
+    now = [_shared(item) if item["path"] in SHARED else item for item in written]
+    now += [{"path": path, "text": None} for path in removed]
+    before = [kept_file(item["path"]) for item in now]
     if request.get("run"):
-        _keep_files([item["path"] for item in request["files"]], request["run"])
-    for item in request["files"]:
-        path = item["path"]
-        kept[path] = None
-        if os.path.isfile(path):
-            with open(path, "rb") as file:
-                kept[path] = file.read()
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        if path in SHARED:
-            item["text"] = json_text({**read_json(path), **json.loads(item["text"])})
-        write_file(path, item)
-    for argv in request["checks"] + request["reloads"]:
-        result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        _keep_files(before, request["run"])
+    handling = request["handling"]
+    effects = _exchange(now, handling)
+    checks = [handling[item["path"]]["check"] for item in written]
+    refused = next(_failures([argv for argv in checks if argv] + effects), "")
+    if refused:
+        list(_failures(_exchange(before, handling)))
+    return {"ok": not refused, "text": refused}
+
+
+def _exchange(items: list[Json], handling: Json) -> list[list[str]]:
+    """Write items and remove those without a text; the commands that make it take effect."""
+    here = [item for item in items if item["text"] is not None]
+    gone = [i["path"] for i in items if i["text"] is None and os.path.isfile(i["path"])]
+    list(_failures([argv for path in gone for argv in handling[path]["leaving"]]))
+    for path in gone:
+        os.unlink(path)
+    for item in here:
+        os.makedirs(os.path.dirname(item["path"]), exist_ok=True)
+        write_file(item["path"], item)
+    effects = [argv for item in here for argv in handling[item["path"]]["written"]]
+    effects += [argv for path in gone for argv in handling[path]["removed"]]
+    return [argv for n, argv in enumerate(effects) if argv not in effects[:n]]
+
+
+def _failures(commands: list[list[str]]) -> Iterator[str]:
+    """Run commands one by one; those that fail, with what they printed."""
+    for argv in commands:
+        try:
+            result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        except FileNotFoundError:
+            yield "`%s`: there is no such program" % " ".join(argv)
+            continue
         if result.returncode != 0:
-            for path, content in kept.items():
-                if content is None:
-                    os.unlink(path)
-                else:
-                    with open(path, "wb") as file:
-                        file.write(content)
             text = result.stdout.decode("utf-8", "replace")[-1000:]
-            return {"ok": False, "text": "`%s`: %s" % (" ".join(argv), text)}
-    return {"ok": True, "text": ""}
+            yield "`%s`: %s" % (" ".join(argv), text)
 
 
-def _keep_files(paths: list[str], run: str) -> None:
-    """Copies of files of the host, for a rollback of the run."""
+def _shared(item: Json) -> Json:
+    """Our keys in a file of the host's owner, whose mode and owner stay."""
+    path = item["path"]
+    found = kept_file(path)
+    text = json_text({**read_json(path), **json.loads(item["text"])})
+    return {**(item if found["text"] is None else found), "text": text}
+
+
+def _keep_files(files: list[Json], run: str) -> None:
+    """Files of the host as they are, for a rollback of the run."""
     kept = os.path.join(PREVIOUS, HOST_FILES)
     shutil.rmtree(kept, ignore_errors=True)
     os.makedirs(kept, mode=0o700)
     os.chmod(PREVIOUS, 0o700)
-    files = []
-    for path in paths:
-        item: Json = {"path": path, "text": None}
-        if os.path.isfile(path):
-            with open(path, encoding="utf-8") as file:
-                item = {"path": path, "text": file.read(), "mode": mode_of(path)}
-            item["owner"] = owner_of(path)
-        files.append(item)
     with open(kept + "/state.json", "w", encoding="utf-8") as file:
         json.dump({"run": run, "files": files}, file)
 
@@ -263,21 +280,22 @@ def restore_files(request: Json) -> Json:
     """Put back the files of the host that the last run replaced; what is replaced now is kept."""
     with open(os.path.join(PREVIOUS, HOST_FILES, "state.json"), encoding="utf-8") as file:
         files = json.load(file)["files"]
-    _keep_files([item["path"] for item in files], request["run"])
-    for item in files:
-        path = item["path"]
-        if path in SHARED:
-            before = json.loads(item["text"]) if item["text"] else {}
-            others = {k: v for k, v in read_json(path).items() if k not in SHARED[path]}
-            ours = {key: before[key] for key in SHARED[path] if key in before}
-            item = {"mode": mode_of(path), "owner": "root", "text": json_text({**others, **ours})}
-        if item["text"] is not None:
-            write_file(path, item)
-        elif os.path.isfile(path):
-            os.unlink(path)
-    for argv in request["reloads"]:
-        subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return {}
+    _keep_files([kept_file(item["path"]) for item in files], request["run"])
+    back = [_shared_before(item) if item["path"] in SHARED else item for item in files]
+    failures = _failures(_exchange(back, request["handling"]))
+    return {"text": "; ".join(failures)}
+
+
+def _shared_before(item: Json) -> Json:
+    """A file of the host's owner with our keys as they were, and the rest as it is now."""
+    path = item["path"]
+    before = json.loads(item["text"]) if item["text"] else {}
+    values = {k: v for k, v in read_json(path).items() if k not in SHARED[path]}
+    values.update({key: before[key] for key in SHARED[path] if key in before})
+    found = kept_file(path)
+    if not values and item["text"] is None:
+        return item  # there was none, and nobody has added to it
+    return {**(item if found["text"] is None else found), "text": json_text(values)}
 
 
 def lock(request: Json) -> Json:

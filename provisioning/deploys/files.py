@@ -2,56 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 
 from provisioning import DeployError
 from provisioning.fleet import Remote
+from stack.hosts import app_logging, firewall
 from stack.hosts.files import HostFile
 
-# How a file is checked once it is there, and what makes it take effect.
-CHECKS = {
-    "/etc/logrotate.d/": ("logrotate", "--debug", "{path}"),
-    "/etc/nftables": ("nft", "--check", "--file", "{path}"),
-    "/etc/docker/": ("python3", "-m", "json.tool", "{path}"),
+Command = tuple[str, ...]
+RELOAD_UNITS = ("systemctl", "daemon-reload")
+RESTART_JOURNALD = ("systemctl", "restart", "systemd-journald")
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How a file is checked once it is there, and what makes it, or its absence, take effect."""
+
+    check: Command = ()
+    written: tuple[Command, ...] = ()
+    leaving: tuple[Command, ...] = ()  # before it is removed
+    removed: tuple[Command, ...] = ()
+
+
+HANDLING = {
+    app_logging.JOURNALD: Handling(written=(RESTART_JOURNALD,), removed=(RESTART_JOURNALD,)),
+    app_logging.FOLDERS: Handling(written=(("systemd-tmpfiles", "--create", app_logging.FOLDERS),)),
+    app_logging.ROTATION: Handling(check=("logrotate", "--debug", app_logging.ROTATION)),
+    # Docker reads it when it starts, and a restart would stop containers: that is left to the
+    # operator.
+    app_logging.DOCKER: Handling(check=("python3", "-m", "json.tool", app_logging.DOCKER)),
+    firewall.DROP_IN: Handling(written=(RELOAD_UNITS,), removed=(RELOAD_UNITS,)),
+    firewall.RULES: Handling(
+        check=("nft", "--check", "--file", firewall.RULES),
+        written=(("nft", "--file", firewall.RULES),),
+        leaving=(("nft", f"add table {firewall.TABLE}; delete table {firewall.TABLE}"),),
+    ),
 }
-RELOADS = {
-    "/etc/systemd/journald.conf.d/": ("systemctl", "restart", "systemd-journald"),
-    "/etc/tmpfiles.d/": ("systemd-tmpfiles", "--create", "{path}"),
-    "/etc/nftables": ("nft", "--file", "{path}"),
-}
 
 
-def put_files(remote: Remote, changed: Sequence[HostFile], run: str) -> None:
-    """Write what differs and make it take effect. Raises DeployError; then the old files are back.
+def put_files(remote: Remote, changed: Sequence[HostFile], left: Sequence[str], run: str) -> None:
+    """Write what differs, remove what is in no plan, and make it take effect.
 
-    Docker reads its options when it starts, and a restart would stop containers: that is left to
-    the operator.
+    Raises DeployError; then everything is as it was.
     """
-    if not changed:
+    if not (changed or left):
         return
     answer = remote.ask(
         "put_files",
         run=run,
         files=[asdict(file) for file in changed],
-        checks=_commands(CHECKS, [file.path for file in changed]),
-        reloads=_commands(RELOADS, [file.path for file in changed]),
+        removed=left,
+        handling=_handling([*(file.path for file in changed), *left]),
     )
     if not answer["ok"]:
         raise DeployError(f"{remote.name}: {answer['text']}. The files are as they were")
 
 
 def take_back(remote: Remote, paths: Sequence[str], run: str) -> str:
-    """Return to the files that the last run replaced; what was done, as a sentence."""
-    remote.ask("restore_files", run=run, reloads=_commands(RELOADS, paths))
-    return f"put back {', '.join(paths)}"
+    """Return to the files that the last run replaced; what was done, as a sentence.
+
+    Raises DeployError where they are back and do not take effect.
+    """
+    answer = remote.ask("restore_files", run=run, handling=_handling(paths))
+    done = f"put back {', '.join(paths)}"
+    if answer["text"]:
+        raise DeployError(f"{remote.name}: {done}, and it does not take effect: {answer['text']}")
+    return done
 
 
-def _commands(table: Mapping[str, tuple[str, ...]], paths: Sequence[str]) -> list[list[str]]:
-    found = [
-        [word.format(path=path) for word in command]
-        for start, command in table.items()
-        for path in paths
-        if path.startswith(start)
-    ]
-    return [command for n, command in enumerate(found) if command not in found[:n]]
+def _handling(paths: Iterable[str]) -> dict[str, dict[str, object]]:
+    return {path: asdict(HANDLING.get(path, Handling())) for path in paths}

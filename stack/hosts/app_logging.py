@@ -12,20 +12,24 @@ from stack.units import parse_bytes
 
 AGENT_GROUP = "logstack-otelcol"
 HEAD = "# Rendered by Logstack: change its settings.\n"
+JOURNALD = "/etc/systemd/journald.conf.d/logstack.conf"
+DOCKER = "/etc/docker/daemon.json"  # the operator's; only two keys are ours
+FOLDERS = "/etc/tmpfiles.d/logstack.conf"
+ROTATION = "/etc/logrotate.d/logstack"
+PATHS = (JOURNALD, FOLDERS, ROTATION)
+"""Files that are there for Logstack alone: one that is in no plan goes."""
 
 
 def host_files(settings: Settings, *, runs_apps: bool) -> tuple[HostFile, ...]:
     """What a host needs for its logs: journald's limits, and on application hosts the rest."""
     values = settings.app_hosts
-    journald = HostFile(
-        "/etc/systemd/journald.conf.d/logstack.conf", _journald(settings), "0644", "root"
-    )
+    journald = HostFile(JOURNALD, _journald(settings), "0644", "root")
     if not runs_apps:
         return (journald,)
     files = {
-        "/etc/docker/daemon.json": _docker(settings) if values.docker_logs else "",
-        "/etc/tmpfiles.d/logstack.conf": _folders(values.apps),
-        "/etc/logrotate.d/logstack": _rotation(settings),
+        DOCKER: _docker(settings) if values.docker_logs else "",
+        FOLDERS: _folders(values.apps),
+        ROTATION: _rotation(settings),
     }
     others = (HostFile(path, text, "0644", "root") for path, text in files.items() if text)
     return (journald, *others)

@@ -15,6 +15,9 @@ from stack.units import is_ip_address
 
 RULES = "/etc/nftables.d/logstack.nft"
 DROP_IN = "/etc/systemd/system/nftables.service.d/logstack.conf"
+PATHS = (RULES, DROP_IN)
+"""Files that are there for Logstack alone: one that is in no plan goes."""
+TABLE = "inet logstack"
 HEAD = "# Rendered by Logstack: change its settings.\n"
 
 
@@ -50,9 +53,9 @@ def _rules(settings: Settings, peers: Iterable[str]) -> str:
         if members
     ]
     lines = "\n".join(accepted)
-    return f"""{HEAD}table inet logstack
-delete table inet logstack
-table inet logstack {{
+    return f"""{HEAD}table {TABLE}
+delete table {TABLE}
+table {TABLE} {{
     chain cluster {{
         iifname "lo" accept
 {lines}

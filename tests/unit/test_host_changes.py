@@ -12,13 +12,14 @@ from provisioning import changes
 from provisioning.changes import Binary
 from provisioning.deploys import preflight
 from stack import settings
+from stack.hosts import app_logging, firewall
 from stack.hosts.files import HostFile
 from stack.hosts.plan import HostComponent, HostPlan
 
 CONFIG = HostFile("/etc/logstack/vmalert/a.yaml", "a: 1\n", "0600", "logstack-vmalert", True)
 UNIT = HostFile("/etc/systemd/system/logstack-vmalert.service", "[Unit]\n", "0644", "root", False)
 DOCKER = HostFile("/etc/docker/daemon.json", "{}\n", "0644", "root", False)
-JOURNALD = HostFile("/etc/systemd/journald.conf.d/l.conf", "[Journal]\n", "0644", "root", False)
+JOURNALD = HostFile(app_logging.JOURNALD, "[Journal]\n", "0644", "root", False)
 COMPONENT = HostComponent(
     name="vmalert",
     artifact="vmalert",
@@ -74,7 +75,7 @@ def test_a_bare_host_gets_everything_in_order() -> None:
         "create file /etc/systemd/system/logstack-vmalert.service",
         "change version of vmalert: none -> 2",
         "start service logstack-vmalert",
-        "create file /etc/systemd/journald.conf.d/l.conf",
+        f"create file {JOURNALD.path}",
     ]
     assert "create file /etc/docker/daemon.json" in texts({**BARE, "programs": ["docker"]})
 
@@ -139,6 +140,25 @@ def test_a_service_that_is_in_no_plan_is_removed() -> None:
     assert texts(facts) == [
         "remove service logstack-otelcol, its unit and its configuration",
     ]
+
+
+def test_files_of_the_host_that_are_in_no_plan_are_removed() -> None:
+    """Those that are Logstack's alone; Docker's, which the plan has not either, is the owner's."""
+    left = (firewall.RULES, firewall.DROP_IN, app_logging.FOLDERS, app_logging.ROTATION)
+    there = {path: described(JOURNALD) for path in (*left, "/etc/nftables.conf", DOCKER.path)}
+    facts = deployed(files=deployed()["files"] | there)
+    bare = HostPlan("app-1", ("app_host",), PLAN.components, (JOURNALD,))
+    found = [str(change) for change in changes.changes(bare, BINARIES, facts)]
+    assert sorted(found) == sorted(f"remove file {path}" for path in left)
+    assert set(changes.request_for(bare, BINARIES)["files"]) == {JOURNALD.path, *left}
+
+
+def test_the_mode_of_a_file_that_others_have_is_not_compared() -> None:
+    """A host says nothing of it then."""
+    content = {"sha256": described(DOCKER)["sha256"]}
+    files = deployed()["files"] | {DOCKER.path: content}
+    assert texts(deployed(files=files, programs=["docker"])) == []
+    assert texts(deployed(programs=["docker"])) == [f"create file {DOCKER.path}"]
 
 
 def test_no_change_shows_what_a_file_holds() -> None:

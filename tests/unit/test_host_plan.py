@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from provisioning import changes
+from provisioning.deploys.files import HANDLING
 from stack import settings
 from stack.archive import on_host
 from stack.hosts import HostsError, secrets
@@ -331,6 +333,20 @@ def test_an_application_host_rotates_by_renaming(folder: Path) -> None:
         "max-file": "5",
         "labels": "logstack.service",
     }
+
+
+def test_every_file_of_a_host_can_leave_its_plan(folder: Path) -> None:
+    """It is known to be Logstack's alone, and how it is taken out of force; but for Docker's."""
+    servers = {
+        f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server", "alerting", "app_host"]}
+        for n in (1, 2)
+    }
+    sections: dict[str, Any] = {"hosts": servers, "app_hosts": {"docker_logs": True}}
+    app = {"service": "erp", "user": "erp"}
+    sections["app_hosts"]["apps"] = [app]
+    paths = {file.path for file in plans(folder, "staging", **sections)["logs-1"].files}
+    assert paths == {*changes.OWNED, "/etc/docker/daemon.json"}
+    assert paths == set(HANDLING)
 
 
 def test_a_log_server_alone_has_no_files_of_applications(folder: Path) -> None:

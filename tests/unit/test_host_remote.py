@@ -25,9 +25,25 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def put(path: Path) -> dict[str, Any]:
-    item = {"path": str(path), "text": OURS, "mode": "0644", "owner": getpass.getuser()}
-    return remote_changes.put_files({"files": [item], "checks": [], "reloads": []})
+def put(
+    *written: tuple[Path, str], gone: tuple[Path, ...] = (), run: str = "", **handling: Any
+) -> dict[str, Any]:
+    """Have the host write and remove files; `handling` is the same for all of them."""
+    who = getpass.getuser()
+    files = [{"path": str(p), "text": text, "mode": "0644", "owner": who} for p, text in written]
+    known = {str(path): handled(**handling) for path in (*(p for p, _ in written), *gone)}
+    return remote_changes.put_files(
+        {"files": files, "removed": [str(path) for path in gone], "handling": known, "run": run}
+    )
+
+
+def handled(**commands: Any) -> dict[str, Any]:
+    return {"check": [], "written": [], "leaving": [], "removed": [], **commands}
+
+
+def restore(run: str, *paths: Path, **handling: Any) -> dict[str, Any]:
+    known = {str(path): handled(**handling) for path in paths}
+    return remote_changes.restore_files({"run": run, "handling": known})
 
 
 def described(path: Path) -> str:
@@ -41,16 +57,17 @@ def test_what_the_owner_of_a_shared_file_wrote_stays(shared: Path) -> None:
     """Ours is added to it, and then it counts as the file of the plan."""
     shared.write_text('{"registry-mirrors": ["https://mirror.example.net"], "log-driver": "local"}')
     assert described(shared) != hashlib.sha256(OURS.encode()).hexdigest()
-    assert put(shared)["ok"]
+    assert put((shared, OURS))["ok"]
     wanted = {"registry-mirrors": ["https://mirror.example.net"], **json.loads(OURS)}
     assert json.loads(shared.read_text()) == wanted
     assert described(shared) == hashlib.sha256(OURS.encode()).hexdigest()
 
 
 def test_a_shared_file_that_is_missing_is_made(shared: Path) -> None:
-    """Then it holds ours alone."""
-    assert put(shared)["ok"]
+    """Then it holds ours alone, and everybody may read it."""
+    assert put((shared, OURS))["ok"]
     assert shared.read_text() == OURS
+    assert mode_of(shared) == 0o644
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
@@ -58,7 +75,7 @@ def test_a_shared_file_that_cannot_be_read_is_left_alone(shared: Path, text: str
     """Nobody knows what its owner wanted."""
     shared.write_text(text)
     with pytest.raises(SystemExit, match="Mend it there"):
-        put(shared)
+        put((shared, OURS))
     assert shared.read_text() == text
 
 
@@ -70,41 +87,118 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def put_text(path: Path, text: str, run: str) -> None:
-    item = {"path": str(path), "text": text, "mode": "0644", "owner": getpass.getuser()}
-    assert remote_changes.put_files({"files": [item], "checks": [], "reloads": [], "run": run})[
-        "ok"
-    ]
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
 
 
 def test_files_of_the_host_come_back(tmp_path: Path, kept: Path) -> None:
     """With a rollback; another one goes forward again."""
     path = tmp_path / "logrotate"
     path.write_text("old")
-    put_text(path, "new", "1")
+    assert put((path, "new"), run="1")["ok"]
     assert remote_changes.last_run({}) == {"run": "1", "components": [], "files": [str(path)]}
-    remote_changes.restore_files({"run": "2", "reloads": []})
+    restore("2", path)
     assert path.read_text() == "old"
-    remote_changes.restore_files({"run": "3", "reloads": []})
+    restore("3", path)
     assert path.read_text() == "new"
 
 
 def test_a_file_that_a_run_made_goes_with_its_rollback(tmp_path: Path, kept: Path) -> None:
     """There was none before."""
     path = tmp_path / "logrotate"
-    put_text(path, "new", "1")
-    remote_changes.restore_files({"run": "2", "reloads": []})
+    assert put((path, "new"), run="1")["ok"]
+    restore("2", path)
     assert not path.exists()
+
+
+def test_a_file_that_a_run_removed_comes_back_with_its_rollback(tmp_path: Path, kept: Path) -> None:
+    """With its mode. What it had in force goes before it, and is in force again after it."""
+    path, log = tmp_path / "rules", tmp_path / "log"
+    path.write_text("rules")
+    path.chmod(0o640)
+    say = f"test -e {path} && echo here >> {log} || echo gone >> {log}"
+    commands = {name: [["sh", "-c", f"echo {name} >> {log}; {say}"]]
+                for name in ("written", "leaving", "removed")}  # fmt: skip
+    assert put(gone=(path,), run="1", **commands)["ok"]
+    assert not path.exists()
+    assert restore("2", path, **commands) == {"text": ""}
+    assert (path.read_text(), mode_of(path)) == ("rules", 0o640)
+    assert log.read_text().split() == ["leaving", "here", "removed", "gone", "written", "here"]
+
+
+def test_a_rollback_that_does_not_take_effect_says_so(tmp_path: Path, kept: Path) -> None:
+    """The command, and what it printed."""
+    path = tmp_path / "rules"
+    assert put((path, "new"), run="1")["ok"]
+    answer = restore("2", path, removed=[["sh", "-c", "echo no; exit 1"], ["no-such-program"]])
+    assert answer["text"].startswith("`sh -c echo no; exit 1`: no")
+    assert answer["text"].endswith("`no-such-program`: there is no such program")
+
+
+def test_a_refused_file_leaves_everything_as_it_was(tmp_path: Path, kept: Path) -> None:
+    """Text and mode, the file that was new, the one that was removed, and what is in force."""
+    path, new, left = (tmp_path / name for name in ("rules", "new", "left"))
+    force = tmp_path / "force"
+    for file, mode in ((path, 0o600), (left, 0o640)):
+        file.write_text(f"{file.name}: old")
+        file.chmod(mode)
+    load = [["cp", str(path), str(force)], ["sh", "-c", f"! grep bad {path}"]]
+    answer = put((path, "bad"), (new, "new"), gone=(left,), run="1", written=load)
+    assert not answer["ok"]
+    assert f"! grep bad {path}`: bad" in answer["text"]
+    assert (path.read_text(), mode_of(path)) == ("rules: old", 0o600)
+    assert (left.read_text(), mode_of(left)) == ("left: old", 0o640)
+    assert not new.exists()
+    assert force.read_text() == "rules: old"
+
+
+def test_a_file_that_its_check_refuses_never_takes_effect(tmp_path: Path, kept: Path) -> None:
+    """Checks of all files come before anything is loaded; the old file is loaded again."""
+    path, log = tmp_path / "rules", tmp_path / "log"
+    path.write_text("old")
+    check = ["sh", "-c", f"echo checked >> {log}; false"]
+    load = [["sh", "-c", f"cat {path} >> {log}"]]
+    assert not put((path, "new"), check=check, written=load)["ok"]
+    assert log.read_text() == "checked\nold"
+
+
+def test_the_mode_and_owner_of_a_shared_file_stay(shared: Path, kept: Path) -> None:
+    """Neither a deploy nor its rollback opens what the operator closed, and neither is a change."""
+    shared.write_text('{"debug": true}')
+    shared.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(shared, 12, 13)
+    before = shared.stat()
+    wanted = {"sha256": hashlib.sha256(OURS.encode()).hexdigest()}
+    assert put((shared, OURS), run="1")["ok"]
+    assert remote_base.described(str(shared)) == wanted
+    restore("2", shared)
+    assert json.loads(shared.read_text()) == {"debug": True}
+    assert not put((shared, OURS), written=[["false"]])["ok"]
+    after = shared.stat()
+    for name in ("st_mode", "st_uid", "st_gid"):
+        assert getattr(after, name) == getattr(before, name)
 
 
 def test_a_rollback_keeps_what_the_owner_wrote_since(shared: Path, kept: Path) -> None:
     """Of a shared file only our keys go back."""
     shared.write_text('{"log-driver": "local"}')
-    put_text(shared, OURS, "1")
+    assert put((shared, OURS), run="1")["ok"]
     values = {**json.loads(shared.read_text()), "debug": True}
     shared.write_text(json.dumps(values))
-    remote_changes.restore_files({"run": "2", "reloads": []})
+    restore("2", shared)
     assert json.loads(shared.read_text()) == {"log-driver": "local", "debug": True}
+
+
+def test_a_shared_file_of_ours_alone_goes_with_its_rollback(shared: Path, kept: Path) -> None:
+    """There was none; what the owner wrote into it since keeps it there."""
+    assert put((shared, OURS), run="1")["ok"]
+    restore("2", shared)
+    assert not shared.exists()
+    assert put((shared, OURS), run="3")["ok"]
+    shared.write_text(json.dumps({**json.loads(shared.read_text()), "debug": True}))
+    restore("4", shared)
+    assert json.loads(shared.read_text()) == {"debug": True}
 
 
 def test_one_run_at_a_time_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
