@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from stack.hosts import app_logging, firewall
-from stack.hosts.files import HostFile
+from stack.hosts.files import UNITS, HostFile
 from stack.hosts.plan import HostComponent, HostPlan
 
 Facts = Mapping[str, Any]
@@ -19,10 +20,15 @@ NEEDS_PROGRAM = {
     "/etc/docker/": "docker",
     firewall.RULES: "nft",
     firewall.DROP_IN: "nft",
+    firewall.UNIT: "nft",
     app_logging.ROTATION: "logrotate",
+    app_logging.ROTATION_SERVICE: "logrotate",
+    app_logging.ROTATION_TIMER: "logrotate",
 }
 OWNED = (*app_logging.PATHS, *firewall.PATHS)
 """Files of the host itself that nobody else has: what is there and in no plan is removed."""
+ENABLED = (firewall.UNIT, app_logging.ROTATION_TIMER)
+"""Units among them that have to be enabled and active; they are no components."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ def request_for(plan: HostPlan, binaries: Binaries) -> dict[str, Any]:
         "links": [link_of(component) for component in components if component.artifact],
         "directories": [path for component in components for path, _ in component.directories],
         "users": sorted({component.user for component in components}),
+        "units": [PurePath(path).name for path in ENABLED],
+        "tables": [firewall.TABLE],
     }
 
 
@@ -83,9 +91,10 @@ def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
         for change in component_changes(component, binaries.get(component.name, ()), facts)
     ]
     found += [
-        Change("", _how(file, facts), f"file {file.path}")
-        for file in plan.files
-        if belongs(file, facts) and not _same(file, facts)
+        Change("", "start", PurePath(file.path).name)
+        if _same(file, facts)
+        else Change("", _how(file, facts), f"file {file.path}")
+        for file in changed_files(plan, facts)
     ]
     left = [Change("", "remove", f"file {path}") for path in left_files(plan, facts)]
     return [*removals(plan, facts), *left, *found]
@@ -97,7 +106,7 @@ def removals(plan: HostPlan, facts: Facts) -> list[Change]:
     return [
         Change(name, "remove", f"service logstack-{name}, its unit and its configuration")
         for name in facts["installed"]
-        if name not in wanted
+        if name not in wanted and f"{UNITS}/logstack-{name}.service" not in OWNED
     ]
 
 
@@ -167,7 +176,21 @@ def left_files(plan: HostPlan, facts: Facts) -> list[str]:
 
 
 def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
-    return [file for file in plan.files if belongs(file, facts) and not _same(file, facts)]
+    """Those that have to be written, and the units that are there and not in force."""
+    return [
+        file
+        for file in plan.files
+        if belongs(file, facts) and not (_same(file, facts) and _in_force(file.path, facts))
+    ]
+
+
+def _in_force(path: str, facts: Facts) -> bool:
+    """Of a unit: it is enabled and active. Rules can be flushed below a unit that stays active."""
+    if path not in ENABLED:
+        return True
+    state = facts["units"].get(PurePath(path).name, {"active": False, "enabled": False})
+    loaded = path != firewall.UNIT or firewall.TABLE in facts["tables"]
+    return bool(state["active"] and state["enabled"] and loaded)
 
 
 def _how(file: HostFile, facts: Facts) -> str:

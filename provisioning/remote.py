@@ -21,6 +21,7 @@ from provisioning.remote_base import (
     ETC,
     Json,
     described,
+    has_table,
     has_user,
     installed_names,
     mode_of,
@@ -31,6 +32,7 @@ from provisioning.remote_base import (
     tree_of,
     unit_file,
     unit_of,
+    unit_state,
     user_named,
 )
 from provisioning.remote_changes import (
@@ -77,6 +79,8 @@ def inspect(request: Json) -> Json:
         "services": {name: service_state(name) for name in names},
         "installed": installed_names(),
         "pending": [name for name in names if os.path.exists(pending_file(name))],
+        "units": {unit: unit_state(unit) for unit in request["units"]},
+        "tables": [name for name in request["tables"] if has_table(name)],
         "programs": [name for name in ("docker", "nft", "logrotate") if shutil.which(name)],
     }
 

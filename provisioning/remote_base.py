@@ -39,8 +39,12 @@ def installed_names() -> list[str]:
 
 
 def service_state(name: str) -> Json:
+    return unit_state(unit_of(name))
+
+
+def unit_state(unit: str) -> Json:
     wanted = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic"
-    argv = ["systemctl", "show", "-p", wanted, unit_of(name)]
+    argv = ["systemctl", "show", "-p", wanted, unit]
     text = subprocess.run(argv, stdout=subprocess.PIPE).stdout.decode()
     values = dict(line.partition("=")[::2] for line in text.splitlines())
     state = values.get("ActiveState", "")
@@ -49,6 +53,16 @@ def service_state(name: str) -> Json:
     since = int(values.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
     seconds = time.monotonic() - since if active else 0.0
     return {"active": active, "enabled": enabled, "state": state, "seconds": seconds}
+
+
+def has_table(name: str) -> bool:
+    """Whether nftables has a table, which is named with its family."""
+    argv = ["nft", "list", "table", *name.split()]
+    try:
+        result = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except FileNotFoundError:
+        return False
+    return result.returncode == 0
 
 
 def systemctl(*arguments: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 
 from provisioning import DeployError
 from provisioning.fleet import Remote
@@ -25,10 +26,26 @@ class Handling:
     removed: tuple[Command, ...] = ()
 
 
+def _enabled(path: str) -> Handling:
+    """A unit that is started now and with the host."""
+    unit = PurePath(path).name
+    return Handling(
+        written=(
+            RELOAD_UNITS,
+            ("systemctl", "enable", unit),
+            ("systemctl", "reload-or-restart", unit),
+        ),
+        leaving=(("systemctl", "disable", "--now", unit),),
+        removed=(RELOAD_UNITS,),
+    )
+
+
 HANDLING = {
     app_logging.JOURNALD: Handling(written=(RESTART_JOURNALD,), removed=(RESTART_JOURNALD,)),
     app_logging.FOLDERS: Handling(written=(("systemd-tmpfiles", "--create", app_logging.FOLDERS),)),
     app_logging.ROTATION: Handling(check=("logrotate", "--debug", app_logging.ROTATION)),
+    app_logging.ROTATION_SERVICE: Handling(written=(RELOAD_UNITS,), removed=(RELOAD_UNITS,)),
+    app_logging.ROTATION_TIMER: _enabled(app_logging.ROTATION_TIMER),
     # Docker reads it when it starts, and a restart would stop containers: that is left to the
     # operator.
     app_logging.DOCKER: Handling(check=("python3", "-m", "json.tool", app_logging.DOCKER)),
@@ -36,8 +53,9 @@ HANDLING = {
     firewall.RULES: Handling(
         check=("nft", "--check", "--file", firewall.RULES),
         written=(("nft", "--file", firewall.RULES),),
-        leaving=(("nft", f"add table {firewall.TABLE}; delete table {firewall.TABLE}"),),
+        leaving=(("nft", firewall.UNLOAD),),
     ),
+    firewall.UNIT: _enabled(firewall.UNIT),
 }
 
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 
-from stack.hosts.files import HostFile
+from stack.hosts.files import RENDERED as HEAD
+from stack.hosts.files import UNITS, HostFile
 from stack.hosts.settings import App
 from stack.render import SERVICE_LABEL, app_log_dir
 from stack.settings import Settings
 from stack.units import parse_bytes
 
 AGENT_GROUP = "logstack-otelcol"
-HEAD = "# Rendered by Logstack: change its settings.\n"
 JOURNALD = "/etc/systemd/journald.conf.d/logstack.conf"
 DOCKER = "/etc/docker/daemon.json"  # the operator's; only two keys are ours
 FOLDERS = "/etc/tmpfiles.d/logstack.conf"
-ROTATION = "/etc/logrotate.d/logstack"
-PATHS = (JOURNALD, FOLDERS, ROTATION)
+# Not in /etc/logrotate.d, whose files the host looks at once a day: a size would mean nothing.
+ROTATION = "/etc/logstack/logrotate.conf"
+ROTATION_SERVICE = f"{UNITS}/logstack-logrotate.service"
+ROTATION_TIMER = f"{UNITS}/logstack-logrotate.timer"
+EARLIER = ("/etc/logrotate.d/logstack",)
+"""Paths of earlier versions."""
+PATHS = (JOURNALD, FOLDERS, ROTATION_TIMER, ROTATION_SERVICE, ROTATION, *EARLIER)
 """Files that are there for Logstack alone: one that is in no plan goes."""
 
 
@@ -30,6 +35,8 @@ def host_files(settings: Settings, *, runs_apps: bool) -> tuple[HostFile, ...]:
         DOCKER: _docker(settings) if values.docker_logs else "",
         FOLDERS: _folders(values.apps),
         ROTATION: _rotation(settings),
+        ROTATION_SERVICE: ROTATION_SERVICE_TEXT if values.apps else "",
+        ROTATION_TIMER: ROTATION_TIMER_TEXT if values.apps else "",
     }
     others = (HostFile(path, text, "0644", "root") for path, text in files.items() if text)
     return (journald, *others)
@@ -60,6 +67,28 @@ def _rotation(settings: Settings) -> str:
         for app in values.apps
     ]
     return HEAD + "\n".join(blocks) if blocks else ""
+
+
+ROTATION_SERVICE_TEXT = f"""{HEAD}[Unit]
+Description=Logstack: rotation of the applications' log files
+
+[Service]
+Type=oneshot
+ExecStart=/usr/sbin/logrotate --state /var/lib/logrotate/logstack.status {ROTATION}
+Nice=19
+PrivateTmp=yes
+ProtectSystem=full
+"""
+ROTATION_TIMER_TEXT = f"""{HEAD}[Unit]
+Description=Logstack: log files that are too large are rotated within the hour
+
+[Timer]
+OnCalendar=hourly
+Persistent=yes
+
+[Install]
+WantedBy=timers.target
+"""
 
 
 def _journald(settings: Settings) -> str:

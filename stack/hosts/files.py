@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNITS = "/etc/systemd/system"
+RENDERED = "# Rendered by Logstack: change its settings.\n"
+
 
 @dataclass(frozen=True)
 class HostFile:

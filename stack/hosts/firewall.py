@@ -8,17 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stack.hosts.files import HostFile
+from stack.hosts.files import RENDERED as HEAD
+from stack.hosts.files import UNITS, HostFile
 from stack.settings import Settings
 from stack.targets import Cluster
 from stack.units import is_ip_address
 
 RULES = "/etc/nftables.d/logstack.nft"
-DROP_IN = "/etc/systemd/system/nftables.service.d/logstack.conf"
-PATHS = (RULES, DROP_IN)
+UNIT = f"{UNITS}/logstack-firewall.service"
+DROP_IN = f"{UNITS}/nftables.service.d/logstack.conf"
+PATHS = (UNIT, RULES, DROP_IN)
 """Files that are there for Logstack alone: one that is in no plan goes."""
 TABLE = "inet logstack"
-HEAD = "# Rendered by Logstack: change its settings.\n"
+LOAD = f"/usr/sbin/nft --file {RULES}"
+UNLOAD = f"add table {TABLE}; delete table {TABLE}"  # whether it is there or not
+# On Debian nothing starts nftables.service: the rules need a unit of their own to be there after a
+# start of the host, before its network is.
+UNIT_TEXT = f"""{HEAD}[Unit]
+Description=Logstack: the ports of a cluster are for its members
+DefaultDependencies=no
+After=nftables.service
+Before=network-pre.target
+Wants=network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={LOAD}
+ExecReload={LOAD}
+ExecStop=/usr/sbin/nft "{UNLOAD}"
+
+[Install]
+WantedBy=sysinit.target
+"""
+# Where somebody does start or reload nftables.service, it flushes all rules.
+DROP_IN_TEXT = f"{HEAD}[Service]\nExecStartPost={LOAD}\nExecReload={LOAD}\n"
 
 
 def firewall_files(settings: Settings, cluster: Cluster | None) -> tuple[HostFile, ...]:
@@ -27,11 +51,10 @@ def firewall_files(settings: Settings, cluster: Cluster | None) -> tuple[HostFil
     """
     if cluster is None or not all(is_ip_address(peer) for peer in cluster.peers):
         return ()
-    # nftables.service flushes all rules when it starts.
-    drop_in = f"{HEAD}[Service]\nExecStartPost=/usr/sbin/nft --file {RULES}\n"
     return (
         HostFile(RULES, _rules(settings, cluster.peers), "0644", "root"),
-        HostFile(DROP_IN, drop_in, "0644", "root"),
+        HostFile(DROP_IN, DROP_IN_TEXT, "0644", "root"),
+        HostFile(UNIT, UNIT_TEXT, "0644", "root"),
     )
 
 

@@ -224,7 +224,7 @@ def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest
             ask("run", "--detach", "--name", container, "--hostname", name, *SYSTEMD, image)
             hosts[name] = TestHost(name, container, "")
         for host in hosts.values():
-            _wait_until_booted(host)
+            wait_until_booted(host)
             template = "{{.NetworkSettings.IPAddress}}"
             host.address = ask("inspect", "--format", template, host.container).strip()
             subprocess.run(
@@ -237,7 +237,7 @@ def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest
             run("rm", "--force", "--volumes", host.container, timeout=60)
 
 
-def _wait_until_booted(host: TestHost) -> None:
+def wait_until_booted(host: TestHost) -> None:
     poll(
         lambda: (
             host.sh("systemctl is-system-running", check=False).strip() in ("running", "degraded")
@@ -247,4 +247,4 @@ def _wait_until_booted(host: TestHost) -> None:
     )
 
 
-__all__ = ["FleetUnderTest", "TestHost", "start_hosts"]
+__all__ = ["FleetUnderTest", "TestHost", "start_hosts", "wait_until_booted"]

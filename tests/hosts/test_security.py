@@ -125,7 +125,7 @@ def test_a_rotated_log_file_is_read_to_its_end(fleet: FleetUnderTest) -> None:
         "'service_name': 'erp-backend-api', 'request_id': 'rotated'}) + '\\n')"
     )
     host.python(program, "before", user="erp")
-    host.sh("logrotate --force /etc/logrotate.d/logstack")
+    host.sh("logrotate --force /etc/logstack/logrotate.conf")
     host.python(program, "after", user="erp")
     fleet.wait_for_messages("request_id:=rotated", ["after", "before"])
     assert host.sh("stat -c '%U %G %a' /var/log/erp-backend-api/r.log").split() == [

@@ -36,7 +36,7 @@ PLAN = HostPlan("logs-1", ("log_server",), (COMPONENT,), (DOCKER, JOURNALD))
 BINARIES = {"vmalert": [Binary("/opt/logstack/vmalert/2/vmalert", "feed")]}
 BARE: dict[str, Any] = {
     "files": {}, "binaries": {}, "links": {}, "directories": {}, "users": [], "services": {},
-    "installed": [], "pending": [], "programs": [],
+    "installed": [], "pending": [], "programs": [], "units": {}, "tables": [],
 }  # fmt: skip
 
 
@@ -57,6 +57,8 @@ def deployed(**changed: Any) -> dict[str, Any]:
         "installed": ["vmalert"],
         "pending": [],
         "programs": [],
+        "units": {},
+        "tables": [],
         **changed,
     }
 
@@ -144,13 +146,51 @@ def test_a_service_that_is_in_no_plan_is_removed() -> None:
 
 def test_files_of_the_host_that_are_in_no_plan_are_removed() -> None:
     """Those that are Logstack's alone; Docker's, which the plan has not either, is the owner's."""
-    left = (firewall.RULES, firewall.DROP_IN, app_logging.FOLDERS, app_logging.ROTATION)
+    left = [path for path in changes.OWNED if path != JOURNALD.path]
+    assert {firewall.RULES, app_logging.FOLDERS, "/etc/logrotate.d/logstack"} <= set(left)
     there = {path: described(JOURNALD) for path in (*left, "/etc/nftables.conf", DOCKER.path)}
     facts = deployed(files=deployed()["files"] | there)
     bare = HostPlan("app-1", ("app_host",), PLAN.components, (JOURNALD,))
     found = [str(change) for change in changes.changes(bare, BINARIES, facts)]
     assert sorted(found) == sorted(f"remove file {path}" for path in left)
     assert set(changes.request_for(bare, BINARIES)["files"]) == {JOURNALD.path, *left}
+
+
+def test_a_unit_of_the_host_is_no_service_that_left() -> None:
+    """It is a file of the host, which may have left as such."""
+    installed = ["firewall", "logrotate", "vmalert"]
+    assert texts(deployed(installed=installed)) == []
+    files = deployed()["files"] | {firewall.UNIT: described(JOURNALD)}
+    assert texts(deployed(installed=installed, files=files)) == [f"remove file {firewall.UNIT}"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({}, []),
+        ({"active": False}, ["start logstack-firewall.service"]),
+        ({"enabled": False}, ["start logstack-firewall.service"]),
+        ({"tables": []}, ["start logstack-firewall.service"]),
+        ({"programs": []}, []),
+    ],
+)
+def test_a_firewall_that_is_not_in_force_is_started(
+    changed: dict[str, Any], wanted: list[str]
+) -> None:
+    """Stopped, disabled, or flushed below its unit, which then stays active."""
+    unit = HostFile(firewall.UNIT, firewall.UNIT_TEXT, "0644", "root")
+    plan = HostPlan("logs-1", ("log_server",), PLAN.components, (JOURNALD, unit))
+    state = {"active": True, "enabled": True} | {
+        k: v for k, v in changed.items() if k in ["active", "enabled"]
+    }
+    facts = deployed(
+        files=deployed()["files"] | {firewall.UNIT: described(unit)},
+        units={"logstack-firewall.service": state},
+        tables=changed.get("tables", [firewall.TABLE]),
+        programs=changed.get("programs", ["nft"]),
+    )
+    assert [str(change) for change in changes.changes(plan, BINARIES, facts)] == wanted
+    assert [file.path for file in changes.changed_files(plan, facts)] == [unit.path] * len(wanted)
 
 
 def test_the_mode_of_a_file_that_others_have_is_not_compared() -> None:

@@ -14,7 +14,7 @@ from provisioning import changes
 from provisioning.deploys.files import HANDLING
 from stack import settings
 from stack.archive import on_host
-from stack.hosts import HostsError, secrets
+from stack.hosts import HostsError, app_logging, secrets
 from stack.hosts.plan import HostPlan, plan_for
 from stack.secrets import ARCHIVE_SECRETS
 from stack.settings import Layer, Settings
@@ -320,7 +320,7 @@ def test_an_application_host_rotates_by_renaming(folder: Path) -> None:
     """A handler that watches its file survives it; nothing is copied and cut."""
     plan = plans(folder, "staging", app_hosts={"docker_logs": True})["app-1"]
     files = {file.path: file.text for file in plan.files}
-    rotation = files["/etc/logrotate.d/logstack"]
+    rotation = files["/etc/logstack/logrotate.conf"]
     assert "/var/log/erp-backend-api/*.log {" in rotation
     assert "create 0640 erp logstack-otelcol" in rotation
     assert "copytruncate" not in rotation
@@ -345,7 +345,7 @@ def test_every_file_of_a_host_can_leave_its_plan(folder: Path) -> None:
     app = {"service": "erp", "user": "erp"}
     sections["app_hosts"]["apps"] = [app]
     paths = {file.path for file in plans(folder, "staging", **sections)["logs-1"].files}
-    assert paths == {*changes.OWNED, "/etc/docker/daemon.json"}
+    assert paths == {*changes.OWNED, "/etc/docker/daemon.json"} - set(app_logging.EARLIER)
     assert paths == set(HANDLING)
 
 

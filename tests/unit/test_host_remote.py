@@ -47,7 +47,7 @@ def restore(run: str, *paths: Path, **handling: Any) -> dict[str, Any]:
 
 
 def described(path: Path) -> str:
-    others = ("components", "binaries", "links", "directories", "users")
+    others = ("components", "binaries", "links", "directories", "users", "units", "tables")
     request: dict[str, list[str]] = {name: [] for name in others}
     found: str = remote.inspect({**request, "files": [str(path)]})["files"][str(path)]["sha256"]
     return found
