@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,6 +70,13 @@ class HostPlan:
 OPT = "/opt/logstack"
 PYTHON = "/usr/bin/python3"
 GRAFANA_PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file's name
+# Grafana takes its variable for the password only when it makes its database. Where there is one
+# and the file is not what was set last, its own command sets it, from standard input.
+GRAFANA_BEFORE = (
+    '[ ! -e "$1/grafana.db" ] || sha256sum --status --check "$1/password.sha256" 2>/dev/null || {'
+    ' "$2" cli --homepath="$3" admin reset-admin-password --password-from-stdin < "$4"'
+    ' && sha256sum "$4" > "$1/password.sha256"; }'
+)
 
 
 def _rewritten(component: str, file: str) -> str:
@@ -179,6 +186,7 @@ class _Start:
     argv: list[str]
     env: Mapping[str, str]
     health: str
+    before: Sequence[str] = ()
 
 
 def _start(name: str, context: _Context, folder: str, program: str) -> _Start:
@@ -193,12 +201,19 @@ def _start(name: str, context: _Context, folder: str, program: str) -> _Start:
         return _Start([PYTHON, "-I", f"{folder}/lib", "run"], {"PYTHONUNBUFFERED": "1"}, "")
     component = components.by_name(name)
     argv, env = component.argv(target), component.env(target)
+    health = component.health_url(target)
     if name == "grafana":
-        argv = [f"{folder}/lib/bin/grafana", *argv, f"--homepath={folder}/lib"]
-        env = {**env, **_grafana_variables(context)}
-    else:
-        argv = [f"{folder}/{program}", *argv]
-    return _Start(argv, env, component.health_url(target))
+        home = f"{folder}/lib"
+        grafana = f"{home}/bin/grafana"
+        password = target.config_dir(name) / GRAFANA_PASSWORD_FILE
+        known = (str(target.storage_dir(name)), grafana, home, str(password))
+        return _Start(
+            [grafana, *argv, f"--homepath={home}"],
+            {**env, **_grafana_variables(context)},
+            health,
+            before=("/bin/sh", "-c", GRAFANA_BEFORE, "sh", *known),
+        )
+    return _Start([f"{folder}/{program}", *argv], env, health)
 
 
 def _grafana_variables(context: _Context) -> dict[str, str]:
@@ -242,7 +257,9 @@ def _component(name: str, context: _Context) -> HostComponent:
         user=user,
         directories=((state_dir, "0700"),),
         files=tuple(files),
-        unit=render_unit(name, user, start.argv, start.env, [state_dir, *writable], target),
+        unit=render_unit(
+            name, user, start.argv, start.env, [state_dir, *writable], target, start.before
+        ),
         check=CHECKS.get(name, ()),
         health=start.health,
         serial=name != "otelcol",

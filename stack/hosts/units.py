@@ -18,10 +18,12 @@ def render_unit(
     env: Mapping[str, str],
     folders: Sequence[str],
     target: Target,
+    before: Sequence[str] = (),
 ) -> HostFile:
     """logstack-<name>.service, as hardened as the component allows.
 
-    `folders` are all that it may write to; it works in the first.
+    `folders` are all that it may write to; it works in the first. `before` is run before each
+    start.
     """
     settings = target.settings
     stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
@@ -33,6 +35,7 @@ def render_unit(
         user=user,
         groups=["systemd-journal"] if is_agent and reads_journal(target) else [],
         argv=argv,
+        before=before,
         env=env,
         folders=folders,
         stop_seconds=own or max(1, stop),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -25,6 +27,22 @@ print(urllib.request.urlopen(request, timeout=20, context=context).read().decode
 CA = "/etc/logstack/otelcol/ca.pem"
 
 
+def password_of(fleet: FleetUnderTest) -> str:
+    text = (fleet.folder / "secrets.json").read_text(encoding="utf-8")
+    return str(json.loads(text)["grafana_admin"])
+
+
+def sets_passwords() -> bool:
+    """Whether the release on PATH has the command; that of 9.3 says that it did and did not."""
+    program = shutil.which("grafana")
+    try:
+        argv = [str(program), "cli", "admin", "reset-admin-password", "--help"]
+        result = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return "--password-from-stdin" in result.stdout
+
+
 def test_without_a_release_nothing_is_deployed(fleet: FleetUnderTest) -> None:
     """Where Grafana is asked for and this machine has none, the run says what to do."""
     fleet.values = {**fleet.values, "stack": {"grafana": "on"}, "versions": {"grafana": "99.9.9"}}
@@ -44,10 +62,46 @@ def test_dashboards_behind_the_gateway(fleet: FleetUnderTest) -> None:
     fleet.prepare()
     fleet.deploy()
     host = fleet.hosts["logs-1"]
-    secrets = json.loads((fleet.folder / "secrets.json").read_text(encoding="utf-8"))
     url = f"https://{host.address}/grafana/api"
-    who = ("admin", secrets["grafana_admin"])
+    who = ("admin", password_of(fleet))
     found = json.loads(fleet.hosts["app-1"].python(ASK, f"{url}/search?type=dash-db", CA, *who))
     assert len(found) >= 7
     sources = json.loads(fleet.hosts["app-1"].python(ASK, f"{url}/datasources", CA, *who))
     assert {source["name"] for source in sources} == {"VictoriaLogs", "Alertmanager"}
+
+
+def test_a_new_password_is_the_one_that_opens(fleet: FleetUnderTest) -> None:
+    """In a Grafana that has its database already; neither is shown anywhere."""
+    try:
+        programs.obtain(settings.load({}), ["grafana"], lambda name, text: None)
+    except artifacts.ArtifactError as error:
+        unavailable("grafana", str(error))
+    if not sets_passwords():
+        unavailable("grafana", "the release on PATH has no command that sets a password")
+    fleet.values = {**fleet.values, "stack": {"grafana": "on"}, "timing": {"start_timeout": "120s"}}
+    fleet.prepare()
+    fleet.ensure_deployed()
+    host, app = fleet.hosts["logs-1"], fleet.hosts["app-1"]
+    url = f"https://{host.address}/grafana/api/org"
+    old = password_of(fleet)
+    app.python(ASK, url, CA, "admin", old)
+    assert fleet.run("secrets", "rotate", "staging", "grafana_admin").returncode == 0
+    new = password_of(fleet)
+    assert new != old
+    assert "restart service logstack-grafana" in fleet.deploy()
+    app.python(ASK, url, CA, "admin", new)
+    with pytest.raises(AssertionError, match="401"):
+        app.python(ASK, url, CA, "admin", old)
+    journal = host.sh("journalctl --no-pager -u logstack-grafana")
+    assert journal.count("Admin password changed successfully") >= 1
+    assert new not in journal
+    assert host.sh("stat -c '%a %U' /var/lib/logstack/grafana/password.sha256").split() == [
+        *("600", "logstack-grafana")
+    ]
+    said = journal.count("Admin password changed successfully")
+    host.sh("systemctl restart logstack-grafana")
+    journal = host.sh("journalctl --no-pager -u logstack-grafana")
+    assert journal.count("Admin password changed successfully") == said
+    result = fleet.run("hosts", "rollback", "staging")
+    assert result.returncode == 0, result.stdout + result.stderr
+    app.python(ASK, url, CA, "admin", old)

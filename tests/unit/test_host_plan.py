@@ -147,6 +147,9 @@ def test_grafana_is_deployed_where_it_is_asked_for(folder: Path) -> None:
     unit = text_of(plan, "/etc/systemd/system/logstack-grafana.service")
     assert "https://logs-1.staging.example.net:21019/grafana/" in unit
     assert "$__file{/etc/logstack/grafana/admin_password}" in unit
+    (before,) = (x for x in unit.splitlines() if x.startswith("ExecStartPre="))
+    assert "reset-admin-password --password-from-stdin" in before
+    assert before.endswith('"/etc/logstack/grafana/admin_password"')
     assert "handle /grafana/* {" in text_of(plan, "/etc/logstack/gateway/Caddyfile")
     sources = yaml.safe_load(
         text_of(plan, "/etc/logstack/grafana/provisioning/datasources/logstack.yaml")
