@@ -73,7 +73,8 @@ GRAFANA_PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file's name
 # Grafana takes its variable for the password only when it makes its database. Where there is one
 # and the file is not what was set last, its own command sets it, from standard input.
 GRAFANA_BEFORE = (
-    '[ ! -e "$1/grafana.db" ] || sha256sum --status --check "$1/password.sha256" 2>/dev/null || {'
+    '[ -e "$1/grafana.db" ] || { sha256sum "$4" > "$1/password.sha256"; exit; }; '
+    'sha256sum --status --check "$1/password.sha256" 2>/dev/null || {'
     ' "$2" cli --homepath="$3" admin reset-admin-password --password-from-stdin < "$4"'
     ' && sha256sum "$4" > "$1/password.sha256"; }'
 )

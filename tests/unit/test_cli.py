@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,20 @@ def test_the_launcher_reports_a_wrong_setting_in_one_line(own_folders: Path) -> 
         "ports.ofset: there is no such setting (from the environment). "
         "Did you mean ports.offset? `./logstack settings` lists all of them.\n"
     )
+
+
+def test_the_launcher_leaves_a_linked_environment_alone(tmp_path: Path) -> None:
+    """It would empty that of the checkout to which the link leads."""
+    shutil.copy(ROOT / "logstack", tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    (tmp_path / ".venv").symlink_to(elsewhere)
+    argv = [str(tmp_path / "logstack"), "--prepare"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "found a link" in done.stderr
+    assert [path.name for path in elsewhere.iterdir()] == ["kept"]
 
 
 @pytest.mark.usefixtures("own_folders")

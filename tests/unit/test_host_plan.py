@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from provisioning.deploys.files import HANDLING
 from stack import settings
 from stack.archive import on_host
 from stack.hosts import HostsError, app_logging, secrets
-from stack.hosts.plan import HostPlan, plan_for
+from stack.hosts.plan import GRAFANA_BEFORE, HostPlan, plan_for
 from stack.secrets import ARCHIVE_SECRETS
 from stack.settings import Layer, Settings
 from tests.unit.example import PORTS
@@ -356,3 +357,29 @@ def test_a_log_server_alone_has_no_files_of_applications(folder: Path) -> None:
     """Its Docker is left as it is; its journal, which is shipped, has a limit."""
     paths = [file.path for file in plans(folder, "staging")["logs-1"].files]
     assert paths == ["/etc/systemd/journald.conf.d/logstack.conf"]
+
+
+def test_grafanas_password_is_set_when_it_was_rotated_and_only_then(tmp_path: Path) -> None:
+    """One that somebody set in Grafana stays until the next rotation; a failure is tried again."""
+    state, password, said = tmp_path / "state", tmp_path / "password", tmp_path / "said"
+    state.mkdir()
+    program = tmp_path / "grafana"
+    program.write_text(f'#!/bin/sh\n[ ! -e "{tmp_path}/broken" ] && cat >> "{said}"\n', "utf-8")
+    program.chmod(0o755)
+
+    def start() -> int:
+        words = (str(state), str(program), str(tmp_path), str(password))
+        argv = ["/bin/sh", "-c", GRAFANA_BEFORE, "sh", *words]
+        return subprocess.run(argv, check=False).returncode
+
+    password.write_text("first ", "utf-8")
+    assert start() == 0  # Grafana makes its database now, with this password
+    (state / "grafana.db").touch()
+    assert start() == 0
+    assert not said.exists()
+    password.write_text("second ", "utf-8")
+    (tmp_path / "broken").touch()
+    assert start() != 0
+    (tmp_path / "broken").unlink()
+    assert [start(), start()] == [0, 0]
+    assert said.read_text("utf-8") == "second "
