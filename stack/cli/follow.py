@@ -36,7 +36,10 @@ class Follower:
         # What is there already is shown, or left out on purpose, by who reads before following.
         there = replace(selection, since=self._since)
         self._seen = {_key(record) for record in every(engine, there)}
-        self._settled: deque[tuple[datetime, int]] = deque()  # starts of ranges, records seen there
+        # Of the time that is over: starts of ranges, and how many records were there.
+        before = replace(selection, since=max(selection.since, self._since - LATE))
+        before = replace(before, until=max(before.since, self._since))
+        self._settled = deque([(before.since, engine.count(before))])
         self._late = 0
         self._late_at = datetime.now(UTC) + LATE_EVERY
 
@@ -67,18 +70,16 @@ class Follower:
 
     def _count_late(self, now: datetime) -> None:
         """Compare what the engine has of the time that is over with what was seen of it."""
-        while self._settled and self._settled[0][0] < now - LATE:
-            self._settled.popleft()
         self._late_at = now + LATE_EVERY
-        if not self._settled:
-            return
+        while len(self._settled) > 1 and self._settled[1][0] < now - LATE:
+            self._settled.popleft()
         over = replace(self._selection, since=self._settled[0][0], until=self._since)
         late = self._engine.count(over) - sum(count for _, count in self._settled)
         if late > self._late:
             since, until = (rfc3339(nanoseconds(moment)) for moment in (over.since, over.until))
             self._tell(
-                f"{late - self._late} records arrived more than {OVERLAP.seconds} s after they "
-                f"were made and are not shown here. Type, with the same options: "
+                f"Not shown here, because they arrived more than {OVERLAP.seconds} s after they "
+                f"were made: {late - self._late} records. Type, with the same options: "
                 f"./logstack logs --since {since} --until {until} -n 100000"
             )
         self._late = late

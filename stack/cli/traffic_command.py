@@ -40,6 +40,8 @@ def run(
         print_json(asdict(report))
     else:
         _print(report)
+    if report.interrupted:
+        raise typer.Exit(130)
     if report.errors or report.unexpected:
         raise typer.Exit(1)
 
