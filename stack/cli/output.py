@@ -67,7 +67,8 @@ def plain(text: str, style: str = "") -> Text:
 
 def print_json(value: object, *, indent: int | None = None) -> None:
     """A result for programs: JSON exactly, on one line without `indent`."""
-    out.print(Text(as_json(value, indent=indent)))
+    only_ascii = not out.encoding.startswith("utf")
+    out.print(Text(as_json(value, indent=indent, only_ascii=only_ascii)))
 
 
 def print_statuses(statuses: list[Status], *, detailed: bool = True) -> None:
@@ -124,6 +125,11 @@ class Progress:
         milestone = text in FINAL_STATES or known is None
         if not err.is_terminal and milestone and (known is None or known[0] != text):
             say(f"{name}: {text}")
+
+    def give_way(self) -> None:
+        """Show nothing more where results follow on the same terminal."""
+        if out.is_terminal:
+            self._live.stop()
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 1))

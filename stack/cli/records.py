@@ -41,7 +41,12 @@ def logs(
     request_id: Annotated[str, typer.Option(help="Only this request or job.")] = "",
     org: Annotated[str, typer.Option(help="Only this organization_id.")] = "",
     grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as records come.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Go on as records come, and say so when some come too late."
+        ),
+    ] = False,
     number: Annotated[int, typer.Option("-n", min=1, max=100_000, help="At most this many.")] = 200,
     restored: Annotated[
         bool, typer.Option("--restored", help="Those that `archive restore` brought back.")

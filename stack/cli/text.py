@@ -15,12 +15,12 @@ def visible(text: str, keep: str = "") -> str:
     return CONTROLS.sub(lambda match: match[0] if match[0] in keep else repr(match[0])[1:-1], text)
 
 
-def as_json(value: object, *, indent: int | None = None) -> str:
+def as_json(value: object, *, indent: int | None = None, only_ascii: bool = False) -> str:
     """JSON without the controls that JSON itself would leave in it; on one line without `indent`.
 
     What JSON does not know, such as a time, is written as its text.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    text = json.dumps(value, ensure_ascii=only_ascii, indent=indent, default=str)
     return CONTROLS.sub(
         lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text
     )

@@ -386,6 +386,17 @@ def test_json_is_printed_exactly(capsys: pytest.CaptureFixture[str]) -> None:
     assert CONTROLS.findall(printed) == ["\n"] * 3
 
 
+def test_a_terminal_that_has_not_every_letter_is_no_error(own_folders: Path) -> None:
+    """JSON stays JSON there."""
+    path = str(own_folders / "größe\u2028")
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "LOGSTACK_PATHS__CACHE": path}
+    for options in ([], ["--json"]):
+        argv = [sys.executable, "-P", "-m", "stack.cli.main", "settings", *options]
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["paths.cache"]["value"] == path
+
+
 def test_every_command_prints_json_with_the_one_helper() -> None:
     """Anything else goes through what the console does with a text."""
     folder = ROOT / "stack" / "cli"
