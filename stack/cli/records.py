@@ -43,9 +43,7 @@ def logs(
     grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
     follow: Annotated[
         bool,
-        typer.Option(
-            "--follow", "-f", help="Go on as records come, and say so when some come too late."
-        ),
+        typer.Option("--follow", "-f", help="Go on as records come."),
     ] = False,
     number: Annotated[int, typer.Option("-n", min=1, max=100_000, help="At most this many.")] = 200,
     restored: Annotated[
@@ -54,6 +52,8 @@ def logs(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
 ) -> None:
     """Show the newest records, oldest first, one line each and tracebacks below.
+
+    With --follow each record that comes is shown, and it is said when some come too late for that.
 
     Example: logstack logs --level ERROR --since 5m
     """
