@@ -161,7 +161,10 @@ class DockerRuntime:
         if (self.run_dir / VARIABLES).exists():
             result = self._compose("down", "--remove-orphans", "--volumes", timeout=180)
             if result.returncode != 0:
-                raise DockerError(explain(result.stderr))
+                raise DockerError(
+                    f"{explain(result.stderr)}\nThe volumes of {self.project} are still there. "
+                    "When the engine answers, type: make clean"
+                )
         for folder in (self.run_dir, self.data_dir):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -325,6 +328,12 @@ def running(settings: Settings) -> DockerRuntime | None:
     """The runtime that `up` started in this run folder and nobody stopped, if there is one."""
     found = started_with(settings, "docker")
     return DockerRuntime(found) if found else None
+
+
+def left_behind(settings: Settings) -> DockerRuntime | None:
+    """The runtime that `clean` has something to remove of, also after `down`, if there is one."""
+    runtime = running(settings) or DockerRuntime(settings)
+    return runtime if (runtime.run_dir / VARIABLES).exists() else None
 
 
 def _environment(component: Component, target: Target) -> dict[str, str]:

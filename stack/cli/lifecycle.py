@@ -107,12 +107,14 @@ def clean() -> None:
     Example: logstack clean
     """
     values = settings.load()
-    if now := docker.running(values):
-        say(f"Removing the containers and volumes of {now.project}")
-        now.clean()
+    containers = docker.left_behind(values)
+    if containers:
+        say(f"Removing the containers and volumes of {containers.project}")
+        containers.clean()
     folders = native.removable(values)
     if not folders:
-        say("There is nothing to remove.")
+        if not containers:
+            say("There is nothing to remove.")
         return
     for path, size in folders.items():
         say(f"Removing {shorten_path(str(path))} ({in_bytes(size)})")

@@ -93,6 +93,20 @@ def test_down_keeps_the_records(own_stack: DockerStackUnderTest) -> None:
     assert own_stack.count({"marker": marker}) == 1
 
 
+def test_clean_after_down_removes_the_volumes(own_stack: DockerStackUnderTest) -> None:
+    """And everything that was written beside them."""
+    own_stack.up()
+    label = f"label=com.docker.compose.project={own_stack.runtime.project}"
+    assert own_stack.run("down").returncode == 0
+    assert ask("volume", "ls", "--quiet", "--filter", label) != ""
+    result = own_stack.run("clean")
+    assert result.returncode == 0, result.stderr
+    assert "nothing to remove" not in result.stderr
+    assert ask("volume", "ls", "--quiet", "--filter", label) == ""
+    assert not own_stack.runtime.run_dir.exists()
+    assert not own_stack.runtime.data_dir.exists()
+
+
 def test_a_container_that_exits_at_start_shows_its_last_lines(
     own_stack: DockerStackUnderTest,
 ) -> None:

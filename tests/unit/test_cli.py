@@ -285,6 +285,19 @@ def test_clean_and_down_have_nothing_to_do_where_nothing_was(logstack: Logstack)
     assert logstack("down") == (0, "", "Nothing was running.\n")
 
 
+def test_clean_does_not_forget_volumes_that_it_cannot_remove(
+    logstack: Logstack, own_folders: Path
+) -> None:
+    """After `down`, nothing else knows of them."""
+    variables = own_folders / "run" / "docker" / "compose.env"
+    variables.parent.mkdir(parents=True)
+    variables.touch()
+    status, _, errors = logstack("clean", PATH=str(own_folders))
+    assert status == 1
+    assert "Removing the containers and volumes of logstack-" in errors
+    assert variables.exists()
+
+
 def test_clean_says_what_it_removes(logstack: Logstack, own_folders: Path) -> None:
     """Each folder with its size, as seen from here."""
     (own_folders / "data" / "native").mkdir(parents=True)
