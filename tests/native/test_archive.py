@@ -25,6 +25,7 @@ from tests.native.archive_harness import (
     yesterday,
 )
 from tests.native.harness import Combination, logstack_argv
+from tests.native.terminal import interrupt
 
 pytestmark = pytest.mark.native
 COMBINATIONS = ENGINES
@@ -273,6 +274,13 @@ def test_search_prints_records_as_logs_does(day: ArchiveUnderTest) -> None:
         timeout=60,
     )
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+
+
+def test_ctrl_c_ends_a_search(day: ArchiveUnderTest) -> None:
+    """In the middle of a record, while others are read ahead."""
+    status, printed = interrupt(day, b"plain", "archive", "search", "--from", "4d", "-n", "100000")
+    assert status == 130, printed[-2000:]
+    assert "Traceback" not in printed
 
 
 def test_a_hold_of_nothing_is_a_failure(day: ArchiveUnderTest) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import pty
-import select
 import shlex
 import signal
 import subprocess
-import termios
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,11 +31,11 @@ from tests.native.harness import (
     poll,
     record,
 )
+from tests.native.terminal import interrupt
 
 pytestmark = [pytest.mark.native, pytest.mark.timeout(240)]
 COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))
 BURST = 30_000
-CTRL_C = b"\x03"
 
 
 def push_bytes(stack: StackUnderTest, service: str, message: bytes) -> None:
@@ -167,42 +160,6 @@ def test_follow_says_which_records_came_too_late(
     }
 
 
-def in_terminal(stack: StackUnderTest, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
-    """A command whose terminal is a new one; its other end."""
-    ours, theirs = pty.openpty()
-
-    def take_terminal() -> None:
-        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-
-    process = subprocess.Popen(
-        logstack_argv(*arguments),
-        env={**stack.environ, "TERM": "xterm"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        preexec_fn=take_terminal,
-        cwd=stack.folder,
-    )
-    os.close(theirs)
-    return process, ours
-
-
-def read_terminal(end: int, enough: Callable[[bytes], bool], timeout: float = 60) -> bytes:
-    """What a command prints until it is enough, or until it has ended."""
-    printed = b""
-    deadline = time.monotonic() + timeout
-    while not enough(printed):
-        if not select.select([end], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise AssertionError(f"nothing more within {timeout:g} s after: {printed!r}")
-        try:
-            data = os.read(end, 65536)
-        except OSError:  # it has ended
-            return printed
-        printed += data
-    return printed
-
-
 COMMANDS = {
     "follow": (("logs", "--follow"), b"in this test"),
     "traffic": (("traffic", "--rate", "20", "--duration", "60"), b" of 1200"),
@@ -216,18 +173,9 @@ def test_ctrl_c_ends_a_command(stack: StackUnderTest, name: str) -> None:
     arguments, begun = COMMANDS[name]
     stack.engine.push([record("in this test")])
     before = set(stack.folder.iterdir())
-    process, end = in_terminal(stack, *arguments)
-    try:
-        printed = read_terminal(end, lambda printed: begun in printed)
-        os.write(end, CTRL_C)
-        printed += read_terminal(end, lambda printed: False)
-        assert process.wait(timeout=30) == 130, printed.decode()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        process.wait()
-        os.close(end)
-    assert b"Traceback" not in printed, printed.decode()
+    status, printed = interrupt(stack, begun, *arguments)
+    assert status == 130, printed
+    assert "Traceback" not in printed
     assert set(stack.folder.iterdir()) == before
 
 
