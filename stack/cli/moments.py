@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 
 import typer
@@ -36,9 +37,10 @@ def time_range(
             f"Type an earlier {options[0]}, for example 1h",
             param_hint=names,
         )
+    swapped = f"{options[0]} {shlex.quote(until)} {options[1]} {shlex.quote(since)}"
     raise typer.BadParameter(
         f"wanted a start before the end, found {_shown(since, start)} and then "
-        f"{_shown(until, end)}. Type: {options[0]} {until} {options[1]} {since}",
+        f"{_shown(until, end)}. Type: {swapped}",
         param_hint=names,
     )
 
