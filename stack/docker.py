@@ -1,7 +1,8 @@
 """The Docker runtime: the same components in containers, started with Compose.
 
 `up`, `down`, `clean` and `status` mean what they mean in native.py. What containers read is
-rendered into the run folder; the environment file there, which holds the secrets, is of mode 0600.
+rendered into folders of the run folder, which only its owner enters; the environment file beside
+them, which holds the secrets, is of mode 0600.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ from stack.targets import docker as docker_target
 from stack.units import parse_bytes, parse_duration
 
 COMPOSE_FILE = ROOT / "stack" / "compose.yaml"
+# In the run folder beside what is mounted: what the containers are started with, and with which
+# values. Secrets are among them.
+COMMANDS = "commands.json"
+VARIABLES = "compose.env"
 LOG_LINES_SHOWN = 15
 IMAGE_OF = {"traffic": "sample_app"}  # a component that runs in the image of another
 
@@ -99,6 +104,7 @@ class DockerRuntime:
 
     def up(self, on_progress: OnProgress) -> UpResult:
         """Start what is not running and wait until everything is healthy. Raises DockerError."""
+        self._keep_private()
         self.pull(self.missing_images(), on_progress)
         note = self.leave_out_grafana(on_progress)
         probe = artifacts.for_images(self.settings)["probe"]
@@ -152,10 +158,13 @@ class DockerRuntime:
 
     def clean(self) -> None:
         """Stop everything and remove volumes, secrets and rendered files."""
-        if (self.run_dir / "compose.env").exists():
+        if (self.run_dir / VARIABLES).exists():
             result = self._compose("down", "--remove-orphans", "--volumes", timeout=180)
             if result.returncode != 0:
-                raise DockerError(explain(result.stderr))
+                raise DockerError(
+                    f"{explain(result.stderr)}\nThe volumes of {self.project} are still there. "
+                    "When the engine answers, type: make clean"
+                )
         for folder in (self.run_dir, self.data_dir):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -203,11 +212,10 @@ class DockerRuntime:
     def _write(self, probe: Path) -> None:
         files = render.render_components(self.target, {}) | self._alert_files()
         files |= grafana_files(self.target)
+        self._keep_private()
         self._remove_others(files)
         for name, text in files.items():
-            write_private(self.run_dir / name, text)
-        for path in self.run_dir.rglob("*"):  # containers run as users of their images' own
-            path.chmod(0o755 if path.is_dir() else 0o644)
+            self._write_mounted(name, text)
         started = {
             component.name: {
                 "command": [_uncompose(word) for word in self._words(component)],
@@ -218,9 +226,31 @@ class DockerRuntime:
             for component in self.components
         }
         variables = "".join(f"{n}='{v}'\n" for n, v in sorted(self._variables(probe).items()))
-        write_private(self.run_dir / "commands.json", json.dumps({"services": started}, indent=2))
-        write_private(self.run_dir / "compose.env", variables)
+        write_private(self.run_dir / COMMANDS, json.dumps({"services": started}, indent=2))
+        write_private(self.run_dir / VARIABLES, variables)
         write_private(self.run_dir / SETTINGS_FILE, self.settings.model_dump_json(indent=2) + "\n")
+
+    def _keep_private(self) -> None:
+        """Nobody else enters the run folder, and what is not mounted has mode 0600 there.
+
+        A container sees what is mounted without passing through the folders above it.
+        """
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.run_dir.chmod(0o700)
+        for name in (COMMANDS, VARIABLES, SETTINGS_FILE):
+            if (path := self.run_dir / name).exists():
+                path.chmod(0o600)
+
+    def _write_mounted(self, name: str, text: str) -> None:
+        """Write what containers read, which run as users of their images' own, in one step."""
+        path = self.run_dir / name
+        for folder in reversed(path.relative_to(self.run_dir).parents[:-1]):
+            (self.run_dir / folder).mkdir(exist_ok=True)
+            (self.run_dir / folder).chmod(0o755)
+        scratch = self.run_dir / "mounted.new"  # no container looks for files there
+        write_private(scratch, text)
+        scratch.chmod(0o644)
+        scratch.rename(path)
 
     def _alert_files(self) -> dict[str, str]:
         """Rules, routes and templates. Raises DockerError where a receiver needs a secret."""
@@ -273,8 +303,8 @@ class DockerRuntime:
     def _compose(self, *arguments: str, timeout: float) -> Any:
         return run(
             *("--project-name", self.project),
-            *("--file", str(COMPOSE_FILE), "--file", str(self.run_dir / "commands.json")),
-            *("--env-file", str(self.run_dir / "compose.env")),
+            *("--file", str(COMPOSE_FILE), "--file", str(self.run_dir / COMMANDS)),
+            *("--env-file", str(self.run_dir / VARIABLES)),
             *arguments,
             command=compose_command(self.settings),
             timeout=timeout,
@@ -298,6 +328,12 @@ def running(settings: Settings) -> DockerRuntime | None:
     """The runtime that `up` started in this run folder and nobody stopped, if there is one."""
     found = started_with(settings, "docker")
     return DockerRuntime(found) if found else None
+
+
+def left_behind(settings: Settings) -> DockerRuntime | None:
+    """The runtime that `clean` has something to remove of, also after `down`, if there is one."""
+    runtime = running(settings) or DockerRuntime(settings)
+    return runtime if (runtime.run_dir / VARIABLES).exists() else None
 
 
 def _environment(component: Component, target: Target) -> dict[str, str]:

@@ -10,7 +10,6 @@ both engines' steps begin at multiples of the step.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import requests
 
 from stack.contract import typed
 from stack.engines import EngineError, Record, Selection
+from stack.engines.http import from_json
 from stack.engines.loki import Entry, Loki
 from stack.engines.loki import record_from as record_from_entry
 from stack.engines.victorialogs import record_from
@@ -78,7 +78,7 @@ class VictoriaLogsEvaluator:
 
     def instant(self, query: Query, at: datetime) -> list[Sample]:
         answer = self._ask("stats_query", query=query.logsql, time=_instant(at))
-        return samples(answer.json()["data"]["result"], query.by)
+        return samples(_result(answer), query.by)
 
     def over_time(
         self, query: Query, since: datetime, until: datetime, step: timedelta
@@ -91,7 +91,7 @@ class VictoriaLogsEvaluator:
             end=_instant(last),
             step=f"{step.total_seconds():g}s",
         )
-        return series(answer.json()["data"]["result"], query.by, timedelta(0))
+        return series(_result(answer), query.by, timedelta(0))
 
     def records(
         self, query: Query, since: datetime, until: datetime, *, limit: int
@@ -102,7 +102,7 @@ class VictoriaLogsEvaluator:
             start=_instant(since),
             end=_instant(until),
         )
-        rows = [json.loads(line) for line in answer.text.split("\n") if line]
+        rows = [from_json(line) for line in answer.content.split(b"\n") if line]
         return [record_from(row) for row in reversed(rows)]
 
     def _ask(self, path: str, **parameters: str) -> requests.Response:
@@ -145,9 +145,7 @@ class LokiEvaluator:
         return [_record(entry) for entry in self._engine.entries(query.logql, selection, limit)]
 
     def _ask(self, path: str, **parameters: str) -> list[Any]:
-        answer = ask(self._session, f"{self.url}/loki/api/v1/{path}", parameters)
-        result: list[Any] = answer.json()["data"]["result"]
-        return result
+        return _result(ask(self._session, f"{self.url}/loki/api/v1/{path}", parameters))
 
 
 def evaluator_of(target: Target) -> Evaluator:
@@ -171,6 +169,11 @@ def ask(session: requests.Session, url: str, parameters: Mapping[str, str]) -> r
             f"  query: {parameters['query']}"
         )
     return answer
+
+
+def _result(answer: requests.Response) -> list[Any]:
+    result: list[Any] = from_json(answer.content)["data"]["result"]
+    return result
 
 
 def samples(result: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[Sample]:

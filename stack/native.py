@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
@@ -176,7 +175,7 @@ def status(settings: Settings) -> list[Status]:
         processes = supervisor.processes() if supervisor.is_running() else {}
     except (OSError, SupervisorError):  # it went away between the two questions
         processes = {}
-    restarts = count_restarts(_read_tail(target.log_file("supervisord"), 1_000_000))
+    restarts = count_restarts(read_tail(target.log_file("supervisord"), 1_000_000))
     return [
         _status(component, target, processes.get(component.name), restarts)
         for component in components.selected(settings)
@@ -294,7 +293,7 @@ def _state(component: Component, target: Target, process: Process | None) -> tup
 
 def _describe(item: Status, timeout: float) -> str:
     tail = "\n".join(
-        f"    {line}" for line in _read_tail(Path(item.log), 20_000).splitlines()[-LOG_LINES_SHOWN:]
+        f"    {line}" for line in read_tail(Path(item.log), 20_000).splitlines()[-LOG_LINES_SHOWN:]
     )
     note = f" ({item.note})" if item.note else ""
     return (
@@ -315,7 +314,8 @@ def _binary(settings: Settings, artifact: str) -> str:
     return artifacts.catalogue(settings)[artifact].binaries[0]
 
 
-def _read_tail(path: Path, size: int) -> str:
+def read_tail(path: Path, size: int) -> str:
+    """The last `size` bytes of a file as text; empty where it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - size))
@@ -326,8 +326,3 @@ def _read_tail(path: Path, size: int) -> str:
 
 def _size(path: Path) -> int:
     return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())
-
-
-def dump(statuses: list[Status]) -> str:
-    """Statuses as JSON."""
-    return json.dumps([item.as_dict() for item in statuses], indent=2)

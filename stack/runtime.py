@@ -13,6 +13,9 @@ from stack.settings import Settings
 from stack.targets import Target
 from stack.targets import native as native_target
 
+LOG_LINES = 500
+LOG_BYTES = 200_000
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -59,6 +62,16 @@ class Running:
         if self.docker:
             return smoke.write_in_container(self.docker.exec)
         return smoke.write_natively(self.target, self.secrets())
+
+    def read_log(self, component: str) -> str:
+        """The end of what a component has printed, of some hundred lines."""
+        if self.docker:
+            return self.docker.logs(component, LOG_LINES)
+        return native.read_tail(self.target.log_file(component), LOG_BYTES)
+
+    def log_place(self, component: str) -> str:
+        """Where people find all of it: a file, or a command."""
+        return next((item.log for item in self.statuses() if item.name == component), "")
 
     def statuses(self) -> list[Status]:
         return self.docker.status() if self.docker else native.status(self.target.settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,14 +12,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from stack import artifacts, native, settings
+from stack import artifacts, runtime, settings
 from stack.alerting import AlertError, lint, rule_tests
 from stack.alerting import send as sending
 from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
 from stack.alerting.channels import read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
 from stack.alerting.rules import load_rules, load_rules_for
-from stack.cli.output import AsJson, out, say
+from stack.cli.output import AsJson, out, plain, print_json, say
 from stack.targets import Target
 from stack.targets import native as native_target
 
@@ -39,17 +38,13 @@ class Channel(StrEnum):
     email = "email"
 
 
-def _running_target() -> Target:
-    return native_target(native.running_settings(settings.load()))
-
-
 @app.command("list")
 def show(as_json: AsJson = False) -> None:
     """List every rule: severity, threshold, and its state where the stack runs.
 
     Example: logstack alerts list
     """
-    target = _running_target()
+    target = runtime.running(settings.load()).target
     rules = load_rules_for(target)
     states = _states(target)
     rows = [
@@ -66,14 +61,14 @@ def show(as_json: AsJson = False) -> None:
         for rule in rules
     ]
     if as_json:
-        out.print(Text(json.dumps(rows, indent=2)))
+        print_json(rows, indent=2)
         return
     columns = ("name", "severity", "query", "window", "threshold", "for", "state")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     styles = {"firing": "bold red", "pending": "yellow", "not loaded": "dim"}
     for row in rows:
-        state = Text(row["state"], style=styles.get(row["state"], "green"))
-        table.add_row(*(Text(row[name]) for name in columns[:-1]), state)
+        state = plain(row["state"], styles.get(row["state"], "green"))
+        table.add_row(*(row[name] for name in columns[:-1]), state)
     out.print(table)
     for row in rows:
         if row["error"]:
@@ -117,7 +112,7 @@ def run_tests(
     failed = [item for item in outcomes if item.problem]
     seconds = time.monotonic() - began
     if as_json:
-        out.print(Text(_as_json(outcomes, lacking, seconds)))
+        print_json(_as_dict(outcomes, lacking, seconds))
     else:
         _print_outcomes(outcomes)
         for item in failed:
@@ -141,13 +136,15 @@ def send(
 
     Example: logstack alerts send --channel slack
     """
-    result = sending.send(_running_target(), channel.value)
+    now = runtime.running(settings.load())
+    result = sending.send(now.target, channel.value, lambda: now.read_log("alertmanager"))
     if as_json:
-        out.print(Text(json.dumps(asdict(result))))
+        print_json(asdict(result))
     elif result.delivered:
-        out.print(Text(f"{result.channel}: {result.answer}. Look for {result.mark} there."))
+        out.print(f"{result.channel}: {result.answer}. Look for {result.mark} there.")
     else:
         say(f"{result.channel}: not delivered: {result.answer}", "red")
+        say(f"Its log: {now.log_place('alertmanager')}")
     if not result.delivered:
         raise typer.Exit(1)
 
@@ -168,14 +165,14 @@ def _cases_of(rule: str, names: Sequence[str]) -> list[Case]:
     return [case for case in cases if not rule or case.rule == rule]
 
 
-def _as_json(
+def _as_dict(
     outcomes: Sequence[rule_tests.Outcome], lacking: Mapping[str, list[Kind]], seconds: float
-) -> str:
+) -> dict[str, object]:
     cases = [
         {"case": item.case.name, "engine": item.engine, "problem": item.problem}
         for item in outcomes
     ]
-    return json.dumps({"cases": cases, "missing": lacking, "seconds": seconds})
+    return {"cases": cases, "missing": lacking, "seconds": seconds}
 
 
 def _print_outcomes(outcomes: Sequence[rule_tests.Outcome]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from stack import runtime, settings
-from stack.cli.output import AsJson, out, say
+from stack.cli.output import AsJson, print_json, say
 from stack.engines import Record
 from stack.engines.factory import engine_of
 from stack.queries import DEPLOYED
@@ -55,7 +54,7 @@ def deploy(
     )
     engine_of(now.target).push([record])
     if as_json:
-        out.print(json.dumps(record))
+        print_json(record)
     else:
         say(f"{record['message']} ({record['service_name']}, {record['environment']})")
 

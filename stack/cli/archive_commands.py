@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -12,11 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from rich.table import Table
 from rich.text import Text
 
-from stack import settings, times
+from stack import settings
 from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
-from stack.cli.format import format_record
-from stack.cli.output import AsJson, in_bytes, out, progress, say
+from stack.cli.format import print_record
+from stack.cli.moments import FROM_TO, time_range
+from stack.cli.output import AsJson, in_bytes, out, plain, print_json, progress, say
 from stack.contract import LEVELS
 from stack.engines import Selection
 from stack.targets import Target, started_with
@@ -51,13 +50,6 @@ def running_target() -> Target:
     return native_target(started_with(values, "native") or values)
 
 
-def _moment(option: str, text: str) -> datetime:
-    try:
-        return times.parse_moment(text).astimezone(UTC)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
-
-
 def diagnose(
     as_json: AsJson = False,
     environment: Annotated[
@@ -82,12 +74,12 @@ def diagnose(
     finally:
         archive.store.close()
     if as_json:
-        out.print(json.dumps([asdict(item) for item in findings], indent=2))
+        print_json([asdict(item) for item in findings], indent=2)
     else:
         table = Table("", "check", "found", box=None, pad_edge=False, header_style="bold")
         for item in findings:
             mark = Text("✓", "green") if item.ok else Text("✗", "bold red")
-            table.add_row(mark, item.check, Text(item.text))
+            table.add_row(mark, item.check, item.text)
         out.print(table)
     if not all(item.ok for item in findings):
         raise typer.Exit(1)
@@ -112,7 +104,7 @@ def run(
     with progress() as display:
         result = service.run(archive, include_current=now, on_progress=display.update)
     if as_json:
-        out.print(json.dumps(asdict(result), default=str))
+        print_json(asdict(result))
         return
     exported = result.exported
     out.print(
@@ -136,20 +128,21 @@ def check(
 
     Example: logstack archive verify --from 7d --deep
     """
+    start, end = time_range(since or "1970-01-01", until or "now", FROM_TO)
     archive = open_archive()
     try:
         with progress() as display:
             report = verify.run(
                 archive,
-                _moment("--from", since) if since else None,
-                _moment("--to", until) if until else None,
+                start if since else None,
+                end if until else None,
                 deep=deep,
                 on_progress=display.update,
             )
     finally:
         archive.store.close()
     if as_json:
-        out.print(json.dumps(report.as_dict(), indent=2))
+        print_json(report.as_dict(), indent=2)
     else:
         out.print(
             f"{report.manifests} manifests, {report.hours} hours, {report.parts} parts, "
@@ -157,9 +150,9 @@ def check(
             f"the engine; parts {'read back' if deep else 'listed (--deep reads them)'}."
         )
         for note in report.notes:
-            out.print(Text(f"note: {note.text}", "dim"))
+            out.print(plain(f"note: {note.text}", "dim"))
         for problem in report.problems:
-            out.print(Text(f"{problem.kind}: {problem.text}", "red"))
+            out.print(plain(f"{problem.kind}: {problem.text}", "red"))
         out.print("No problem was found." if report.ok else f"{len(report.problems)} problems.")
     if not report.ok:
         raise typer.Exit(1)
@@ -187,9 +180,10 @@ def find(
         )
     exact = {"service_name": service_name, "request_id": request_id}
     exact |= dict(_pair("--match", text) for text in match or [])
+    start, end = time_range(since, until, FROM_TO)
     selection = Selection(
-        since=_moment("--from", since),
-        until=_moment("--to", until),
+        since=start,
+        until=end,
         level=level.upper(),
         grep=grep,
         matches={name: value for name, value in exact.items() if value},
@@ -203,8 +197,8 @@ def find(
                     say(f"Only the oldest {number} records are shown; -n shows more.", "dim")
                     break
                 found += 1
-                line = Text(json.dumps(record, ensure_ascii=False))
-                out.print(line if as_json else format_record(record))
+                display.give_way()
+                print_record(record, as_json)
     finally:
         archive.store.close()
     if not found:
@@ -225,9 +219,8 @@ def bring_back(
 
     Example: logstack archive restore --from 2026-01-31 --to 2026-02-01
     """
-    wanted = restore.Wanted(
-        _moment("--from", since), _moment("--to", until), frozenset(service_name or [])
-    )
+    start, end = time_range(since, until, FROM_TO)
+    wanted = restore.Wanted(start, end, frozenset(service_name or []))
     archive = open_archive()
     try:
         planned = restore.estimate(archive, wanted)
@@ -238,14 +231,14 @@ def bring_back(
         )
         if dry_run:
             if as_json:
-                out.print(json.dumps(asdict(planned)))
+                print_json(asdict(planned))
             return
         with progress() as display:
             result = restore.run(archive, wanted, on_progress=display.update)
     finally:
         archive.store.close()
     if as_json:
-        out.print(json.dumps(asdict(result)))
+        print_json(asdict(result))
         return
     out.print(f"{result.records} records restored, {result.present} are there now. Read them with")
     out.print(f"  ./logstack logs --restored --since {since} --until {until}")
@@ -260,9 +253,9 @@ def drop_restored() -> None:
     """
     from stack import native  # as above
 
-    values = native.running_settings(settings.load())
+    values = running_target().settings
     if values.stack.engine != "loki":
-        native.empty(settings.load(), "restored")
+        native.empty(values, "restored")
         say("The engine for restored records is empty.")
         return
     archive = open_archive()
@@ -294,7 +287,7 @@ def forget(
     finally:
         archive.store.close()
     if as_json:
-        out.print(json.dumps(asdict(result)))
+        print_json(asdict(result))
         return
     out.print(
         f"Erased {result.records} records of {result.hours} hours; {len(result.deleted)} objects "
@@ -314,17 +307,24 @@ def hold(
 
     Example: logstack archive hold --from 2026-01-31 --to 2026-02-01
     """
+    start, end = time_range(since, until, FROM_TO)
     archive = open_archive()
     count = 0
     try:
         ledger = archive.ledger()
-        for hour in ledger.between(_moment("--from", since), _moment("--to", until)):
+        for hour in ledger.between(start, end):
             for key in hour.parts:
                 for version in archive.store.versions(key).get(key, []):
                     archive.store.hold(key, version, not off)
                     count += 1
     finally:
         archive.store.close()
+    if not count:
+        raise ArchiveError(
+            f"wanted archived parts from {since} to {until}, found none: nothing was "
+            f"{'freed' if off else 'held'}. Which there are says: ./logstack archive verify. "
+            "Hours that are not archived yet: ./logstack archive run --now"
+        )
     say(f"{count} parts {'are free again' if off else 'are held'}.")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import typer
 
 from stack import runtime, settings, smoke
-from stack.cli.output import AsJson, out
+from stack.cli.output import AsJson, out, print_json
 from stack.engines.factory import engine_of
 
 
@@ -24,7 +23,7 @@ def run(as_json: AsJson = False) -> None:
     now = runtime.running(settings.load())
     result = smoke.run(now.target, engine_of(now.target), now.smoke_writer())
     if as_json:
-        out.print(json.dumps(asdict(result)))
+        print_json(asdict(result))
         return
     out.print(
         f"One record with {result.fields} fields came back as it was written, "

@@ -5,7 +5,6 @@ What takes long to load, Grafana's SDK and Plotly, is loaded by the commands tha
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,18 +12,17 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from dashboards.check import Finding, check
 from dashboards.model import EngineName
 from dashboards.pages import PAGES
 from dashboards.run import TimeRange
 from stack import runtime, settings
-from stack.cli.output import AsJson, out, progress, say
+from stack.cli.moments import time_range
+from stack.cli.output import AsJson, out, plain, print_json, progress, say
 from stack.evaluation import Evaluator, evaluator_of
 from stack.query_language import Scope
 from stack.secrets import write_private
-from stack.times import parse_moment
 
 TOKEN_VARIABLE = "GRAFANA_TOKEN"  # noqa: S105 -- the name of a variable
 
@@ -76,7 +74,7 @@ def check_command(as_json: AsJson = False) -> None:
             findings.append(finding)
     bad = [finding for finding in findings if finding.problem]
     if as_json:
-        out.print(Text(json.dumps([finding.as_dict() for finding in findings])))
+        print_json([finding.as_dict() for finding in findings])
     else:
         out.print(_table(findings))
         for finding in bad:
@@ -121,8 +119,7 @@ def import_command(
     outcomes = grafana_api.import_all(grafana, chosen, folder)
     panels = grafana_api.check_panels(grafana, chosen, Scope(values.stack.environment))
     if as_json:
-        document = {"dashboards": outcomes, "panels": panels}
-        out.print(Text(json.dumps(document)))
+        print_json({"dashboards": outcomes, "panels": panels})
     else:
         for uid, outcome in outcomes.items():
             out.print(f"{uid}: {outcome}")
@@ -141,12 +138,7 @@ def make_report(
 
     Example: logstack report --since 24h --out report.html
     """
-    try:
-        start, end = parse_moment(since), parse_moment(until)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--since, --until") from None
-    if start >= end:
-        raise typer.BadParameter("wanted a start before the end", param_hint="--since, --until")
+    start, end = time_range(since, until)
     from dashboards import report
 
     evaluator, scope = open_evaluator()
@@ -178,6 +170,6 @@ def _table(findings: list[Finding]) -> Table:
             item.panel,
             str(item.rows),
             str(item.milliseconds),
-            Text(remark, style=style),
+            plain(remark, style),
         )
     return table

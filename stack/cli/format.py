@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
-
 from rich.text import Text
 
-from stack.contract import fields
+from stack.cli.output import out, print_json
+from stack.cli.text import visible
 from stack.engines import Record
 from stack.times import local
 
@@ -23,8 +21,14 @@ NOT_IN_DETAILS = {
     *("timestamp", "level", "service_name", "logger_name", "message", "stack_trace"),
     *("environment", "host", "session_id", "trace_id", "format"),
 }
-# C0 and C1 controls, DEL: a log line must not be able to drive the reader's terminal.
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def print_record(record: Record, as_json: bool) -> None:
+    """The record as a result: for people, or as one line of JSON."""
+    if as_json:
+        print_json(record)
+    else:
+        out.print(format_record(record))
 
 
 def format_record(record: Record) -> Text:
@@ -49,20 +53,6 @@ def format_record(record: Record) -> Text:
     return text
 
 
-def as_json(value: object) -> str:
-    """JSON on one line, without the controls that JSON itself would leave in it."""
-    text = json.dumps(value, ensure_ascii=False)
-    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def visible(text: str) -> str:
-    r"""Control characters as `\x1b` and the like."""
-    return CONTROLS.sub(lambda match: repr(match[0])[1:-1], text)
-
-
 def _value(value: object) -> str:
     shown = visible(str(value).lower() if isinstance(value, bool) else str(value))
     return f'"{shown}"' if " " in shown else shown
-
-
-ORDER = tuple(fields())

@@ -5,7 +5,16 @@ from __future__ import annotations
 import typer
 
 from stack import docker, native, runtime, settings
-from stack.cli.output import AsJson, in_bytes, out, print_statuses, progress, say, shorten_path
+from stack.cli.output import (
+    AsJson,
+    in_bytes,
+    out,
+    print_json,
+    print_statuses,
+    progress,
+    say,
+    shorten_path,
+)
 from stack.secrets import GRAFANA_PASSWORD, secrets_file
 
 NEXT_STEPS = (
@@ -39,7 +48,7 @@ def up(as_json: AsJson = False) -> None:
         else:
             result = native.up(values, display.update)
     if as_json:
-        out.print(native.dump(result.statuses))
+        print_json([item.as_dict() for item in result.statuses], indent=2)
         return
     print_statuses(result.statuses, detailed=False)
     out.print()
@@ -85,7 +94,7 @@ def status(as_json: AsJson = False) -> None:
     """
     statuses = runtime.running(settings.load()).statuses()
     if as_json:
-        out.print(native.dump(statuses))
+        print_json([item.as_dict() for item in statuses], indent=2)
     else:
         print_statuses(statuses)
     if any(item.state != "healthy" for item in statuses):
@@ -98,12 +107,14 @@ def clean() -> None:
     Example: logstack clean
     """
     values = settings.load()
-    if now := docker.running(values):
-        say(f"Removing the containers and volumes of {now.project}")
-        now.clean()
+    containers = docker.left_behind(values)
+    if containers:
+        say(f"Removing the containers and volumes of {containers.project}")
+        containers.clean()
     folders = native.removable(values)
     if not folders:
-        say("There is nothing to remove.")
+        if not containers:
+            say("There is nothing to remove.")
         return
     for path, size in folders.items():
         say(f"Removing {shorten_path(str(path))} ({in_bytes(size)})")

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
@@ -79,6 +80,8 @@ def run() -> None:
     """The entry point: no traceback reaches a user for an error that has a name."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    if isinstance(sys.stdout, TextIOWrapper):  # what the terminal cannot show is no error
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         build_app(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="logstack")
     except Exception as error:

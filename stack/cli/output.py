@@ -1,4 +1,4 @@
-"""What the commands print with: a console for results, one for remarks, tables, progress."""
+"""What the commands print with: a console for results, one for remarks, JSON, tables, progress."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,11 +17,14 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from stack.cli.text import as_json, visible
+
 if TYPE_CHECKING:
     from stack.native import Status
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 PIPE_WIDTH = 250  # columns where there is no terminal to fit into
+KEPT = "\n\t"  # controls that people may print
 NARROW = 110  # columns below which paths of log files do not fit beside the rest
 
 
@@ -32,11 +35,17 @@ class _Console(Console):
             super().on_broken_pipe()
         raise SystemExit(0)
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Texts, also those in tables: what a value holds is shown, neither obeyed nor replaced."""
+        return super().render_str(visible(text, keep=KEPT), **options)
+
 
 def _console(stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
-    return _Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+    return _Console(
+        stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width
+    )
 
 
 out = _console(stderr=False)
@@ -48,7 +57,18 @@ FINAL_STATES = ("healthy", "built", "failed")
 
 def say(text: str, style: str = "") -> None:
     """A remark for people; results go to standard output instead."""
-    err.print(Text(text, style=style))
+    err.print(plain(text, style))
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text from elsewhere in a style: lines and tabs stay, other controls are shown."""
+    return Text(visible(text, keep=KEPT), style=style)
+
+
+def print_json(value: object, *, indent: int | None = None) -> None:
+    """A result for programs: JSON exactly, on one line without `indent`."""
+    only_ascii = not out.encoding.startswith("utf")
+    out.print(Text(as_json(value, indent=indent, only_ascii=only_ascii)))
 
 
 def print_statuses(statuses: list[Status], *, detailed: bool = True) -> None:
@@ -62,13 +82,13 @@ def print_statuses(statuses: list[Status], *, detailed: bool = True) -> None:
         state = f"{item.state} ({item.note})" if item.note else item.state
         cells: list[str | Text] = [
             item.name,
-            Text(state, style=STATE_STYLES.get(item.state, "bold red")),
+            plain(state, STATE_STYLES.get(item.state, "bold red")),
         ]
         if detailed:
             cells += [_uptime(item.uptime_s) if item.pid else "-", str(item.restarts)]
-        cells.append(Text(item.address))
+        cells.append(item.address)
         if not narrow:
-            cells.append(Text(shorten_path(item.log)))
+            cells.append(shorten_path(item.log))
         table.add_row(*cells)
     out.print(table)
     if narrow:
@@ -106,6 +126,11 @@ class Progress:
         if not err.is_terminal and milestone and (known is None or known[0] != text):
             say(f"{name}: {text}")
 
+    def give_way(self) -> None:
+        """Show nothing more where results follow on the same terminal."""
+        if out.is_terminal:
+            self._live.stop()
+
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 1))
         with self._lock:
@@ -113,7 +138,7 @@ class Progress:
                 done = text in FINAL_STATES
                 mark = Text("✓", "green") if done else Spinner("dots")
                 elapsed = "" if done else f"{time.monotonic() - since:.0f}s"
-                table.add_row(mark, name, Text(elapsed, "dim"), Text(text[:70], "dim"))
+                table.add_row(mark, name, Text(elapsed, "dim"), plain(text[:70], "dim"))
         return table
 
 

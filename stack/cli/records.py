@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from stack import runtime, settings, times
-from stack.cli.format import as_json as json_line
-from stack.cli.format import format_record, visible
-from stack.cli.output import AsJson, out, say
+from stack import runtime, settings
+from stack.cli.follow import Follower
+from stack.cli.format import print_record
+from stack.cli.moments import time_range
+from stack.cli.output import AsJson, out, print_json, say
+from stack.cli.text import visible
 from stack.contract import LEVELS
-from stack.engines import Engine, Record, Selection
+from stack.engines import Engine, Selection
 from stack.engines.factory import engine_of, restored_engine_of
-
-FOLLOW_EVERY = 1.0  # seconds
-FOLLOW_OVERLAP = timedelta(seconds=15)  # records may arrive this much later than they were made
-FOLLOW_LIMIT = 10_000
 
 Since = Annotated[str, typer.Option(help="Start: a duration ago (5m, 2h) or a time.")]
 Until = Annotated[str, typer.Option(help="End: a duration ago, a time, or now.")]
@@ -40,13 +33,6 @@ def open_engine(restored: bool = False) -> Engine:
     return restored_engine_of(target) if restored else engine_of(target)
 
 
-def _moment(name: str, text: str) -> datetime:
-    try:
-        return times.parse_moment(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=name) from None
-
-
 def logs(
     service: Annotated[str, typer.Option(help="Only this service.")] = "",
     level: Annotated[str, typer.Option(help="This level and the more severe ones.")] = "",
@@ -55,7 +41,10 @@ def logs(
     request_id: Annotated[str, typer.Option(help="Only this request or job.")] = "",
     org: Annotated[str, typer.Option(help="Only this organization_id.")] = "",
     grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as records come.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on as records come."),
+    ] = False,
     number: Annotated[int, typer.Option("-n", min=1, max=100_000, help="At most this many.")] = 200,
     restored: Annotated[
         bool, typer.Option("--restored", help="Those that `archive restore` brought back.")
@@ -64,6 +53,8 @@ def logs(
 ) -> None:
     """Show the newest records, oldest first, one line each and tracebacks below.
 
+    With --follow each record that comes is shown, and it is said when some come too late for that.
+
     Example: logstack logs --level ERROR --since 5m
     """
     if level and level.upper() not in LEVELS:
@@ -71,25 +62,26 @@ def logs(
             f"wanted one of {', '.join(LEVELS)}, found {level!r}", param_hint="--level"
         )
     exact = {"service_name": service, "request_id": request_id, "organization_id": org}
+    start, end = time_range(since, until, may_be_empty=follow)
     selection = Selection(
-        since=_moment("--since", since),
-        until=_moment("--until", until),
+        since=start,
+        until=end,
         level=level.upper(),
         grep=grep,
         matches={name: value for name, value in exact.items() if value},
     )
     engine = open_engine(restored)
+    follower = Follower(engine, selection, lambda text: say(text, "yellow")) if follow else None
     found = list(engine.records(selection, limit=number + 1))
     shown = found[-number:]
     if len(found) > number:
         say(f"Only the newest {number} records are shown; -n shows more.", "dim")
     for record in shown:
-        _print(record, as_json)
+        print_record(record, as_json)
     if not found and not follow:
         say("No records match. `./logstack status` says whether they can arrive.", "dim")
-    if follow:
-        for record in _follow(engine, selection, shown):
-            _print(record, as_json)
+    for record in follower.records(shown) if follower else ():
+        print_record(record, as_json)
 
 
 def query(
@@ -103,11 +95,11 @@ def query(
 
     Example: logstack query 'level:ERROR | stats by (service_name) count() as errors'
     """
-    selection = Selection(since=_moment("--since", since), until=_moment("--until", until))
+    selection = Selection(*time_range(since, until))
     rows = list(open_engine().query(text, selection, limit=number))
     if as_json:
         for row in rows:
-            out.print(Text(json_line(row)))
+            print_json(row)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -118,32 +110,6 @@ def query(
     out.print(table)
 
 
-def _follow(engine: Engine, selection: Selection, shown: list[Record]) -> Iterator[Record]:
-    """New records as they come. Looks back a little each time, because records arrive late."""
-    seen = {_key(record) for record in shown}
-    since = min(selection.until, datetime.now(UTC)) - FOLLOW_OVERLAP
-    older = engine.records(replace(selection, since=since), limit=FOLLOW_LIMIT)
-    seen |= {_key(record) for record in older}  # `-n` left these out on purpose
-    while True:
-        time.sleep(FOLLOW_EVERY)
-        now = datetime.now(UTC)
-        window = replace(selection, since=since, until=now + timedelta(seconds=1))
-        current = list(engine.records(window, limit=FOLLOW_LIMIT))
-        for record in current:
-            if _key(record) not in seen:
-                yield record
-        seen = {_key(record) for record in current}
-        since = now - FOLLOW_OVERLAP
-
-
-def _key(record: Record) -> str:
-    return json.dumps(record, sort_keys=True)
-
-
 def _cell(text: str) -> Text:
     """Several lines stay such; other control characters are shown, not obeyed."""
     return Text("\n".join(visible(line) for line in text.split("\n")))
-
-
-def _print(record: Record, as_json: bool) -> None:
-    out.print(Text(json_line(record)) if as_json else format_record(record))

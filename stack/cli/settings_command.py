@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from stack import settings
-from stack.cli.output import AsJson, out
+from stack.cli import text
+from stack.cli.output import AsJson, out, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -29,9 +27,9 @@ def show(as_json: AsJson = False) -> None:
         for section, _, name in [key.partition(".")]
     ]
     if as_json:
-        out.print(json.dumps({key: {"value": value, "from": where} for key, value, where in rows}))
+        print_json({key: {"value": value, "from": where} for key, value, where in rows})
         return
     table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
     for key, value, where in rows:
-        table.add_row(key, Text(json.dumps(value)), where)
+        table.add_row(key, text.as_json(value), where)
     out.print(table)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from stack import runtime, settings, traffic
-from stack.cli.output import AsJson, out, progress
+from stack.cli.output import AsJson, out, print_json, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -38,9 +37,11 @@ def run(
             on_progress=lambda done, total: display.update("requests", f"{done} of {total}"),
         )
     if as_json:
-        out.print(json.dumps(asdict(report)))
+        print_json(asdict(report))
     else:
         _print(report)
+    if report.interrupted:
+        raise typer.Exit(130)
     if report.errors or report.unexpected:
         raise typer.Exit(1)
 

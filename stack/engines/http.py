@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import requests
@@ -29,6 +30,14 @@ def ask(
         answer.close()
         raise EngineError(f"{base}{path}: HTTP {answer.status_code}: {text}")
     return answer
+
+
+def from_json(data: bytes) -> Any:
+    """An answer, or one line of it. Engines give back bytes as they got them, also broken UTF-8.
+
+    Raises ValueError for what is no JSON.
+    """
+    return json.loads(data.decode("utf-8", "replace"))
 
 
 def _short(error: Exception) -> str:

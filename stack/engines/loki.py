@@ -17,7 +17,7 @@ import requests
 from stack.components import LOKI_TENANT
 from stack.contract import LEVELS, agent_fields, flatten, names, typed
 from stack.engines import EngineError, Record, Selection
-from stack.engines.http import ask
+from stack.engines.http import ask, from_json
 from stack.engines.logql import to_logql
 from stack.times import nanoseconds, rfc3339
 
@@ -166,7 +166,7 @@ class Loki:
         flags = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
         answer = self._ask("GET", path, params=parameters, headers=flags)
         try:
-            data: dict[str, Any] = answer.json()["data"]
+            data: dict[str, Any] = from_json(answer.content)["data"]
         except (requests.RequestException, ValueError, KeyError) as error:
             raise EngineError(f"{self.url}: the answer broke off: {error}") from None
         return data

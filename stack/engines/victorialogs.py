@@ -12,7 +12,7 @@ import requests
 from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.contract import levels_from, normalised, typed
 from stack.engines import EngineError, Record, Selection
-from stack.engines.http import ask
+from stack.engines.http import ask, from_json
 
 OWN_FIELDS = ("_stream", "_stream_id", "_msg", "_time")
 GREP_FIELDS = ("_msg", "exception_message", "stack_trace")
@@ -82,7 +82,7 @@ class VictoriaLogs:
             try:
                 for line in answer.iter_lines():
                     if line:
-                        yield json.loads(line)
+                        yield from_json(line)
             except (requests.RequestException, ValueError) as error:
                 raise EngineError(f"{self.url}: the answer broke off: {error}") from None
 

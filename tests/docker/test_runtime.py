@@ -53,9 +53,35 @@ def test_secrets_are_in_one_private_file(stack: DockerStackUnderTest) -> None:
     """Nobody else on the machine reads them."""
     private = stack.runtime.run_dir / "compose.env"
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert stat.S_IMODE(private.parent.stat().st_mode) == 0o700
     for secret in stack.runtime.secrets().values():
         for path in stack.runtime.run_dir.rglob("*"):
             assert path == private or not path.is_file() or secret not in path.read_text()
+
+
+def test_alerts_are_those_of_the_containers(stack: DockerStackUnderTest) -> None:
+    """Every rule that is listed is loaded there."""
+    result = stack.run("alerts", "list", "--json")
+    assert result.returncode == 0, result.stderr
+    rules = json.loads(result.stdout)
+    assert rules
+    assert [rule["name"] for rule in rules if rule["state"] == "not loaded"] == []
+
+
+def test_a_channel_that_refuses_says_why(own_stack: DockerStackUnderTest) -> None:
+    """From what the container of Alertmanager printed."""
+    for name, text in {
+        "email_to": '["somebody@example.com"]',
+        "email_from": "logstack@example.com",
+        "smtp_server": "127.0.0.1:9",
+    }.items():
+        own_stack.variables[variable_name("receivers", name)] = text
+    own_stack.up()
+    result = own_stack.run("alerts", "send", "--channel", "email")
+    assert result.returncode == 1
+    assert "email: not delivered: " in result.stderr
+    assert "127.0.0.1:9: connect: connection refused" in result.stderr
+    assert "Its log: docker logs logstack-" in result.stderr
 
 
 def test_down_keeps_the_records(own_stack: DockerStackUnderTest) -> None:
@@ -65,6 +91,20 @@ def test_down_keeps_the_records(own_stack: DockerStackUnderTest) -> None:
     assert own_stack.run("down").returncode == 0
     own_stack.up()
     assert own_stack.count({"marker": marker}) == 1
+
+
+def test_clean_after_down_removes_the_volumes(own_stack: DockerStackUnderTest) -> None:
+    """And everything that was written beside them."""
+    own_stack.up()
+    label = f"label=com.docker.compose.project={own_stack.runtime.project}"
+    assert own_stack.run("down").returncode == 0
+    assert ask("volume", "ls", "--quiet", "--filter", label) != ""
+    result = own_stack.run("clean")
+    assert result.returncode == 0, result.stderr
+    assert "nothing to remove" not in result.stderr
+    assert ask("volume", "ls", "--quiet", "--filter", label) == ""
+    assert not own_stack.runtime.run_dir.exists()
+    assert not own_stack.runtime.data_dir.exists()
 
 
 def test_a_container_that_exits_at_start_shows_its_last_lines(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from tests.native.archive_harness import (
     yesterday,
 )
 from tests.native.harness import Combination, logstack_argv
+from tests.native.terminal import interrupt
 
 pytestmark = pytest.mark.native
 COMBINATIONS = ENGINES
@@ -253,6 +255,43 @@ def test_search_finds_what_the_engine_finds(day: ArchiveUnderTest) -> None:
         if options[0] != "--match":
             wanted = [json.loads(text) for text in day.ok("logs", *logs, *options).splitlines()]
             assert sorted(map(str, found)) == sorted(map(str, wanted)), options
+
+
+def test_search_prints_records_as_logs_does(day: ArchiveUnderTest) -> None:
+    """As JSON with escapes for what would drive a terminal, and no error for `| head`."""
+    span = ("--from", "4d", "--to", "now", "--json", "--grep", "^control")
+    printed = day.ok("archive", "search", *span)
+    assert len(printed.splitlines()) == printed.count("\n") == 24  # U+2028 would end a line
+    assert [text for text in printed if text in "\x00\x1b\x9b\u2028"] == []
+    search = shlex.join(logstack_argv("archive", "search", "--from", "4d", "--to", "now"))
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {search} | head -1"],
+        env=day.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=day.folder,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    remarks = done.stderr.splitlines()
+    assert [text for text in remarks if not text.startswith("search: ")] == []  # its progress
+
+
+def test_ctrl_c_ends_a_search(day: ArchiveUnderTest) -> None:
+    """In the middle of a record, while others are read ahead."""
+    status, printed = interrupt(day, b"plain", "archive", "search", "--from", "4d", "-n", "100000")
+    assert status == 130, printed[-2000:]
+    assert "KeyboardInterrupt" not in printed
+    assert "search.py" not in printed
+
+
+def test_a_hold_of_nothing_is_a_failure(day: ArchiveUnderTest) -> None:
+    """Somebody believes that nobody can delete what was not held."""
+    result = day.run("archive", "hold", "--from", "2020-01-01", "--to", "2020-01-02")
+    assert result.returncode == 1
+    assert "wanted archived parts from 2020-01-01 to 2020-01-02, found none" in result.stderr
+    assert "./logstack archive run --now" in result.stderr
 
 
 def test_memory_stays_bounded_whatever_an_hour_holds(

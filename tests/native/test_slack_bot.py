@@ -10,6 +10,7 @@ from stack import artifacts, settings
 from stack.alerting.files import alert_files
 from stack.alerting.send import send
 from stack.components import by_name, command
+from stack.native import read_tail
 from stack.secrets import write_private
 from stack.throwaway import running
 from tests.native.message_formats import check_slack
@@ -44,8 +45,9 @@ def test_a_bot_posts_to_its_channel(tmp_path: Path, binaries: None) -> None:
             component, target, {"alertmanager": str(folders["alertmanager"] / "alertmanager")}
         )
         with running(argv, target.url("alertmanager"), component.health, tmp_path / "process"):
-            result = send(target, "slack")
-    assert result.delivered, (tmp_path / "process" / "output.log").read_text(encoding="utf-8")
+            log = tmp_path / "process" / "output.log"
+            result = send(target, "slack", lambda: read_tail(log, 10_000))
+    assert result.delivered, log.read_text(encoding="utf-8")
     [request] = http.of("/api/chat.postMessage")
     check_slack(request.body)
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"

@@ -10,16 +10,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rich.table import Table
 from typer.testing import CliRunner
 
 from stack.cli.main import KNOWN_ERRORS, MODULES, build_app, run
-from stack.cli.output import in_bytes, shorten_path
+from stack.cli.output import in_bytes, out, print_json, say, shorten_path
+from stack.cli.text import CONTROLS
 from stack.components import selected
 from stack.settings import ROOT, load, setting_keys
 from tests.ports import free_ports
@@ -125,6 +128,51 @@ def test_a_wrong_argument_says_what_was_wanted(arguments: list[str], message: st
     result = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "250", "TERM": "dumb"})
     assert result.exit_code == 2
     assert message in " ".join(result.output.replace("│", " ").split())
+
+
+RANGES = [
+    ("logs", "--since", "--until"),
+    ("logs --follow", "--since", "--until"),
+    ("query *", "--since", "--until"),
+    ("report", "--since", "--until"),
+    ("archive verify", "--from", "--to"),
+    ("archive search", "--from", "--to"),
+    ("archive restore", "--from", "--to"),
+    ("archive hold", "--from", "--to"),
+]
+
+
+@pytest.mark.parametrize(("command", "first", "second"), RANGES)
+def test_a_start_after_the_end_is_refused(command: str, first: str, second: str) -> None:
+    """And not reported as nothing found. What was typed can be typed the other way round."""
+    arguments = [*command.split(), first, "5m", second, "1h"]
+    result = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "250", "TERM": "dumb"})
+    assert result.exit_code == 2
+    text = " ".join(result.output.replace("│", " ").split())
+    assert f"Invalid value for {first}, {second}: wanted a start before the end, found 5m (" in text
+    assert f"Type: {first} 1h {second} 5m" in text
+
+
+@pytest.mark.parametrize(("command", "first", "second"), RANGES)
+def test_a_time_range_without_a_moment_is_refused(command: str, first: str, second: str) -> None:
+    """`logs --follow` alone may begin at its end: it goes on from there."""
+    arguments = [*command.split(), first, "2026-01-31", second, "2026-01-31"]
+    environ = {"COLUMNS": "250", "TERM": "dumb", "LOGSTACK_PORTS__OFFSET": "no number"}
+    result = CliRunner().invoke(build_app(), arguments, env=environ)
+    text = " ".join(result.output.replace("│", " ").split())
+    refused = "found 2026-01-31 (2026-01-31 00:00:00) for both" in text
+    assert refused is (command != "logs --follow")
+
+
+def test_every_command_with_a_time_range_refuses_a_wrong_one() -> None:
+    """A new one belongs into RANGES."""
+    found = {
+        name
+        for name in names()
+        for help_text in [CliRunner().invoke(build_app(), [*name.split(), "--help"]).output]
+        if re.search(r"--(until|to)\b", help_text)
+    }
+    assert found == {re.sub(r" (\*|--follow)", "", command) for command, *_ in RANGES}
 
 
 def test_the_launcher_reports_a_wrong_setting_in_one_line(own_folders: Path) -> None:
@@ -252,6 +300,19 @@ def test_clean_and_down_have_nothing_to_do_where_nothing_was(logstack: Logstack)
     assert logstack("down") == (0, "", "Nothing was running.\n")
 
 
+def test_clean_does_not_forget_volumes_that_it_cannot_remove(
+    logstack: Logstack, own_folders: Path
+) -> None:
+    """After `down`, nothing else knows of them."""
+    variables = own_folders / "run" / "docker" / "compose.env"
+    variables.parent.mkdir(parents=True)
+    variables.touch()
+    status, _, errors = logstack("clean", PATH=str(own_folders))
+    assert status == 1
+    assert "Removing the containers and volumes of logstack-" in errors
+    assert variables.exists()
+
+
 def test_clean_says_what_it_removes(logstack: Logstack, own_folders: Path) -> None:
     """Each folder with its size, as seen from here."""
     (own_folders / "data" / "native").mkdir(parents=True)
@@ -297,15 +358,103 @@ def test_a_path_is_shown_the_short_way(tmp_path: Path, monkeypatch: pytest.Monke
     assert shorten_path("/x") == "/x"
 
 
-@pytest.mark.parametrize("command", [("archive", "run"), ("archive", "verify"), ("doctor",)])
+@pytest.mark.parametrize(
+    "command", [("archive", "run"), ("archive", "verify"), ("archive", "unrestore"), ("doctor",)]
+)
 def test_the_docker_runtime_says_that_it_has_no_archive(
     logstack: Logstack, own_folders: Path, command: tuple[str, ...]
 ) -> None:
     """And what to type for one, in place of an object store that does not answer."""
-    folder = own_folders / "run" / "docker"
-    folder.mkdir(parents=True)
-    (folder / "settings.json").write_text(load().model_dump_json(), encoding="utf-8")
+    start_docker(own_folders)
     status, printed, errors = logstack(*command)
     assert (status, printed) == (1, "")
     assert "the Docker runtime, which has no archive" in errors
     assert "RUNTIME=native make up" in errors
+
+
+def start_docker(own_folders: Path) -> None:
+    """What the Docker runtime leaves there when it is started with the settings as they are."""
+    folder = own_folders / "run" / "docker"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(load().model_dump_json(), encoding="utf-8")
+
+
+def test_commands_for_alerts_ask_the_docker_runtime_where_that_is_up(
+    logstack: Logstack, own_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ports and its rules, which are without those of an archiver."""
+    vmalert, alertmanager = free_ports(2)
+    monkeypatch.setenv("LOGSTACK_PORTS__OFFSET", "0")
+    monkeypatch.setenv("LOGSTACK_PORTS__VMALERT", str(vmalert))
+    monkeypatch.setenv("LOGSTACK_PORTS__ALERTMANAGER", str(alertmanager))
+    assert "ArchiveNeverRan" in logstack("alerts", "list")[1]
+    start_docker(own_folders)
+    for name in ("OFFSET", "VMALERT", "ALERTMANAGER"):
+        monkeypatch.delenv(f"LOGSTACK_PORTS__{name}")
+    status, printed, _ = logstack("alerts", "list")
+    assert (status, "ServerErrorBurst" in printed, "ArchiveNeverRan" in printed) == (0, True, False)
+    status, _, errors = logstack("alerts", "send", "--channel", "email")
+    assert status == 1
+    assert f"http://127.0.0.1:{alertmanager}" in errors
+
+
+HOSTILE = "[hotfix] see [/docs] [red]:warning: \\[x] ü \x1b[2J\x9b2J\x85\u2028 \ud800"
+
+
+def test_json_is_printed_exactly(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither markup nor emoji; on one line, and nothing in it drives a terminal."""
+    print_json({"text": HOSTILE, "at": date(2026, 1, 31)})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {"text": HOSTILE, "at": "2026-01-31"}
+    assert printed.count("\n") == 1
+    assert CONTROLS.findall(printed) == ["\n"]
+    print_json([HOSTILE], indent=2)
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == [HOSTILE]
+    assert CONTROLS.findall(printed) == ["\n"] * 3
+
+
+def test_a_terminal_that_has_not_every_letter_is_no_error(own_folders: Path) -> None:
+    """JSON stays JSON there."""
+    path = str(own_folders / "größe\u2028")
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "LOGSTACK_PATHS__CACHE": path}
+    for options in ([], ["--json"]):
+        argv = [sys.executable, "-P", "-m", "stack.cli.main", "settings", *options]
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["paths.cache"]["value"] == path
+
+
+def test_every_command_prints_json_with_the_one_helper() -> None:
+    """Anything else goes through what the console does with a text."""
+    folder = ROOT / "stack" / "cli"
+    with_json = {
+        path.name for path in folder.glob("*.py") if "json.dumps" in path.read_text("utf-8")
+    }
+    assert with_json == {"text.py", "follow.py"}  # the latter makes keys
+
+
+def test_values_in_texts_and_tables_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whoever prints them: a value is no markup, and its controls are not obeyed."""
+    table = Table("[/head]")
+    table.add_row(HOSTILE)
+    out.print(HOSTILE)
+    out.print(table)
+    say(HOSTILE, "red")
+    printed = capsys.readouterr()
+    shown = r"[hotfix] see [/docs] [red]:warning: \[x] ü \x1b[2J\x9b2J\x85\u2028 \ud800"
+    assert printed.out.splitlines()[0] == shown
+    assert shown in printed.out.splitlines()[4]
+    assert "[/head]" in printed.out
+    assert printed.err == f"{shown}\n"
+
+
+def test_a_path_with_brackets_is_shown_whole(logstack: Logstack, own_folders: Path) -> None:
+    """In results and in errors."""
+    path = str(own_folders / "[hotfix] :warning:[/docs]")
+    code, text, _ = logstack("settings", "--json", LOGSTACK_PATHS__CACHE=path)
+    assert (code, json.loads(text)["paths.cache"]["value"]) == (0, path)
+    code, text, _ = logstack("settings", COLUMNS="300")
+    assert (code, path in text) == (0, True)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.cli.format import CONTROLS, as_json, format_record, visible
+from stack.cli.format import format_record
+from stack.cli.text import CONTROLS, as_json, visible
 from stack.engines import Record
 
 RECORD: Record = {

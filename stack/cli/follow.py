@@ -1,0 +1,118 @@
+"""`logstack logs --follow`: every record that comes, and a word about those that come too late."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from stack.engines import Engine, Record, Selection
+from stack.times import nanoseconds, rfc3339
+
+EVERY = 1.0  # seconds
+OVERLAP = timedelta(seconds=15)  # records may arrive this much later than they were made
+LATE_EVERY = timedelta(seconds=15)  # how often those that arrived later still are counted
+LATE = timedelta(hours=1)  # and how far back
+PAGE = 10_000  # records that are asked for at once
+SHORTEST = timedelta(milliseconds=1)  # a time range that is not asked for in parts
+
+
+class Follower:
+    """Gives each record of a selection once, from when it is made on.
+
+    It looks back a little each time, because records arrive late; what arrives later than OVERLAP
+    is counted and `tell` is told about it.
+    """
+
+    def __init__(self, engine: Engine, selection: Selection, tell: Callable[[str], None]):
+        self._engine = engine
+        self._selection = selection
+        self._tell = tell
+        self._since = min(selection.until, datetime.now(UTC)) - OVERLAP
+        # What is there already is shown, or left out on purpose, by who reads before following.
+        there = replace(selection, since=self._since)
+        self._seen = {_key(record) for record in every(engine, there)}
+        # Of the time that is over: starts of ranges, and how many records were there.
+        before = replace(selection, since=max(selection.since, self._since - LATE))
+        before = replace(before, until=max(before.since, self._since))
+        self._settled = deque([(before.since, engine.count(before))])
+        self._late = 0
+        self._late_at = datetime.now(UTC) + LATE_EVERY
+
+    def records(self, shown: Iterable[Record]) -> Iterator[Record]:
+        """New records as they come, for ever. `shown` are known already."""
+        self._seen |= {_key(record) for record in shown}
+        while True:
+            time.sleep(EVERY)
+            yield from self._new(datetime.now(UTC))
+
+    def _new(self, now: datetime) -> Iterator[Record]:
+        following = now - OVERLAP
+        edge = rfc3339(nanoseconds(following))
+        seen = set()
+        settled = 0
+        window = replace(self._selection, since=self._since, until=now + timedelta(seconds=1))
+        for record in every(self._engine, window):
+            key = _key(record)
+            seen.add(key)
+            settled += _stamp(record) < edge
+            if key not in self._seen:
+                yield record
+        self._seen = seen
+        self._settled.append((self._since, settled))
+        self._since = following
+        if now >= self._late_at:
+            self._count_late(now)
+
+    def _count_late(self, now: datetime) -> None:
+        """Compare what the engine has of the time that is over with what was seen of it."""
+        self._late_at = now + LATE_EVERY
+        while len(self._settled) > 1 and self._settled[1][0] < now - LATE:
+            self._settled.popleft()
+        over = replace(self._selection, since=self._settled[0][0], until=self._since)
+        late = self._engine.count(over) - sum(count for _, count in self._settled)
+        if late > self._late:
+            since, until = (rfc3339(nanoseconds(moment)) for moment in (over.since, over.until))
+            self._tell(
+                f"Not shown here, because they arrived more than {OVERLAP.seconds} s after they "
+                f"were made: {late - self._late} records. Type, with the same options: "
+                f"./logstack logs --since {since} --until {until} -n 100000"
+            )
+        self._late = late
+
+
+def every(engine: Engine, selection: Selection) -> Iterator[Record]:
+    """All records that match, oldest first, however many: asked for in parts of about PAGE."""
+    page = list(engine.records(selection, limit=PAGE))
+    if len(page) < PAGE:
+        yield from page
+        return
+    for part in _parts(engine, selection):
+        limit = PAGE
+        while len(page := list(engine.records(part, limit=limit))) >= limit:
+            limit *= 2  # so many at once, or more came since they were counted
+        yield from page
+
+
+def _parts(engine: Engine, selection: Selection) -> Iterator[Selection]:
+    """The selection in parts by time that hold less than a page each, or are of one moment."""
+    length = selection.until - selection.since
+    if length <= SHORTEST or engine.count(selection) < PAGE:
+        yield selection
+        return
+    middle = selection.since + length / 2
+    yield from _parts(engine, replace(selection, until=middle))
+    yield from _parts(engine, replace(selection, since=middle))
+
+
+def _stamp(record: Record) -> str:
+    return str(record.get("timestamp", ""))
+
+
+def _key(record: Record) -> bytes:
+    text = json.dumps(record, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
