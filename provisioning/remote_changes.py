@@ -250,8 +250,8 @@ def _failures(commands: list[list[str]]) -> Iterator[str]:
     for argv in commands:
         try:
             result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        except FileNotFoundError:
-            yield "`%s`: there is no such program" % " ".join(argv)
+        except OSError as error:  # there is no such program, or none that may be run
+            yield "`%s`: %s" % (" ".join(argv), error.strerror)
             continue
         if result.returncode != 0:
             text = result.stdout.decode("utf-8", "replace")[-1000:]

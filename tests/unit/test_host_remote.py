@@ -130,9 +130,9 @@ def test_a_rollback_that_does_not_take_effect_says_so(tmp_path: Path, kept: Path
     """The command, and what it printed."""
     path = tmp_path / "rules"
     assert put((path, "new"), run="1")["ok"]
-    answer = restore("2", path, removed=[["sh", "-c", "echo no; exit 1"], ["no-such-program"]])
+    answer = restore("2", path, removed=[["sh", "-c", "echo no; exit 1"], ["/no/program"]])
     assert answer["text"].startswith("`sh -c echo no; exit 1`: no")
-    assert answer["text"].endswith("`no-such-program`: there is no such program")
+    assert answer["text"].endswith("`/no/program`: No such file or directory")
 
 
 def test_a_refused_file_leaves_everything_as_it_was(tmp_path: Path, kept: Path) -> None:
