@@ -192,7 +192,9 @@ def find(
     found = 0
     try:
         with progress() as display:
-            for record in search.run(archive, selection, on_progress=display.update):
+            for record in search.run(
+                archive, selection, limit=number + 1, on_progress=display.update
+            ):
                 if found == number:
                     say(f"Only the oldest {number} records are shown; -n shows more.", "dim")
                     break
