@@ -126,7 +126,7 @@ def run(
     *,
     limit: int | None = None,
     on_progress: OnProgress = no_progress,
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     """The records that match, the first `limit` or all, in the order of time.
 
     Needs little memory whatever matches. Raises ArchiveError.

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -168,9 +169,17 @@ def test_processes_that_write_a_private_file_at_once_do_not_break_each_other(
 
 def test_secrets_that_are_made_at_once_are_the_same(tmp_path: Path) -> None:
     """The second process does not go on with ones that nobody else knows."""
+    together = Barrier(8)
+
+    def make(folder: Path) -> dict[str, str]:
+        together.wait()
+        return sample_app_secrets(folder)
+
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda number: sample_app_secrets(tmp_path), range(8)))
-    assert made == [sample_app_secrets(tmp_path)] * 8
+        for number in range(20):
+            folder = tmp_path / str(number)
+            made = list(pool.map(make, [folder] * 8))
+            assert made == [sample_app_secrets(folder)] * 8
 
 
 def test_who_is_given_one_key_of_the_store_has_no_other(tmp_path: Path) -> None:
