@@ -78,7 +78,7 @@ class Found:
         self.held, self._held_bytes = [], 0
 
 
-class StoppedError(Exception):
+class StoppedError(ArchiveError):
     """Nobody wants the results any more."""
 
 
