@@ -65,6 +65,10 @@ def measure_hour(archive: ArchiveUnderTest) -> Iterator[Row]:
     seconds, peak = run_logstack(archive, "archive", "restore", *span)
     yield Row("restore", speed(raw, records, seconds))
     yield Row("restore, memory", f"{peak / 1e6:.0f} MB", "<= 200 MB")
+    everything = ("archive", "search", *span, "--json", "-n", str(2 * HOUR_RECORDS))
+    seconds, peak = run_logstack(archive, *everything)
+    yield Row("search of everything", speed(raw, records, seconds))
+    yield Row("search of everything, memory", f"{peak / 1e6:.0f} MB", "<= 200 MB")
     parts = [
         archive.archive.store.get(part.key)
         for hour in archive.archive.ledger().hours.values()

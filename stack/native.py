@@ -23,6 +23,7 @@ from stack.components import Component
 from stack.preflight import PreflightError, check_data_dir, check_ports
 from stack.secrets import (
     SecretsError,
+    archive_secrets,
     grafana_secrets,
     local_store_secrets,
     sample_app_secrets,
@@ -80,6 +81,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
     try:
         folders = artifacts.obtain_all(settings, on_progress)
         check_data_dir(target)
+        archive_secrets(target.data_dir, endpoint=settings.archive.endpoint)
         supervisor = Supervisor(target)
         was_running = supervisor.is_running()
         check_ports(target, supervisor.pid() if was_running else 0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 GRAFANA_PASSWORD = "GF_SECURITY_ADMIN_PASSWORD"  # noqa: S105 -- the name of a variable
@@ -30,24 +33,43 @@ def grafana_secrets(data_dir: Path) -> dict[str, str]:
     return _known_or_made(data_dir, {GRAFANA_PASSWORD: lambda: secrets.token_urlsafe(24)})
 
 
-def archive_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def archive_secrets(
+    data_dir: Path, environ: Mapping[str, str] = os.environ, *, endpoint: str = ""
+) -> dict[str, str]:
     """The archive's keys as variables, for who uses the object store. Raises SecretsError.
 
     Each is `key:secret` of the object store, and the signing key 32 bytes in base64. Where the
     environment gives one of the store's keys, the others are those that it gives, or empty: a
     machine that has only the writer's key must not find a reader's. Otherwise they are the local
     store's.
+
+    Only a local store's signing key is made here. With `endpoint` (archive.endpoint) or a key of
+    the store that is given, the archive may be another machine's, and a new key would make each of
+    its manifests look rewritten: without the signing key this refuses.
     """
-    secrets_of_store = local_store_secrets(data_dir, environ)
-    if any(environ.get(name) for name in STORE_KEYS):
-        return secrets_of_store | {name: environ.get(name, "") for name in STORE_KEYS}
-    return secrets_of_store
+    given = any(environ.get(name) for name in STORE_KEYS)
+    if not given and not endpoint:
+        signing = _given(environ, (SIGNING_KEY,)) or _known_or_made(
+            data_dir, {SIGNING_KEY: signing_key}
+        )
+        return {**local_store_secrets(data_dir, environ), **signing}
+    path = secrets_file(data_dir)
+    known = _read(path) if path.exists() else {}
+    if not environ.get(SIGNING_KEY) and not known.get(SIGNING_KEY):
+        raise SecretsError(
+            f"{SIGNING_KEY}: wanted the key that the manifests of this archive are signed with, "
+            f"found none in the environment and none in {path}. Set it to the one of the machine "
+            "that writes the archive; for a new archive make one: openssl rand -base64 32"
+        )
+    if given:
+        known |= dict.fromkeys(STORE_KEYS, "")
+    return {name: environ.get(name) or known.get(name, "") for name in (*STORE_KEYS, SIGNING_KEY)}
 
 
 def local_store_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """All keys, for who starts the local store: from the environment, else made."""
-    given = {name: environ[name] for name in ARCHIVE_SECRETS if environ.get(name)}
-    made = {name: make for name, make in ARCHIVE_SECRETS.items() if name not in given}
+    """The store's keys, for who starts the local store: from the environment, else made."""
+    given = _given(environ, STORE_KEYS)
+    made = dict.fromkeys((name for name in STORE_KEYS if name not in given), access_key)
     return {**_known_or_made(data_dir, made), **given}
 
 
@@ -62,21 +84,44 @@ def signing_key() -> str:
 
 
 STORE_KEYS = ("LOGSTACK_ARCHIVE_WRITER", "LOGSTACK_ARCHIVE_READER", "LOGSTACK_ARCHIVE_ADMIN")
+SIGNING_KEY = "LOGSTACK_ARCHIVE_SIGNING_KEY"
 ARCHIVE_SECRETS: dict[str, Callable[[], str]] = {
     **dict.fromkeys(STORE_KEYS, access_key),
-    "LOGSTACK_ARCHIVE_SIGNING_KEY": signing_key,
+    SIGNING_KEY: signing_key,
 }
 
 
+def _given(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: environ[name] for name in names if environ.get(name)}
+
+
 def _known_or_made(data_dir: Path, makers: Mapping[str, Callable[[], str]]) -> dict[str, str]:
-    """The values of the file; those that it lacks are made and written to it."""
+    """The values of the file; those that it lacks are made and written to it.
+
+    Of processes that lack the same ones at the same time, one makes them and the others read them.
+    """
     path = secrets_file(data_dir)
     known = _read(path) if path.exists() else {}
-    missing = [name for name in makers if not known.get(name)]
-    if missing:
-        known |= {name: makers[name]() for name in missing}
-        write_private(path, json.dumps(known, indent=2) + "\n")
+    if any(not known.get(name) for name in makers):
+        with _alone(data_dir):
+            known = _read(path) if path.exists() else {}
+            missing = [name for name in makers if not known.get(name)]
+            known |= {name: makers[name]() for name in missing}
+            if missing:
+                write_private(path, json.dumps(known, indent=2) + "\n")
     return {name: known[name] for name in makers}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which is made if need be; nothing is left in it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def secrets_file(data_dir: Path) -> Path:
@@ -84,14 +129,20 @@ def secrets_file(data_dir: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 in one step: readers see the old text or the new one."""
+    """Write a file of mode 0600 in one step: readers see the old text or the new one.
+
+    Of several processes that write it at once, each writes the whole text and the last one stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.unlink(missing_ok=True)
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    scratch.rename(path)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
+    scratch = Path(name)  # made with mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        scratch.rename(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path) -> dict[str, str]:

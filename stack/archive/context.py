@@ -117,6 +117,10 @@ class Archive:
             return {}
         return values if isinstance(values, dict) else {}
 
+    def dropped_days(self) -> dict[str, str]:
+        """The days, as `2026-01-31`, that this machine had the engine drop, with the moment."""
+        return dict(self.state().get("dropped", {}))
+
     def prepare(self) -> None:
         """Set the bucket up, once for each configuration, where the admin's key is there."""
         wanted = self.settings.archive.model_dump(mode="json")
@@ -142,7 +146,7 @@ class Archive:
 def open_native(target: Target) -> Archive:
     """The archive of the native stack. Raises ArchiveError."""
     try:
-        secrets = archive_secrets(target.data_dir)
+        secrets = archive_secrets(target.data_dir, endpoint=target.settings.archive.endpoint)
     except SecretsError as error:
         raise ArchiveError(str(error)) from None
     return open_with(target, secrets, target.archiver_log_file)

@@ -1,16 +1,17 @@
 """Takes records out of the archive for good, and leaves a signed tombstone in the chain.
 
 Affected parts are written anew without the records, a manifest says so, then the old parts are
-deleted. An erase that was killed is finished by running it again.
+deleted, and parts that no manifest names. An erase that was killed is finished by running it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from importlib.metadata import version
 
-from stack.archive import ArchiveError, lines
+from stack.archive import ArchiveError, lines, unsealed
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
 from stack.archive.layout import hour_of, rfc3339
@@ -51,7 +52,8 @@ def run(
     """Erase every archived record whose field `name` is `value`.
 
     Raises ArchiveError, before anything is changed, when a part is locked by compliance mode or
-    held for legal reasons; the text says until when.
+    held for legal reasons; the text says until when. Raises it also after all that can be done now,
+    where the same erase has to be run again later; the text says when and why.
     """
     result = Erased()
     with archive.alone():
@@ -62,26 +64,35 @@ def run(
             for _, hour in sorted(ledger.hours.items())
             if (affected := _affected(archive, hour, name, value, on_progress)).parts
         ]
-        check_locks(archive, [part for affected in found for part in affected.parts])
+        beside = unsealed.holding(archive, ledger, name, value, on_progress=on_progress)
+        sealed = [part.key for affected in found for part in affected.parts]
+        check_locks(archive, [*sealed, *beside.old])
         for affected in found:
             on_progress(f"{affected.hour.start:%Y-%m-%d %H}:00", "erasing")
             _erase_hour(archive, ledger, affected, (name, value, reason), result)
         _delete_replaced(archive, ledger, result)
+        again = _delete_unsealed(archive, ledger, beside, match_hmac(archive.key, name, value))
+        result.deleted += again.deleted
         archive.remember(length=ledger.length, head=ledger.head)
         archive.copies.tidy(ledger.part_keys, hour_of(archive.now() - archive.lateness))
+    if again.reasons:
+        raise ArchiveError(
+            f"Erased {result.records} records of {result.hours} hours; {len(result.deleted)} "
+            "objects were deleted. That is not all:\n" + "\n".join(again.reasons)
+        )
     return result
 
 
-def check_locks(archive: Archive, parts: list[Part]) -> None:
+def check_locks(archive: Archive, keys: Iterable[str]) -> None:
     """Whether the object store will let the parts go. Raises ArchiveError, which names each."""
     reasons = []
-    for part in parts:
-        for number in archive.store.versions(part.key).get(part.key, []):
-            lock = archive.store.lock(part.key, number)
+    for key in keys:
+        for number in archive.store.versions(key).get(key, []):
+            lock = archive.store.lock(key, number)
             if lock.legal_hold:
-                reasons.append(f"{part.key}: a legal hold is on it, without an end")
+                reasons.append(f"{key}: a legal hold is on it, without an end")
             elif lock.mode == "compliance" and lock.until and lock.until > archive.now():
-                reasons.append(f"{part.key}: locked in compliance mode until {rfc3339(lock.until)}")
+                reasons.append(f"{key}: locked in compliance mode until {rfc3339(lock.until)}")
     if reasons:
         raise ArchiveError("Nothing was erased:\n" + "\n".join(reasons))
 
@@ -189,3 +200,41 @@ def _delete_replaced(archive: Archive, ledger: Ledger, result: Erased) -> None:
                 archive.store.delete(key, number)
                 failpoint("erase-part-deleted")
                 result.deleted.append(key)
+
+
+@dataclass
+class _Again:
+    """What was deleted of unsealed parts, and why the erase has to be run again."""
+
+    deleted: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+def _delete_unsealed(
+    archive: Archive, ledger: Ledger, beside: unsealed.Unsealed, match: str
+) -> _Again:
+    """Delete the old parts that no manifest names; those named since are for the next erase."""
+    again = _Again()
+    if beside.old:
+        ledger.refresh()
+    named = ledger.named_keys
+    for key in beside.old:
+        if key in named:
+            text = "a manifest has named it since. Run the same erase again"
+            again.reasons.append(f"{key}: {text}")
+            continue
+        for number in archive.store.versions(key).get(key, []):
+            archive.store.delete(key, number)
+            again.deleted.append(key)
+    for key in beside.young:
+        text = "no manifest names it, and an exporter may be at work on it"
+        again.reasons.append(f"{key}: {text}")
+    if beside.young:
+        moment = beside.old_from.replace(microsecond=0) + timedelta(seconds=1)
+        again.reasons.append(f"Run the same erase again at {rfc3339(moment)} or later")
+    elif again.deleted and not any(item.match_hmac == match for item in ledger.erasures):
+        again.reasons.append(
+            "No archived hour held such records yet: the next `./logstack archive run` may archive "
+            "them from the engine. Run the same erase again after it"
+        )
+    return again

@@ -65,7 +65,7 @@ def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> Gate:
                 gate.kept.setdefault(name, ["it is not final yet"])
             elif problems := _archive_latest(archive, ledger, day):
                 gate.kept[name] = problems
-            elif archive.engine.drop_day(day):
+            elif _drop(archive, day):
                 gate.dropped.append(name)
         _make_room(archive, ledger, gate)
     return gate
@@ -156,8 +156,20 @@ def verified_days(archive: Archive) -> dict[str, str]:
 
 
 def _remember(archive: Archive, name: str) -> None:
-    now = archive.now().isoformat(timespec="seconds")
-    archive.remember(verified={**verified_days(archive), name: now})
+    archive.remember(verified={**verified_days(archive), name: _moment(archive)})
+
+
+def _drop(archive: Archive, day: datetime) -> bool:
+    """Let the engine drop a day, remembered first: nobody is to take its absence for a loss."""
+    name, known = f"{day:%Y-%m-%d}", archive.dropped_days()
+    if name not in known:
+        archive.remember(dropped={**known, name: _moment(archive)})
+    failpoint("day-due")
+    return archive.engine.drop_day(day)
+
+
+def _moment(archive: Archive) -> str:
+    return archive.now().isoformat(timespec="seconds")
 
 
 def _make_room(archive: Archive, ledger: Ledger, gate: Gate) -> None:
@@ -176,5 +188,5 @@ def _make_room(archive: Archive, ledger: Ledger, gate: Gate) -> None:
         ]
         if not droppable:
             return
-        engine.drop_day(droppable[0])
+        _drop(archive, droppable[0])
         gate.dropped_for_space.append(f"{droppable[0]:%Y-%m-%d}")

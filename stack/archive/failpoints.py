@@ -16,7 +16,7 @@ EXPORT = (
 )
 RESTORE = ("restore-started", "batch-inserted", "hour-restored")
 ERASE = ("erase-part-uploaded", "erase-manifest-uploaded", "erase-part-deleted")
-EXPIRE = ("day-verified", "day-detached")
+EXPIRE = ("day-verified", "day-due", "day-detached")
 SHORTEN = ("records-due",)
 NAMES = frozenset({*EXPORT, *RESTORE, *ERASE, *EXPIRE, *SHORTEN})
 

@@ -167,6 +167,11 @@ class Ledger:
         """The parts that count, of all hours."""
         return {key for hour in self.hours.values() for key in hour.parts}
 
+    @property
+    def named_keys(self) -> set[str]:
+        """Every part that a manifest names, those included that erasures have replaced."""
+        return {key for hour in self.hours.values() for key in (*hour.parts, *hour.replaced)}
+
     def between(self, since: datetime, until: datetime) -> Iterator[HourState]:
         """The hours that overlap [since, until), in order."""
         for start in sorted(self.hours):

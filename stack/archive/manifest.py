@@ -104,7 +104,10 @@ def parse(document: bytes, key: Ed25519PublicKey) -> Manifest:
         key.verify(signature, canonical(values))
         return Manifest.model_validate(values)
     except InvalidSignature:
-        raise ArchiveError("the signature does not fit: it was rewritten") from None
+        raise ArchiveError(
+            "the signature does not fit: it was rewritten, or LOGSTACK_ARCHIVE_SIGNING_KEY is not "
+            "the key that it was signed with"
+        ) from None
     except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
         raise ArchiveError(f"no manifest: {str(error).splitlines()[0]}") from None
 

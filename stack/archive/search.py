@@ -6,27 +6,26 @@ stands, so that most of it is decompressed and never parsed.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import heappop, heappush, heapreplace
+from itertools import islice
+from typing import NamedTuple
 
 from stack.archive import ArchiveError, id_filter, lines
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.ledger import Ledger
 from stack.archive.manifest import Part
-from stack.archive.parts import decompress
 from stack.archive.records import reader_of
-from stack.archive.store import StoreError
+from stack.archive.scan import Found, scan_all
 from stack.archive.suppression import Suppression, text_of
 from stack.contract import levels_from
 from stack.engines import Record, Selection
 from stack.times import nanoseconds
 
-SCANNERS = 4
 GREP_FIELDS = ("message", "exception_message", "stack_trace")
 # Text that JSON writes as it is, however deep it is nested.
 PLAIN = re.compile(r"[A-Za-z0-9 _.:@/+-]{3,}")
@@ -48,7 +47,7 @@ class Matcher:
         self.selection = selection
         self.first, self.last = nanoseconds(selection.since), nanoseconds(selection.until)
         self.levels = frozenset(levels_from(selection.level)) if selection.level else frozenset()
-        self.grep = re.compile(selection.grep) if selection.grep else None
+        self.grep = _pattern(selection.grep) if selection.grep else None
         self.needle = needle(selection)
         levels = "|".join(sorted(self.levels))
         self.level_pattern = re.compile(rf'"level":"(?:{levels})"'.encode()) if levels else None
@@ -68,17 +67,33 @@ class Matcher:
                 yield from body.split(b"\n")[:-1]
 
     def takes(self, line: bytes, record_of: Callable[[bytes], Record]) -> bool:
+        return self.record(line, record_of) is not None
+
+    def record(self, line: bytes, record_of: Callable[[bytes], Record]) -> Record | None:
+        """The record of a line that is wanted."""
         if not self.first <= lines.timestamp(line) < self.last:
-            return False
+            return None
         record = record_of(line)
         if self.levels and record.get("level") not in self.levels:
-            return False
+            return None
         for name, value in self.selection.matches.items():
             if name not in record or text_of(record[name]) != value:
-                return False
-        if self.grep is None:
-            return True
-        return any(self.grep.search(str(record[name])) for name in GREP_FIELDS if name in record)
+                return None
+        if self.grep is None or any(
+            self.grep.search(str(record[name])) for name in GREP_FIELDS if name in record
+        ):
+            return record
+        return None
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ArchiveError(
+            f"--grep: wanted a regular expression, found {text!r}: {error}. "
+            "Put a backslash before signs that mean themselves"
+        ) from None
 
 
 def needle(selection: Selection) -> bytes:
@@ -106,73 +121,82 @@ def candidates(ledger: Ledger, selection: Selection) -> list[Candidate]:
 
 
 def run(
-    archive: Archive, selection: Selection, *, on_progress: OnProgress = no_progress
-) -> Iterator[Record]:
-    """The records that match, hour by hour, in the order of time. Raises ArchiveError."""
+    archive: Archive,
+    selection: Selection,
+    *,
+    limit: int | None = None,
+    on_progress: OnProgress = no_progress,
+) -> Generator[Record, None, None]:
+    """The records that match, the first `limit` or all, in the order of time.
+
+    Needs little memory whatever matches. Raises ArchiveError.
+    """
     matcher = Matcher(selection)
     ledger = archive.known_ledger()
     chosen = candidates(ledger, selection)
     suppression = Suppression(archive.key, archive.engine, ledger.erasures)
-    hour: datetime | None = None
-    held: list[tuple[bytes, str]] = []
-    for done, (candidate, found) in enumerate(_scan_all(archive, matcher, chosen), start=1):
-        if candidate.hour != hour:
-            yield from _records(held, suppression)
-            hour, held = candidate.hour, []
-        held += [(line, candidate.engine) for line in found]
-        on_progress("search", f"{done} of {len(chosen)} parts, {candidate.hour:%Y-%m-%d %H}:00")
-    yield from _records(held, suppression)
+    readers = {item.part.key: reader_of(item.engine) for item in chosen}
+
+    def pick(part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        for line in matcher.candidates(blocks):
+            record = matcher.record(line, readers[part.key])
+            if record is not None and not suppression.takes_out(record):
+                yield line
+
+    with closing(scan_all(archive, [item.part for item in chosen], pick, limit)) as found:
+        ordered = merged(chosen, found, on_progress)
+        with closing(ordered):
+            for line, engine in islice(ordered, limit):
+                yield reader_of(engine)(line)
 
 
-def _records(held: list[tuple[bytes, str]], suppression: Suppression) -> Iterator[Record]:
-    for line, engine in sorted(held):
-        record = reader_of(engine)(line)
-        if not suppression.takes_out(record):
-            yield record
+def merged(
+    chosen: list[Candidate], scanned: Iterator[Found], on_progress: OnProgress
+) -> Generator[tuple[bytes, str], None, None]:
+    """The lines found in all parts, in order, with their engines.
 
-
-def _scan_all(
-    archive: Archive, matcher: Matcher, chosen: list[Candidate]
-) -> Iterator[tuple[Candidate, list[bytes]]]:
-    """Scan parts in order, a few at once and not far ahead of who reads the results."""
-    waiting: deque[tuple[Candidate, Future[list[bytes]]]] = deque()
-    _ = archive.store.reader  # made before the threads that share it
-    with ThreadPoolExecutor(SCANNERS) as pool:
-        try:
-            for candidate in chosen:
-                waiting.append((candidate, pool.submit(scan, archive, matcher, candidate)))
-                if len(waiting) > 2 * SCANNERS:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            for done, future in waiting:
-                yield done, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def scan(archive: Archive, matcher: Matcher, candidate: Candidate) -> list[bytes]:
-    """The lines of one part that match. Raises ArchiveError when the part was changed."""
-    digest = hashlib.sha256()
-    record_of = reader_of(candidate.engine)
-
-    def chunks() -> Iterator[bytes]:
-        for chunk in archive.store.chunks(candidate.part.key):
-            digest.update(chunk)
-            yield chunk
-
+    What is earlier than all that is in further parts is given out before these are scanned.
+    """
+    heap: list[_Next] = []
     try:
-        blocks = decompress(chunks())
-        found = [line for line in matcher.candidates(blocks) if matcher.takes(line, record_of)]
-    except StoreError:
-        raise
-    except (ArchiveError, ValueError) as error:
-        raise ArchiveError(f"{candidate.part.key}: {error}") from None
-    if digest.hexdigest() != candidate.part.compressed_sha256:
-        raise ArchiveError(
-            f"{candidate.part.key}: it was changed since it was archived. "
-            "Type: ./logstack archive verify --deep"
-        )
-    return found
+        for number, candidate in enumerate(chosen):
+            yield from _earlier(heap, int(candidate.part.first_ns))
+            found = next(scanned)
+            on_progress(
+                "search", f"{number + 1} of {len(chosen)} parts, {candidate.hour:%Y-%m-%d %H}:00"
+            )
+            coming = found.lines()
+            line = next(coming, None)
+            if line is None:
+                found.close()
+            else:
+                heappush(heap, _Next(line, candidate.engine, number, coming, found))
+        yield from _earlier(heap, None)
+    finally:
+        for item in heap:
+            item.found.close()
+
+
+class _Next(NamedTuple):
+    """The next line of a part and where those after it come from; sorted by the first three."""
+
+    line: bytes
+    engine: str
+    number: int
+    coming: Iterator[bytes]
+    found: Found
+
+
+def _earlier(heap: list[_Next], before: int | None) -> Iterator[tuple[bytes, str]]:
+    """Lines in order, up to those of the moment `before`, in nanoseconds."""
+    while heap and (before is None or lines.timestamp(heap[0].line) < before):
+        first = heap[0]
+        yield first.line, first.engine
+        line = next(first.coming, None)
+        if line is None:
+            heappop(heap).found.close()
+        else:
+            heapreplace(heap, first._replace(line=line))
 
 
 def _lines_with(body: bytes, text: bytes) -> Iterator[bytes]:

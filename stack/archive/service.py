@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,6 +22,8 @@ from stack.engines import EngineError
 from stack.units import parse_duration
 
 RETRY_AFTER = timedelta(minutes=5)
+# What may be over by the next run: of the store, the engine, and this machine's disk.
+FAILURES = (ArchiveError, EngineError, OSError)
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,14 @@ class RunResult:
 def run(
     archive: Archive, *, include_current: bool = False, on_progress: OnProgress = no_progress
 ) -> RunResult:
-    """Export what is missing, then let verified days go. Raises ArchiveError, EngineError."""
-    record_event(archive, "INFO", "archive_run_started", "Archiving began")
+    """Export what is missing, then let verified days go. Raises FAILURES, once recorded."""
     try:
+        record_event(archive, "INFO", "archive_run_started", "Archiving began")
         exported = export.run(archive, include_current=include_current, on_progress=on_progress)
         gate = expire.run(archive, on_progress=on_progress)
-    except (ArchiveError, EngineError) as error:
-        record_event(archive, "ERROR", "archive_run_failed", f"Archiving failed: {error}")
+    except FAILURES as error:
+        with suppress(OSError):  # where nothing can be recorded, what went wrong first is raised
+            record_event(archive, "ERROR", "archive_run_failed", f"Archiving failed: {error}")
         raise
     finally:
         archive.store.close()
@@ -66,7 +70,7 @@ def run_for_ever(open_archive: Callable[[], Archive], say: Callable[[str], None]
             result = run(archive)
             say(f"archived {result.exported.records} records of {result.exported.hours} hours")
             wake = next_run(now, parse_duration(values.interval), parse_duration(values.settle))
-        except (ArchiveError, EngineError) as error:
+        except FAILURES as error:
             say(str(error))
             wake = now + min(RETRY_AFTER, parse_duration(values.interval))
         time.sleep(max(1.0, (wake - archive.now()).total_seconds()))

@@ -65,6 +65,7 @@ class Listed:
     key: str
     size: int
     etag: str
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Store:
         return self._do(
             f"list {prefix}",
             lambda: [
-                Listed(item["Key"], item["Size"], item["ETag"].strip('"'))
+                Listed(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
                 for page in pages.paginate(
                     Bucket=self.access.bucket, Prefix=prefix, StartAfter=after
                 )

@@ -15,6 +15,8 @@ from stack.archive.manifest import Erasure
 from stack.engines import Record
 from stack.engines.archivable import Archivable
 
+MOST_KNOWN = 20_000  # values that are remembered; there may be one in each record
+
 
 def text_of(value: object) -> str:
     """A field's value as people type it."""
@@ -47,9 +49,13 @@ class Suppression:
             if field not in record:
                 continue
             value = text_of(record[field])
-            if (field, value) not in self._known:
-                self._known[field, value] = match_hmac(self.key, field, value) in digests
-            if self._known[field, value]:
+            known = self._known.get((field, value))
+            if known is None:
+                known = match_hmac(self.key, field, value) in digests
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[field, value] = known
+            if known:
                 return True
         return False
 

@@ -17,7 +17,7 @@ from stack.archive.layout import HOUR, hours, manifest_key, manifests_prefix, rf
 from stack.archive.ledger import HourState, Ledger, read_documents
 from stack.archive.manifest import Part, add, parse, sha256, subtract
 from stack.archive.parts import decompress
-from stack.archive.store import MissingError
+from stack.archive.store import MissingError, StoreError
 from stack.engines import EngineError
 
 
@@ -68,8 +68,8 @@ def run(
 ) -> Report:
     """Check the hours that overlap [since, until), the whole chain in any case.
 
-    `deep` reads every part back and counts its records. Raises StoreError when the store does not
-    answer; what it answers wrongly is a problem in the report.
+    `deep` reads every part back and counts its records; one that cannot be read is a problem in the
+    report. Raises StoreError when the store gives neither list nor manifests.
     """
     report = Report(deep=deep)
     ledger = check_chain(archive, report)
@@ -130,7 +130,10 @@ def check_chain(archive: Archive, report: Report) -> Ledger:
 
 
 def check_part(archive: Archive, part: Part) -> list[Problem]:
-    """Read a part back: hashes, sizes, order, times and counts. All that is wrong with it."""
+    """Read a part back: hashes, sizes, order, times and counts. All that is wrong with it.
+
+    What a store does not give is `part-unreadable`, with what the store says: no proof of a change.
+    """
     compressed, raw = hashlib.sha256(), hashlib.sha256()
     streams: dict[bytes, int] = {}
     size, previous, first, last = 0, b"", b"", b""
@@ -146,20 +149,25 @@ def check_part(archive: Archive, part: Part) -> list[Problem]:
     damage = ""
     reading = chunks()
     try:
-        for block in decompress(reading):
-            raw.update(block)
-            *whole, rest = (rest + block).split(b"\n")
-            for line in whole:
-                stream = lines.stream(line)
-                streams[stream] = streams.get(stream, 0) + 1
-                in_order = in_order and previous <= line
-                first, last, previous = first or line, line, line
+        try:
+            for block in decompress(reading):
+                raw.update(block)
+                *whole, rest = (rest + block).split(b"\n")
+                for line in whole:
+                    stream = lines.stream(line)
+                    streams[stream] = streams.get(stream, 0) + 1
+                    in_order = in_order and previous <= line
+                    first, last, previous = first or line, line, line
+        except StoreError:
+            raise
+        except (ArchiveError, ValueError) as error:
+            damage = str(error)
+        for _ in reading:  # the rest of a damaged part, for its hash
+            pass
     except MissingError:
         return []  # named by the listing already
-    except (ArchiveError, ValueError) as error:
-        damage = str(error)
-    for _ in reading:  # the rest of a damaged part, for its hash
-        pass
+    except StoreError as error:  # says nothing of the part
+        return [Problem("part-unreadable", part.key, f"{part.key}: {error}")]
     found = {stream.decode("utf-8", "replace"): n for stream, n in sorted(streams.items())}
     problems = []
 
@@ -217,9 +225,8 @@ def _check_objects(
         if len(versions) > 1:
             text = f"{key}: there are {len(versions)} versions of it, it was written over"
             report.add("written-over", key, text)
-    known = {key for hour in ledger.hours.values() for key in (*hour.parts, *hour.replaced)}
     prefix = manifests_prefix(archive.tenant)
-    for key in sorted(stored.keys() - known):
+    for key in sorted(stored.keys() - ledger.named_keys):
         if not key.startswith(prefix):
             text = f"{key}: no manifest names it: an exporter ended before it sealed the hour"
             report.notes.append(Problem("part-unsealed", key, text))
@@ -237,12 +244,14 @@ def _check_engine(archive: Archive, chosen: list[HourState], report: Report) -> 
     except EngineError as error:
         report.add("engine-silent", archive.engine.name, f"counts were not compared: {error}")
         return
+    gone = archive.dropped_days()
     for hour in hot:
         report.hours_compared_with_engine += 1
         accounted = add(hour.streams, hour.erased)
         difference = subtract(counts.get(hour.start, {}), accounted)
+        dropped = f"{hour.start:%Y-%m-%d}" in gone
         for stream, count in difference.items():
-            if count < 0 and shorter.may_lack(archive, hour.start, stream):
+            if count < 0 and (dropped or shorter.may_lack(archive, hour.start, stream)):
                 continue
             has = counts.get(hour.start, {}).get(stream, 0)
             name = rfc3339(hour.start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from typing import Annotated
 
@@ -191,8 +192,13 @@ def find(
     archive = open_archive()
     found = 0
     try:
-        with progress() as display:
-            for record in search.run(archive, selection, on_progress=display.update):
+        with (
+            progress() as display,
+            closing(
+                search.run(archive, selection, limit=number + 1, on_progress=display.update)
+            ) as records,
+        ):
+            for record in records:
                 if found == number:
                     say(f"Only the oldest {number} records are shown; -n shows more.", "dim")
                     break

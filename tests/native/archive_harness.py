@@ -21,7 +21,7 @@ from stack.archive.layout import DAY, day_of
 from stack.archive.store import Store
 from stack.components import VL_STREAM_FIELDS
 from stack.engines.loki import Entry, Loki, entry_from
-from stack.secrets import local_store_secrets, sample_app_secrets
+from stack.secrets import archive_secrets, sample_app_secrets
 from tests.native.harness import DEFAULT, Combination, StackUnderTest, poll, record
 
 NAMES = {
@@ -47,7 +47,7 @@ class ArchiveUnderTest(StackUnderTest):
             for name, folder in folders.items()
         }
         binaries["seaweedfs"] = str(artifacts.from_wheel("weed"))
-        secrets = local_store_secrets(target.data_dir, {})
+        secrets = archive_secrets(target.data_dir, {})
         files = render.render_native(target, binaries, sample_app_secrets(target.data_dir), secrets)
         native.write_files(target, files)
         (target.config_dir("loki") / "rules").mkdir(parents=True, exist_ok=True)
@@ -167,6 +167,20 @@ def at(moment: datetime, message: str = "hello", **fields: Any) -> bytes:
     """A record of the contract made at a moment, as a JSON line."""
     timestamp = f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
     return json.dumps(record(message, **fields) | {"timestamp": timestamp}).encode()
+
+
+def three_users() -> list[bytes]:
+    """A record of each of three users in each of two hours."""
+    return [
+        at(yesterday(hour, minutes=user), f"user {user}", user_id=user)
+        for hour in (3, 4)
+        for user in (1, 2, 3)
+    ]
+
+
+def keys_of(store: Store, what: str) -> list[str]:
+    """The keys in which this stands."""
+    return [item.key for item in store.listing("v1/") if what in item.key]
 
 
 def mixed_day() -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import shlex
 import subprocess
 import time
@@ -316,9 +317,31 @@ def test_memory_stays_bounded_whatever_an_hour_holds(
                 time.sleep(0.01)
             assert process.wait() == 0
             assert 20e6 < peak < 200e6, f"{command[0]}: {peak / 1e6:.0f} MB"
+        peak = peak_of_a_search_for_everything(archive)
+        assert 20e6 < peak < 200e6, f"search: {peak / 1e6:.0f} MB"
         assert archive.verify("--deep")["records"] == 90_000
     finally:
         archive.stop()
+
+
+def peak_of_a_search_for_everything(archive: ArchiveUnderTest) -> int:
+    """Resident bytes of `archive search | head -n 1`, by when the parts at hand are scanned."""
+    command = ("archive", "search", "--from", "4d", "--to", "now", "--json", "-n", "1000000")
+    peak = 0
+    with psutil.Popen(
+        logstack_argv(*command),
+        env=archive.environ,
+        cwd=archive.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not select.select([process.stdout], [], [], 0.01)[0]:
+            peak = max(peak, process.memory_info().rss)
+        first = json.loads(process.stdout.readline())
+        process.stdout.close()
+    assert first["message"].startswith("0 ")
+    assert process.returncode == 0
+    return peak
 
 
 def test_the_estimate_says_what_a_restore_reads(day: ArchiveUnderTest) -> None:

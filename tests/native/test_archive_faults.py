@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,19 @@ from typing import Any
 
 import pytest
 
-from stack.archive import failpoints
+from stack.archive import expire, failpoints
 from stack.archive.layout import DAY, day_of
-from stack.archive.manifest import canonical, parse
+from stack.archive.manifest import canonical
 from stack.archive.store import Store, StoreError
-from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
+from stack.secrets import archive_secrets
+from tests.native.archive_harness import (
+    ArchiveUnderTest,
+    at,
+    in_folder,
+    keys_of,
+    three_users,
+    yesterday,
+)
 from tests.native.harness import poll
 from tests.native.store_proxy import Proxy
 
@@ -33,18 +42,9 @@ def archive(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
 @pytest.fixture
 def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
     """Three records of three users in each of two hours, archived."""
-    rows = [
-        at(yesterday(hour, minutes=user), f"user {user}", user_id=user)
-        for hour in (3, 4)
-        for user in (1, 2, 3)
-    ]
-    archive.push(rows)
+    archive.push(three_users())
     archive.ok("archive", "run")
     return archive
-
-
-def keys_of(store: Store, what: str) -> list[str]:
-    return [item.key for item in store.listing("v1/") if what in item.key]
 
 
 def overwrite(store: Store, key: str, body: bytes) -> None:
@@ -210,6 +210,78 @@ def test_a_store_that_is_full_slow_or_wrong(
     assert archive.verify("--deep")["records"] == 1
 
 
+@pytest.mark.parametrize(
+    ("fault", "text"), [("breaks off", "broke off"), ("wrong bytes", "as it says itself")]
+)
+def test_what_cannot_be_read_is_not_called_tampered_with(
+    archived: ArchiveUnderTest, fault: str, text: str
+) -> None:
+    """Verify says what the store said, of each part, and the gate lets no such day go."""
+    store = archived.store()
+    parts = keys_of(store, "/part-")
+    store.close()
+    proxy = Proxy(archived.target.url("seaweedfs"), fault)
+    archived.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
+    view = archived.archive
+    try:
+        problems = archived.verify("--deep")["problems"]
+        kept = expire.check_day(view, view.ledger(), day_of(yesterday()))
+    finally:
+        view.store.close()
+        proxy.stop()
+        archived.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
+    assert [(item["kind"], item["what"]) for item in problems] == [
+        ("part-unreadable", key) for key in parts
+    ]
+    assert all(text in item["text"] and "wanted the SHA" not in item["text"] for item in problems)
+    assert kept == [item["text"] for item in problems]
+    assert archived.verify("--deep")["ok"]
+
+
+def test_a_forgotten_signing_key_is_asked_for_and_not_made_up(archived: ArchiveUnderTest) -> None:
+    """On another machine, every manifest would seem to be rewritten with a new one."""
+    held = archive_secrets(archived.target.data_dir, {})
+    other = {
+        "LOGSTACK_PATHS__DATA": str(archived.folder / "second data"),
+        "LOGSTACK_PATHS__RUN": str(archived.folder / "second run"),
+        "LOGSTACK_ARCHIVE__ENDPOINT": archived.target.url("seaweedfs"),
+        "LOGSTACK_ARCHIVE_READER": held["LOGSTACK_ARCHIVE_READER"],
+    }
+    for command in (("verify",), ("search",), ("run",), ("key",)):
+        result = archived.run("archive", *command, extra=other)
+        assert result.returncode == 1
+        assert "LOGSTACK_ARCHIVE_SIGNING_KEY: wanted the key" in " ".join(result.stderr.split())
+    assert not (archived.folder / "second data").exists()
+    given = {**other, "LOGSTACK_ARCHIVE_SIGNING_KEY": held["LOGSTACK_ARCHIVE_SIGNING_KEY"]}
+    assert json.loads(archived.ok("archive", "verify", "--json", extra=given))["ok"]
+
+
+def test_a_fault_of_this_machines_disk_is_recorded_and_the_archiver_goes_on(
+    archive: ArchiveUnderTest,
+) -> None:
+    """It does not end without a word: the alert rules look for a record of the failure."""
+    archive.push([at(yesterday(3))])
+    archive.ok("archive", "run")
+    archive.push([at(yesterday(4))])
+    archive.configure(LOGSTACK_ARCHIVE__INTERVAL="2s")
+    work = archive.target.data_dir / "archive" / "work"
+    shutil.rmtree(work)
+    work.write_text("no folder", encoding="utf-8")
+    log = archive.target.archiver_log_file
+    log.unlink()
+    archiver = archive.popen("archive", "run", "--every-interval")
+    try:
+        poll(lambda: log.exists() and "archive_run_failed" in log.read_text(), archive.logs)
+        assert str(work) in log.read_text(encoding="utf-8")
+        work.unlink()
+        poll(lambda: "archive_run_finished" in log.read_text(), archive.logs)
+        assert archiver.poll() is None
+    finally:
+        archiver.kill()
+        archiver.communicate()
+    assert archive.verify("--deep")["records"] == 2
+
+
 def test_an_archiver_that_starts_before_the_store_reports_no_failure(
     archive: ArchiveUnderTest,
 ) -> None:
@@ -248,87 +320,6 @@ def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnd
     report = archive.verify("--deep")
     assert report["ok"], report["problems"]
     assert report["records"] == 2
-
-
-def test_erased_records_are_gone_and_stay_away(archived: ArchiveUnderTest) -> None:
-    """From parts, search and restore; the engine that still has them cannot bring them back."""
-    store = archived.store()
-    before = keys_of(store, "/part-")
-    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for", "--json")
-    result = json.loads(archived.ok(*command))
-    assert (result["records"], result["hours"]) == (2, 2)
-    assert sorted(result["deleted"]) == before
-    assert not [key for key in before if store.versions(key)]
-    archived.ok("archive", "run")
-    report = archived.verify("--deep")
-    assert report["ok"], report["problems"]
-    assert report["records"] == 4
-    archived.push([at(yesterday(3), "late", user_id=2), at(yesterday(3), "late", user_id=9)])
-    archived.ok("archive", "run")
-    assert archived.verify("--deep")["records"] == 5
-    archived.ok("archive", "restore", "--from", "4d", "--to", "now")
-    restored = b"\n".join(archived.stored("restored"))
-    assert b'"user_id":"2"' not in restored
-    assert restored.count(b'"user_id"') == 5
-    documents = [store.get(key) for key in keys_of(store, "/manifests/")]
-    store.close()
-    key = archived.archive.key.public_key()
-    tombstones = [m.erasure for m in (parse(text, key) for text in documents) if m.erasure]
-    assert [(t.field, t.reason, sum(t.streams.values())) for t in tombstones] == [
-        ("user_id", "asked for", 1)
-    ] * 2
-
-
-@pytest.mark.parametrize("name", failpoints.ERASE)
-def test_an_erase_killed_anywhere_is_finished_by_the_next(
-    archived: ArchiveUnderTest, name: str
-) -> None:
-    """Nothing of what was to be erased is left, and nothing else is gone."""
-    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
-    killed = archived.run(*command, extra={failpoints.VARIABLE: name})
-    assert killed.returncode == -9, killed.stderr
-    archived.ok(*command)
-    report = archived.verify("--deep")
-    assert report["ok"], report["problems"]
-    assert report["records"] == 4
-    search = ("archive", "search", "--from", "4d", "--match", "user_id=2", "--json")
-    assert archived.ok(*search) == ""
-
-
-def test_a_legal_hold_refuses_an_erase_until_it_is_lifted(archived: ArchiveUnderTest) -> None:
-    """Nothing is changed by the refusal, which names the parts."""
-    archived.ok("archive", "hold", "--from", "4d", "--to", "now")
-    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
-    result = archived.run(*command)
-    assert result.returncode == 1
-    assert "legal hold" in result.stderr
-    assert archived.verify("--deep")["records"] == 6
-    archived.ok("archive", "hold", "--from", "4d", "--to", "now", "--off")
-    archived.ok(*command)
-    assert archived.verify("--deep")["records"] == 4
-
-
-def test_compliance_mode_refuses_an_erase_and_says_until_when(
-    tmp_path: Path, binaries: None
-) -> None:
-    """Nobody can shorten that lock, the admin included."""
-    archive = in_folder(tmp_path, LOGSTACK_ARCHIVE__LOCK="compliance", LOGSTACK_ARCHIVE__DAYS="2")
-    archive.start()
-    try:
-        archive.push([at(yesterday(3), user_id=2)])
-        archive.ok("archive", "run")
-        result = archive.run("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
-        assert result.returncode == 1
-        until = datetime.now(UTC) + timedelta(days=2)
-        assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
-        store = archive.store()
-        [key] = keys_of(store, "/part-")
-        with pytest.raises(StoreError, match="AccessDenied"):
-            store.delete(key, store.versions(key)[key][0])
-        store.close()
-        assert archive.verify("--deep")["records"] == 1
-    finally:
-        archive.stop()
 
 
 # --- the gate
@@ -439,5 +430,13 @@ def test_days_leave_early_when_the_disk_limit_is_reached(tmp_path: Path, binarie
         assert result["gate"]["dropped_for_space"] == gone
         assert [json.loads(line)["line"] for line in archive.stored()] == ["today"]
         assert "archive_day_dropped_for_space" in archive.target.archiver_log_file.read_text()
+        report = archive.verify("--deep")
+        assert report["ok"], report["problems"]
+        assert report["hours_compared_with_engine"] > 48
+        state = archive.target.data_dir / "archive" / "state.json"
+        values = json.loads(state.read_text(encoding="utf-8"))
+        assert list(values.pop("dropped")) == gone
+        state.write_text(json.dumps(values), encoding="utf-8")  # as another machine sees it
+        assert {kind for kind, _ in archive.problems()} == {"engine-counts"}
     finally:
         archive.stop()

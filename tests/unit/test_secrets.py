@@ -6,12 +6,15 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from stack.secrets import (
     SAMPLE_APP_SECRETS,
+    SIGNING_KEY,
     STORE_KEYS,
     SecretsError,
     archive_secrets,
@@ -128,20 +131,97 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("wide_umask")
 def test_a_private_file_replaces_a_wide_one(tmp_path: Path) -> None:
-    """Its old mode does not stay, nor does what an interrupted run left beside it."""
+    """Its old mode does not stay, and nothing is left beside it."""
     path = tmp_path / "file"
     path.write_text("old", encoding="utf-8")
-    (tmp_path / ".file.new").write_text("half", encoding="utf-8")
     write_private(path, "new")
     assert (path.read_text(encoding="utf-8"), mode(path)) == ("new", 0o600)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_private_file_that_cannot_be_written_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    """Half of a secret is a secret too."""
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(OSError, match="irectory"):
+        write_private(tmp_path / "folder", "new")
+    with pytest.raises(UnicodeEncodeError):
+        write_private(tmp_path / "file", "half \ud800")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_processes_that_write_a_private_file_at_once_do_not_break_each_other(
+    tmp_path: Path,
+) -> None:
+    """Each writes whole texts; that another one is at it is no error."""
+    path = tmp_path / "file"
+    write_private(path, "0" * 100_000)
+
+    def write(number: int) -> int:
+        for _ in range(100):
+            write_private(path, str(number) * 100_000)
+            assert len(set(path.read_text(encoding="utf-8"))) == 1
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(write, range(4))) == [0, 1, 2, 3]
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_secrets_that_are_made_at_once_are_the_same(tmp_path: Path) -> None:
+    """The second process does not go on with ones that nobody else knows."""
+    together = Barrier(8)
+
+    def make(folder: Path) -> dict[str, str]:
+        together.wait()
+        return sample_app_secrets(folder)
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            folder = tmp_path / str(number)
+            made = list(pool.map(make, [folder] * 8))
+            assert made == [sample_app_secrets(folder)] * 8
+
+
 def test_who_is_given_one_key_of_the_store_has_no_other(tmp_path: Path) -> None:
     """A reader's key of the local store would not fit, and the writer is to be without one."""
+    assert all(archive_secrets(tmp_path, {}).values())
     given = {"LOGSTACK_ARCHIVE_WRITER": "a:b"}
     ours = archive_secrets(tmp_path, given)
     assert {name: ours[name] for name in STORE_KEYS} == {**dict.fromkeys(STORE_KEYS, ""), **given}
-    assert ours["LOGSTACK_ARCHIVE_SIGNING_KEY"]
+    assert ours[SIGNING_KEY] == archive_secrets(tmp_path, {})[SIGNING_KEY]
     assert all(local_store_secrets(tmp_path, given).values())
-    assert all(archive_secrets(tmp_path, {}).values())
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "given"),
+    [
+        ("", {"LOGSTACK_ARCHIVE_READER": "a:b"}),
+        ("https://s3.example", {"LOGSTACK_ARCHIVE_READER": "a:b"}),
+        ("https://s3.example", {}),
+    ],
+)
+def test_a_signing_key_is_not_made_for_a_store_of_others(
+    tmp_path: Path, endpoint: str, given: dict[str, str]
+) -> None:
+    """With a new one, every manifest would look rewritten. Starting a local store makes none."""
+    local_store_secrets(tmp_path, {})
+    before = secrets_file(tmp_path).read_bytes()
+    with pytest.raises(SecretsError, match=r"LOGSTACK_ARCHIVE_SIGNING_KEY: wanted .*openssl rand"):
+        archive_secrets(tmp_path, given, endpoint=endpoint)
+    assert secrets_file(tmp_path).read_bytes() == before
+    signed = archive_secrets(tmp_path, {**given, SIGNING_KEY: "c2lnbg=="}, endpoint=endpoint)
+    assert signed[SIGNING_KEY] == "c2lnbg=="
+    assert secrets_file(tmp_path).read_bytes() == before
+
+
+def test_a_signing_key_of_the_file_is_used_for_a_store_of_others(tmp_path: Path) -> None:
+    """Whoever has put it there has not forgotten it; the store's keys are those that are given."""
+    keep(tmp_path, json.dumps({SIGNING_KEY: "c2lnbg==", "LOGSTACK_ARCHIVE_ADMIN": "local:local"}))
+    found = archive_secrets(
+        tmp_path, {"LOGSTACK_ARCHIVE_READER": "a:b"}, endpoint="https://s3.example"
+    )
+    assert found == {
+        **dict.fromkeys(STORE_KEYS, ""),
+        "LOGSTACK_ARCHIVE_READER": "a:b",
+        SIGNING_KEY: "c2lnbg==",
+    }

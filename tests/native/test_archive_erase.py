@@ -1,0 +1,204 @@
+"""Erasure from the archive: what goes, what stays away, and what keeps it from going."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from stack.archive import ArchiveError, erase, failpoints, unsealed
+from stack.archive.manifest import parse
+from stack.archive.store import StoreError
+from tests.native.archive_harness import (
+    ENGINES,
+    ArchiveUnderTest,
+    at,
+    in_folder,
+    keys_of,
+    three_users,
+    yesterday,
+)
+from tests.native.harness import Combination
+
+pytestmark = pytest.mark.native
+COMBINATIONS = ENGINES
+
+
+@pytest.fixture
+def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+    under_test = in_folder(tmp_path, **combination.variables)
+    under_test.start()
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture
+def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
+    """Three records of three users in each of two hours, archived."""
+    archive.push(three_users())
+    archive.ok("archive", "run")
+    return archive
+
+
+def test_erased_records_are_gone_and_stay_away(archived: ArchiveUnderTest) -> None:
+    """From parts, search and restore; the engine that still has them cannot bring them back."""
+    store = archived.store()
+    before = keys_of(store, "/part-")
+    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for", "--json")
+    result = json.loads(archived.ok(*command))
+    assert (result["records"], result["hours"]) == (2, 2)
+    assert sorted(result["deleted"]) == before
+    assert not [key for key in before if store.versions(key)]
+    archived.ok("archive", "run")
+    report = archived.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 4
+    archived.push([at(yesterday(3), "late", user_id=2), at(yesterday(3), "late", user_id=9)])
+    archived.ok("archive", "run")
+    assert archived.verify("--deep")["records"] == 5
+    archived.ok("archive", "restore", "--from", "4d", "--to", "now")
+    record_of = archived.archive.restored.record
+    users = [record_of(line)["user_id"] for line in archived.stored("restored")]
+    assert sorted(users) == [1, 1, 3, 3, 9]
+    documents = [store.get(key) for key in keys_of(store, "/manifests/")]
+    store.close()
+    key = archived.archive.key.public_key()
+    tombstones = [m.erasure for m in (parse(text, key) for text in documents) if m.erasure]
+    assert [(t.field, t.reason, sum(t.streams.values())) for t in tombstones] == [
+        ("user_id", "asked for", 1)
+    ] * 2
+
+
+@pytest.mark.parametrize("name", failpoints.ERASE)
+def test_an_erase_killed_anywhere_is_finished_by_the_next(
+    archived: ArchiveUnderTest, name: str
+) -> None:
+    """Nothing of what was to be erased is left, and nothing else is gone."""
+    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
+    killed = archived.run(*command, extra={failpoints.VARIABLE: name})
+    assert killed.returncode == -9, killed.stderr
+    archived.ok(*command)
+    report = archived.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert report["records"] == 4
+    search = ("archive", "search", "--from", "4d", "--match", "user_id=2", "--json")
+    assert archived.ok(*search) == ""
+
+
+def killed_with_a_part_of_its_own(archive: ArchiveUnderTest) -> str:
+    """A run stored a part and was killed; the hour then got another record. The part's key."""
+    killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "part-uploaded"})
+    assert killed.returncode == -9, killed.stderr
+    store = archive.store()
+    [key] = keys_of(store, "hr=03/part")
+    store.close()
+    archive.push([at(yesterday(3, minutes=9), "late", user_id=9)])
+    return key
+
+
+def erase_in_process(archive: ArchiveUnderTest, value: str) -> erase.Erased:
+    view = archive.archive
+    try:
+        return erase.run(view, "user_id", value, "asked for")
+    finally:
+        view.store.close()
+
+
+def test_erased_records_are_gone_from_parts_that_no_manifest_names(
+    archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A young part may be of an exporter at work: it is named, and goes with a later erase."""
+    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
+    unsealed_key = killed_with_a_part_of_its_own(archive)
+    archive.ok("archive", "run")
+    assert {note["what"] for note in archive.verify()["notes"]} == {unsealed_key}
+    command = ("archive", "erase", "--reason", "asked for", "--match")
+    archive.ok(*command, "user_id=9")  # the part holds none of it
+    result = archive.run(*command, "user_id=2")
+    assert result.returncode == 1
+    text = " ".join(result.stderr.split())
+    assert "Erased 1 records of 1 hours" in text
+    assert f"{unsealed_key}: no manifest names it" in text
+    assert "Run the same erase again at 20" in text
+    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
+    assert erase_in_process(archive, "2").deleted == [unsealed_key]
+    store = archive.store()
+    assert unsealed_key not in store.versions("v1/")
+    store.close()
+    report = archive.verify("--deep")
+    assert report["ok"], report["problems"]
+    assert (report["records"], report["notes"]) == (1, [])
+
+
+def test_a_hold_on_a_part_that_no_manifest_names_refuses_an_erase(
+    archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one on any other part: before anything is changed."""
+    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
+    key = killed_with_a_part_of_its_own(archive)
+    archive.ok("archive", "run")
+    store = archive.store()
+    [version] = store.versions(key)[key]
+    store.hold(key, version, True)
+    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
+    with pytest.raises(ArchiveError, match=f"Nothing was erased:\n{key}: a legal hold"):
+        erase_in_process(archive, "2")
+    assert archive.verify("--deep")["records"] == 3
+    store.hold(key, version, False)
+    store.close()
+    assert key in erase_in_process(archive, "2").deleted
+    assert archive.verify("--deep")["records"] == 2
+
+
+def test_an_erase_before_an_hour_is_sealed_says_that_the_engine_has_the_records(
+    archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No tombstone keeps them out of the next run: the same erase has to come after it."""
+    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
+    killed_with_a_part_of_its_own(archive)
+    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
+    with pytest.raises(ArchiveError, match="Run the same erase again after it"):
+        erase_in_process(archive, "2")
+    archive.ok("archive", "run")
+    assert erase_in_process(archive, "2").records == 1
+    assert archive.verify("--deep")["records"] == 2
+
+
+def test_a_legal_hold_refuses_an_erase_until_it_is_lifted(archived: ArchiveUnderTest) -> None:
+    """Nothing is changed by the refusal, which names the parts."""
+    archived.ok("archive", "hold", "--from", "4d", "--to", "now")
+    command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
+    result = archived.run(*command)
+    assert result.returncode == 1
+    assert "legal hold" in result.stderr
+    assert archived.verify("--deep")["records"] == 6
+    archived.ok("archive", "hold", "--from", "4d", "--to", "now", "--off")
+    archived.ok(*command)
+    assert archived.verify("--deep")["records"] == 4
+
+
+def test_compliance_mode_refuses_an_erase_and_says_until_when(
+    tmp_path: Path, binaries: None, combination: Combination
+) -> None:
+    """Nobody can shorten that lock, the admin included."""
+    lock = {"LOGSTACK_ARCHIVE__LOCK": "compliance", "LOGSTACK_ARCHIVE__DAYS": "2"}
+    archive = in_folder(tmp_path, **combination.variables, **lock)
+    archive.start()
+    try:
+        archive.push([at(yesterday(3), user_id=2)])
+        archive.ok("archive", "run")
+        result = archive.run("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
+        assert result.returncode == 1
+        until = datetime.now(UTC) + timedelta(days=2)
+        assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
+        store = archive.store()
+        [key] = keys_of(store, "/part-")
+        with pytest.raises(StoreError, match="AccessDenied"):
+            store.delete(key, store.versions(key)[key][0])
+        store.close()
+        assert archive.verify("--deep")["records"] == 1
+    finally:
+        archive.stop()
