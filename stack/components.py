@@ -112,6 +112,7 @@ def _victorialogs_at(target: Target, name: str) -> list[str]:
         f"-search.maxQueryDuration={go_duration(settings.limits.query)}",
         f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
         "-insert.maxLineSizeBytes=2MiB",  # the hard limit of an entry; the agent splits below it
+        "-insert.maxFieldsPerLine=2000",  # what a block may hold: a record with more is dropped
         "-http.disableCORS",
         "-loggerFormat=json",
     ]

@@ -50,6 +50,11 @@ CLUSTER_NAME = "log-server.logstack.internal"
 # ships: its value is the service of lines that do not name one.
 CONTAINER_LOGS = "/var/lib/docker/containers"
 SERVICE_LABEL = "logstack.service"
+# Lines that agents join to one record.
+MOST_LINES = 10_000
+# Characters of a line whose undecodable bytes stay U+FFFD, three bytes for one: with four bytes for
+# each of them it is still an entry that VictoriaLogs takes (2 MiB). Beyond, each becomes `?`.
+MOST_REPLACED = 480_000
 # The secrets that a component gets as variables.
 SECRETS_OF = {"sample_app": SAMPLE_APP_SECRETS, "grafana": (GRAFANA_PASSWORD,)}
 # Text that belongs to the line before it: for Promtail, which cannot look at that line.
@@ -127,6 +132,8 @@ def render_otelcol(target: Target) -> str:
         kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
         loki_tenant=LOKI_TENANT,
         service_label=SERVICE_LABEL,
+        most_lines=MOST_LINES,
+        most_replaced=MOST_REPLACED,
     )
 
 
@@ -158,6 +165,7 @@ def render_promtail(target: Target) -> str:
         levels=contract.LEVELS,
         loki_tenant=LOKI_TENANT,
         continuation=CONTINUATION,
+        most_lines=MOST_LINES,
         service_label=SERVICE_LABEL,
     )
 

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import json
 import logging
 import os
 import pathlib
@@ -23,11 +24,18 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
+from hypothesis import given
+from hypothesis import strategies as st
 from logstack_django.formatter import JsonFormatter
+from logstack_django.sanitize import CUT, MAX_KEY
 
 from tests.library.support import OPTIONS, format_both, format_one, make_record, parse
 
 SURROGATE = os.fsdecode(b"\xff")
+NAMES = st.text(min_size=1, max_size=150)
+NESTED = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(NAMES, inner, min_size=1, max_size=3)
+)
 
 
 class RaisingText:
@@ -304,3 +312,37 @@ def test_a_formatter_that_fails_gives_a_constant_line(monkeypatch: pytest.Monkey
     assert found["format_error"] == "RecursionError"
     assert "hunter2" not in str(found)
     assert formatter.failures == 1
+
+
+@pytest.mark.parametrize("name", ["k" * 129, "ü" * 65, "💸" * 40, "k" * 10_000])
+def test_names_have_at_most_128_bytes(name: str) -> None:
+    """VictoriaLogs would drop the record. The beginning stays, and that it was cut is said."""
+    [found] = [key for key in format_one(fields={name: 1}) if key[0] == name[0] and "[cut]" in key]
+    assert len(found.encode()) <= MAX_KEY
+    assert name.startswith(found.removesuffix(CUT))
+
+
+def test_nested_names_are_counted_with_their_dots() -> None:
+    """What does not fit is text; what fits stays an object."""
+    deep = {"m" * 40: {"n" * 60: {"left": 1, "o" * 30: 2}, "short": {"p": 3}}}
+    found = format_one(fields={"outer": deep, "other": {"a": {"b": 4}}})
+    assert found["other"] == {"a": {"b": 4}}
+    inner = found["outer"]["m" * 40]
+    assert inner["short"] == {"p": 3}
+    assert json.loads(inner["n" * 60]) == {"left": 1, "o" * 30: 2}
+    assert longest_name(found) <= MAX_KEY
+
+
+@given(st.dictionaries(NAMES, NESTED, min_size=1))
+def test_no_name_is_longer_whatever_is_nested(value: dict[str, Any]) -> None:
+    """Joined with dots, as VictoriaLogs writes them."""
+    assert longest_name(format_one(fields={"value": value})) <= MAX_KEY
+
+
+def longest_name(record: dict[str, Any], before: int = 0) -> int:
+    """In bytes, with the names above it and dots between."""
+    found = [before]
+    for name, value in record.items():
+        size = before + len(name.encode())
+        found.append(longest_name(value, size + 1) if isinstance(value, dict) and value else size)
+    return max(found)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from typing import Any
 
 import pytest
+from logstack_django.formatter import JsonFormatter
+from logstack_django.options import Options
 
 from stack.contract import normalised
 from tests.native.harness import EVERY_COMBINATION, StackUnderTest, line, marker, record
@@ -117,6 +120,66 @@ def test_a_plain_traceback_is_one_record(stack: StackUnderTest, text: str) -> No
     assert sorted(str(item["message"]) for item in found) == sorted(
         [f"before {mark}", traceback, f"after {mark}"]
     )
+
+
+def test_a_traceback_of_many_frames_is_one_record(stack: StackUnderTest) -> None:
+    """As deep as Python goes by itself; the last line names the exception."""
+    mark = marker()
+    frames = [
+        text
+        for number in range(900)
+        for text in (f'  File "deep.py", line {number}, in call', "    call()", "    ^^^^^^")
+    ]
+    lines = ["Traceback (most recent call last):", *frames, f"RecursionError: {mark}"]
+    stack.write(*lines)
+    [found] = stack.wait_for({"format": "text"}, 1, grep=mark)
+    assert str(found["message"]).splitlines() == lines
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["JSON", "text"])
+def test_a_long_line_of_undecodable_bytes_is_kept(stack: StackUnderTest, as_json: bool) -> None:
+    """Each such byte is shown by a sign of three bytes, which may not make the line too long."""
+    mark = marker()
+    written = line(record(f"{mark} BYTES", mark=mark)) if as_json else f"{mark} BYTES"
+    with stack.app_log.open("ab") as file:
+        file.write(written.encode().replace(b"BYTES", b"a\xff" * 700_000) + b"\n")
+    [found] = stack.wait_for({}, 1, grep=mark)
+    message = str(found["message"])
+    assert message.startswith(f"{mark} a")
+    assert message.count("a") - mark.count("a") == 700_000
+    assert found["encoding_repaired"] in (True, "true")
+
+
+def test_a_record_of_many_fields_is_kept(stack: StackUnderTest) -> None:
+    """More than the engine takes unless it is told to."""
+    mark = marker()
+    extra: dict[str, Any] = {f"field_{number}": number for number in range(1500)}
+    stack.write(line(record(mark=mark, **extra)))
+    [found] = stack.wait_for({"mark": mark}, 1)
+    assert {name: found[name] for name in extra} == extra
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"k" * 300: "long"},
+        {"ü" * 70: "wide"},
+        {"organizations.serializers.OrganizationSerializer": {
+            "organizations.models.OrganizationMembershipManager.create_membership": {"deep": 1}}},
+    ],
+    ids=["long", "wide", "nested"],
+)  # fmt: skip
+def test_a_record_of_the_library_with_long_names_is_kept(
+    stack: StackUnderTest, extra: dict[str, Any]
+) -> None:
+    """The engine drops a record that has a name of more than 128 bytes, dots included."""
+    mark = marker()
+    formatter = JsonFormatter(Options(service="erp-backend-api", environment="dev"))
+    made = logging.makeLogRecord({"msg": "long names", "name": "t", "levelno": 20, "mark": mark})
+    made.__dict__ |= extra
+    stack.write(formatter.format(made))
+    [found] = stack.wait_for({"mark": mark}, 1)
+    assert found["message"] == "long names"
 
 
 def test_two_tracebacks_in_a_row_are_two_records(stack: StackUnderTest) -> None:

@@ -20,6 +20,7 @@ COMMON_OF_VICTORIALOGS = [
     "-search.maxQueryDuration=10m",
     "-defaultMsgValue=(empty message)",
     "-insert.maxLineSizeBytes=2MiB",
+    "-insert.maxFieldsPerLine=2000",
     "-http.disableCORS",
     "-loggerFormat=json",
 ]

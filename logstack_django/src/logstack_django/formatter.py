@@ -30,7 +30,7 @@ from logstack_django.records import (
     message_text,
     translate,
 )
-from logstack_django.sanitize import MAX_KEY, Sanitizer, safe_text
+from logstack_django.sanitize import Sanitizer, safe_text, with_short_names
 from logstack_django.tasks import find_task_context
 
 
@@ -150,8 +150,8 @@ class JsonFormatter(QuickPath):
             if len(more) >= MAX_FIELDS:
                 sanitizer.truncated = True
                 break
-            more[sanitizer.text(name, MAX_KEY)] = clean
-        return known, more
+            more[sanitizer.name(name)] = clean
+        return known, with_short_names(more, self._encode) or more
 
     def _error_fields(self, record: logging.LogRecord, sanitizer: Sanitizer) -> dict[str, Any]:
         info: Any = record.exc_info

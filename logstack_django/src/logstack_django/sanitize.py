@@ -22,6 +22,8 @@ from logstack_django.fields import INT_MAX, INT_MIN
 from logstack_django.redaction import MASK, Redactor
 
 MAX_STRING = 8192
+# Bytes of a field's name. VictoriaLogs drops a record with a longer one, and writes nested names
+# with dots (its FAQ, "What is the maximum supported field name length").
 MAX_KEY = 128
 MAX_DEPTH = 6
 MAX_ITEMS = 64
@@ -56,6 +58,17 @@ class Sanitizer:
             over = True
             text = text[:limit]
         return text + CUT if over else text
+
+    def name(self, text: str) -> str:
+        """A name of at most MAX_KEY bytes."""
+        name = self.text(text, MAX_KEY)
+        if len(name) <= MAX_KEY // 4:
+            return name
+        data = name.encode()
+        if len(data) <= MAX_KEY:
+            return name
+        self.truncated = True
+        return data[: MAX_KEY - len(CUT.encode())].decode(errors="ignore") + CUT
 
     def member(self, key: object, value: object, depth: int = 0) -> Any:
         """The value that may be shown under `key`."""
@@ -139,7 +152,7 @@ class Sanitizer:
                 out[CUT] = f"{len(value) - MAX_ITEMS} more"
                 break
             name = key if type(key) is str else safe_text(key)
-            out[self.text(name, MAX_KEY)] = self.member(name, item, depth + 1)
+            out[self.name(name)] = self.member(name, item, depth + 1)
         return out
 
     def _sequence(self, value: Any, depth: int) -> list[Any]:
@@ -151,6 +164,22 @@ class Sanitizer:
                 break
             out.append(self.value(item, depth + 1))
         return out
+
+
+def with_short_names(
+    fields: Mapping[str, Any], encode: Callable[[Any], bytes], room: int = MAX_KEY
+) -> dict[str, Any] | None:
+    """`fields` with every dict as JSON text whose names, joined with dots, need more than `room`
+    bytes; None where one of its own names does."""
+    out: dict[str, Any] = {}
+    for name, value in fields.items():
+        left = room - len(name.encode())
+        if left < 0:
+            return None
+        if type(value) is dict and value:
+            value = with_short_names(value, encode, left - 1) or encode(value).decode()
+        out[name] = value
+    return out
 
 
 def redact(redactor: Redactor, text: str) -> str:
