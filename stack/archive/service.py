@@ -106,7 +106,7 @@ def _report_gate(archive: Archive, gate: expire.Gate) -> None:
     for day, problems in gate.kept.items():
         record_event(
             archive,
-            "CRITICAL",
+            "ERROR",  # the alert ArchiveDayKept pages; CriticalLogged would as well
             "archive_day_kept",
             f"{day} is over its time in the engine and not verified: {problems[0]}",
             day=day,

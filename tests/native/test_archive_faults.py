@@ -412,8 +412,10 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
         findings = archive.findings()
         assert not findings["gate"]["ok"]
         assert f"{old:%Y-%m-%d}" in findings["gate"]["text"]
-        events = archive.target.archiver_log_file.read_text(encoding="utf-8")
-        assert '"archive_day_kept"' in events
+        events = archive.target.archiver_log_file.read_text(encoding="utf-8").splitlines()
+        kept = [e for e in map(json.loads, events) if e["event_type"] == "archive_day_kept"]
+        # ArchiveDayKept pages for it; for CRITICAL another alert would page as well.
+        assert {event["level"] for event in kept} == {"ERROR"}
     finally:
         archive.stop()
 
