@@ -14,6 +14,7 @@ from stack.query_language import (
     Scope,
     Window,
     at_least,
+    differs,
     equals,
     grouped,
     over,
@@ -78,15 +79,19 @@ def fell_silent(
     events: Sequence[str] = (),
     begun: Sequence[str] = (),
     having: str = "",
+    apart_from: Sequence[str] = (),
 ) -> Query:
     """Records in the time `against` before the window, of what logged nothing within it.
 
     With `events`, only records of these event types count; with `begun`, records of those count
-    before the window, too. With `having`, only records that have this field count. `by` is one
-    field, or a label each.
+    before the window, too. With `having`, only records that have this field count; those of the
+    services `apart_from` never do. `by` is one field, or a label each.
     """
     before = over(against)
-    has = (present(having),) if having else ()
+    has = (
+        *((present(having),) if having else ()),
+        *((differs("service_name", *apart_from),) if apart_from else ()),
+    )
     expected = Filter(scope, (*has, *((equals("event_type", *events),) if events else ())))
     where = Filter(scope, (*has, *((equals("event_type", *events, *begun),) if events else ())))
     total = f"sum {grouped(by)}(count_over_time(%s [%s]%s))"

@@ -121,6 +121,10 @@ def present(field: str) -> Condition:
     return Condition(field, "!=", ("",))
 
 
+def differs(field: str, *values: str) -> Condition:
+    return Condition(field, "!=", values)
+
+
 def at_least(field: str, number: float) -> Condition:
     return Condition(field, ">=", (f"{number:g}",))
 
