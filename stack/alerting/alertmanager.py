@@ -7,6 +7,7 @@ no severity is treated as a ticket, so that nothing is lost on the way.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from stack.alerting.channels import CHANNELS, Channel, Channels
@@ -16,7 +17,7 @@ from stack.alerting.settings import MuteTime, Severity
 from stack.components import as_pattern
 from stack.settings import ROOT, Settings
 from stack.targets import Target
-from stack.units import go_duration
+from stack.units import go_duration, parse_duration
 
 HEAD = "# Rendered from stack/settings.toml and alerts/: change it there.\n"
 TEMPLATES = ROOT / "alerts" / "templates"
@@ -48,14 +49,16 @@ def render_alertmanager(target: Target, rules: Sequence[Rule], channels: Channel
 def route(settings: Settings) -> dict[str, Any]:
     """The tree of routes."""
     alerts = settings.alerts
-    interval = go_duration(alerts.deadman_interval)
+    interval = parse_duration(alerts.deadman_interval)
     watchdog = {
         "matchers": [f'alertname="{WATCHDOG}"'],
         "receiver": "deadman",
         "group_by": ["environment"],
         "group_wait": "0s",
-        "group_interval": interval,
-        "repeat_interval": interval,
+        "group_interval": go_duration(alerts.deadman_interval),
+        # At each group_interval Alertmanager asks whether the last call is repeat_interval ago:
+        # were both the same, it would be a moment less, and every second call left out.
+        "repeat_interval": f"{interval // timedelta(milliseconds=2)}ms",
     }
     tests = [
         {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,12 +32,13 @@ OK = {
 
 @dataclass(frozen=True)
 class Request:
-    """One request that came, and the status that it was answered with."""
+    """One request that came, the status that it was answered with, and a monotonic clock's time."""
 
     path: str
     headers: dict[str, str]
     body: Any
     status: int
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass

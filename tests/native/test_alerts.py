@@ -263,8 +263,14 @@ def test_nothing_is_lost_while_alertmanager_is_away(alerting: AlertingStack) -> 
 
 
 def test_the_watchdog_calls_the_dead_mans_switch(alerting: AlertingStack) -> None:
-    """Again and again, and nobody else."""
-    alerting.wait(lambda: len(alerting.http.of("/ping/")) >= 3, "three heartbeats")
+    """At every deadman_interval, here a second, and nobody else."""
+    before = len(alerting.http.of("/ping/"))
+
+    def often_enough() -> bool:
+        times = [request.at for request in alerting.http.of("/ping/")[before:]]
+        return any(later - first < 3 * 1.6 for first, later in zip(times, times[3:], strict=False))
+
+    alerting.wait(often_enough, "four calls in a row about a second apart")
     body = alerting.http.of("/ping/")[-1].body
     assert body["commonLabels"]["alertname"] == "Watchdog"
     assert not alerting.slack("Watchdog")
