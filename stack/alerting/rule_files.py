@@ -60,7 +60,7 @@ def grouped(rules: Sequence[Rule]) -> dict[tuple[str, bool], list[Rule]]:
 
 
 def scan_interval(target: Target) -> str:
-    """How often whole texts are searched: each time all of a window, so not with the others."""
+    """How often much is read, whole texts or a week of records: not with the others."""
     settings = target.settings
     slower = max(settings.timing.alert_interval, settings.alerts.scan_interval, key=parse_duration)
     return go_duration(slower)

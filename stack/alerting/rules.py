@@ -73,7 +73,7 @@ class RuleText(Section):
     lines: Lines = Field(default=Lines())
     samples: bool = True
     always_fires: bool = False
-    scans: bool = False  # searches whole texts: evaluated every alerts.scan_interval
+    scans: bool = False  # reads whole texts or a week: evaluated every alerts.scan_interval
     archiver: bool = False  # only where an archiver runs
     inhibits: Inhibits | None = None
 

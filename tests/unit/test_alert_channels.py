@@ -279,4 +279,5 @@ def test_a_silent_service_inhibits_what_its_records_say(tmp_path: Path) -> None:
     assert silent["source_matchers"] == ['alertname="ServiceSilent"']
     assert "ErrorRatioHigh" in silent["target_matchers"][0]
     assert silent["equal"] == ["environment", "service_name"]
-    assert late["target_matchers"] == ['alertname=~"ServiceSilent"']
+    assert late["target_matchers"] == ['alertname=~"ServiceSilent|ArchiveBehind|ArchiveNeverRan"']
+    assert late["equal"] == ["environment"]

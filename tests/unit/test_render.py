@@ -321,13 +321,14 @@ def test_loki_keeps_some_streams_shorter_where_no_archiver_runs(tmp_path: Path) 
     assert "retention_stream" not in limits[1]
 
 
-@pytest.mark.parametrize("retention", [{}, {"hot_days": 7, "margin_days": 2}])
-def test_the_rule_about_retention_is_within_lokis_reach(
-    tmp_path: Path, retention: dict[str, int]
-) -> None:
+@pytest.mark.parametrize(
+    "retention", [{}, {"hot_days": 7, "margin_days": 2}, {"hot_days": 1, "margin_days": 1}]
+)
+def test_rules_are_within_lokis_reach(tmp_path: Path, retention: dict[str, int]) -> None:
     """Loki refuses a query all of which lies before its look-back: the rule would never fire."""
     target = target_in(tmp_path, stack={"engine": "loki"}, retention=retention)
     limits = yaml.safe_load(render_loki(target)["loki/config.yaml"])["limits_config"]
     values = target.settings.retention
     rule_ends_before = timedelta(days=values.hot_days + values.margin_days + 1)
     assert parse_duration(limits["max_query_lookback"]) > rule_ends_before
+    assert parse_duration(limits["max_query_lookback"]) >= timedelta(days=8)  # a week and a window
