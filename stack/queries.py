@@ -298,17 +298,35 @@ def security_events(scope: Scope, window: Window) -> Query:
 
 
 def login_failures(
-    scope: Scope, window: Window, *, by: Sequence[str] = ("client_ip",), limit: int = 10
+    scope: Scope,
+    window: Window,
+    *,
+    by: Sequence[str] = ("client_ip",),
+    limit: int = 10,
+    named: bool = False,
 ) -> Query:
-    """Failed logins per address or user name that was tried: the most frequent ones."""
-    return count_events("login_failures", scope, window, ("user_login_failed",), by, limit)
+    """Failed logins per address or user name that was tried: the most frequent ones.
+
+    With `named`, only those of records that have the fields `by`.
+    """
+    events = ("user_login_failed",)
+    return count_events("login_failures", scope, window, events, by, limit, named)
 
 
 def permission_denials(
-    scope: Scope, window: Window, *, by: Sequence[str] = ("username",), limit: int = 10
+    scope: Scope,
+    window: Window,
+    *,
+    by: Sequence[str] = ("username",),
+    limit: int = 10,
+    named: bool = False,
 ) -> Query:
-    """Requests refused with 403 per user: the most frequent ones."""
-    return count_events("permission_denials", scope, window, ("permission_denied",), by, limit)
+    """Requests refused with 403 per user: the most frequent ones.
+
+    With `named`, only those of records that have the fields `by`.
+    """
+    events = ("permission_denied",)
+    return count_events("permission_denials", scope, window, events, by, limit, named)
 
 
 def admin_actions(scope: Scope, window: Window, *, limit: int = 20) -> Query:

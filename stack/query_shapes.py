@@ -62,8 +62,10 @@ def count_events(
     events: Sequence[str],
     by: Sequence[str],
     limit: int = 0,
+    named: bool = False,
 ) -> Query:
-    where = Filter(scope, (equals("event_type", *events),), tuple(by))
+    has = map(present, by) if named else ()
+    where = Filter(scope, (equals("event_type", *events), *has), tuple(by))
     return count(name, where, window, by, limit)
 
 

@@ -233,7 +233,15 @@ CASES = [
         queries.login_failures(SCOPE, W, by=("username",)),
         counted("username", event_type="user_login_failed"),
     ),
+    Case(
+        queries.login_failures(SCOPE, W, named=True),
+        counted("client_ip", event_type="user_login_failed", client_ip=None),
+    ),
     Case(queries.permission_denials(SCOPE, W), counted("username", event_type="permission_denied")),
+    Case(
+        queries.permission_denials(SCOPE, W, named=True),
+        counted("username", event_type="permission_denied", username=None),
+    ),
     Case(
         queries.admin_actions(SCOPE, W),
         counted("event_type", "username", event_type=ADMIN_EVENTS),
