@@ -139,6 +139,7 @@ def test_a_traceback_of_many_frames_is_one_record(stack: StackUnderTest) -> None
 @pytest.mark.parametrize("as_json", [True, False], ids=["JSON", "text"])
 def test_a_long_line_of_undecodable_bytes_is_kept(stack: StackUnderTest, as_json: bool) -> None:
     """Each such byte is shown by a sign of three bytes, which may not make the line too long."""
+    stack.unless_promtail("the time it takes grows with the square of their number")
     mark = marker()
     written = line(record(f"{mark} BYTES", mark=mark)) if as_json else f"{mark} BYTES"
     with stack.app_log.open("ab") as file:
