@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from logstack_django.handlers import JsonHandler
 from logstack_django.options import Options
 from logstack_django.sinks import MemorySink
 
-from tests.library.support import OPTIONS, Record, parse
+from tests.library.support import OPTIONS, Record, make_record, parse, run_python
 
 
 class Clock:
@@ -112,3 +113,55 @@ def test_the_number_of_buckets_is_bounded_and_no_count_is_lost(clock: Clock) -> 
     handler.close()
     assert len(handler._floods._buckets) <= MAX_BUCKETS
     assert sum(record["suppressed"] for record in summaries(sink)) == MAX_BUCKETS * 4
+
+
+def test_a_finalizer_or_signal_handler_that_logs_does_not_block() -> None:
+    """Both may run in the middle of a check, in the thread that has the lock."""
+    done = run_python(
+        "import faulthandler, gc, logging, os, signal, time\n"
+        "from logstack_django.handlers import JsonHandler\n"
+        "from logstack_django.sinks import MemorySink\n"
+        "faulthandler.dump_traceback_later(15, exit=True)\n"
+        "sink = MemorySink()\n"
+        "logger = logging.Logger('flood')\n"
+        "logger.addHandler(JsonHandler({'service': 's', 'flood_rate': 5}, sink=sink))\n"
+        "class Noisy:\n"
+        "    def __init__(self): self.me = self\n"
+        "    def __del__(self): logger.warning('finalized')\n"
+        "signal.signal(signal.SIGALRM, lambda *_: logger.warning('signal'))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.005, 0.003)\n"
+        "gc.set_threshold(200)\n"
+        "end = time.monotonic() + 1\n"
+        "while time.monotonic() < end:\n"
+        "    Noisy()\n"
+        "    logger.info('loop')\n"
+        "    logger.info(f'loop {len(sink.lines)}')\n"
+        "print('done', flush=True)\n"
+        "os._exit(0)\n"
+    )
+    assert (done.returncode, done.stdout) == (0, b"done\n"), done.stderr.decode()
+
+
+def test_a_record_inside_of_a_check_passes() -> None:
+    """It is not judged, because its own thread has the lock."""
+    logger, handler, sink = make(Options(service="s", flood_rate=1, flood_burst=1))
+    limiter = handler._floods
+    inside = make_record("inside")
+    assert limiter._alone(lambda: limiter.check(inside)) == (True, [])
+    assert limiter._alone(limiter.drain) == []
+    logger.info("after")
+    assert [parse(line)["message"] for line in sink.lines] == ["after"]
+
+
+def test_a_forked_child_does_not_tell_its_parents_counts() -> None:
+    """Each suppressed record is counted once."""
+    logger, handler, sink = make(Options(service="s", flood_rate=0.001, flood_burst=1))
+    for _ in range(5):
+        logger.info("noisy")
+    pid = os.fork()
+    if not pid:
+        handler.close()
+        os._exit(len(summaries(sink)))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    handler.close()
+    assert [record["suppressed"] for record in summaries(sink)] == [4]
