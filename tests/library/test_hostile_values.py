@@ -9,6 +9,7 @@ import decimal
 import enum
 import json
 import logging
+import math
 import os
 import pathlib
 import uuid
@@ -27,8 +28,10 @@ from django.utils.translation import gettext_lazy
 from hypothesis import given
 from hypothesis import strategies as st
 from logstack_django.formatter import JsonFormatter
+from logstack_django.options import Options
 from logstack_django.sanitize import CUT, MAX_KEY
 
+from logstack_django import context
 from tests.library.support import OPTIONS, format_both, format_one, make_record, parse
 
 SURROGATE = os.fsdecode(b"\xff")
@@ -346,3 +349,51 @@ def longest_name(record: dict[str, Any], before: int = 0) -> int:
         size = before + len(name.encode())
         found.append(longest_name(value, size + 1) if isinstance(value, dict) and value else size)
     return max(found)
+
+
+@pytest.mark.parametrize("place", ["argument", "extra"])
+def test_a_large_payload_leaves_the_fields_of_the_contract(place: str) -> None:
+    """They have room of their own, whatever stands before them."""
+    payload = [[1] * 40] * 40
+    known = {"event_type": "sync", "duration_ms": 3, "object_id": 7, "status": 200}
+    with context(request_id="0123456789abcdef", username="bob", client_ip="192.0.2.4"):
+        if place == "argument":
+            found = format_one("payload %s", payload, fields=known)
+        else:
+            found = format_one("payload", fields={"payload": payload, **known})
+    assert found["truncated"] is True
+    known |= {"request_id": "0123456789abcdef", "username": "bob", "client_ip": "192.0.2.4"}
+    assert {name: found.get(name) for name in known} == known
+
+
+def test_many_fields_leave_those_of_the_contract() -> None:
+    """Also those that come after the last one that fits."""
+    found = format_one(fields={**{f"field_{i}": i for i in range(100)}, "status": 200})
+    assert (found["status"], found["truncated"]) == (200, True)
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_a_number_that_does_not_fit_its_place_loses_nothing(number: float) -> None:
+    """The template is shown with the arguments behind it."""
+    found = format_one("took %d ms for %s", number, "job 7", fields={"order": 5})
+    assert found["message"].startswith("took %d ms for %s")
+    assert "job 7" in found["message"]
+    assert found["order"] == 5
+
+
+@pytest.mark.parametrize("name", ["measured_value_number_{:02d}", "ы" * 60 + "{:02d}"])
+@pytest.mark.parametrize("count", [56, 58, 60, 62, 64])
+def test_the_message_stays_whatever_numbers_are_beside_it(name: str, count: int) -> None:
+    """Numbers cannot be cut, so some of them go."""
+    options = Options(service="s", max_record_bytes=2048)
+    fields = {name.format(i): i * 1.5 for i in range(count)}
+    line = JsonFormatter(options).format_line(make_record("important", fields=fields, status=200))
+    found = parse(line)
+    assert len(line) < 2048
+    assert (found["message"], found["status"]) == ("important", 200)
+
+
+def test_a_field_named_server_time_is_shown() -> None:
+    """Only django.server has one of its own, which says nothing new."""
+    assert format_one(server_time="12:00")["server_time"] == "12:00"
+    assert "server_time" not in format_one(name="django.server", server_time="12:00")

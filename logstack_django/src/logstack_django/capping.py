@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from logstack_django.encoding import Encoder, encode_stdlib, escape_line_separators
-from logstack_django.fields import FIELD_ORDER
+from logstack_django.fields import FIELD_ORDER, HEAD_FIELDS
 from logstack_django.sanitize import CUT
 from logstack_django.tracebacks import cut_middle
 
 # What identifies a record is short and never cut.
 _KEPT = frozenset({"timestamp", "level", "service_name", "environment", "truncated"})
+# What a record must have, or that says what was done to it; cut perhaps, but never removed.
+_REQUIRED = frozenset({*HEAD_FIELDS, "truncated"})
 _SMALLEST = 64
 
 
@@ -33,9 +35,11 @@ def cap_record(given: Mapping[str, Any], limit: int, encode: Encoder) -> bytes:
             if size > level:
                 record[name] = _cut(name, record[name], level)
                 sizes[name] = _size(record[name])
+    others = {name: len(name) + _size(record[name]) for name in record if name not in _REQUIRED}
     while len(line := _line(record, encode)) >= limit:
-        largest = max(sizes, key=lambda name: len(name) + sizes[name])
-        del record[largest], sizes[largest]
+        # Those of the contract last.
+        largest = max(others, key=lambda name: (name not in FIELD_ORDER, others[name]))
+        del record[largest], others[largest]
     return line
 
 

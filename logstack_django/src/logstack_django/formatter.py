@@ -58,7 +58,7 @@ class JsonFormatter(QuickPath):
         try:
             try:
                 line = self._format_quick(record)
-            except (TypeError, ValueError):  # a lone surrogate; arguments that do not fit
+            except (TypeError, ValueError, ArithmeticError):  # a lone surrogate; unfit arguments
                 line = None
             if line is None or len(line) >= self.options.max_record_bytes:
                 line = self._format_careful(record)
@@ -130,13 +130,16 @@ class JsonFormatter(QuickPath):
         for key, value in fields.items():
             name = key if type(key) is str else safe_text(key)
             kind = COERCED_FIELDS.get(name)
+            if kind is None and len(more) >= MAX_FIELDS:
+                sanitizer.truncated = True
+                continue
             # A contract field's own name is no reason to mask it (session_id is a hash).
             if kind is None:
                 clean = sanitizer.member(name, value)
             elif kind == ID and type(value) is int:
                 clean = value  # an id may look like a card number
             else:
-                clean = sanitizer.value(value)
+                clean = sanitizer.contract_value(value)
             if clean is None or clean == "":
                 continue
             if kind is not None:
@@ -149,7 +152,7 @@ class JsonFormatter(QuickPath):
                 name = f"extra_{name}"
             if len(more) >= MAX_FIELDS:
                 sanitizer.truncated = True
-                break
+                continue
             more[sanitizer.name(name)] = clean
         return known, with_short_names(more, self._encode) or more
 

@@ -24,7 +24,7 @@ STANDARD_COUNT = len(_blank.__dict__)
 STANDARD_LAST = list(_blank.__dict__)[-1]
 # `message` and `asctime` are written by other formatters; `taskName` exists since Python 3.12.
 STANDARD_NAMES = frozenset(_blank.__dict__) | {"message", "asctime", "taskName"}
-_NOT_EXTRA = STANDARD_NAMES | {FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, "server_time", "data"}
+_NOT_EXTRA = STANDARD_NAMES | {FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, "data"}
 
 # Types whose text can be made by % without running code of the application.
 PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
@@ -34,6 +34,8 @@ def extras(record: logging.LogRecord) -> dict[Any, Any]:
     """The fields that the caller added, in the order in which they were given."""
     attributes = record.__dict__
     found = {key: value for key, value in attributes.items() if key not in _NOT_EXTRA}
+    if record.name == "django.server":
+        found.pop("server_time", None)  # the time once more
     if "data" in attributes and not record.name.startswith("celery."):
         found["data"] = attributes["data"]
     fields: Any = attributes.get(FIELDS_ATTRIBUTE)
