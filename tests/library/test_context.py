@@ -190,3 +190,41 @@ def test_threads_started_inside_a_request_keep_its_fields_after_it_ended() -> No
 def test_the_public_names_are_those_of_the_documentation() -> None:
     """What the package exports."""
     assert all(callable(getattr(logstack_django, name)) for name in logstack_django.__all__)
+
+
+def test_a_decorated_coroutine_keeps_its_context_until_it_ends(
+    captured_logs: CapturedLogs,
+) -> None:
+    """Each call has one of its own."""
+
+    @context(step="import")
+    async def work(number: int) -> int:
+        await asyncio.sleep(0)
+        bind(number=number)
+        await asyncio.sleep(0)
+        logger.info("working")
+        return number
+
+    async def both() -> tuple[int, int]:
+        return await asyncio.gather(work(1), work(2))
+
+    assert list(asyncio.run(both())) == [1, 2]
+    records = captured_logs.matching(message="working", step="import")
+    assert [record["number"] for record in records] == [1, 2]
+    assert current_context() == {}
+
+
+def test_a_decorated_coroutine_that_fails_is_a_failed_job(captured_logs: CapturedLogs) -> None:
+    """It is judged by its end, not by the making of the coroutine."""
+
+    @background_job("send")
+    async def send() -> None:
+        await asyncio.sleep(0)
+        logger.info("sending")
+        raise ValueError("no data")
+
+    with pytest.raises(ValueError, match="no data"):
+        asyncio.run(send())
+    events = [record.get("event_type", record["message"]) for record in captured_logs]
+    assert events == ["job_started", "sending", "job_failed"]
+    assert len({record["request_id"] for record in captured_logs}) == 1

@@ -519,3 +519,30 @@ def test_a_record_through_a_queue_is_the_same_line() -> None:
     listener.stop()
     assert queued.lines == direct.lines
     assert parse(queued.lines[0])["exception_type"] == "ValueError"
+
+
+def test_a_full_queue_prints_nothing_and_its_losses_are_told(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The standard handler prints the arguments, secrets and all, to stderr."""
+    records: queue.Queue[Any] = queue.Queue(2)
+    front = QueueHandler(records)
+    sink = MemorySink()
+    handler = JsonHandler(OPTIONS, sink=sink)
+    front.setFormatter(handler.formatter)
+    logger = make_logger(front)
+    for _ in range(5):
+        logger.info("login %s", {"password": "hunter2"})
+    assert front.dropped == 3
+    assert capfd.readouterr() == ("", "")
+    while not records.empty():
+        records.get()
+    logger.info("room again")
+    logger.info("no room")  # beside the report
+    while not records.empty():
+        handler.handle(records.get())
+    first, report = map(parse, sink.lines)
+    assert first["message"] == "room again"
+    assert (report["event_type"], report["dropped"], report["reason"]) == (
+        "log_records_lost", 3, "Full")  # fmt: skip
+    assert front.dropped == 4

@@ -13,8 +13,9 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 P = ParamSpec("P")
@@ -77,7 +78,40 @@ def bind(**fields: Any) -> None:
     current.set(Context(bound, request))
 
 
-@contextmanager
+class Block:
+    """A `with` block that is a decorator, too, also of coroutine functions: it stays open until
+    they have ended, and each call has one of its own."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        self._make = make
+        self._open = make()
+
+    def __enter__(self) -> None:
+        return self._open.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return self._open.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        return _in_block(self._make, function)
+
+
+def _block(function: Callable[P, Iterator[None]]) -> Callable[P, Block]:
+    make = contextmanager(function)
+
+    @functools.wraps(function)
+    def begin(*args: P.args, **kwargs: P.kwargs) -> Block:
+        return Block(lambda: make(*args, **kwargs))
+
+    return begin
+
+
+@_block
 def context(**fields: Any) -> Iterator[None]:
     """Fields for the records logged inside the block (or the decorated function)."""
     before = current.get()
@@ -104,25 +138,32 @@ def activate(new: Context | None) -> Iterator[None]:
 def wrap(function: Callable[P, R]) -> Callable[P, R]:
     """`function` with the context of this moment, for threads and pools that do not carry it."""
     captured = current.get()
+    return _in_block(lambda: activate(captured), function)
+
+
+def _in_block(
+    make: Callable[[], AbstractContextManager[None]], function: Callable[P, R]
+) -> Callable[P, R]:
+    """`function` whose calls run inside a block of their own, coroutines until they end."""
     if inspect.iscoroutinefunction(function):
         coroutine_function = cast(Callable[..., Any], function)
 
         @functools.wraps(function)
         async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with activate(captured):
+            with make():
                 return await coroutine_function(*args, **kwargs)
 
         return cast(Callable[P, R], call_async)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with activate(captured):
+        with make():
             return function(*args, **kwargs)
 
     return call
 
 
-@contextmanager
+@_block
 def background_job(name: str, /, **fields: Any) -> Iterator[None]:
     """Run a management command or job under a request id of its own.
 

@@ -183,16 +183,7 @@ class JsonHandler(logging.Handler):
 
     def _loss_report(self, **fields: Any) -> logging.LogRecord:
         dropped, failures = self._losses() or (0, 0)
-        return own_record(
-            logging.ERROR,
-            "%d log records were lost, %d could not be formatted",
-            (dropped, failures),
-            event_type="log_records_lost",
-            dropped=dropped,
-            unformattable=failures,
-            reason=self._last_error,
-            **fields,
-        )
+        return _loss_record(dropped, failures, self._last_error, **fields)
 
     def _pass_flood(self, record: logging.LogRecord) -> bool:
         allowed, summaries = self._floods.check(record)
@@ -205,7 +196,28 @@ class QueueHandler(logging.handlers.QueueHandler):
     """For a queue in front of `JsonHandler`: renders the record before it leaves the thread.
 
     The thread that listens has no request, and the standard handler throws the exception away.
+    `dropped` counts the records that the queue did not take, which are told as soon as it does.
     """
+
+    dropped = 0
+    _reported_dropped = 0
+    _last_error = ""
+    _next_report = 0.0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Count the loss. The standard one prints the arguments, secrets and all, to stderr."""
+        self.dropped += 1
+        self._last_error = type(sys.exc_info()[1]).__name__
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put the record into the queue, and a report of what was lost before it."""
+        super().enqueue(record)
+        lost = self.dropped - self._reported_dropped
+        if lost and time.monotonic() >= self._next_report:
+            with contextlib.suppress(Exception):  # told with a later record instead
+                super().enqueue(self.prepare(_loss_record(lost, 0, self._last_error)))
+                self._next_report = time.monotonic() + REPORT_EVERY_S
+                self._reported_dropped += lost
 
     def prepare(self, record: logging.LogRecord) -> Any:
         """A copy of the record that carries its finished line."""
@@ -227,6 +239,19 @@ def own_record(level: int, message: str, args: tuple[Any, ...], **fields: Any) -
     record = logging.LogRecord(OWN_LOGGER, level, "", 0, message, args, None)
     record.__dict__[FIELDS_ATTRIBUTE] = fields
     return record
+
+
+def _loss_record(dropped: int, failures: int, reason: str, **fields: Any) -> logging.LogRecord:
+    return own_record(
+        logging.ERROR,
+        "%d log records were lost, %d could not be formatted",
+        (dropped, failures),
+        event_type="log_records_lost",
+        dropped=dropped,
+        unformattable=failures,
+        reason=reason,
+        **fields,
+    )
 
 
 def make_sink(options: Options) -> Sink:
