@@ -546,3 +546,40 @@ def test_a_full_queue_prints_nothing_and_its_losses_are_told(
     assert (report["event_type"], report["dropped"], report["reason"]) == (
         "log_records_lost", 3, "Full")  # fmt: skip
     assert front.dropped == 4
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_child_that_closed_its_descriptors_goes_on_logging(
+    tmp_path: Path, kind: str, reused: bool
+) -> None:
+    """As a daemon does; the numbers may be those of other files by then, which are left alone."""
+    reader, writer = os.pipe()
+    log, other = tmp_path / "log", tmp_path / "other"
+    sink: FileSink | StreamSink = StreamSink(writer) if kind == "pipe" else FileSink(str(log))
+    sink.write(b"parent\n")
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            own = sink._fd
+            os.close(own)
+            if reused:
+                fd = os.open(other, os.O_CREAT | os.O_WRONLY)
+                os.dup2(fd, own)
+            sink.write(b"first\n")
+            sink.write(b"second\n")
+            if reused:
+                os.write(own, b"foreign")
+            sink.close()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    sink.close()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        written = pipe.read() if kind == "pipe" else log.read_bytes()
+    assert written == b"parent\nfirst\nsecond\n"
+    if reused:
+        assert other.read_bytes() == b"foreign"

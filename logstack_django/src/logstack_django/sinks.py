@@ -40,9 +40,14 @@ class FileSink:
         self._fd = -1
         self._identity = (-1, -1)
         self._rest = b""
+        self._pid = -1
 
     def write(self, line: bytes) -> None:
         """Append one line, to the file that has the name now."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            if not _is_open(self._fd, self._identity):
+                self._fd, self._identity = -1, (-1, -1)
         try:
             found = os.stat(self._name)  # noqa: PTH116 (twice as fast as Path.stat)
         except OSError:
@@ -62,7 +67,7 @@ class FileSink:
 
     def close(self) -> None:
         """Close the file."""
-        if self._fd >= 0:
+        if _is_open(self._fd, self._identity):
             os.close(self._fd)
         self._fd = -1
         self._identity = (-1, -1)
@@ -89,6 +94,7 @@ class StreamSink:
     def __init__(self, fd: int, timeout_s: float = 1.0) -> None:
         self._given = fd
         self._fd = fd
+        self._identity = (-1, -1)  # of the descriptor opened beside the given one
         self._timeout_s = timeout_s
         self._stalled = False
         self._rest = b""
@@ -127,18 +133,16 @@ class StreamSink:
 
     def close(self) -> None:
         """Close the descriptor that was opened beside the given one."""
-        if self._fd != self._given:
+        if self._fd != self._given and _is_open(self._fd, self._identity):
             os.close(self._fd)
         self._fd = self._given
         self._pid = -1
 
     def _prepare(self) -> None:
         """Look at the descriptor, once per process: a fork may have inherited another's."""
-        if self._fd != self._given:
-            os.close(self._fd)
-            self._fd = self._given
-        mode = os.fstat(self._given).st_mode
-        self._locking = stat.S_ISFIFO(mode)
+        self.close()
+        found = os.fstat(self._given)
+        self._locking = stat.S_ISFIFO(found.st_mode)
         self._rest = b""
         if self._locking:
             try:
@@ -146,6 +150,7 @@ class StreamSink:
                 # everybody else who writes to it.
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
                 self._fd = os.open(f"/proc/self/fd/{self._given}", flags)
+                self._identity = (found.st_ino, found.st_dev)
             except OSError:
                 self._fd = self._given
         self._pid = os.getpid()
@@ -197,6 +202,16 @@ class StreamSink:
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         poll.poll(seconds * 1000)
+
+
+def _is_open(fd: int, identity: tuple[int, int]) -> bool:
+    """Whether the descriptor is still that of the file: a forked child may have closed all of its
+    descriptors (a daemon does), and opened others under their numbers."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    return (found.st_ino, found.st_dev) == identity
 
 
 def stream_descriptor(name: str) -> int:
