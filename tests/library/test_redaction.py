@@ -212,6 +212,24 @@ def test_own_keys_patterns_and_exceptions_are_options() -> None:
     assert found["a"] == "EMP-12"
 
 
+@pytest.mark.parametrize("key", ["", "*", "_-"])
+def test_a_key_without_words_changes_no_rule(key: str) -> None:
+    """It stands in every key, and would mask or show them all."""
+    redactor = Redactor(keys=[key], keep=[key])
+    assert redactor.is_secret_key("password")
+    assert not redactor.is_secret_key("plan")
+
+
+def test_keys_may_have_letters_of_any_language() -> None:
+    """And mean these letters only."""
+    redactor = Redactor(keys=["пароль_1", "contraseña"], keep=["令牌_token"])
+    assert redactor.is_secret_key("ПАРОЛЬ-1")
+    assert redactor.is_secret_key("mi_contraseña")
+    assert not redactor.is_secret_key("page_1")
+    assert not redactor.is_secret_key("令牌-token")
+    assert redactor.is_secret_key("token")
+
+
 def test_redaction_can_be_switched_off() -> None:
     """For whoever masks further down the line."""
     options = Options(service="s", redaction=False)

@@ -51,7 +51,7 @@ _ABOUT_WORDS = _vocabulary(
     "budget max min enabled hint field reset path domain samesite secure httponly id "
     "ids"
 )
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
 
 # Values that say whether there is a secret, and which.
 _PLAIN_FACTS = frozenset({"true", "false", "none", "null"})
@@ -111,8 +111,9 @@ class Redactor:
     def __init__(
         self, keys: Iterable[str] = (), keep: Iterable[str] = (), patterns: Iterable[str] = ()
     ) -> None:
-        self._keys = frozenset(_words(key) for key in keys)
-        self._keep = frozenset(_words(key) for key in keep)
+        # Without `filter`, a key without words would stand in every key.
+        self._keys = frozenset(filter(None, map(key_words, keys)))
+        self._keep = frozenset(filter(None, map(key_words, keep)))
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._hints = (*_KEY_HINTS, *(word for key in self._keys for word in key[:1]))
         self._verdicts: dict[str, bool] = {}
@@ -127,7 +128,7 @@ class Redactor:
         if verdict is None:
             if len(self._verdicts) > 4096:  # keys may come from a client
                 self._verdicts.clear()
-            verdict = self._verdicts[key] = self._judge(_words(key[:200]))
+            verdict = self._verdicts[key] = self._judge(key_words(key[:200]))
         return verdict
 
     def may_hold_secret(self, text: str) -> bool:
@@ -221,7 +222,7 @@ def _end_of_value(text: str, value: re.Match[str], key: str) -> int:
     end = value.end()
     if value["open"]:
         return end
-    words = _words(key)
+    words = key_words(key)
     if "cookie" in words or "cookies" in words:
         rest = _HEADER_REST.match(text, end)
         return rest.end() if rest else end
@@ -240,7 +241,8 @@ def _contains(keys: frozenset[tuple[str, ...]], words: tuple[str, ...]) -> bool:
     )
 
 
-def _words(key: str) -> tuple[str, ...]:
+def key_words(key: str) -> tuple[str, ...]:
+    """The words by which a key is compared: `apiKey` and `API_KEY` have the same; `*` has none."""
     return tuple(word.lower() for word in _WORD.findall(key))
 
 
