@@ -165,13 +165,32 @@ def _translate_django(record: logging.LogRecord) -> Translation | None:
     request = attributes.get("request")
     status = attributes.get("status_code")
     fields: dict[str, Any] = {}
+    message = None
     if status == 403:
         fields["event_type"] = "permission_denied"
     if hasattr(type(request), "build_absolute_uri"):
+        # Not at the top: settings import this module when django.http would be too early.
+        from logstack_django.requests import safe_path
+
+        path = safe_path(request)  # type: ignore[arg-type]
+        message = _with_path(record, request.path, path)  # type: ignore[union-attr]
         fields["method"] = request.method  # type: ignore[union-attr]
-        fields["path"] = request.path  # type: ignore[union-attr]
+        fields["path"] = path
     fields["status"] = status
-    return Translation(None, fields)
+    return Translation(message, fields)
+
+
+def _with_path(record: logging.LogRecord, path: str, safe: str) -> str | None:
+    """The message with `safe` in place of `path`; None if they are the same."""
+    if safe == path:
+        return None
+    try:
+        message = safe_text(record.getMessage())
+    except Exception:
+        return safe  # arguments that do not fit the message
+    # Django escapes what it puts into its messages.
+    escaped = path.encode("unicode_escape").decode("ascii")
+    return message.replace(escaped, safe).replace(path, safe)
 
 
 _TRANSLATORS: dict[str, Callable[[logging.LogRecord], Translation | None]] = {

@@ -296,8 +296,10 @@ def _describe_lazy(value: Any) -> str:
 
 
 def _describe_request(value: Any) -> str:
-    # Not str(): it shows the query string.
-    return f"{value.method} {value.path}"
+    # Not str(): it shows the query string. Not at the top: settings import this module.
+    from logstack_django.requests import safe_path
+
+    return f"{value.method} {safe_path(value)}"
 
 
 def _describe_response(value: Any) -> str:
