@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlparse, urlsplit
 
 import pytest
+from django.http.request import HttpHeaders
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
 from logstack_django.redaction import Redactor
@@ -24,7 +26,8 @@ SECRET_KEYS = [
     "Authorization", "Proxy-Authorization", "HTTP_AUTHORIZATION", "Cookie", "Set-Cookie",
     "client_secret", "SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "private_key", "credentials",
     "sessionid", "session_key", "otp", "pin", "cvv", "card_number", "basic_auth", "passphrase",
-    "signature", "DATABASE_URL", "user.password",
+    "signature", "DATABASE_URL", "user.password", "db_pass", "EMAIL_HOST_PASS", "PGPASSWORD",
+    "dbpassword", "passwords", "auth_key", "X-Auth-Key", "master_key", "secret_id",
 ]  # fmt: skip
 PLAIN_KEYS = [
     "monkey", "bucket", "tokenizer", "max_tokens", "tokens", "keyboard", "key", "keys", "author",
@@ -32,7 +35,8 @@ PLAIN_KEYS = [
     "primary_key",
     "token_count", "password_changed_at", "token_type", "session", "cookie_policy_length_at",
     "authenticated", "authentication", "signal", "card", "cards_played", "key_value", "public_key",
-    "hotpot", "accession",
+    "hotpot", "accession", "pass", "passes", "pass_count", "PGPASSWORD_length", "master",
+    "secret_name",
 ]  # fmt: skip
 
 
@@ -210,6 +214,61 @@ def test_own_keys_patterns_and_exceptions_are_options() -> None:
     assert found["token"] == "kept"
     assert found["message"] == "nationalId=[redacted] [redacted]"
     assert found["a"] == "EMP-12"
+
+
+class _Login(NamedTuple):
+    user: str
+    token: str
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (urlsplit(f"https://ann:{SECRET}@h/p?a=1"), "https://[redacted]@h/p?a=1"),
+        (urlparse(f"https://h/p?token={SECRET}"), "https://h/p?token=[redacted]"),
+        (urlsplit(f"https://ann:{SECRET}@h/".encode()), "https://[redacted]@h/"),
+        (_Login("ann", SECRET), {"user": "ann", "token": "[redacted]"}),
+        (("token", SECRET), ["token", "[redacted]"]),
+        (["Cookie", [SECRET]], ["Cookie", "[redacted]"]),
+        (
+            [(b"authorization", f"Token {SECRET}".encode()), (b"host", b"h")],
+            [["authorization", "[redacted]"], ["host", "h"]],
+        ),
+        ({"X-Api-Key": SECRET, "a": "b"}.items(), [["X-Api-Key", "[redacted]"], ["a", "b"]]),
+        (
+            HttpHeaders({"HTTP_AUTHORIZATION": f"Token {SECRET}"}).items(),
+            [["Authorization", "[redacted]"]],
+        ),
+        (("token", None), ["token", None]),
+        (("an invalid token", "b"), ["an invalid token", "b"]),
+        (("user", "ann"), ["user", "ann"]),
+        (("token", "a", "b"), ["token", "a", "b"]),
+    ],
+)
+def test_a_secret_beside_its_name_is_masked(value: Any, shown: Any) -> None:
+    """In pairs, named tuples and split URLs, as a field, in a list and as an argument."""
+    found = format_one("Got %s", [value], own=value, deep={"list": [value]})
+    assert found["own"] == shown
+    assert found["deep"] == {"list": [shown]}
+    assert SECRET not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"Key (token)=({SECRET}) already exists.", "Key (token)=([redacted]) already exists."),
+        (f"Key (token, id)=(a) {SECRET}, 7) is", "Key (token, id)=([redacted]) is"),
+        (f"Key (id, token)=(7, {SECRET}) is", "Key (id, token)=([redacted]) is"),
+        (f"Key (lower(token))=({SECRET})", "Key (lower(token))=([redacted])"),
+        (f'on "a_token_key"\nKey (token)=({SECRET}', 'on "a_token_key"\nKey (token)=([redacted]'),
+        ('"a_token_key" Key (id)=(7) already', '"a_token_key" Key (id)=(7) already'),
+    ],
+)
+def test_the_row_that_postgresql_shows_is_masked_by_its_columns(text: str, shown: str) -> None:
+    """The text of an IntegrityError."""
+    assert format_one(text)["message"] == shown
+    error = format_one(exc_info=(ValueError, ValueError(text), None))
+    assert error["exception_message"] == shown
 
 
 @pytest.mark.parametrize("key", ["", "*", "_-"])
