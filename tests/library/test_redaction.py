@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 from urllib.parse import urlparse, urlsplit
 
 import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import connection
 from django.http.request import HttpHeaders
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
 from logstack_django.redaction import Redactor
+from logstack_django.testing import CapturedLogs
 
 from logstack_django import context
 from tests.library.support import OPTIONS, format_both, format_one, make_record
@@ -331,3 +335,70 @@ def test_hostile_text_does_not_stall_the_rules() -> None:
     for piece in pieces:
         formatter.format_line(make_record(piece, level=logging.ERROR))
     assert formatter.failures == 0
+
+
+@pytest.mark.usefixtures("database")
+def test_statements_are_logged_without_their_parameters(captured_logs: CapturedLogs) -> None:
+    """Django's debug records of the database, as they are made."""
+    logger = logging.getLogger("django.db.backends")
+    before, connection.force_debug_cursor = logger.level, True
+    logger.setLevel(logging.DEBUG)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 AS one")
+            cursor.execute("SELECT %s", [SECRET])
+            cursor.execute("CREATE TEMP TABLE secrets (a text)")
+            cursor.executemany("INSERT INTO secrets VALUES (%s)", [(SECRET,), ("b",)])
+        User.objects.filter(username=SECRET).exists()
+        User.objects.filter(username=SECRET).update(last_name=f'{SECRET}\' FROM "{SECRET}"')
+        Session.objects.filter(session_key=SECRET).delete()
+    finally:
+        logger.setLevel(before)
+        connection.force_debug_cursor = False
+    found = captured_logs.matching(logger_name="django.db.backends")
+    assert [record["sql"] for record in found] == [
+        "SELECT 1 AS one",
+        "SELECT …",
+        "CREATE TEMP TABLE secrets (a text)",
+        "INSERT INTO …",
+        'SELECT … FROM "auth_user" …',
+        'UPDATE "auth_user" …',
+        "BEGIN",
+        'DELETE FROM "django_session" …',
+        "COMMIT",
+    ]
+    for record in found:
+        assert record["message"] == record["sql"]
+        assert record["alias"] == "default"
+        assert record["duration"] >= 0
+        assert "params" not in record
+        assert SECRET not in json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        (f"SELECT '{SECRET} FROM \"{SECRET}\"'", "SELECT …"),  # noqa: S608
+        (f"select a from `t` where a = {SECRET}", "SELECT … FROM `t` …"),  # noqa: S608
+        (f"WITH a AS (SELECT {SECRET}) SELECT 1", "WITH …"),
+        (f"/* {SECRET} */ SELECT 1", "SQL …"),
+    ],
+)
+def test_of_a_statement_with_parameters_only_its_target_is_shown(sql: str, shown: str) -> None:
+    """However the database's adapter has filled them in."""
+    message = "(%.3f) %s; args=%s; alias=%s"
+    args = (0.1, sql, (SECRET,), "default")
+    fields = {"duration": 0.1, "sql": sql, "params": (SECRET,), "alias": "default"}
+    found = format_one(message, *args, name="django.db.backends", fields=fields)
+    assert (found["message"], found["sql"]) == (shown, shown)
+    assert SECRET not in json.dumps(found)
+
+
+def test_a_schema_change_is_shown_with_its_placeholders() -> None:
+    """Its text has no parameters in it."""
+    fields = {"sql": "ALTER TABLE a DEFAULT %s", "params": [SECRET]}
+    name = "django.db.backends.schema"
+    found = format_one("%s; (params %r)", *fields.values(), name=name, fields=fields)
+    assert found["message"] == found["sql"] == "ALTER TABLE a DEFAULT %s"
+    assert SECRET not in json.dumps(found)
+    assert format_one("Plain", name=name, params="kept")["message"] == "Plain"

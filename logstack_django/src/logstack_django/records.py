@@ -7,6 +7,7 @@ Also translates the records of Django, gunicorn, uvicorn and Celery, whose facts
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
@@ -25,6 +26,9 @@ STANDARD_LAST = list(_blank.__dict__)[-1]
 # `message` and `asctime` are written by other formatters; `taskName` exists since Python 3.12.
 STANDARD_NAMES = frozenset(_blank.__dict__) | {"message", "asctime", "taskName"}
 _NOT_EXTRA = STANDARD_NAMES | {FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, "server_time", "data"}
+# Their records show the parameters of a statement, which are values of the application's rows.
+_SQL_LOGGERS = frozenset({"django.db.backends", "django.db.backends.schema"})
+_NOT_EXTRA_OF_SQL = _NOT_EXTRA | {"sql", "params"}
 
 # Types whose text can be made by % without running code of the application.
 PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
@@ -33,7 +37,8 @@ PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
 def extras(record: logging.LogRecord) -> dict[Any, Any]:
     """The fields that the caller added, in the order in which they were given."""
     attributes = record.__dict__
-    found = {key: value for key, value in attributes.items() if key not in _NOT_EXTRA}
+    hidden = _NOT_EXTRA if record.name not in _SQL_LOGGERS else _NOT_EXTRA_OF_SQL
+    found = {key: value for key, value in attributes.items() if key not in hidden}
     if "data" in attributes and not record.name.startswith("celery."):
         found["data"] = attributes["data"]
     fields: Any = attributes.get(FIELDS_ATTRIBUTE)
@@ -193,12 +198,39 @@ def _with_path(record: logging.LogRecord, path: str, safe: str) -> str | None:
     return message.replace(escaped, safe).replace(path, safe)
 
 
+_TARGET = re.compile(
+    r"""\s*(INSERT\ INTO|UPDATE|DELETE\ FROM|SELECT\b[^']*?\bFROM|[A-Za-z]+)
+        (?:\s+("[A-Za-z0-9_."]+"|`[A-Za-z0-9_.`]+`))?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def _translate_sql(record: logging.LogRecord) -> Translation | None:
+    """A statement without its parameters.
+
+    Django has filled them into the text of what it executed, with quotes that differ by database:
+    of such a statement, only what it does to which table is left.
+    """
+    attributes = record.__dict__
+    if "sql" not in attributes:
+        return None
+    sql = safe_text(attributes["sql"])
+    if record.name == "django.db.backends" and attributes.get("params"):
+        found = _TARGET.match(sql)
+        verb, table = found.groups() if found is not None else ("SQL", None)
+        if len(verb) > len("SELECT") and verb[:6].upper() == "SELECT":
+            verb = "SELECT … FROM"
+        sql = f"{verb} {table} …" if table else f"{verb} …"
+    return Translation(sql, {"sql": sql})
+
+
 _TRANSLATORS: dict[str, Callable[[logging.LogRecord], Translation | None]] = {
     "uvicorn.access": _translate_uvicorn_access,
     "gunicorn.access": _translate_gunicorn_access,
     "django.server": _translate_runserver,
     "django.request": _translate_django,
     "django.security.csrf": _translate_django,
+    **dict.fromkeys(_SQL_LOGGERS, _translate_sql),
 }
 TRANSLATED_LOGGERS = frozenset(_TRANSLATORS)
 
