@@ -150,6 +150,44 @@ def test_secret_parts_of_a_path_are_masked(client: Client, captured_logs: Captur
     assert "t0ken" not in str(list(captured_logs))
 
 
+@pytest.mark.parametrize(
+    ("path", "secret", "shown"),
+    [
+        ("uuid/0b5e3f34-3f5c-4e0a-8d43-6a3d3f9a7c11/", "0b5e3f34", "uuid/[redacted]/"),
+        ("otp/0491822/", "91822", "otp/[redacted]/"),
+        ("otp/97/", "97", "otp/[redacted]/"),
+        ("pin-0x7/", "0x7", "pin-[redacted]/"),
+        ("invite/s3cr3t/", "s3cr3t", "invite/[redacted]/"),
+        ("invite/ключ3/", "ключ", "invite/[redacted]/"),
+        ("raises/s3cr3t/", "s3cr3t", "raises/[redacted]/"),
+    ],
+)
+def test_no_record_of_a_failed_request_shows_a_secret_part(
+    path: str, secret: str, shown: str, captured_logs: CapturedLogs
+) -> None:
+    """Neither Django's own nor one with the request in it; by the keys of the options, too."""
+    with logging_setting(changed_options(redact_keys=["invite"])):
+        Client(raise_request_exception=False).get(f"/secrets/{path}")
+    access_records(captured_logs)
+    by_django = captured_logs.matching(logger_name="django.request")
+    assert len(by_django) == 1
+    assert by_django[0]["message"].endswith(f": /secrets/{shown}")
+    found = [record["path"] for record in captured_logs if "path" in record]
+    assert found == [f"/secrets/{shown}"] * 2
+    (own,) = captured_logs.matching(logger_name="project")
+    assert own["own"] == f"GET /secrets/{shown}"
+    for record in captured_logs:
+        texts = [str(record.get(name)) for name in ("message", "path", "own")]
+        assert secret not in str(texts).encode().decode("unicode_escape")
+        assert secret not in str(texts)
+
+
+def test_a_secret_that_is_not_in_the_path_masks_nothing(captured_logs: CapturedLogs) -> None:
+    """A route's own arguments are no part of the path."""
+    Client().get("/secrets/fixed/")
+    assert access_records(captured_logs)[0]["path"] == "/secrets/fixed/"
+
+
 def test_logging_adds_no_query_and_no_vary(signed_in: Client, captured_logs: CapturedLogs) -> None:
     """A view that ignores the user stays as cheap and as cacheable as it was."""
     with CaptureQueriesContext(connection) as queries:

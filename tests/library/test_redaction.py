@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlparse, urlsplit
 
 import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.http.request import HttpHeaders
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
 from logstack_django.redaction import Redactor
+from logstack_django.testing import CapturedLogs
 
 from logstack_django import context
 from tests.library.support import OPTIONS, format_both, format_one, make_record
@@ -24,7 +30,8 @@ SECRET_KEYS = [
     "Authorization", "Proxy-Authorization", "HTTP_AUTHORIZATION", "Cookie", "Set-Cookie",
     "client_secret", "SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "private_key", "credentials",
     "sessionid", "session_key", "otp", "pin", "cvv", "card_number", "basic_auth", "passphrase",
-    "signature", "DATABASE_URL", "user.password",
+    "signature", "DATABASE_URL", "user.password", "db_pass", "EMAIL_HOST_PASS", "PGPASSWORD",
+    "dbpassword", "passwords", "auth_key", "X-Auth-Key", "master_key", "secret_id",
 ]  # fmt: skip
 PLAIN_KEYS = [
     "monkey", "bucket", "tokenizer", "max_tokens", "tokens", "keyboard", "key", "keys", "author",
@@ -32,7 +39,8 @@ PLAIN_KEYS = [
     "primary_key",
     "token_count", "password_changed_at", "token_type", "session", "cookie_policy_length_at",
     "authenticated", "authentication", "signal", "card", "cards_played", "key_value", "public_key",
-    "hotpot", "accession",
+    "hotpot", "accession", "pass", "passes", "pass_count", "PGPASSWORD_length", "master",
+    "secret_name",
 ]  # fmt: skip
 
 
@@ -212,6 +220,79 @@ def test_own_keys_patterns_and_exceptions_are_options() -> None:
     assert found["a"] == "EMP-12"
 
 
+class _Login(NamedTuple):
+    user: str
+    token: str
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (urlsplit(f"https://ann:{SECRET}@h/p?a=1"), "https://[redacted]@h/p?a=1"),
+        (urlparse(f"https://h/p?token={SECRET}"), "https://h/p?token=[redacted]"),
+        (urlsplit(f"https://ann:{SECRET}@h/".encode()), "https://[redacted]@h/"),
+        (_Login("ann", SECRET), {"user": "ann", "token": "[redacted]"}),
+        (("token", SECRET), ["token", "[redacted]"]),
+        (["Cookie", [SECRET]], ["Cookie", "[redacted]"]),
+        (
+            [(b"authorization", f"Token {SECRET}".encode()), (b"host", b"h")],
+            [["authorization", "[redacted]"], ["host", "h"]],
+        ),
+        ({"X-Api-Key": SECRET, "a": "b"}.items(), [["X-Api-Key", "[redacted]"], ["a", "b"]]),
+        (
+            HttpHeaders({"HTTP_AUTHORIZATION": f"Token {SECRET}"}).items(),
+            [["Authorization", "[redacted]"]],
+        ),
+        (("token", None), ["token", None]),
+        (("an invalid token", "b"), ["an invalid token", "b"]),
+        (("user", "ann"), ["user", "ann"]),
+        (("token", "a", "b"), ["token", "a", "b"]),
+    ],
+)
+def test_a_secret_beside_its_name_is_masked(value: Any, shown: Any) -> None:
+    """In pairs, named tuples and split URLs, as a field, in a list and as an argument."""
+    found = format_one("Got %s", [value], own=value, deep={"list": [value]})
+    assert found["own"] == shown
+    assert found["deep"] == {"list": [shown]}
+    assert SECRET not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"Key (token)=({SECRET}) already exists.", "Key (token)=([redacted]) already exists."),
+        (f"Key (token, id)=(a) {SECRET}, 7) is", "Key (token, id)=([redacted]) is"),
+        (f"Key (id, token)=(7, {SECRET}) is", "Key (id, token)=([redacted]) is"),
+        (f"Key (lower(token))=({SECRET})", "Key (lower(token))=([redacted])"),
+        (f'on "a_token_key"\nKey (token)=({SECRET}', 'on "a_token_key"\nKey (token)=([redacted]'),
+        ('"a_token_key" Key (id)=(7) already', '"a_token_key" Key (id)=(7) already'),
+    ],
+)
+def test_the_row_that_postgresql_shows_is_masked_by_its_columns(text: str, shown: str) -> None:
+    """The text of an IntegrityError."""
+    assert format_one(text)["message"] == shown
+    error = format_one(exc_info=(ValueError, ValueError(text), None))
+    assert error["exception_message"] == shown
+
+
+@pytest.mark.parametrize("key", ["", "*", "_-"])
+def test_a_key_without_words_changes_no_rule(key: str) -> None:
+    """It stands in every key, and would mask or show them all."""
+    redactor = Redactor(keys=[key], keep=[key])
+    assert redactor.is_secret_key("password")
+    assert not redactor.is_secret_key("plan")
+
+
+def test_keys_may_have_letters_of_any_language() -> None:
+    """And mean these letters only."""
+    redactor = Redactor(keys=["пароль_1", "contraseña"], keep=["令牌_token"])
+    assert redactor.is_secret_key("ПАРОЛЬ-1")
+    assert redactor.is_secret_key("mi_contraseña")
+    assert not redactor.is_secret_key("page_1")
+    assert not redactor.is_secret_key("令牌-token")
+    assert redactor.is_secret_key("token")
+
+
 def test_redaction_can_be_switched_off() -> None:
     """For whoever masks further down the line."""
     options = Options(service="s", redaction=False)
@@ -254,3 +335,70 @@ def test_hostile_text_does_not_stall_the_rules() -> None:
     for piece in pieces:
         formatter.format_line(make_record(piece, level=logging.ERROR))
     assert formatter.failures == 0
+
+
+@pytest.mark.usefixtures("database")
+def test_statements_are_logged_without_their_parameters(captured_logs: CapturedLogs) -> None:
+    """Django's debug records of the database, as they are made."""
+    logger = logging.getLogger("django.db.backends")
+    before, connection.force_debug_cursor = logger.level, True
+    logger.setLevel(logging.DEBUG)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 AS one")
+            cursor.execute("SELECT %s", [SECRET])
+            cursor.execute("CREATE TEMP TABLE secrets (a text)")
+            cursor.executemany("INSERT INTO secrets VALUES (%s)", [(SECRET,), ("b",)])
+        User.objects.filter(username=SECRET).exists()
+        User.objects.filter(username=SECRET).update(last_name=f'{SECRET}\' FROM "{SECRET}"')
+        Session.objects.filter(session_key=SECRET).delete()
+    finally:
+        logger.setLevel(before)
+        connection.force_debug_cursor = False
+    found = captured_logs.matching(logger_name="django.db.backends")
+    assert [record["sql"] for record in found] == [
+        "SELECT 1 AS one",
+        "SELECT …",
+        "CREATE TEMP TABLE secrets (a text)",
+        "INSERT INTO …",
+        'SELECT … FROM "auth_user" …',
+        'UPDATE "auth_user" …',
+        "BEGIN",
+        'DELETE FROM "django_session" …',
+        "COMMIT",
+    ]
+    for record in found:
+        assert record["message"] == record["sql"]
+        assert record["alias"] == "default"
+        assert record["duration"] >= 0
+        assert "params" not in record
+        assert SECRET not in json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        (f"SELECT '{SECRET} FROM \"{SECRET}\"'", "SELECT …"),  # noqa: S608
+        (f"select a from `t` where a = {SECRET}", "SELECT … FROM `t` …"),  # noqa: S608
+        (f"WITH a AS (SELECT {SECRET}) SELECT 1", "WITH …"),
+        (f"/* {SECRET} */ SELECT 1", "SQL …"),
+    ],
+)
+def test_of_a_statement_with_parameters_only_its_target_is_shown(sql: str, shown: str) -> None:
+    """However the database's adapter has filled them in."""
+    message = "(%.3f) %s; args=%s; alias=%s"
+    args = (0.1, sql, (SECRET,), "default")
+    fields = {"duration": 0.1, "sql": sql, "params": (SECRET,), "alias": "default"}
+    found = format_one(message, *args, name="django.db.backends", fields=fields)
+    assert (found["message"], found["sql"]) == (shown, shown)
+    assert SECRET not in json.dumps(found)
+
+
+def test_a_schema_change_is_shown_with_its_placeholders() -> None:
+    """Its text has no parameters in it."""
+    fields = {"sql": "ALTER TABLE a DEFAULT %s", "params": [SECRET]}
+    name = "django.db.backends.schema"
+    found = format_one("%s; (params %r)", *fields.values(), name=name, fields=fields)
+    assert found["message"] == found["sql"] == "ALTER TABLE a DEFAULT %s"
+    assert SECRET not in json.dumps(found)
+    assert format_one("Plain", name=name, params="kept")["message"] == "Plain"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from logstack_django.options import Options, resolve_options
+from logstack_django.redaction import Redactor
 
 # Loggers that bring handlers of their own: they are emptied and pass their records on, so that
 # each line comes out once, as JSON.
@@ -141,3 +143,15 @@ def current_options() -> Options:
     logging_setting = getattr(settings, "LOGGING", None)
     plain = logging_setting.get(OPTIONS_KEY) if isinstance(logging_setting, Mapping) else None
     return Options.from_mapping(plain) if isinstance(plain, Mapping) else Options()
+
+
+def current_redactor() -> Redactor | None:
+    """The rules of `current_options`; None if redaction is switched off."""
+    options = current_options()
+    if not options.redaction:
+        return None
+    return _redactor(options.redact_keys, options.keep_keys, options.redact_patterns)
+
+
+# Kept, because a redactor keeps its verdicts on keys.
+_redactor = functools.lru_cache(maxsize=8)(Redactor)

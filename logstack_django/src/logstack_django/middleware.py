@@ -103,7 +103,7 @@ class _Call:
             log_response(
                 "%s: %s",
                 response.reason_phrase,
-                self.request.path,
+                safe_path(self.request),
                 response=cast(HttpResponse, response),
                 request=self.request,
             )

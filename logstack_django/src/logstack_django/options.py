@@ -17,6 +17,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from logstack_django.redaction import key_words
+
 ENV_PREFIX = "LOGSTACK_DJANGO_"
 # A whole record, newline included, stays below this: container engines split longer lines.
 MAX_RECORD_BYTES = 16_384
@@ -79,6 +81,10 @@ class Options:
             raise _wrong("path", "the path of the log file, because sink is 'file'", self.path)
         if self.max_record_bytes < 2048:
             raise _wrong("max_record_bytes", "at least 2048", self.max_record_bytes)
+        for option in ("redact_keys", "keep_keys"):
+            for key in getattr(self, option):
+                if not key_words(key):
+                    raise _wrong(option, "keys with letters or digits", key)
         for pattern in self.redact_patterns:
             try:
                 re.compile(pattern)

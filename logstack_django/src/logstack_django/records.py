@@ -7,6 +7,7 @@ Also translates the records of Django, gunicorn, uvicorn and Celery, whose facts
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
@@ -25,6 +26,9 @@ STANDARD_LAST = list(_blank.__dict__)[-1]
 # `message` and `asctime` are written by other formatters; `taskName` exists since Python 3.12.
 STANDARD_NAMES = frozenset(_blank.__dict__) | {"message", "asctime", "taskName"}
 _NOT_EXTRA = STANDARD_NAMES | {FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, "data"}
+# Their records show the parameters of a statement, which are values of the application's rows.
+_SQL_LOGGERS = frozenset({"django.db.backends", "django.db.backends.schema"})
+_NOT_EXTRA_OF_SQL = _NOT_EXTRA | {"sql", "params"}
 
 # Types whose text can be made by % without running code of the application.
 PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
@@ -33,7 +37,8 @@ PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
 def extras(record: logging.LogRecord) -> dict[Any, Any]:
     """The fields that the caller added, in the order in which they were given."""
     attributes = record.__dict__
-    found = {key: value for key, value in attributes.items() if key not in _NOT_EXTRA}
+    hidden = _NOT_EXTRA if record.name not in _SQL_LOGGERS else _NOT_EXTRA_OF_SQL
+    found = {key: value for key, value in attributes.items() if key not in hidden}
     if record.name == "django.server":
         found.pop("server_time", None)  # the time once more
     if "data" in attributes and not record.name.startswith("celery."):
@@ -167,13 +172,58 @@ def _translate_django(record: logging.LogRecord) -> Translation | None:
     request = attributes.get("request")
     status = attributes.get("status_code")
     fields: dict[str, Any] = {}
+    message = None
     if status == 403:
         fields["event_type"] = "permission_denied"
     if hasattr(type(request), "build_absolute_uri"):
+        # Not at the top: settings import this module when django.http would be too early.
+        from logstack_django.requests import safe_path
+
+        path = safe_path(request)  # type: ignore[arg-type]
+        message = _with_path(record, request.path, path)  # type: ignore[union-attr]
         fields["method"] = request.method  # type: ignore[union-attr]
-        fields["path"] = request.path  # type: ignore[union-attr]
+        fields["path"] = path
     fields["status"] = status
-    return Translation(None, fields)
+    return Translation(message, fields)
+
+
+def _with_path(record: logging.LogRecord, path: str, safe: str) -> str | None:
+    """The message with `safe` in place of `path`; None if they are the same."""
+    if safe == path:
+        return None
+    try:
+        message = safe_text(record.getMessage())
+    except Exception:
+        return safe  # arguments that do not fit the message
+    # Django escapes what it puts into its messages.
+    escaped = path.encode("unicode_escape").decode("ascii")
+    return message.replace(escaped, safe).replace(path, safe)
+
+
+_TARGET = re.compile(
+    r"""\s*(INSERT\ INTO|UPDATE|DELETE\ FROM|SELECT\b[^']*?\bFROM|[A-Za-z]+)
+        (?:\s+("[A-Za-z0-9_."]+"|`[A-Za-z0-9_.`]+`))?""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def _translate_sql(record: logging.LogRecord) -> Translation | None:
+    """A statement without its parameters.
+
+    Django has filled them into the text of what it executed, with quotes that differ by database:
+    of such a statement, only what it does to which table is left.
+    """
+    attributes = record.__dict__
+    if "sql" not in attributes:
+        return None
+    sql = safe_text(attributes["sql"])
+    if record.name == "django.db.backends" and attributes.get("params"):
+        found = _TARGET.match(sql)
+        verb, table = found.groups() if found is not None else ("SQL", None)
+        if len(verb) > len("SELECT") and verb[:6].upper() == "SELECT":
+            verb = "SELECT … FROM"
+        sql = f"{verb} {table} …" if table else f"{verb} …"
+    return Translation(sql, {"sql": sql})
 
 
 _TRANSLATORS: dict[str, Callable[[logging.LogRecord], Translation | None]] = {
@@ -182,6 +232,7 @@ _TRANSLATORS: dict[str, Callable[[logging.LogRecord], Translation | None]] = {
     "django.server": _translate_runserver,
     "django.request": _translate_django,
     "django.security.csrf": _translate_django,
+    **dict.fromkeys(_SQL_LOGGERS, _translate_sql),
 }
 TRANSLATED_LOGGERS = frozenset(_TRANSLATORS)
 

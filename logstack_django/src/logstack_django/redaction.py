@@ -22,13 +22,25 @@ def _vocabulary(text: str) -> frozenset[str]:
 
 # A key is secret when one of its words is one of these ...
 _SECRET_WORDS = _vocabulary(
-    "password passwd pwd passphrase passcode secret secrets token authorization "
+    "password passwords passwd pwd passphrase passcode secret secrets token authorization "
     "bearer cookie cookies credential credentials jwt otp totp cvv cvc pin ssn "
     "csrftoken csrfmiddlewaretoken xsrftoken accesstoken refreshtoken authtoken "
-    "idtoken apikey apitoken secretkey privatekey accesskey sessionid sessionkey "
+    "idtoken apikey apitoken secretkey privatekey accesskey authkey masterkey sessionid sessionkey "
     "clientsecret dsn"
 )
-_KEY_OWNERS = ("api", "access", "private", "secret", "encryption", "signing", "session")
+# ... or ends in one of these (PGPASSWORD) ...
+_SECRET_ENDS = ("password", "passwd")
+_KEY_OWNERS = (
+    "api",
+    "access",
+    "private",
+    "secret",
+    "encryption",
+    "signing",
+    "session",
+    "auth",
+    "master",
+)
 # ... or two neighbouring words are one of these ...
 _SECRET_PAIRS = frozenset(
     [
@@ -39,6 +51,7 @@ _SECRET_PAIRS = frozenset(
         ("card", "no"),
         ("security", "code"),
         ("connection", "string"),
+        ("secret", "id"),
         ("database", "url"),
     ]
 )
@@ -51,7 +64,7 @@ _ABOUT_WORDS = _vocabulary(
     "budget max min enabled hint field reset path domain samesite secure httponly id "
     "ids"
 )
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
 
 # Values that say whether there is a secret, and which.
 _PLAIN_FACTS = frozenset({"true", "false", "none", "null"})
@@ -80,6 +93,8 @@ _SCHEME = re.compile(
 )
 _HEADER_REST = re.compile(r"""[^\r\n"'\\]*+""")
 _NEXT_WORD = re.compile(r"""\s{1,4}[^\s"'\\,;]++""")
+
+_WORD_OF_ROW = re.compile(r"\w+")
 
 _BEARER = re.compile(r"(?i)\b(bearer)(\s{1,4})([A-Za-z0-9._~+/=\-]{6,})")
 _BASIC = re.compile(r"(?i)\b(basic)(\s{1,4})([A-Za-z0-9+/_\-]{4,}={0,2})")
@@ -111,8 +126,9 @@ class Redactor:
     def __init__(
         self, keys: Iterable[str] = (), keep: Iterable[str] = (), patterns: Iterable[str] = ()
     ) -> None:
-        self._keys = frozenset(_words(key) for key in keys)
-        self._keep = frozenset(_words(key) for key in keep)
+        # Without `filter`, a key without words would stand in every key.
+        self._keys = frozenset(filter(None, map(key_words, keys)))
+        self._keep = frozenset(filter(None, map(key_words, keep)))
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._hints = (*_KEY_HINTS, *(word for key in self._keys for word in key[:1]))
         self._verdicts: dict[str, bool] = {}
@@ -127,7 +143,7 @@ class Redactor:
         if verdict is None:
             if len(self._verdicts) > 4096:  # keys may come from a client
                 self._verdicts.clear()
-            verdict = self._verdicts[key] = self._judge(_words(key[:200]))
+            verdict = self._verdicts[key] = self._judge(key_words(key[:200]))
         return verdict
 
     def may_hold_secret(self, text: str) -> bool:
@@ -160,6 +176,8 @@ class Redactor:
         if ("=" in text or ":" in text or "%3" in text) and any(
             hint in lowered for hint in self._hints
         ):
+            if ")=(" in text:
+                text = self._mask_rows(text)
             text = self._mask_key_values(text)
             text = _QUERY_KEY.sub(rf"\1{MASK}", text)
         if "bearer" in lowered:
@@ -181,18 +199,39 @@ class Redactor:
             return False
         if _contains(self._keys, words):
             return True
-        if words[-1] in _SECRET_LAST:
+        if words[-1] in _SECRET_LAST or (words[-1] == "pass" and len(words) > 1):
             return True
         last = len(words) - 1
         for place, word in enumerate(words):
             following = words[place + 1] if place < last else ""
-            if word in _SECRET_WORDS and following not in _ABOUT_WORDS:
+            secret = word in _SECRET_WORDS or word.endswith(_SECRET_ENDS)
+            if secret and following not in _ABOUT_WORDS:
                 return True
             if (word, following) in _SECRET_PAIRS:
                 after = words[place + 2] if place + 2 <= last else ""
                 if after not in _ABOUT_WORDS:
                     return True
         return False
+
+    def _mask_rows(self, text: str) -> str:
+        """PostgreSQL's `Key (organization_id, token)=(7, abc) already exists.`"""
+        pieces: list[str] = []
+        done = 0
+        while (middle := text.find(")=(", done)) >= 0:
+            # An index may be on an expression: `Key (lower(token))=(abc)`.
+            start = max(text.rfind("Key (", done, middle), text.rfind("\n", done, middle), done)
+            columns = _WORD_OF_ROW.findall(text[max(start, middle - 400) : middle])
+            end = middle + 3
+            pieces.append(text[done:end])
+            if any(map(self.is_secret_key, columns)):
+                line_end = text.find("\n", end)
+                line_end = len(text) if line_end < 0 else line_end
+                close = text.rfind(")", end, line_end)  # the value may hold one, too
+                close = text.find(")", end) if close < 0 else close
+                pieces.append(MASK)
+                end = len(text) if close < 0 else close
+            done = end
+        return "".join((*pieces, text[done:]))
 
     def _mask_key_values(self, text: str) -> str:
         pieces: list[str] = []
@@ -221,7 +260,7 @@ def _end_of_value(text: str, value: re.Match[str], key: str) -> int:
     end = value.end()
     if value["open"]:
         return end
-    words = _words(key)
+    words = key_words(key)
     if "cookie" in words or "cookies" in words:
         rest = _HEADER_REST.match(text, end)
         return rest.end() if rest else end
@@ -240,7 +279,8 @@ def _contains(keys: frozenset[tuple[str, ...]], words: tuple[str, ...]) -> bool:
     )
 
 
-def _words(key: str) -> tuple[str, ...]:
+def key_words(key: str) -> tuple[str, ...]:
+    """The words by which a key is compared: `apiKey` and `API_KEY` have the same; `*` has none."""
     return tuple(word.lower() for word in _WORD.findall(key))
 
 

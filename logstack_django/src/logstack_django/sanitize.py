@@ -14,8 +14,16 @@ import math
 import os
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, ItemsView, Mapping
 from typing import Any
+from urllib.parse import (
+    DefragResult,
+    DefragResultBytes,
+    ParseResult,
+    ParseResultBytes,
+    SplitResult,
+    SplitResultBytes,
+)
 
 from logstack_django.cards import CARD_INT_MAX, CARD_INT_MIN, is_card_number
 from logstack_django.fields import INT_MAX, INT_MIN
@@ -32,6 +40,8 @@ MAX_NODES = 1024
 _MARGIN = 2048
 CUT = "…[cut]"
 
+_URLS = (SplitResult, ParseResult, DefragResult)
+_URLS_OF_BYTES = (SplitResultBytes, ParseResultBytes, DefragResultBytes)
 _TO_TEXT = (decimal.Decimal, uuid.UUID, datetime.timedelta, os.PathLike)
 
 
@@ -128,7 +138,9 @@ class Sanitizer:
             return self.value(value.value, depth + 1) if depth < MAX_DEPTH else CUT
         if issubclass(kind, _TO_TEXT):
             return self.text(safe_text(value))
-        if issubclass(kind, Mapping | list | tuple | set | frozenset):
+        if issubclass(kind, _URLS + _URLS_OF_BYTES):  # whole, because the user has no key
+            return self.value(value.geturl(), depth)
+        if issubclass(kind, Mapping | list | tuple | set | frozenset | ItemsView):
             return self._container(value, kind, depth)
         return self.text(describe(value))
 
@@ -142,12 +154,27 @@ class Sanitizer:
         try:
             if issubclass(kind, Mapping):
                 return self._mapping(value, depth)
+            if self.redactor is not None and issubclass(kind, tuple | list):
+                names = getattr(kind, "_fields", ())
+                if any(map(self._is_secret_name, names)):  # a named tuple
+                    return self._mapping(dict(zip(names, value, strict=False)), depth)
+                if len(value) == 2 and self._is_secret_name(value[0]):  # a header, an item
+                    shown = value[1] if type(value[1]) in (bool, type(None)) else MASK
+                    return [self.value(value[0], depth + 1), shown]
             return self._sequence(value, depth)
         except Exception:
             # A container of the application's own that fails while it is read.
             return f"<unreadable {type_name(kind)}>"
         finally:
             self._open.discard(id(value))
+
+    def _is_secret_name(self, name: object) -> bool:
+        """Whether `name` is one word of text or bytes, and the key of a secret."""
+        if type(name) is bytes:
+            name = name[:200].decode("latin-1")
+        if type(name) is not str or self.redactor is None or len(name.split(None, 1)) != 1:
+            return False
+        return self.redactor.is_secret_key(name)
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
@@ -301,8 +328,10 @@ def _describe_lazy(value: Any) -> str:
 
 
 def _describe_request(value: Any) -> str:
-    # Not str(): it shows the query string.
-    return f"{value.method} {value.path}"
+    # Not str(): it shows the query string. Not at the top: settings import this module.
+    from logstack_django.requests import safe_path
+
+    return f"{value.method} {safe_path(value)}"
 
 
 def _describe_response(value: Any) -> str:

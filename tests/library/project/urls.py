@@ -24,4 +24,10 @@ urlpatterns = [
     path("login/", views.sign_in),
     path("logout/", views.sign_out),
     path("reset/<str:uid>/<str:token>/", views.reset),
+    path("secrets/uuid/<uuid:token>/", views.refuse),
+    path("secrets/otp/<int:otp>/", views.refuse),
+    path("secrets/pin-<str:pin>/", views.refuse),
+    path("secrets/invite/<str:invite>/", views.refuse),
+    path("secrets/raises/<str:token>/", views.refuse, {"raises": True}),
+    path("secrets/fixed/", views.refuse, {"token": "fixed"}),
 ]

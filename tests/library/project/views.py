@@ -7,6 +7,7 @@ import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import authenticate, login, logout
@@ -129,6 +130,14 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     """Logs out."""
     logout(request)
     return HttpResponse("out")
+
+
+def refuse(request: HttpRequest, raises: bool = False, **captured: Any) -> HttpResponse:
+    """A refused path with a secret in it, and a record with the request itself."""
+    logging.getLogger("project").warning("Refused %s", request, extra={"own": request})
+    if raises:
+        raise ValueError("refused")
+    return HttpResponse("refused", status=410)
 
 
 def reset(request: HttpRequest, uid: str, token: str) -> HttpResponse:
