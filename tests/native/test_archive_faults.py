@@ -426,9 +426,12 @@ def test_days_leave_early_when_the_disk_limit_is_reached(tmp_path: Path, binarie
     archive.start("seaweedfs", "restored")
     try:
         archive.start("victorialogs", extra=["-maxBackfillAge=0"])
-        archive.push([*old_rows(), at(datetime.now(UTC) - timedelta(minutes=1), "today")])
+        # Yesterday is not final in the first hour of a day.
+        days = [yesterday(3) - 2 * DAY, yesterday(3) - DAY]
+        archive.push([at(day) for day in days])
+        archive.push([at(datetime.now(UTC) - timedelta(minutes=1), "today")])
         result = json.loads(archive.ok("archive", "run", "--json"))
-        gone = [f"{yesterday() - 2 * DAY:%Y-%m-%d}", f"{yesterday():%Y-%m-%d}"]
+        gone = [f"{day:%Y-%m-%d}" for day in days]
         assert result["gate"]["dropped_for_space"] == gone
         assert [json.loads(line)["line"] for line in archive.stored()] == ["today"]
         assert "archive_day_dropped_for_space" in archive.target.archiver_log_file.read_text()
