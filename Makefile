@@ -55,6 +55,10 @@ lint: ## check style and types
 	@$(IN_ROOT)ruff format --check .
 	@$(IN_ROOT)mypy
 
+.PHONY: golden
+golden: ## show what a change changes in every rendered text; ACCEPT=1 keeps it
+	@$(IN_ROOT)python -m tests.golden $(if $(ACCEPT),accept)
+
 .PHONY: dashboards
 dashboards: ## write dashboards/generated/ again from the pages
 	@$(LOGSTACK) dashboards generate
