@@ -50,10 +50,11 @@ test: ## run every test that this machine can run
 	@$(IN_ROOT)python -m pytest $(TEST)
 
 .PHONY: lint
-lint: ## check style and types
+lint: ## check style, types and which room imports which
 	@$(IN_ROOT)ruff check .
 	@$(IN_ROOT)ruff format --check .
 	@$(IN_ROOT)mypy
+	@$(IN_ROOT)lint-imports --no-logo
 
 .PHONY: golden
 golden: ## show what a change changes in every rendered text; ACCEPT=1 keeps it

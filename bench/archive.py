@@ -21,9 +21,9 @@ from random import Random
 import psutil
 
 from bench.table import Row, print_table
-from stack.archive.layout import DAY, HOUR
-from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
-from tests.native.harness import logstack_argv
+from stack.archive.format.layout import DAY, HOUR
+from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
+from tests.support.native_stack import logstack_argv
 
 HOUR_RECORDS = 200_000
 DAYS = 30

@@ -25,7 +25,7 @@ import requests
 
 from bench.table import Row, print_table
 from stack import artifacts, settings
-from tests.native.harness import EVERY_COMBINATION, Combination, StackUnderTest
+from tests.support.native_stack import EVERY_COMBINATION, Combination, StackUnderTest
 
 BURST = 200_000
 ROUNDS = 3

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.table import Row, print_table
 from stack.settings import ROOT, variable_name
-from stack.settings_tables import Ports
-from tests.ports import free_ports
+from stack.settings.tables import Ports
+from tests.support.ports import free_ports
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from bench.table import Row, print_table
 from provisioning import changes, deploy
 from stack import settings
 from stack.hosts import secrets
-from tests.hosts.harness import DEPLOY_USER, FleetUnderTest, start_hosts
+from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, start_hosts
 
 ANSIBLE = {
     "ANSIBLE_HOST_KEY_CHECKING": "False",

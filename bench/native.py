@@ -20,8 +20,8 @@ import psutil
 from bench.table import Row, print_table
 from stack import artifacts, settings
 from stack.engines import Selection
-from stack.supervisor import Supervisor
-from tests.native.harness import StackUnderTest, line, record
+from stack.runtimes.supervisor import Supervisor
+from tests.support.native_stack import StackUnderTest, line, record
 
 PROBES = 60
 IDLE_SECONDS = 20

@@ -9,5 +9,5 @@
     report.py     the same pages as one HTML file
     grafana_api.py  brings them into a Grafana
 
-Queries come from stack/queries.py by name; there is no query text here.
+Queries come from stack/queries/catalogue.py by name; there is no query text here.
 """

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from dashboards.model import Page
 from dashboards.run import Shown, TimeRange, show
-from stack.evaluation import Evaluator
-from stack.query_language import Scope
+from stack.queries.evaluate import Evaluator
+from stack.queries.language import Scope
 
 SLOW_SECONDS = 5.0
 SPANS = {"1h": timedelta(hours=1), "30d": timedelta(days=30)}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from dashboards.grafana import build, encode
-from dashboards.model import ENGINES, uid
+from dashboards.model import ENGINES
 from dashboards.pages import PAGES
-from dashboards.provisioning import GENERATED
+from stack.components.grafana_files import GENERATED
+from stack.components.grafana_links import uid
 
 
 def render() -> dict[str, str]:

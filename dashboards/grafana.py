@@ -15,19 +15,10 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.grafana_panels import build_panel
 from dashboards.grafana_targets import data_source, target_for_annotation
-from dashboards.model import (
-    ANY,
-    DATA_SOURCE_TYPES,
-    DATA_SOURCE_UIDS,
-    Ask,
-    EngineName,
-    Page,
-    TextBox,
-    panel_ids,
-    uid,
-)
-from stack import queries
-from stack.query_language import Scope, over, per_step
+from dashboards.model import ANY, Ask, Page, TextBox, panel_ids
+from stack.components.grafana_links import DATA_SOURCE_TYPES, DATA_SOURCE_UIDS, EngineName, uid
+from stack.queries import catalogue as queries
+from stack.queries.language import Scope, over, per_step
 
 OWNER_TAG = "logstack"
 ENGINE_TITLES: dict[EngineName, str] = {"loki": "Loki", "victorialogs": "VictoriaLogs"}

@@ -16,11 +16,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards.grafana import OWNER_TAG, as_json
 from dashboards.grafana_targets import target
-from dashboards.model import DATA_SOURCE_TYPES, Ask, EngineName, GrafanaError, Panel, uid
+from dashboards.model import Ask, GrafanaError, Panel
 from dashboards.pages import PAGES
-from dashboards.provisioning import FOLDER_UID
 from dashboards.run import NO_REQUEST, TimeRange, ask_for
-from stack.query_language import Scope
+from stack.components.grafana_files import FOLDER_UID
+from stack.components.grafana_links import DATA_SOURCE_TYPES, EngineName, uid
+from stack.queries.language import Scope
 
 TIMEOUT = (3.05, 30)
 # What Grafana itself adds to a stored dashboard.

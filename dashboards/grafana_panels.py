@@ -12,7 +12,8 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.grafana_targets import data_source, target
-from dashboards.model import LINKS, NOT_JSON, Ask, EngineName, Link, Panel, link_url
+from dashboards.model import NOT_JSON, Ask, Panel
+from stack.components.grafana_links import LINKS, EngineName, Link, link_url
 
 # The colours that Grafana itself gives to levels.
 LEVEL_COLORS = {

@@ -10,8 +10,9 @@ from grafana_foundation_sdk.cog.runtime import UnknownDataquery
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common
 
-from dashboards.model import DATA_SOURCE_TYPES, EngineName, Kind
-from stack.query_language import Query
+from dashboards.model import Kind
+from stack.components.grafana_links import DATA_SOURCE_TYPES, EngineName
+from stack.queries.language import Query
 
 MAX_LINES = 500
 

@@ -19,9 +19,9 @@ from dashboards.model import Page, Panel
 from dashboards.report_charts import chart_html, format_value
 from dashboards.run import Answer, Shown, TimeRange, show
 from stack.engines import Record
-from stack.evaluation import Evaluator
-from stack.query_language import Scope
-from stack.times import local
+from stack.queries.evaluate import Evaluator
+from stack.queries.language import Scope
+from stack.records.timestamps import local
 
 RECORDS_SHOWN = 50
 LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dashboards.model import Ask, Page, Panel
-from stack import queries
 from stack.engines import EngineError, Record
-from stack.evaluation import Evaluator, Sample, Series
-from stack.query_language import Query, Scope, over, per_step
+from stack.queries import catalogue as queries
+from stack.queries.evaluate import Evaluator, Sample, Series
+from stack.queries.language import Query, Scope, over, per_step
 
 STEPS_SHOWN = 120
 STEPS = tuple(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from stack.hosts import app_logging, firewall
+from stack.hosts import firewall
+from stack.hosts import log_files as app_logging
 from stack.hosts.files import UNITS, HostFile
 from stack.hosts.plan import HostComponent, HostPlan
 

@@ -15,7 +15,7 @@ from provisioning.verify import Finding
 from stack import settings
 from stack.alerting import AlertError
 from stack.artifacts import ArtifactError
-from stack.cli.output import out, progress, say
+from stack.cli.console import out, progress, say
 from stack.hosts import HostsError, secrets
 from stack.settings import SettingsError
 

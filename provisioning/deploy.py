@@ -22,10 +22,10 @@ from provisioning.changes import Binary, Change
 from provisioning.deploys import binary, config, files, preflight, service
 from provisioning.fleet import Fleet, Remote, errors_of, results_of
 from stack.artifacts import OnProgress
-from stack.hosts import programs
+from stack.artifacts import host_programs as programs
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
 from stack.settings import Settings
-from stack.units import parse_duration
+from stack.settings.units import parse_duration
 
 KEPT_VERSIONS = 3  # of each artifact on a host
 

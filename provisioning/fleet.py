@@ -24,7 +24,7 @@ from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
 from provisioning import DeployError
-from stack.hosts.fleet import roles_of
+from stack.hosts.roles import roles_of
 from stack.settings import Settings
 
 Result = TypeVar("Result")

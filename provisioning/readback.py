@@ -12,8 +12,8 @@ import yaml
 
 from provisioning import DeployError
 from provisioning.fleet import Remote
-from stack.components import LOKI_TENANT
-from stack.engines.loki_archive import parse_period
+from stack.archive.engines.loki import parse_period
+from stack.engines.facts import LOKI_TENANT
 from stack.settings import Settings
 
 LOOK_BACK = "10m"

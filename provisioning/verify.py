@@ -16,10 +16,10 @@ from provisioning.changes import target_of
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
-from stack.components import kept_days
-from stack.hosts.fleet import is_archived, roles_of, with_role
+from stack.components.catalogue import kept_days
 from stack.hosts.plan import PYTHON
-from stack.targets import host
+from stack.hosts.roles import is_archived, roles_of, with_role
+from stack.settings.targets import host
 
 CANARY_SECONDS = 60
 ARCHIVE_SECONDS = 60

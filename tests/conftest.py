@@ -1,3 +1,3 @@
 """Fixtures that tests of several folders use."""
 
-pytest_plugins = ["tests.engines"]
+pytest_plugins = ["tests.support.engines"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.model import ANY, Page, Row, TextBox, bars, chart, logs, number, table
-from stack import queries
+from stack.queries import catalogue as queries
 
 EXCEPTION_TYPE = TextBox(
     "exception_type",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dashboards.model import ANY, Page, Row, TextBox, bars, chart, logs, number, table
-from stack import queries
-from stack.queries import ERROR_LEVELS
+from stack.queries import catalogue as queries
+from stack.queries.catalogue import ERROR_LEVELS
 
 ORGANIZATION_ID = TextBox(
     "organization_id",

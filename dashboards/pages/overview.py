@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dashboards.model import Page, Row, bars, chart, logs, number
-from stack import queries
-from stack.queries import ERROR_LEVELS
+from stack.queries import catalogue as queries
+from stack.queries.catalogue import ERROR_LEVELS
 
 OVERVIEW = Page(
     name="overview",

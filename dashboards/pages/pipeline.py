@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.model import Page, Row, bars, chart, logs
-from stack import queries
+from stack.queries import catalogue as queries
 
 PIPELINE = Page(
     name="pipeline",

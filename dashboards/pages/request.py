@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.model import WIDTH, Page, Row, TextBox, logs, table
-from stack import queries
+from stack.queries import catalogue as queries
 
 REQUEST_ID = TextBox(
     "request_id",

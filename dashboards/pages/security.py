@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dashboards.model import Page, Row, bars, chart, logs, table
-from stack import queries
-from stack.queries import SECURITY_EVENTS
+from stack.queries import catalogue as queries
+from stack.queries.catalogue import SECURITY_EVENTS
 
 SECURITY = Page(
     name="security",

@@ -8,7 +8,8 @@ from pathlib import PurePath
 
 from provisioning import DeployError
 from provisioning.fleet import Remote
-from stack.hosts import app_logging, firewall
+from stack.hosts import firewall
+from stack.hosts import log_files as app_logging
 from stack.hosts.files import HostFile
 
 Command = tuple[str, ...]

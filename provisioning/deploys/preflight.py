@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from stack.hosts.bundles import PYTHONS
+from stack.artifacts.bundles import PYTHONS
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
-from stack.units import parse_bytes
+from stack.settings.units import parse_bytes
 
 SYSTEMS = ("debian", "ubuntu")
 MEMORY = 400 * 1024**2  # less than the smallest machine on sale has

@@ -13,11 +13,11 @@ from typing import Any
 from stack.alerting.channels import CHANNELS, Channel, Channels
 from stack.alerting.rule_files import dump
 from stack.alerting.rules import Rule
-from stack.alerting.settings import MuteTime, Severity
-from stack.components import as_pattern
+from stack.components.catalogue import as_pattern
 from stack.settings import ROOT, Settings
-from stack.targets import Target
-from stack.units import go_duration, parse_duration
+from stack.settings.alerts import MuteTime, Severity
+from stack.settings.targets import Target
+from stack.settings.units import go_duration, parse_duration
 
 HEAD = "# Rendered from stack/settings.toml and alerts/: change it there.\n"
 TEMPLATES = ROOT / "alerts" / "templates"

@@ -19,9 +19,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from stack.alerting import AlertError
 from stack.alerting.rules import Rule
 from stack.alerting.yaml_files import read_yaml
-from stack.section import Section
 from stack.settings import ROOT, Settings, read_layers, validate
-from stack.units import Duration, parse_duration
+from stack.settings.base import Section
+from stack.settings.units import Duration, parse_duration
 
 CASES = ROOT / "alerts" / "tests"
 Kind = Literal["firing", "quiet", "empty", "boundary"]

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from stack.alerting import AlertError
-from stack.alerting.settings import Receivers
 from stack.settings import ROOT, variable_name
+from stack.settings.alerts import Receivers
 
 Channel = Literal["slack", "pagerduty", "email", "deadman"]
 CHANNELS: tuple[Channel, ...] = ("slack", "pagerduty", "email")

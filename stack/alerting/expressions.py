@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote_plus
 
-from stack.alert_queries import message_samples
 from stack.alerting.rules import RUNBOOKS, Rule
-from stack.components import selected
-from stack.query_language import Query, equals, over
-from stack.targets import Target
+from stack.components.catalogue import selected
+from stack.queries.alert_rules import message_samples
+from stack.queries.language import Query, equals, over
+from stack.settings.targets import Target
 
 Dialect = Literal["logsql", "logql"]
 SAMPLES = 3

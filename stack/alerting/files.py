@@ -7,8 +7,8 @@ from stack.alerting.alertmanager import message_templates, render_alertmanager
 from stack.alerting.channels import Channels, read_channels
 from stack.alerting.rule_files import render_loki, render_vmalert
 from stack.alerting.rules import Rule, load_rules_for
-from stack.components import LOKI_TENANT
-from stack.targets import Target
+from stack.engines.facts import LOKI_TENANT
+from stack.settings.targets import Target
 
 SECRETS = "alertmanager/secrets"
 

@@ -14,9 +14,9 @@ from stack.alerting import AlertError
 from stack.alerting.alertmanager import CHANNELS_OF
 from stack.alerting.channels import Channels
 from stack.alerting.files import alert_files, load
-from stack.components import as_pattern
-from stack.secrets import write_private
-from stack.targets import Target
+from stack.components.catalogue import as_pattern
+from stack.settings.secrets import write_private
+from stack.settings.targets import Target
 
 
 def check_files(target: Target) -> int:

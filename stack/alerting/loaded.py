@@ -10,8 +10,8 @@ from stack.alerting import AlertError
 from stack.alerting.http import ask
 from stack.alerting.rule_files import names_and_expressions
 from stack.alerting.rules import load_rules_for
-from stack.components import LOKI_TENANT
-from stack.targets import Target
+from stack.engines.facts import LOKI_TENANT
+from stack.settings.targets import Target
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import yaml
 
 from stack.alerting.expressions import AlertRule, Dialect, alert_rule
 from stack.alerting.rules import Rule
-from stack.targets import Target
-from stack.units import go_duration, parse_duration
+from stack.settings.targets import Target
+from stack.settings.units import go_duration, parse_duration
 
 HEAD = "# Rendered from alerts/rules/ and the settings: change it there.\n"
 # VictoriaLogs names the column of a result; vmalert would make a label of it.

@@ -14,10 +14,10 @@ from typing import Any
 from stack.alerting.cases import Case, problem_with, shipped_settings
 from stack.alerting.expressions import Dialect, expression
 from stack.alerting.rules import Rule, load_rules
-from stack.evaluation import Evaluator, LokiEvaluator, Sample, VictoriaLogsEvaluator
-from stack.query_language import Query
+from stack.alerting.throwaway import flush, throwaway_loki, throwaway_victorialogs
+from stack.queries.evaluate import Evaluator, LokiEvaluator, Sample, VictoriaLogsEvaluator
+from stack.queries.language import Query
 from stack.settings import Settings
-from stack.throwaway import flush, throwaway_loki, throwaway_victorialogs
 
 Alert = tuple[tuple[str, str], ...]
 

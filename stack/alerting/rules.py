@@ -18,15 +18,16 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from stack import alert_queries, queries
 from stack.alerting import AlertError
-from stack.alerting.settings import SEVERITIES, Severity
 from stack.alerting.yaml_files import read_yaml
-from stack.query_language import Query, QueryError, Scope, over
-from stack.section import Section
+from stack.queries import alert_rules as alert_queries
+from stack.queries import catalogue as queries
+from stack.queries.language import Query, QueryError, Scope, over
 from stack.settings import ROOT, Settings, setting_keys
-from stack.targets import Target
-from stack.units import Duration, parse_duration
+from stack.settings.alerts import SEVERITIES, Severity
+from stack.settings.base import Section
+from stack.settings.targets import Target
+from stack.settings.units import Duration, parse_duration
 
 RULES = ROOT / "alerts" / "rules"
 RUNBOOKS = ROOT / "alerts" / "runbooks.md"
@@ -248,7 +249,7 @@ def _check_query(
     function = query_functions().get(name)
     if function is None:
         raise AlertError(
-            f"{where}: wanted a query of stack/queries.py or stack/alert_queries.py, "
+            f"{where}: wanted a query of stack/queries/, "
             f"found {name!r}.{_nearest(name, list(query_functions()))}"
         )
     known = [

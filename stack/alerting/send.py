@@ -19,7 +19,7 @@ from stack.alerting.alertmanager import TEST_LABEL
 from stack.alerting.channels import Channel
 from stack.alerting.expressions import runbook_link
 from stack.alerting.http import ask
-from stack.targets import Target
+from stack.settings.targets import Target
 
 ReadLog = Callable[[], str]
 WAIT = 30.0  # seconds for a channel to answer

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stack.archive import ArchiveError, expire, shorter
-from stack.archive.bucket import expiry_of, lock_of
+from stack.archive import ArchiveError, expire
+from stack.archive import early_expiry as shorter
 from stack.archive.context import Archive
-from stack.archive.layout import HOUR, hour_of
-from stack.archive.store import WITH_READER
+from stack.archive.format.layout import HOUR, hour_of
+from stack.archive.storage.bucket import expiry_of, lock_of
+from stack.archive.storage.store import WITH_READER
 from stack.engines import EngineError
-from stack.units import parse_bytes, parse_duration
+from stack.settings.units import parse_bytes, parse_duration
 
 # How long before the engine deletes an unverified day the gate's check begins to fail.
 AHEAD = timedelta(days=7)

@@ -18,18 +18,18 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from stack.archive import ArchiveError
-from stack.archive.bucket import prepare, probe
-from stack.archive.copies import Copies
-from stack.archive.ledger import Ledger
-from stack.archive.store import WITH_READER, Access, Store
-from stack.components import LOKI_RESTORED_TENANT, LOKI_TENANT
-from stack.engines.archivable import Archivable
-from stack.engines.loki_archive import LokiArchive
-from stack.engines.victorialogs_archive import VictoriaLogsArchive
-from stack.secrets import SecretsError, archive_secrets, write_private
+from stack.archive.engines.loki import LokiArchive
+from stack.archive.engines.protocol import Archivable
+from stack.archive.engines.victorialogs import VictoriaLogsArchive
+from stack.archive.storage.bucket import prepare, probe
+from stack.archive.storage.ledger import Ledger
+from stack.archive.storage.part_cache import Copies
+from stack.archive.storage.store import WITH_READER, Access, Store
+from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.settings import Settings
-from stack.targets import Target
-from stack.units import parse_bytes, parse_duration
+from stack.settings.secrets import SecretsError, archive_secrets, write_private
+from stack.settings.targets import Target
+from stack.settings.units import parse_bytes, parse_duration
 
 OnProgress = Callable[[str, str], None]
 """Called with what is worked on and how far it is."""

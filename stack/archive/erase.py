@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
 
-from stack.archive import ArchiveError, lines, unsealed
+from stack.archive import ArchiveError
+from stack.archive import orphans as unsealed
 from stack.archive.context import Archive, OnProgress, no_progress
+from stack.archive.engines.readers import reader_of
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import hour_of, rfc3339
-from stack.archive.ledger import HourState, Ledger
-from stack.archive.manifest import Erasure, Manifest, Part, add
-from stack.archive.parts import PartWriter, decompress, fetch, fetch_lines, send_part
-from stack.archive.records import reader_of
+from stack.archive.format import lines
+from stack.archive.format.layout import hour_of, rfc3339
+from stack.archive.format.manifest import Erasure, Manifest, Part, add
 from stack.archive.search import Matcher
+from stack.archive.storage.ledger import HourState, Ledger
+from stack.archive.storage.parts import PartWriter, decompress, fetch, fetch_lines, send_part
 from stack.archive.suppression import match_hmac
 from stack.engines import Selection
 

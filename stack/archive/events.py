@@ -9,7 +9,7 @@ import json
 import sys
 
 from stack.archive.context import Archive
-from stack.components import ARCHIVER_SERVICE
+from stack.records.contract import ARCHIVER_SERVICE
 
 
 def record_event(

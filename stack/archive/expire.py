@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from stack.archive import shorter
+from stack.archive import early_expiry as shorter
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.copies import NoCopyError
 from stack.archive.export import Exported, export_hour
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import DAY, HOUR, hours
-from stack.archive.ledger import Ledger
-from stack.archive.manifest import add, subtract
-from stack.archive.store import WITH_READER
+from stack.archive.format.layout import DAY, HOUR, hours
+from stack.archive.format.manifest import add, subtract
+from stack.archive.storage.ledger import Ledger
+from stack.archive.storage.part_cache import NoCopyError
+from stack.archive.storage.store import WITH_READER
 from stack.archive.verify import check_part
-from stack.units import parse_bytes
+from stack.settings.units import parse_bytes
 
 
 @dataclass

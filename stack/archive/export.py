@@ -16,15 +16,15 @@ from itertools import chain, pairwise
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.copies import NoCopyError
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import DAY, HOUR, hour_of, hours, rfc3339
-from stack.archive.ledger import HourState, Ledger
-from stack.archive.manifest import Manifest, Part, add, largest, subtract
-from stack.archive.ordering import beyond, in_batches, sorted_batches
-from stack.archive.parts import fetch_lines, own_parts, store_parts
+from stack.archive.format.layout import DAY, HOUR, hour_of, hours, rfc3339
+from stack.archive.format.manifest import Manifest, Part, add, largest, subtract
+from stack.archive.format.ordering import beyond, in_batches, sorted_batches
+from stack.archive.storage.ledger import HourState, Ledger
+from stack.archive.storage.part_cache import NoCopyError
+from stack.archive.storage.parts import fetch_lines, own_parts, store_parts
 from stack.archive.suppression import Suppression
-from stack.units import parse_bytes, parse_duration
+from stack.settings.units import parse_bytes, parse_duration
 
 ATTEMPTS = 4
 SORTED_AT_ONCE = 25_000  # records; about half of what ordering.RUN_BYTES holds of usual ones

@@ -1,8 +1,8 @@
 """The archive on a host: what `logstack-archiver.service` and `logstack hosts verify` run there.
 
-A host has neither a checkout nor a virtual environment: stack/hosts/bundles.py packs this module
-with what it imports, and any supported Python of the host runs it. `archiver_files` is called where
-the host's plan is made, the rest on the host.
+A host has neither a checkout nor a virtual environment: stack/artifacts/bundles.py packs this
+module with what it imports, and any supported Python of the host runs it. `archiver_files` is
+called where the host's plan is made, the rest on the host.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pydantic import BaseModel
 from stack.archive import ArchiveError, checks, service, verify
 from stack.archive.context import Archive, open_with
 from stack.engines import EngineError
-from stack.secrets import ARCHIVE_SECRETS
 from stack.settings import Settings
-from stack.settings_tables import Archive as ArchiveTable
-from stack.settings_tables import Limits, Ports, Retention, StackSettings, Timing
-from stack.targets import CONFIG_DIR, host
+from stack.settings.secrets import ARCHIVE_SECRETS
+from stack.settings.tables import Archive as ArchiveTable
+from stack.settings.tables import Limits, Ports, Retention, StackSettings, Timing
+from stack.settings.targets import CONFIG_DIR, host
 
 SETTINGS_FILE, KEYS_FILE = "settings.json", "keys.json"
 TABLES: Mapping[str, type[BaseModel]] = {

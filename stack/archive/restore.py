@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from stack.archive import ArchiveError, lines
+from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
-from stack.archive.layout import HOUR, rfc3339
-from stack.archive.ledger import HourState, Ledger
-from stack.archive.manifest import Part
-from stack.archive.ordering import beyond, in_order
-from stack.archive.parts import fetch_lines, service_of
+from stack.archive.format import lines
+from stack.archive.format.layout import HOUR, rfc3339
+from stack.archive.format.manifest import Part
+from stack.archive.format.ordering import beyond, in_order
+from stack.archive.storage.ledger import HourState, Ledger
+from stack.archive.storage.parts import fetch_lines, service_of
 from stack.archive.suppression import Suppression
-from stack.times import nanoseconds
+from stack.records.timestamps import nanoseconds
 
 # Measured by bench/archive.py on two busy cores; the estimate before a restore is made with it.
 RECORDS_PER_SECOND = 10_000

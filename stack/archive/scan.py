@@ -19,9 +19,9 @@ from typing import IO, Protocol
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive
-from stack.archive.manifest import Part
-from stack.archive.parts import decompress
-from stack.archive.store import StoreError
+from stack.archive.format.manifest import Part
+from stack.archive.storage.parts import decompress
+from stack.archive.storage.store import StoreError
 
 SCANNERS = 4
 MOST_WAITING = 2 * SCANNERS

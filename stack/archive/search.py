@@ -15,16 +15,17 @@ from heapq import heappop, heappush, heapreplace
 from itertools import islice
 from typing import NamedTuple
 
-from stack.archive import ArchiveError, id_filter, lines
+from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.ledger import Ledger
-from stack.archive.manifest import Part
-from stack.archive.records import reader_of
+from stack.archive.engines.readers import reader_of
+from stack.archive.format import id_filter, lines
+from stack.archive.format.manifest import Part
 from stack.archive.scan import Found, scan_all
+from stack.archive.storage.ledger import Ledger
 from stack.archive.suppression import Suppression, text_of
-from stack.contract import levels_from
 from stack.engines import Record, Selection
-from stack.times import nanoseconds
+from stack.records.contract import levels_from
+from stack.records.timestamps import nanoseconds
 
 GREP_FIELDS = ("message", "exception_message", "stack_trace")
 # Text that JSON writes as it is, however deep it is nested.

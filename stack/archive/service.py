@@ -17,9 +17,9 @@ import requests
 from stack.archive import ArchiveError, expire, export
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.events import record_event
-from stack.archive.layout import day_of
+from stack.archive.format.layout import day_of
 from stack.engines import EngineError
-from stack.units import parse_duration
+from stack.settings.units import parse_duration
 
 RETRY_AFTER = timedelta(minutes=5)
 # What may be over by the next run: of the store, the engine, and this machine's disk.

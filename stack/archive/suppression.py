@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from stack.archive import lines
-from stack.archive.manifest import Erasure
+from stack.archive.engines.protocol import Archivable
+from stack.archive.format import lines
+from stack.archive.format.manifest import Erasure
 from stack.engines import Record
-from stack.engines.archivable import Archivable
 
 MOST_KNOWN = 20_000  # values that are remembered; there may be one in each record
 

@@ -11,13 +11,22 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
-from stack.archive import ArchiveError, lines, shorter
+from stack.archive import ArchiveError
+from stack.archive import early_expiry as shorter
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.layout import HOUR, hours, manifest_key, manifests_prefix, rfc3339, tenant_prefix
-from stack.archive.ledger import HourState, Ledger, read_documents
-from stack.archive.manifest import Part, add, parse, sha256, subtract
-from stack.archive.parts import decompress
-from stack.archive.store import MissingError, StoreError
+from stack.archive.format import lines
+from stack.archive.format.layout import (
+    HOUR,
+    hours,
+    manifest_key,
+    manifests_prefix,
+    rfc3339,
+    tenant_prefix,
+)
+from stack.archive.format.manifest import Part, add, parse, sha256, subtract
+from stack.archive.storage.ledger import HourState, Ledger, read_documents
+from stack.archive.storage.parts import decompress
+from stack.archive.storage.store import MissingError, StoreError
 from stack.engines import EngineError
 
 

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from stack import mirror
+from stack.artifacts import mirror
 from stack.artifacts.artifact import Artifact, ArtifactError, OnProgress, find
-from stack.artifacts.workshop import VERSION_VARIABLES, Workshop
-from stack.components import selected
-from stack.go import GoError, go_environment
-from stack.render import render_template
+from stack.artifacts.builder import VERSION_VARIABLES, Workshop
+from stack.artifacts.go import GoError, go_environment
+from stack.components.catalogue import selected
+from stack.render.templates import render_template
 from stack.settings import ROOT, Settings, variable_name
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
     "wanted",
 ]
 
-PROBE = ROOT / "stack" / "images" / "probe.go"
+PROBE = ROOT / "stack" / "runtimes" / "docker" / "probe.go"
 # The Go module proxy does not serve it, and only a test of the journald receiver imports it.
 OTELCOL_EMPTIED = ("github.com/open-telemetry/opentelemetry-collector-contrib/pkg/semconvtest",)
 

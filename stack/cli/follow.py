@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from stack.engines import Engine, Record, Selection
-from stack.times import nanoseconds, rfc3339
+from stack.records.timestamps import nanoseconds, rfc3339
 
 EVERY = 1.0  # seconds
 OVERLAP = timedelta(seconds=15)  # records may arrive this much later than they were made

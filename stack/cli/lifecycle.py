@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from stack import docker, native, runtime, settings
-from stack.cli.output import (
+from stack import settings
+from stack.cli.console import (
     AsJson,
     in_bytes,
     out,
@@ -15,7 +15,10 @@ from stack.cli.output import (
     say,
     shorten_path,
 )
-from stack.secrets import GRAFANA_PASSWORD, secrets_file
+from stack.runtimes import native
+from stack.runtimes import selection as runtime
+from stack.runtimes.docker import runtime as docker
+from stack.settings.secrets import GRAFANA_PASSWORD, secrets_file
 
 NEXT_STEPS = (
     ("./logstack smoke", "prove that a record arrives, field by field"),

@@ -12,36 +12,36 @@ from typing import NoReturn
 
 import typer
 
-from stack.cli.output import say
+from stack.cli.console import say
 
 # Which module of stack/cli/ has which commands: only the one that is asked for is imported.
 MODULES = {
     "lifecycle": ("up", "down", "status", "clean"),
-    "records": ("logs", "query"),
-    "checks": ("smoke",),
-    "archive_commands": ("doctor", "archive"),
-    "dashboards_command": ("dashboards", "report"),
-    "traffic_command": ("traffic",),
-    "settings_command": ("settings",),
-    "images_command": ("images",),
-    "alerts_commands": ("alerts",),
-    "annotate_commands": ("annotate",),
-    "secrets_commands": ("secrets",),
-    "hosts_commands": ("hosts",),
+    "logs": ("logs", "query"),
+    "smoke": ("smoke",),
+    "archive": ("doctor", "archive"),
+    "dashboards": ("dashboards", "report"),
+    "traffic": ("traffic",),
+    "settings": ("settings",),
+    "images": ("images",),
+    "alerts": ("alerts",),
+    "annotate": ("annotate",),
+    "secrets": ("secrets",),
+    "hosts": ("hosts",),
 }
 KNOWN_ERRORS = {
     "dashboards.model": "GrafanaError",
     "stack.alerting": "AlertError",
     "stack.archive": "ArchiveError",
     "stack.artifacts": "ArtifactError",
-    "stack.docker_engine": "DockerError",
+    "stack.runtimes.docker.engine": "DockerError",
     "stack.engines": "EngineError",
     "stack.hosts": "HostsError",
-    "stack.native": "NativeError",
-    "stack.secrets": "SecretsError",
+    "stack.runtimes.native": "NativeError",
+    "stack.settings.secrets": "SecretsError",
     "stack.settings": "SettingsError",
-    "stack.smoke": "SmokeError",
-    "stack.traffic": "TrafficError",
+    "stack.checks.smoke": "SmokeError",
+    "stack.traffic.run": "TrafficError",
 }
 
 

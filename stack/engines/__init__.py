@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from stack.contract import Value
+from stack.records.contract import Value
 
 Record = dict[str, Value]
 """The contract's fields, typed and in its order, then other fields as text."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from stack.components import LOKI_RESTORED_TENANT
 from stack.engines import Engine
+from stack.engines.facts import LOKI_RESTORED_TENANT
 from stack.engines.loki import Loki
 from stack.engines.victorialogs import VictoriaLogs
-from stack.targets import Target
+from stack.settings.targets import Target
 
 
 def engine_of(target: Target) -> Engine:

@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Mapping
 
-from stack.contract import agent_fields, fields, levels_from
 from stack.engines import Selection
-from stack.settings_tables import ShorterRetention
+from stack.records.contract import agent_fields, fields, levels_from
+from stack.settings.tables import ShorterRetention
 
 GREP_FIELDS = ("message", "exception_message", "stack_trace")
 # Text that JSON writes as it is: a line that has such a value contains it literally.

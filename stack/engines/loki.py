@@ -14,12 +14,12 @@ from typing import Any
 
 import requests
 
-from stack.components import LOKI_TENANT
-from stack.contract import LEVELS, agent_fields, flatten, names, typed
 from stack.engines import EngineError, Record, Selection
+from stack.engines.facts import LOKI_TENANT
 from stack.engines.http import ask, from_json
 from stack.engines.logql import to_logql
-from stack.times import nanoseconds, rfc3339
+from stack.records.contract import LEVELS, agent_fields, flatten, names, typed
+from stack.records.timestamps import nanoseconds, rfc3339
 
 PUSH_BATCH = 5000
 PUSH_BYTES = 4 * 1024**2

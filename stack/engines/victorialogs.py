@@ -9,10 +9,10 @@ from typing import Any
 
 import requests
 
-from stack.components import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
-from stack.contract import levels_from, normalised, typed
 from stack.engines import EngineError, Record, Selection
+from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines.http import ask, from_json
+from stack.records.contract import levels_from, normalised, typed
 
 OWN_FIELDS = ("_stream", "_stream_id", "_msg", "_time")
 GREP_FIELDS = ("_msg", "exception_message", "stack_trace")

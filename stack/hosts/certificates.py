@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from stack.render import CLUSTER_NAME
-from stack.units import is_ip_address
+from stack.components.files import CLUSTER_NAME
+from stack.settings.units import is_ip_address
 
 AUTHORITY_LIFE = timedelta(days=3650)
 # Browsers and Apple's systems refuse server certificates that live longer than 825 days.

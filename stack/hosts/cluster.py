@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from stack.components.files import CLUSTER_NAME
 from stack.hosts.secrets import CA_CERTIFICATE, secret
-from stack.render import CLUSTER_NAME
-from stack.targets import Target
+from stack.settings.targets import Target
 
 
 def cluster_files(

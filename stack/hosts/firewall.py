@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from stack.hosts.files import RENDERED as HEAD
 from stack.hosts.files import UNITS, HostFile
 from stack.settings import Settings
-from stack.targets import Cluster
-from stack.units import is_ip_address
+from stack.settings.targets import Cluster
+from stack.settings.units import is_ip_address
 
 RULES = "/etc/nftables.d/logstack.nft"
 UNIT = f"{UNITS}/logstack-firewall.service"

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import bcrypt
 
-from stack.components import LOKI_TENANT
+from stack.components.files import INGESTION
+from stack.engines.facts import LOKI_TENANT
 from stack.hosts import HostsError
-from stack.hosts.fleet import gateway_names, host_named, roles_of, runs_grafana, with_agent
+from stack.hosts.roles import gateway_names, host_named, roles_of, runs_grafana, with_agent
 from stack.hosts.secrets import SALT, reader_secret, secret, writer_secret
-from stack.render import INGESTION, render_template
+from stack.render.templates import render_template
 from stack.settings import Settings
-from stack.targets import Target
-from stack.units import is_ip_address, join_host_port, parse_bytes
+from stack.settings.targets import Target
+from stack.settings.units import is_ip_address, join_host_port, parse_bytes
 
 GRAFANA_PATH = "/grafana"
 # Passwords are 32 random bytes, which no number of rounds makes harder to guess.

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dashboards.provisioning import grafana_files
-from stack import components, render
 from stack.alerting.files import SECRETS, alert_files
 from stack.archive.on_host import KEYS_FILE, archiver_files
-from stack.hosts import HostsError, app_logging, fleet, programs
+from stack.artifacts import host_programs as programs
+from stack.components import catalogue as components
+from stack.components import files as render
+from stack.components.grafana_files import grafana_files
+from stack.hosts import HostsError
+from stack.hosts import log_files as app_logging
+from stack.hosts import roles as fleet
 from stack.hosts.cluster import cluster_files
 from stack.hosts.files import HostFile
 from stack.hosts.firewall import firewall_files
@@ -28,11 +32,11 @@ from stack.hosts.secrets import (
     secret,
     writer_secret,
 )
-from stack.hosts.settings import Role
-from stack.hosts.units import render_unit
+from stack.hosts.systemd import render_unit
 from stack.settings import ROOT, Settings
-from stack.targets import Target
-from stack.targets import host as host_target
+from stack.settings.hosts import Role
+from stack.settings.targets import Target
+from stack.settings.targets import host as host_target
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from stack.hosts import HostsError
 from stack.hosts.certificates import Authority, is_good, issue, make_authority
-from stack.hosts.fleet import gateway_names, runs_grafana, with_agent, with_role
-from stack.secrets import ARCHIVE_SECRETS, write_private
+from stack.hosts.roles import gateway_names, runs_grafana, with_agent, with_role
 from stack.settings import ROOT, Settings
+from stack.settings.secrets import ARCHIVE_SECRETS, write_private
 
 PREFIX = "LOGSTACK_SECRET_"
 SALT = "gateway_salt"

@@ -1,6 +1,6 @@
 """The people and organizations of the demonstration: the same ones on every machine.
 
-The `seed` command stores them; stack/traffic.py acts in their names. It needs no Django to be read.
+The `seed` command stores them; stack/traffic/ acts in their names. Imports no Django.
 Passwords are not here: they come from the environment.
 """
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from stack.engines.victorialogs import VictoriaLogs
-from stack.evaluation import VictoriaLogsEvaluator
-from stack.query_language import Scope
-from tests.engines import push
-from tests.queries.sample import SampleRecords, make_sample
+from stack.queries.evaluate import VictoriaLogsEvaluator
+from stack.queries.language import Scope
+from tests.support.engines import push
+from tests.support.query_sample import SampleRecords, make_sample
 
 SCOPE = Scope("dashboards")
 

@@ -11,11 +11,11 @@ from dashboards.check import SLOW_SECONDS, check, judge
 from dashboards.model import Target, number
 from dashboards.pages import OVERVIEW, PAGES
 from dashboards.run import Answer, Shown, TimeRange, ask_for, show
-from stack import queries
-from stack.evaluation import Sample, VictoriaLogsEvaluator
-from stack.query_language import Query, Scope
+from stack.queries import catalogue as queries
+from stack.queries.evaluate import Sample, VictoriaLogsEvaluator
+from stack.queries.language import Query, Scope
 from tests.dashboards.conftest import SCOPE
-from tests.queries.sample import SampleRecords
+from tests.support.query_sample import SampleRecords
 
 PANEL = number("Records", "Records.", lambda ask: queries.record_count(ask.scope, ask.whole))
 QUERY = Query("x", "x", "x")

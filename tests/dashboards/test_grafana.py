@@ -14,22 +14,22 @@ import requests
 
 from dashboards.grafana import OWNER_TAG
 from dashboards.grafana_api import Grafana, check_panels, import_all
-from dashboards.model import LINKS, link_url, uid
 from dashboards.pages import PAGES
-from dashboards.provisioning import FOLDER, grafana_files
 from stack import artifacts, settings
-from stack.components import by_name, command
+from stack.alerting.throwaway import running
+from stack.components.catalogue import by_name, command
+from stack.components.grafana_files import FOLDER, grafana_files
+from stack.components.grafana_links import LINKS, link_url, uid
 from stack.engines.loki import Loki
-from stack.secrets import GRAFANA_PASSWORD, grafana_secrets, write_private
 from stack.settings import variable_name
-from stack.targets import Target, native
-from stack.throwaway import running
+from stack.settings.secrets import GRAFANA_PASSWORD, grafana_secrets, write_private
+from stack.settings.targets import Target, native
 from tests.dashboards.conftest import SCOPE
-from tests.engines import push
-from tests.native.harness import poll
-from tests.ports import free_ports
-from tests.queries.sample import SampleRecords
-from tests.require import unavailable
+from tests.support.engines import push
+from tests.support.native_stack import poll
+from tests.support.ports import free_ports
+from tests.support.query_sample import SampleRecords
+from tests.support.require import unavailable
 
 pytestmark = pytest.mark.native
 

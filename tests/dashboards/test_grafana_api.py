@@ -16,8 +16,8 @@ from dashboards.grafana_api import Grafana, decide, judge, panel_queries
 from dashboards.model import GrafanaError
 from dashboards.pages import HTTP, OVERVIEW
 from dashboards.run import TimeRange, ask_for
-from stack.query_language import Scope
-from tests.ports import free_ports
+from stack.queries.language import Scope
+from tests.support.ports import free_ports
 
 WANTED = as_json(OVERVIEW, "loki")
 TIMES = TimeRange(datetime(2026, 1, 31, tzinfo=UTC), timedelta(hours=1))

@@ -16,9 +16,10 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards import generate
 from dashboards.grafana import OWNER_TAG, encode
-from dashboards.model import DATA_SOURCE_TYPES, ENGINES, LINKS, EngineName, uid
+from dashboards.model import ENGINES
 from dashboards.pages import PAGES
-from dashboards.provisioning import GENERATED
+from stack.components.grafana_files import GENERATED
+from stack.components.grafana_links import DATA_SOURCE_TYPES, LINKS, EngineName, uid
 from stack.settings import ROOT
 
 Json = dict[str, Any]
@@ -270,7 +271,7 @@ def test_units_of_tables_and_bars_are_those_of_numbers_alone(name: str) -> None:
 
 
 def test_no_query_is_written_outside_the_catalogue() -> None:
-    """Pages, panels and alert rules call stack/queries.py by name."""
+    """Pages, panels and alert rules call stack/queries/catalogue.py by name."""
     words = (
         "_over_time",
         r"\brate\(",

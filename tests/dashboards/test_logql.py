@@ -14,9 +14,9 @@ import pytest
 
 from dashboards import generate
 from stack import artifacts, settings
-from stack.query_language import Scope, over
-from tests.require import unavailable
-from tests.unit.test_queries import every_query
+from stack.queries.language import Scope, over
+from tests.support.every_query import every_query
+from tests.support.require import unavailable
 
 HERE = Path(__file__).parent / "logql"
 Problems = Callable[[list[str]], list[list[str]]]

@@ -18,12 +18,12 @@ from dashboards.pages import PAGES
 from dashboards.report_charts import format_value
 from dashboards.run import TimeRange
 from stack.engines.victorialogs import VictoriaLogs
-from stack.evaluation import VictoriaLogsEvaluator
-from stack.query_language import Scope
+from stack.queries.evaluate import VictoriaLogsEvaluator
+from stack.queries.language import Scope
 from tests.dashboards.conftest import SCOPE
-from tests.engines import push
-from tests.queries.sample import SampleRecords, rfc3339
-from tests.require import unavailable
+from tests.support.engines import push
+from tests.support.query_sample import SampleRecords, rfc3339
+from tests.support.require import unavailable
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

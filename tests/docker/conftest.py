@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from stack import artifacts, images, settings
-from stack.docker_engine import DockerError, check_engine, compose_command, run
+from stack import artifacts, settings
+from stack.runtimes.docker import images
+from stack.runtimes.docker.engine import DockerError, check_engine, compose_command, run
 from stack.settings import Settings
-from tests.docker.harness import DockerStackUnderTest
-from tests.native.harness import EVERY_COMBINATION
-from tests.require import unavailable
+from tests.support.docker_stack import DockerStackUnderTest
+from tests.support.native_stack import EVERY_COMBINATION
+from tests.support.require import unavailable
 
 ENGINES = EVERY_COMBINATION
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stack.contract import fields, normalised
 from stack.engines import Record, Selection
-from tests.docker.harness import SERVICE, DockerStackUnderTest, long_line, write_lines
-from tests.native.harness import line, marker, poll, record
+from stack.records.contract import fields, normalised
 from tests.native.test_agent import TRACEBACK
+from tests.support.docker_stack import SERVICE, DockerStackUnderTest, long_line, write_lines
+from tests.support.native_stack import line, marker, poll, record
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import requests
 
-from dashboards.model import uid
 from dashboards.pages import PAGES
-from stack.docker_engine import DockerError
-from stack.secrets import GRAFANA_PASSWORD
+from stack.components.grafana_links import uid
+from stack.runtimes.docker.engine import DockerError
 from stack.settings import Settings, variable_name
+from stack.settings.secrets import GRAFANA_PASSWORD
 from tests.docker.conftest import quiet
-from tests.docker.harness import DockerStackUnderTest
-from tests.native.harness import Combination, poll
-from tests.require import unavailable
+from tests.support.docker_stack import DockerStackUnderTest
+from tests.support.native_stack import Combination, poll
+from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

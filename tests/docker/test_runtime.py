@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from stack import docker, docker_engine, runtime, settings
-from stack.docker_checks import check_log_mount, check_room, explain, log_hint
-from stack.docker_engine import DockerError, ask, check_engine
+from stack import settings
+from stack.runtimes import selection as runtime
+from stack.runtimes.docker import engine as docker_engine
+from stack.runtimes.docker import runtime as docker
+from stack.runtimes.docker.checks import check_log_mount, check_room, explain, log_hint
+from stack.runtimes.docker.engine import DockerError, ask, check_engine
 from stack.settings import Settings, variable_name
-from tests.docker.harness import DockerStackUnderTest
+from tests.support.docker_stack import DockerStackUnderTest
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

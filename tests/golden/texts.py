@@ -20,14 +20,19 @@ from unittest import mock
 import typer
 from typer.testing import CliRunner
 
-from dashboards.provisioning import grafana_files
-from stack import components, docker, images, render, settings, targets
+from stack import settings
 from stack.alerting.files import alert_files
+from stack.artifacts import bundles
 from stack.cli.main import build_app
-from stack.hosts import bundles, secrets
+from stack.components import catalogue as components
+from stack.components import files as render
+from stack.components.grafana_files import grafana_files
+from stack.hosts import secrets
 from stack.hosts.plan import HostPlan, plan_for
-from stack.secrets import ARCHIVE_SECRETS, SAMPLE_APP_SECRETS
-from stack.settings import ROOT, Layer, Settings
+from stack.runtimes.docker import images
+from stack.runtimes.docker import runtime as docker
+from stack.settings import ROOT, Layer, Settings, targets
+from stack.settings.secrets import ARCHIVE_SECRETS, SAMPLE_APP_SECRETS
 
 # What `sums` printed when somebody last looked at the differences; `make golden` shows them.
 SUMS = Path(__file__).with_name("sums.txt")
@@ -60,7 +65,7 @@ def texts() -> dict[str, str]:
     found["bundles.json"] = _json(
         {
             "archiver": [str(path.relative_to(ROOT)) for path in bundles._sources()],
-            "sample_app": sorted(images.APP_MODULES),
+            "sample_app": images.APP_FOLDERS,
         }
     )
     return {

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from stack import artifacts, settings
-from stack.docker_engine import DockerError, run
-from stack.hosts import programs
-from tests.hosts.harness import FleetUnderTest, start_hosts
-from tests.hosts.load import load, wait_for_all
-from tests.require import unavailable
+from stack.artifacts import host_programs as programs
+from stack.runtimes.docker.engine import DockerError, run
+from tests.support.host_containers import FleetUnderTest, start_hosts
+from tests.support.host_load import load, wait_for_all
+from tests.support.require import unavailable
 
 OUTAGE_SECONDS = 300
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hosts.harness import FleetUnderTest
+from tests.support.host_containers import FleetUnderTest
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

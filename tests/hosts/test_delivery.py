@@ -8,11 +8,11 @@ import uuid
 import pytest
 
 from stack import artifacts, settings
-from stack.go import go_environment
-from stack.hosts import programs
-from tests.hosts.harness import FleetUnderTest, TestHost
-from tests.hosts.load import load, numbers, wait_for_all
-from tests.native.harness import poll
+from stack.artifacts import host_programs as programs
+from stack.artifacts.go import go_environment
+from tests.support.host_containers import FleetUnderTest, TestHost
+from tests.support.host_load import load, numbers, wait_for_all
+from tests.support.native_stack import poll
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stack.settings import ROOT
-from tests.hosts.harness import FleetUnderTest
-from tests.native.harness import poll
+from tests.support.host_containers import FleetUnderTest
+from tests.support.native_stack import poll
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

@@ -9,9 +9,9 @@ import subprocess
 import pytest
 
 from stack import artifacts, settings
-from stack.hosts import programs
-from tests.hosts.harness import FleetUnderTest
-from tests.require import unavailable
+from stack.artifacts import host_programs as programs
+from tests.support.host_containers import FleetUnderTest
+from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.hosts.archives import archiver, restart, runs, write
-from tests.hosts.harness import FleetUnderTest
-from tests.native.harness import poll
+from tests.support.host_archives import archiver, restart, runs, write
+from tests.support.host_containers import FleetUnderTest
+from tests.support.native_stack import poll
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

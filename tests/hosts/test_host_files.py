@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from provisioning import changes
-from stack.docker_engine import ask, run
-from stack.hosts import app_logging, firewall
-from tests.hosts.harness import FleetUnderTest, TestHost, wait_until_booted
-from tests.native.harness import poll
+from stack.hosts import firewall
+from stack.hosts import log_files as app_logging
+from stack.runtimes.docker.engine import ask, run
+from tests.support.host_containers import FleetUnderTest, TestHost, wait_until_booted
+from tests.support.native_stack import poll
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

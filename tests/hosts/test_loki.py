@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 import pytest
 
 from stack import artifacts, settings
-from stack.components import LOKI_TENANT
-from stack.hosts import programs
-from tests.hosts.harness import FleetUnderTest
-from tests.native.harness import poll
-from tests.require import unavailable
+from stack.artifacts import host_programs as programs
+from stack.engines.facts import LOKI_TENANT
+from tests.support.host_containers import FleetUnderTest
+from tests.support.native_stack import poll
+from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

@@ -12,14 +12,14 @@ import boto3
 import pytest
 
 from stack import artifacts, settings
-from stack.components import LOKI_TENANT
-from stack.docker_engine import DockerError, run
-from stack.hosts import programs
+from stack.artifacts import host_programs as programs
+from stack.engines.facts import LOKI_TENANT
+from stack.runtimes.docker.engine import DockerError, run
 from tests.hosts.conftest import started
-from tests.hosts.harness import FleetUnderTest, TestHost
-from tests.hosts.load import Load, load
-from tests.native.harness import poll
-from tests.require import unavailable
+from tests.support.host_containers import FleetUnderTest, TestHost
+from tests.support.host_load import Load, load
+from tests.support.native_stack import poll
+from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

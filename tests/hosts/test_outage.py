@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tests.hosts.harness import FleetUnderTest
+from tests.support.host_containers import FleetUnderTest
 
 pytestmark = [pytest.mark.docker, pytest.mark.outage, pytest.mark.timeout(600)]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from stack.docker_engine import run
-from tests.hosts.archives import archiver, restart, write
+from stack.runtimes.docker.engine import run
 from tests.hosts.conftest import started
-from tests.hosts.harness import DEPLOY_USER, FleetUnderTest, TestHost
-from tests.hosts.load import load, numbers, wait_for_all
-from tests.native.harness import poll
-from tests.require import unavailable
+from tests.support.host_archives import archiver, restart, write
+from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, TestHost
+from tests.support.host_load import load, numbers, wait_for_all
+from tests.support.native_stack import poll
+from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

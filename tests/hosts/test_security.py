@@ -7,7 +7,7 @@ import json
 import pytest
 
 from stack import settings
-from tests.hosts.harness import FleetUnderTest
+from tests.support.host_containers import FleetUnderTest
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 

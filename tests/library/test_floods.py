@@ -7,9 +7,9 @@ import os
 import time
 
 import pytest
-from logstack_django.floods import MAX_BUCKETS
 from logstack_django.handlers import JsonHandler
 from logstack_django.options import Options
+from logstack_django.rate_limit import MAX_BUCKETS
 from logstack_django.sinks import MemorySink
 
 from tests.library.support import OPTIONS, Record, make_record, parse, run_python

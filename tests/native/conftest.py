@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from stack import artifacts, settings
-from tests.native.harness import DEFAULT, Combination, StackUnderTest
-from tests.require import unavailable
+from tests.support.native_stack import DEFAULT, Combination, StackUnderTest
+from tests.support.require import unavailable
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

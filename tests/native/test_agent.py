@@ -11,8 +11,8 @@ import pytest
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
 
-from stack.contract import normalised
-from tests.native.harness import EVERY_COMBINATION, StackUnderTest, line, marker, record
+from stack.records.contract import normalised
+from tests.support.native_stack import EVERY_COMBINATION, StackUnderTest, line, marker, record
 
 pytestmark = pytest.mark.native
 COMBINATIONS = EVERY_COMBINATION

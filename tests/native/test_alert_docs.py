@@ -17,7 +17,7 @@ from stack.alerting.yaml_files import read_yaml
 from stack.cli.main import build_app
 from stack.engines.victorialogs import VictoriaLogs
 from stack.settings import ROOT
-from tests.unit.example import settings_with
+from tests.support.example import settings_with
 
 RUNBOOKS = (ROOT / "alerts" / "runbooks.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")

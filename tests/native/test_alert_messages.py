@@ -15,9 +15,9 @@ from stack import artifacts, settings
 from stack.alerting.alertmanager import TEMPLATES, message_templates
 from stack.alerting.files import alert_files
 from stack.alerting.lint import check_files
-from stack.secrets import write_private
-from tests.require import unavailable
-from tests.unit.example import target_in
+from stack.settings.secrets import write_private
+from tests.support.example import target_in
+from tests.support.require import unavailable
 
 pytestmark = pytest.mark.native
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from stack.alerting.throwaway import RunningProcess, running
 from stack.hosts.plan import plan_for
 from stack.settings import Settings
-from stack.throwaway import RunningProcess, running
-from tests.native.harness import poll
-from tests.native.host_plan import HostUnderTest, binaries_of, fleet_settings, made_secrets
+from tests.support.host_processes import HostUnderTest, binaries_of, fleet_settings, made_secrets
+from tests.support.native_stack import poll
 
 pytestmark = pytest.mark.native
 

@@ -14,10 +14,11 @@ import pytest
 import requests
 
 from stack.alerting.loaded import evaluator_of, loaded_rules
-from stack.secrets import write_private
+from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
-from stack.supervisor import Supervisor
-from tests.native.harness import (
+from stack.settings.secrets import write_private
+from tests.support.message_formats import check_pagerduty, check_slack
+from tests.support.native_stack import (
     DEFAULT,
     Combination,
     StackUnderTest,
@@ -26,8 +27,7 @@ from tests.native.harness import (
     poll,
     record,
 )
-from tests.native.message_formats import check_pagerduty, check_slack
-from tests.native.sinks import HttpSink, MailSink, Request, http_sink, mail_sink
+from tests.support.sinks import HttpSink, MailSink, Request, http_sink, mail_sink
 
 pytestmark = pytest.mark.native
 COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))

@@ -15,18 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.archive import failpoints, lines
-from stack.archive.parts import fetch_lines
-from tests.native.archive_harness import (
-    ENGINES,
-    ArchiveUnderTest,
-    at,
-    in_folder,
-    mixed_day,
-    yesterday,
-)
-from tests.native.harness import Combination, logstack_argv
-from tests.native.terminal import interrupt
+from stack.archive import failpoints
+from stack.archive.format import lines
+from stack.archive.storage.parts import fetch_lines
+from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, mixed_day, yesterday
+from tests.support.native_stack import Combination, logstack_argv
+from tests.support.terminal import interrupt
 
 pytestmark = pytest.mark.native
 COMBINATIONS = ENGINES

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stack.archive import failpoints
-from stack.archive.layout import DAY, rfc3339
-from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
+from stack.archive.format.layout import DAY, rfc3339
+from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
 
 pytestmark = pytest.mark.native
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stack.archive import ArchiveError, erase, failpoints, unsealed
-from stack.archive.manifest import parse
-from stack.archive.store import StoreError
-from tests.native.archive_harness import (
+from stack.archive import ArchiveError, erase, failpoints
+from stack.archive import orphans as unsealed
+from stack.archive.format.manifest import parse
+from stack.archive.storage.store import StoreError
+from tests.support.archives import (
     ENGINES,
     ArchiveUnderTest,
     at,
@@ -21,7 +22,7 @@ from tests.native.archive_harness import (
     three_users,
     yesterday,
 )
-from tests.native.harness import Combination
+from tests.support.native_stack import Combination
 
 pytestmark = pytest.mark.native
 COMBINATIONS = ENGINES

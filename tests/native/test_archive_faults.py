@@ -13,20 +13,13 @@ from typing import Any
 import pytest
 
 from stack.archive import expire, failpoints
-from stack.archive.layout import DAY, day_of
-from stack.archive.manifest import canonical
-from stack.archive.store import Store, StoreError
-from stack.secrets import archive_secrets
-from tests.native.archive_harness import (
-    ArchiveUnderTest,
-    at,
-    in_folder,
-    keys_of,
-    three_users,
-    yesterday,
-)
-from tests.native.harness import poll
-from tests.native.store_proxy import Proxy
+from stack.archive.format.layout import DAY, day_of
+from stack.archive.format.manifest import canonical
+from stack.archive.storage.store import Store, StoreError
+from stack.settings.secrets import archive_secrets
+from tests.support.archives import ArchiveUnderTest, at, in_folder, keys_of, three_users, yesterday
+from tests.support.native_stack import poll
+from tests.support.store_proxy import Proxy
 
 pytestmark = pytest.mark.native
 

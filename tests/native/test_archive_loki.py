@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from stack.archive import failpoints
-from stack.archive.layout import DAY, day_of
-from stack.components import LOKI_RESTORED_TENANT, LOKI_TENANT
-from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
-from tests.native.harness import Combination
+from stack.archive.format.layout import DAY, day_of
+from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
+from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
+from tests.support.native_stack import Combination
 
 pytestmark = pytest.mark.native
 COMBINATIONS = (Combination("loki", "otelcol"),)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from stack.settings import ROOT
-from tests.native.archive_harness import ArchiveUnderTest, at, in_folder, yesterday
-from tests.require import unavailable
+from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
+from tests.support.require import unavailable
 
 pytestmark = pytest.mark.native
 

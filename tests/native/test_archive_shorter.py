@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from stack.archive import failpoints
-from stack.archive.layout import DAY
-from tests.native.archive_harness import ENGINES, ArchiveUnderTest, at, in_folder, yesterday
-from tests.native.harness import Combination, poll
+from stack.archive.format.layout import DAY
+from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, yesterday
+from tests.support.native_stack import Combination, poll
 
 pytestmark = pytest.mark.native
 COMBINATIONS = ENGINES

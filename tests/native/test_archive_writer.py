@@ -11,19 +11,13 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from stack.archive import bucket, failpoints
-from stack.archive.layout import DAY
-from stack.secrets import STORE_KEYS, local_store_secrets
-from tests.native.archive_harness import (
-    ENGINES,
-    ArchiveUnderTest,
-    at,
-    in_folder,
-    mixed_day,
-    yesterday,
-)
-from tests.native.harness import Combination
-from tests.native.store_proxy import Proxy
+from stack.archive import failpoints
+from stack.archive.format.layout import DAY
+from stack.archive.storage import bucket
+from stack.settings.secrets import STORE_KEYS, local_store_secrets
+from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, mixed_day, yesterday
+from tests.support.native_stack import Combination
+from tests.support.store_proxy import Proxy
 
 pytestmark = pytest.mark.native
 COMBINATIONS = ENGINES

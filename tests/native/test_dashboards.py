@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from dashboards.pages import PAGES
-from stack.contract import normalised
-from stack.evaluation import evaluator_of
-from stack.queries import deployments
-from stack.query_language import Scope
-from tests.native.harness import DEFAULT, Combination, StackUnderTest, poll
+from stack.queries.catalogue import deployments
+from stack.queries.evaluate import evaluator_of
+from stack.queries.language import Scope
+from stack.records.contract import normalised
+from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll
 
 pytestmark = pytest.mark.native
 COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))

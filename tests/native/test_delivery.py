@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stack.engines import Selection
+from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
-from stack.supervisor import Supervisor
-from tests.native.harness import EVERY_COMBINATION, StackUnderTest, burst, marker, poll
+from tests.support.native_stack import EVERY_COMBINATION, StackUnderTest, burst, marker, poll
 
 pytestmark = pytest.mark.native
 COMBINATIONS = EVERY_COMBINATION

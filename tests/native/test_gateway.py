@@ -16,9 +16,9 @@ from stack.hosts import HostsError, secrets
 from stack.hosts.certificates import issue, make_authority
 from stack.hosts.plan import HostComponent, plan_for
 from stack.settings import Settings
-from tests.native.harness import line, marker, poll, record
-from tests.native.host_checks import check
-from tests.native.host_plan import HostUnderTest, fleet_settings, made_secrets, running_host
+from tests.support.host_checks import check
+from tests.support.host_processes import HostUnderTest, fleet_settings, made_secrets, running_host
+from tests.support.native_stack import line, marker, poll, record
 
 pytestmark = pytest.mark.native
 

@@ -9,12 +9,12 @@ import subprocess
 import pytest
 import requests
 
-from dashboards.model import uid
 from dashboards.pages import PAGES
-from stack.secrets import GRAFANA_PASSWORD, grafana_secrets, secrets_file
+from stack.components.grafana_links import uid
 from stack.settings import variable_name
-from tests.native.harness import StackUnderTest, poll
-from tests.require import unavailable
+from stack.settings.secrets import GRAFANA_PASSWORD, grafana_secrets, secrets_file
+from tests.support.native_stack import StackUnderTest, poll
+from tests.support.require import unavailable
 
 pytestmark = pytest.mark.native
 

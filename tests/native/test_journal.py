@@ -12,14 +12,14 @@ import pytest
 import requests
 
 from stack.hosts.plan import plan_for
-from tests.native.harness import line, marker, poll, record
-from tests.native.host_plan import (
+from tests.support.host_processes import (
     HostUnderTest,
     binaries_of,
     fleet_settings,
     made_secrets,
     running_host,
 )
+from tests.support.native_stack import line, marker, poll, record
 
 pytestmark = pytest.mark.native
 

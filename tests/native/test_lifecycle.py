@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stack.runtimes.supervisor import Supervisor
 from stack.settings import ROOT, variable_name
-from stack.supervisor import Supervisor
-from tests.native.harness import StackUnderTest, line, logstack_argv, marker, poll, record
+from tests.support.native_stack import StackUnderTest, line, logstack_argv, marker, poll, record
 
 pytestmark = pytest.mark.native
 

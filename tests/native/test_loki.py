@@ -13,15 +13,16 @@ import pytest
 import requests
 import yaml
 
-from stack import contract
 from stack.alerting.rules import load_rules
-from stack.components import LOKI_RESTORED_TENANT, LOKI_TENANT, kept_days, selected
-from stack.contract import normalised
+from stack.components.catalogue import kept_days, selected
 from stack.engines import EngineError, Selection
+from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.engines.loki import Loki
+from stack.records import contract
+from stack.records.contract import normalised
+from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
-from stack.supervisor import Supervisor
-from tests.native.harness import Combination, StackUnderTest, line, marker, poll, record
+from tests.support.native_stack import Combination, StackUnderTest, line, marker, poll, record
 
 pytestmark = pytest.mark.native
 COMBINATIONS = (Combination("loki", "otelcol"),)

@@ -9,8 +9,8 @@ import pytest
 
 from stack.hosts import secrets
 from stack.hosts.plan import plan_for
-from tests.native.host_checks import check
-from tests.native.host_plan import fleet_settings, made_secrets
+from tests.support.host_checks import check
+from tests.support.host_processes import fleet_settings, made_secrets
 
 pytestmark = pytest.mark.native
 

@@ -16,13 +16,13 @@ import requests
 
 from stack.cli import follow
 from stack.cli.follow import Follower
-from stack.components import LOKI_TENANT
 from stack.engines import Record, Selection
 from stack.engines.factory import engine_of
-from stack.evaluation import evaluator_of
-from stack.query_language import Query
-from stack.times import nanoseconds, rfc3339
-from tests.native.harness import (
+from stack.engines.facts import LOKI_TENANT
+from stack.queries.evaluate import evaluator_of
+from stack.queries.language import Query
+from stack.records.timestamps import nanoseconds, rfc3339
+from tests.support.native_stack import (
     DEFAULT,
     Combination,
     StackUnderTest,
@@ -31,7 +31,7 @@ from tests.native.harness import (
     poll,
     record,
 )
-from tests.native.terminal import interrupt
+from tests.support.terminal import interrupt
 
 pytestmark = [pytest.mark.native, pytest.mark.timeout(240)]
 COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))

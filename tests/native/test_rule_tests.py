@@ -12,7 +12,7 @@ from stack import artifacts, settings
 from stack.alerting.cases import load_cases
 from stack.alerting.rule_tests import run_with_victorialogs
 from stack.settings import ROOT
-from tests.native.harness import logstack_argv
+from tests.support.native_stack import logstack_argv
 
 pytestmark = pytest.mark.native
 

@@ -9,14 +9,14 @@ import pytest
 from stack import artifacts, settings
 from stack.alerting.files import alert_files
 from stack.alerting.send import send
-from stack.components import by_name, command
-from stack.native import read_tail
-from stack.secrets import write_private
-from stack.throwaway import running
-from tests.native.message_formats import check_slack
-from tests.native.sinks import http_sink
-from tests.ports import free_ports
-from tests.unit.example import PORTS, target_in
+from stack.alerting.throwaway import running
+from stack.components.catalogue import by_name, command
+from stack.runtimes.native import read_tail
+from stack.settings.secrets import write_private
+from tests.support.example import PORTS, target_in
+from tests.support.message_formats import check_slack
+from tests.support.ports import free_ports
+from tests.support.sinks import http_sink
 
 pytestmark = pytest.mark.native
 

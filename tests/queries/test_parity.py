@@ -10,13 +10,19 @@ from typing import Any
 
 import pytest
 
-from stack import queries
-from stack.contract import normalised
-from stack.evaluation import Evaluator, LokiEvaluator, VictoriaLogsEvaluator
-from stack.queries import ADMIN_EVENTS, ERROR_LEVELS, JOB_EVENTS, LOSS_EVENTS, SECURITY_EVENTS
-from stack.query_language import Query, Scope, over, per_step
-from tests.engines import push
-from tests.queries.sample import (
+from stack.queries import catalogue as queries
+from stack.queries.catalogue import (
+    ADMIN_EVENTS,
+    ERROR_LEVELS,
+    JOB_EVENTS,
+    LOSS_EVENTS,
+    SECURITY_EVENTS,
+)
+from stack.queries.evaluate import Evaluator, LokiEvaluator, VictoriaLogsEvaluator
+from stack.queries.language import Query, Scope, over, per_step
+from stack.records.contract import normalised
+from tests.support.engines import push
+from tests.support.query_sample import (
     ENVIRONMENT,
     Json,
     Numbers,

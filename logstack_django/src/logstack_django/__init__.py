@@ -7,8 +7,9 @@ INSTALLED_APPS, "logstack_django.middleware.RequestLogMiddleware" first in MIDDL
 from __future__ import annotations
 
 from logstack_django.config import logging_config
-from logstack_django.contexts import background_job, bind, context, current_context, wrap
+from logstack_django.contexts import bind, context, current_context, wrap
 from logstack_django.events import log_event, timed
+from logstack_django.jobs import background_job
 
 __all__ = [
     "background_job",

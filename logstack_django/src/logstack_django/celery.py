@@ -12,7 +12,7 @@ from celery import signals
 
 from logstack_django.contexts import Context, current, new_request_id
 from logstack_django.fields import CONTEXT_FIELDS, INT_MAX, INT_MIN
-from logstack_django.sanitize import safe_text
+from logstack_django.text import safe_text
 
 HEADER = "logstack_context"
 _DEFAULT_REQUEST = "celery.worker.request:Request"

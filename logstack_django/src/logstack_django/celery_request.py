@@ -10,8 +10,8 @@ from typing import Any
 from celery.worker.request import Request
 
 from logstack_django.celery import HEADER, received_fields
+from logstack_django.celery_records import remember_task
 from logstack_django.contexts import Context
-from logstack_django.tasks import remember_task
 
 
 class ContextRequest(Request):  # type: ignore[misc]

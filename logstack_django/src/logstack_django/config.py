@@ -119,7 +119,7 @@ def build_config(options: Options) -> dict[str, Any]:
             loggers[name] = {"handlers": [], "propagate": False, "level": _OFF}
     filters: dict[str, Any] = {}
     if options.access_log:
-        filters["logstack_served"] = {"()": "logstack_django.served.NotServedFilter"}
+        filters["logstack_served"] = {"()": "logstack_django.runserver_filter.NotServedFilter"}
         loggers["django.server"]["filters"] = ["logstack_served"]
     plain = options.as_mapping()
     return {

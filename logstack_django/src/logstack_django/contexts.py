@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -20,8 +18,6 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_job_logger = logging.getLogger("logstack_django.jobs")
 
 
 class RequestFields(Protocol):
@@ -101,7 +97,7 @@ class Block:
         return _in_block(self._make, function)
 
 
-def _block(function: Callable[P, Iterator[None]]) -> Callable[P, Block]:
+def block(function: Callable[P, Iterator[None]]) -> Callable[P, Block]:
     make = contextmanager(function)
 
     @functools.wraps(function)
@@ -111,7 +107,7 @@ def _block(function: Callable[P, Iterator[None]]) -> Callable[P, Block]:
     return begin
 
 
-@_block
+@block
 def context(**fields: Any) -> Iterator[None]:
     """Fields for the records logged inside the block (or the decorated function)."""
     before = current.get()
@@ -161,45 +157,6 @@ def _in_block(
             return function(*args, **kwargs)
 
     return call
-
-
-@_block
-def background_job(name: str, /, **fields: Any) -> Iterator[None]:
-    """Run a management command or job under a request id of its own.
-
-    Logs `job_started`, then `job_finished` with duration_ms, or `job_failed` (ERROR, with the
-    exception, which is raised again). `sys.exit(0)` inside the block counts as finished.
-    """
-    from logstack_django.events import log_event
-
-    bound = {"request_id": new_request_id(), "job": name, **fields}
-    with activate(Context(bound)):
-        started = time.perf_counter()
-        log_event(_job_logger, "job_started", "Job %s started", name)
-        try:
-            yield
-        except BaseException as error:
-            elapsed = _elapsed_ms(started)
-            if isinstance(error, SystemExit) and not error.code:
-                log_event(_job_logger, "job_finished", "Job %s finished", name, duration_ms=elapsed)
-            else:
-                log_event(
-                    _job_logger,
-                    "job_failed",
-                    "Job %s failed",
-                    name,
-                    level=logging.ERROR,
-                    exc_info=error,
-                    duration_ms=elapsed,
-                )
-            raise
-        log_event(
-            _job_logger, "job_finished", "Job %s finished", name, duration_ms=_elapsed_ms(started)
-        )
-
-
-def _elapsed_ms(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 3)
 
 
 def merged(fields: Mapping[str, Any]) -> Context:

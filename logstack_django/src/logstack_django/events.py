@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from logstack_django.records import FIELDS_ATTRIBUTE, STANDARD_NAMES
-from logstack_django.sanitize import loaded_pk, resolved, type_name
+from logstack_django.sanitize import loaded_pk, resolved
+from logstack_django.text import type_name
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from logstack_django import encoding, telemetry
-from logstack_django.capping import cap_record
+from logstack_django.celery_records import find_task_context
 from logstack_django.contexts import current as current_context_var
+from logstack_django.fast_path import MAX_FIELDS, QuickPath
 from logstack_django.fields import (
     COERCE,
     COERCED_FIELDS,
@@ -24,14 +25,14 @@ from logstack_django.fields import (
     level_name,
 )
 from logstack_django.options import Options
-from logstack_django.quick import MAX_FIELDS, QuickPath
 from logstack_django.records import (
     extras,
     message_text,
     translate,
 )
-from logstack_django.sanitize import Sanitizer, safe_text, with_short_names
-from logstack_django.tasks import find_task_context
+from logstack_django.sanitize import Sanitizer, with_short_names
+from logstack_django.size_limit import cap_record
+from logstack_django.text import safe_text
 
 
 class JsonFormatter(QuickPath):

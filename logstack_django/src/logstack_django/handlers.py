@@ -17,14 +17,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from logstack_django.floods import FloodLimiter
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
-from logstack_django.records import FIELDS_ATTRIBUTE, LINE_ATTRIBUTE
+from logstack_django.rate_limit import FloodLimiter
+from logstack_django.records import LINE_ATTRIBUTE, own_record
 from logstack_django.sinks import FileSink, Sink, StreamSink, stream_descriptor
 
 REPORT_EVERY_S = 60.0
-OWN_LOGGER = "logstack_django"
+
+
 LOCK_TIMEOUT_S = 10.0
 _MAX_NESTED = 100
 
@@ -232,13 +233,6 @@ class QueueHandler(logging.handlers.QueueHandler):
             prepared.msg = record.getMessage()
         prepared.args = prepared.exc_info = None
         return prepared
-
-
-def own_record(level: int, message: str, args: tuple[Any, ...], **fields: Any) -> logging.LogRecord:
-    """A record of the library itself."""
-    record = logging.LogRecord(OWN_LOGGER, level, "", 0, message, args, None)
-    record.__dict__[FIELDS_ATTRIBUTE] = fields
-    return record
 
 
 def _loss_record(dropped: int, failures: int, reason: str, **fields: Any) -> logging.LogRecord:

@@ -18,8 +18,9 @@ from django.utils.log import log_response
 from logstack_django.config import current_options
 from logstack_django.contexts import Context, current
 from logstack_django.options import Options
-from logstack_django.requests import RequestState, safe_path
-from logstack_django.served import mark_served
+from logstack_django.paths import safe_path
+from logstack_django.requests import RequestState
+from logstack_django.runserver_filter import mark_served
 from logstack_django.streaming import observe_stream
 
 _access_logger = logging.getLogger("logstack_django.access")

@@ -7,13 +7,15 @@ Also translates the records of Django, gunicorn, uvicorn and Celery, whose facts
 from __future__ import annotations
 
 import logging
+import logging.handlers
 import re
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-from logstack_django.sanitize import MAX_STRING, Sanitizer, safe_text
-from logstack_django.tasks import task_fields
+from logstack_django.celery_records import task_fields
+from logstack_django.sanitize import MAX_STRING, Sanitizer
+from logstack_django.text import safe_text
 
 # Fields that cannot be attributes of a LogRecord travel in this one (see `log_event`).
 FIELDS_ATTRIBUTE = "logstack_fields"
@@ -177,7 +179,7 @@ def _translate_django(record: logging.LogRecord) -> Translation | None:
         fields["event_type"] = "permission_denied"
     if hasattr(type(request), "build_absolute_uri"):
         # Not at the top: settings import this module when django.http would be too early.
-        from logstack_django.requests import safe_path
+        from logstack_django.paths import safe_path
 
         path = safe_path(request)  # type: ignore[arg-type]
         message = _with_path(record, request.path, path)  # type: ignore[union-attr]
@@ -248,3 +250,13 @@ def translate(record: logging.LogRecord) -> Translation | None:
         return translator(record)
     except Exception:
         return None  # of a shape that this version does not know: shown as any other record
+
+
+def own_record(level: int, message: str, args: tuple[Any, ...], **fields: Any) -> logging.LogRecord:
+    """A record of the library itself."""
+    record = logging.LogRecord(OWN_LOGGER, level, "", 0, message, args, None)
+    record.__dict__[FIELDS_ATTRIBUTE] = fields
+    return record
+
+
+OWN_LOGGER = "logstack_django"

@@ -11,7 +11,7 @@ import binascii
 import re
 from collections.abc import Callable, Iterable
 
-from logstack_django.cards import CARD_CANDIDATE, mask_cards
+from logstack_django.card_numbers import CARD_CANDIDATE, mask_cards
 
 MASK = "[redacted]"
 

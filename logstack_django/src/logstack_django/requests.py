@@ -14,11 +14,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from logstack_django.config import current_redactor
 from logstack_django.contexts import new_request_id
 from logstack_django.options import Options
-from logstack_django.redaction import MASK
-from logstack_django.sanitize import resolved, safe_text
+from logstack_django.sanitize import resolved
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}", re.ASCII)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -247,27 +245,3 @@ def _hash_session(key: str) -> str:
     from django.utils.crypto import salted_hmac
 
     return salted_hmac("logstack_django.session", key, algorithm="sha256").hexdigest()[:32]
-
-
-def safe_path(request: HttpRequest) -> str:
-    """The path, without the query string and without secret parts such as a reset token."""
-    path = request.path
-    captured = getattr(getattr(request, "resolver_match", None), "captured_kwargs", None)
-    redactor = current_redactor() if captured else None
-    if captured and redactor is not None:
-        secrets = [value for name, value in captured.items() if redactor.is_secret_key(name)]
-        # A dict, because a path may hold the same text twice.
-        for text, value in {safe_text(value): value for value in secrets}.items():
-            if text and value is not None:
-                path = _mask_part(path, text, isinstance(value, int))
-    return path
-
-
-def _mask_part(path: str, text: str, number: bool) -> str:
-    """`path` without a captured value; all of it masked if the value cannot be found there."""
-    # What a converter returns may be written otherwise in the path: 7 as 007, a UUID in capitals.
-    wanted = ("0*" if number else "") + re.escape(text)
-    masked = re.sub(rf"(?i)(?<![^/]){wanted}(?![^/])", MASK, path)
-    if len(text) > 3 or masked == path:  # not a whole segment
-        masked = re.sub(rf"(?i){wanted}", MASK, masked)
-    return masked if masked != path else f"/{MASK}"

@@ -25,9 +25,10 @@ from urllib.parse import (
     SplitResultBytes,
 )
 
-from logstack_django.cards import CARD_INT_MAX, CARD_INT_MIN, is_card_number
+from logstack_django.card_numbers import CARD_INT_MAX, CARD_INT_MIN, is_card_number
 from logstack_django.fields import INT_MAX, INT_MIN
 from logstack_django.redaction import MASK, Redactor
+from logstack_django.text import encodable, iso_text, safe_text, type_name
 
 MAX_STRING = 8192
 # Bytes of a field's name. VictoriaLogs drops a record with a longer one, and writes nested names
@@ -222,42 +223,6 @@ def redact(redactor: Redactor, text: str) -> str:
         return MASK
 
 
-def encodable(text: str) -> str:
-    """`text` with lone surrogates (undecodable file names) written as escapes."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def iso_text(value: datetime.datetime | datetime.date | datetime.time) -> str:
-    """ISO 8601; an aware time in UTC with Z."""
-    try:
-        if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-            value = value.astimezone(datetime.UTC).replace(tzinfo=None)
-            return f"{value.isoformat()}Z"
-        return str.__str__(value.isoformat())
-    except Exception:
-        return safe_text(value)
-
-
-def safe_text(value: object) -> str:
-    """str(value), or a placeholder when that fails."""
-    try:
-        return str.__str__(str(value))
-    except Exception:
-        return f"<unprintable {type_name(type(value))}>"
-
-
-def type_name(kind: type) -> str:
-    """Qualified name of a class, without `builtins.`."""
-    try:
-        name = str(kind.__qualname__)
-        module = str(kind.__module__)
-    except Exception:
-        return "object"
-    return name if module == "builtins" else f"{module}.{name}"
-
-
 def _head_of_bytes(value: bytes | bytearray | memoryview) -> bytes:
     if isinstance(value, memoryview):
         value = value.cast("B") if value.contiguous else b"<memoryview>"
@@ -329,7 +294,7 @@ def _describe_lazy(value: Any) -> str:
 
 def _describe_request(value: Any) -> str:
     # Not str(): it shows the query string. Not at the top: settings import this module.
-    from logstack_django.requests import safe_path
+    from logstack_django.paths import safe_path
 
     return f"{value.method} {safe_path(value)}"
 

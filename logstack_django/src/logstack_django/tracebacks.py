@@ -12,7 +12,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from logstack_django.redaction import Redactor
-from logstack_django.sanitize import Sanitizer, safe_text, type_name
+from logstack_django.sanitize import Sanitizer
+from logstack_django.text import safe_text, type_name
 
 MAX_FRAMES = 40
 HEAD_FRAMES = 12

@@ -1,0 +1,1 @@
+"""The archive's bytes: object names, lines, manifests, order, the filter of ids."""

@@ -1,0 +1,1 @@
+"""The archive's object store: objects, the bucket's policies, the chain of manifests, parts."""

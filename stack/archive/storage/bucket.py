@@ -1,0 +1,149 @@
+"""Sets the bucket up with the admin's key, and proves that the store keeps what it is given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from stack.archive import ArchiveError
+from stack.archive.format.layout import tenant_prefix
+from stack.archive.storage.store import Store, StoreError, UnprovenError
+from stack.settings.tables import Archive
+
+PROBE_BYTES = 1024 * 1024
+PROBES = "probes/"
+CHECKS_NO_HASHES = "the store took an object whose SHA-256 was wrong: it checks no hashes"
+# SeaweedFS knows its users by this account; on AWS the writer's own IAM policy does the same.
+LOCAL_WRITER = "arn:aws:iam::000000000000:user/writer"
+
+
+def prepare(store: Store, settings: Archive) -> None:
+    """Make the bucket with its lock, expiry and rights unless it is there. Raises ArchiveError."""
+    admin, bucket = store.admin, settings.bucket
+    if not _exists(store, bucket):
+        store.ask(
+            f"make the bucket {bucket}",
+            lambda: admin.create_bucket(
+                Bucket=bucket, ObjectLockEnabledForBucket=settings.lock != "none"
+            ),
+        )
+    if settings.lock != "none":
+        store.ask(
+            "lock new objects",
+            lambda: admin.put_object_lock_configuration(
+                Bucket=bucket, ObjectLockConfiguration=_lock_rule(settings)
+            ),
+        )
+    store.ask(
+        "let objects expire",
+        lambda: admin.put_bucket_lifecycle_configuration(
+            Bucket=bucket, LifecycleConfiguration=_lifecycle(settings)
+        ),
+    )
+    if not settings.endpoint:
+        store.ask(
+            "keep the writer from deleting",
+            lambda: admin.put_bucket_policy(Bucket=bucket, Policy=_writer_policy(bucket)),
+        )
+
+
+def probe(store: Store) -> None:
+    """Store, read back, and store what must be refused. Raises ArchiveError for a store that
+    corrupts, that does not check hashes or that overwrites where it must not."""
+    body = secrets.token_bytes(PROBE_BYTES)
+    digest = hashlib.sha256(body).hexdigest()
+    key = f"{PROBES}{digest[:12]}"
+    if not store.put(key, body, digest):
+        raise ArchiveError(f"{key}: wanted a new object, found one that nobody has stored")
+    if store.can_read and (found := store.hash(key)) != (digest, PROBE_BYTES):
+        raise ArchiveError(
+            f"{key}: wanted {PROBE_BYTES} bytes back with the SHA-256 {digest}, "
+            f"found {found[1]} bytes with {found[0]}: the store corrupts what it is given"
+        )
+    other = hashlib.sha256(b"other").hexdigest()
+    try:
+        store.put(f"{key}-wrong", body, other)
+    except UnprovenError:
+        raise ArchiveError(CHECKS_NO_HASHES) from None
+    except StoreError:
+        pass
+    else:
+        raise ArchiveError(CHECKS_NO_HASHES)
+    if store.put(key, body, digest):
+        raise ArchiveError(
+            "the store overwrote an object that was to be stored only if new (If-None-Match): "
+            "two exporters could overwrite each other's manifests"
+        )
+
+
+def lock_of(store: Store, bucket: str) -> tuple[str, int]:
+    """The mode and days that the bucket locks new objects with; ("none", 0) without a lock."""
+    try:
+        answer = store.admin.get_object_lock_configuration(Bucket=bucket)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return "none", 0
+        raise StoreError(f"{bucket}: {error}") from None
+    except (BotoCoreError, HTTPClientError) as error:
+        raise StoreError(f"{bucket}: {error}") from None
+    rule: dict[str, Any] = dict(answer["ObjectLockConfiguration"].get("Rule", {}))
+    retention = rule.get("DefaultRetention", {})
+    return str(retention.get("Mode", "none")).lower(), int(retention.get("Days", 0))
+
+
+def expiry_of(store: Store, settings: Archive) -> int:
+    """After how many days the bucket lets parts expire; 0 when it has no rule for them."""
+    try:
+        answer = store.admin.get_bucket_lifecycle_configuration(Bucket=settings.bucket)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return 0
+        raise StoreError(f"{settings.bucket}: {error}") from None
+    except (BotoCoreError, HTTPClientError) as error:
+        raise StoreError(f"{settings.bucket}: {error}") from None
+    for rule in answer["Rules"]:
+        prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
+        if rule["Status"] == "Enabled" and prefix == parts_prefix(settings):
+            return int(rule.get("Expiration", {}).get("Days", 0))
+    return 0
+
+
+def parts_prefix(settings: Archive) -> str:
+    """What the keys of all parts begin with, and no manifest's."""
+    return f"{tenant_prefix(settings.tenant)}dt="
+
+
+def _exists(store: Store, bucket: str) -> bool:
+    names = store.ask("list the buckets", lambda: store.admin.list_buckets()["Buckets"])
+    return bucket in {item["Name"] for item in names}
+
+
+def _lock_rule(settings: Archive) -> Any:
+    retention = {"Mode": settings.lock.upper(), "Days": settings.days}
+    return {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": retention}}
+
+
+def _lifecycle(settings: Archive) -> Any:
+    """Parts become old versions when their time is over and go a day later; manifests stay."""
+    rule = {
+        "ID": f"after-{settings.days}-days",
+        "Status": "Enabled",
+        "Filter": {"Prefix": parts_prefix(settings)},
+        "Expiration": {"Days": settings.days},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+    }
+    return {"Rules": [rule]}
+
+
+def _writer_policy(bucket: str) -> str:
+    statement = {
+        "Effect": "Deny",
+        "Principal": {"AWS": [LOCAL_WRITER]},
+        "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

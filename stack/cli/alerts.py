@@ -1,0 +1,191 @@
+"""`logstack alerts list|lint|test|send`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from stack import artifacts, settings
+from stack.alerting import AlertError, lint, rule_tests
+from stack.alerting import send as sending
+from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
+from stack.alerting.channels import read_channels
+from stack.alerting.loaded import LoadedRule, loaded_rules
+from stack.alerting.rules import load_rules, load_rules_for
+from stack.cli.console import AsJson, out, plain, print_json, say
+from stack.runtimes import selection as runtime
+from stack.settings.targets import Target
+from stack.settings.targets import native as native_target
+
+app = typer.Typer(
+    help="Alert rules and the channels that they reach people by.", no_args_is_help=True
+)
+
+
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="alerts")
+
+
+class Channel(StrEnum):
+    slack = "slack"
+    pagerduty = "pagerduty"
+    email = "email"
+
+
+@app.command("list")
+def show(as_json: AsJson = False) -> None:
+    """List every rule: severity, threshold, and its state where the stack runs.
+
+    Example: logstack alerts list
+    """
+    target = runtime.running(settings.load()).target
+    rules = load_rules_for(target)
+    states = _states(target)
+    rows = [
+        {
+            "name": rule.name,
+            "severity": rule.severity,
+            "query": rule.text.query,
+            "window": rule.window,
+            "threshold": f"{rule.operator} {rule.threshold:g}",
+            "for": rule.hold,
+            "state": states[rule.name].state if rule.name in states else "not loaded",
+            "error": states[rule.name].error if rule.name in states else "",
+        }
+        for rule in rules
+    ]
+    if as_json:
+        print_json(rows, indent=2)
+        return
+    columns = ("name", "severity", "query", "window", "threshold", "for", "state")
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    styles = {"firing": "bold red", "pending": "yellow", "not loaded": "dim"}
+    for row in rows:
+        state = plain(row["state"], styles.get(row["state"], "green"))
+        table.add_row(*(row[name] for name in columns[:-1]), state)
+    out.print(table)
+    for row in rows:
+        if row["error"]:
+            say(f"{row['name']}: {row['error']}", "red")
+
+
+@app.command("lint")
+def check() -> None:
+    """Check rules, secrets and the rendered files with the programs that read them.
+
+    Example: logstack alerts lint
+    """
+    target = native_target(settings.load())
+    count = lint.check_files(target)
+    channels = read_channels(target.settings.receivers, target.run_dir)
+    out.print(f"{count} rules and the configuration of Alertmanager are good.")
+    for remark in lint.remarks(channels):
+        say(remark, "yellow")
+
+
+@app.command("test")
+def run_tests(
+    rule: Annotated[str, typer.Option(help="Only the cases of this rule.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run the rule tests of alerts/tests/ against engines of their own.
+
+    VictoriaLogs always, Loki where it is on PATH.
+
+    Example: logstack alerts test
+    """
+    began = time.monotonic()
+    rules = load_rules(shipped_settings())
+    cases = _cases_of(rule, [item.name for item in rules])
+    lacking = missing_cases([item for item in rules if not rule or item.name == rule], cases)
+    values = settings.load()
+    outcomes = rule_tests.run_with_victorialogs(values, cases)
+    with_loki = artifacts.is_there("loki", values)
+    if with_loki:
+        outcomes += rule_tests.run_with_loki(values, cases)
+    failed = [item for item in outcomes if item.problem]
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json(_as_dict(outcomes, lacking, seconds))
+    else:
+        _print_outcomes(outcomes)
+        for item in failed:
+            say(f"{item.case.file}: {item.case.name} ({item.engine}): {item.problem}", "red")
+        for name, kinds in lacking.items():
+            say(f"{name}: wanted a case of each kind, found none of {', '.join(kinds)}", "red")
+        passed = len(outcomes) - len(failed)
+        out.print(f"{passed} of {len(outcomes)} cases passed in {seconds:.0f} s.")
+        if not with_loki:
+            say("Loki is not on PATH: the rules were tried with VictoriaLogs only.", "dim")
+    if failed or lacking:
+        raise typer.Exit(1)
+
+
+@app.command("send")
+def send(
+    channel: Annotated[Channel, typer.Option(help="Which channel.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send one marked test message through Alertmanager and say what became of it.
+
+    Example: logstack alerts send --channel slack
+    """
+    now = runtime.running(settings.load())
+    result = sending.send(now.target, channel.value, lambda: now.read_log("alertmanager"))
+    if as_json:
+        print_json(asdict(result))
+    elif result.delivered:
+        out.print(f"{result.channel}: {result.answer}. Look for {result.mark} there.")
+    else:
+        say(f"{result.channel}: not delivered: {result.answer}", "red")
+        say(f"Its log: {now.log_place('alertmanager')}")
+    if not result.delivered:
+        raise typer.Exit(1)
+
+
+def _states(target: Target) -> dict[str, LoadedRule]:
+    try:
+        return {rule.name: rule for rule in loaded_rules(target)}
+    except AlertError:
+        return {}
+
+
+def _cases_of(rule: str, names: Sequence[str]) -> list[Case]:
+    """The cases, of one rule or of all. Raises AlertError for a rule that does not exist."""
+    cases = load_cases()
+    for name in [rule] if rule else [case.rule for case in cases]:
+        if name not in names:
+            raise AlertError(f"{name}: wanted a rule out of {', '.join(names)}")
+    return [case for case in cases if not rule or case.rule == rule]
+
+
+def _as_dict(
+    outcomes: Sequence[rule_tests.Outcome], lacking: Mapping[str, list[Kind]], seconds: float
+) -> dict[str, object]:
+    cases = [
+        {"case": item.case.name, "engine": item.engine, "problem": item.problem}
+        for item in outcomes
+    ]
+    return {"cases": cases, "missing": lacking, "seconds": seconds}
+
+
+def _print_outcomes(outcomes: Sequence[rule_tests.Outcome]) -> None:
+    table = Table("rule", *KINDS, box=None, pad_edge=False, header_style="bold")
+    for name in dict.fromkeys(item.case.rule for item in outcomes):
+        table.add_row(name, *(_cell(outcomes, name, kind) for kind in KINDS))
+    out.print(table)
+
+
+def _cell(outcomes: Sequence[rule_tests.Outcome], rule: str, kind: str) -> Text:
+    mine = [item for item in outcomes if (item.case.rule, item.case.text.kind) == (rule, kind)]
+    bad = sum(bool(item.problem) for item in mine)
+    if not mine:
+        return Text("missing", "bold red")
+    return Text(f"{bad} of {len(mine)} failed", "bold red") if bad else Text("ok", "green")

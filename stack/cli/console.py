@@ -1,0 +1,159 @@
+"""What the commands print with: a console for results, one for remarks, JSON, tables, progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from stack.cli.text import as_json, visible
+
+if TYPE_CHECKING:
+    from stack.runtimes.native import Status
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+PIPE_WIDTH = 250  # columns where there is no terminal to fit into
+KEPT = "\n\t"  # controls that people may print
+NARROW = 110  # columns below which paths of log files do not fit beside the rest
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """`logstack logs | head` has read enough: no error."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise SystemExit(0)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Texts, also those in tables: what a value holds is shown, neither obeyed nor replaced."""
+        return super().render_str(visible(text, keep=KEPT), **options)
+
+
+def _console(stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return _Console(
+        stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True, width=width
+    )
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
+
+STATE_STYLES = {"healthy": "green", "starting": "yellow", "restarting": "yellow"}
+FINAL_STATES = ("healthy", "built", "failed")
+
+
+def say(text: str, style: str = "") -> None:
+    """A remark for people; results go to standard output instead."""
+    err.print(plain(text, style))
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text from elsewhere in a style: lines and tabs stay, other controls are shown."""
+    return Text(visible(text, keep=KEPT), style=style)
+
+
+def print_json(value: object, *, indent: int | None = None) -> None:
+    """A result for programs: JSON exactly, on one line without `indent`."""
+    only_ascii = not out.encoding.startswith("utf")
+    out.print(Text(as_json(value, indent=indent, only_ascii=only_ascii)))
+
+
+def print_statuses(statuses: list[Status], *, detailed: bool = True) -> None:
+    """One row per component; `detailed` adds how long it has run and how often it was restarted."""
+    narrow = out.width < NARROW
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    history = ("up", "restarts") if detailed else ()
+    for heading in ("component", "state", *history, "address", *(() if narrow else ("log file",))):
+        table.add_column(heading, no_wrap=True)
+    for item in statuses:
+        state = f"{item.state} ({item.note})" if item.note else item.state
+        cells: list[str | Text] = [
+            item.name,
+            plain(state, STATE_STYLES.get(item.state, "bold red")),
+        ]
+        if detailed:
+            cells += [_uptime(item.uptime_s) if item.pid else "-", str(item.restarts)]
+        cells.append(item.address)
+        if not narrow:
+            cells.append(shorten_path(item.log))
+        table.add_row(*cells)
+    out.print(table)
+    if narrow:
+        out.print(f"Log files: {os.path.dirname(shorten_path(statuses[0].log))}/<component>.log")  # noqa: PTH120
+
+
+def shorten_path(path: str) -> str:
+    """Relative to the working directory where that is shorter."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(path) else path
+
+
+def in_bytes(size: int) -> str:
+    value = float(size)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+class Progress:
+    """One line per name that says what is going on; plain lines where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[str, float]] = {}
+        self._lock = threading.Lock()
+        self._live = Live(console=err, get_renderable=self._table, transient=True)
+
+    def update(self, name: str, text: str) -> None:
+        with self._lock:
+            known = self._lines.get(name)
+            self._lines[name] = (text, known[1] if known else time.monotonic())
+        milestone = text in FINAL_STATES or known is None
+        if not err.is_terminal and milestone and (known is None or known[0] != text):
+            say(f"{name}: {text}")
+
+    def give_way(self) -> None:
+        """Show nothing more where results follow on the same terminal."""
+        if out.is_terminal:
+            self._live.stop()
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        with self._lock:
+            for name, (text, since) in self._lines.items():
+                done = text in FINAL_STATES
+                mark = Text("✓", "green") if done else Spinner("dots")
+                elapsed = "" if done else f"{time.monotonic() - since:.0f}s"
+                table.add_row(mark, name, Text(elapsed, "dim"), plain(text[:70], "dim"))
+        return table
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    display = Progress()
+    if err.is_terminal:
+        with display._live:
+            yield display
+    else:
+        yield display
+
+
+def _uptime(seconds: int) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -1,0 +1,176 @@
+"""`logstack dashboards` and `logstack report`: charts of the logs, with and without Grafana.
+
+What takes long to load, Grafana's SDK and Plotly, is loaded by the commands that need it.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from dashboards.check import Finding, check
+from dashboards.pages import PAGES
+from dashboards.run import TimeRange
+from stack import settings
+from stack.cli.console import AsJson, out, plain, print_json, progress, say
+from stack.cli.time_range import time_range
+from stack.components.grafana_links import EngineName
+from stack.queries.evaluate import Evaluator, evaluator_of
+from stack.queries.language import Scope
+from stack.runtimes import selection as runtime
+from stack.settings.secrets import write_private
+
+TOKEN_VARIABLE = "GRAFANA_TOKEN"  # noqa: S105 -- the name of a variable
+
+group = typer.Typer(
+    help="Grafana dashboards: check, generate, import.\n\nExample: logstack dashboards check"
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="dashboards", no_args_is_help=True)
+    app.command("report")(make_report)
+
+
+def open_evaluator() -> tuple[Evaluator, Scope]:
+    """The engine of the stack that runs in this checkout, and its environment."""
+    target = runtime.running(settings.load()).target
+    return evaluator_of(target), Scope(target.settings.stack.environment)
+
+
+@group.command("generate")
+def generate_command() -> None:
+    """Write dashboards/generated/ again from the pages.
+
+    Example: logstack dashboards generate
+    """
+    from dashboards import generate
+
+    changed = generate.write()
+    for name in changed:
+        out.print(f"changed: dashboards/generated/{name}")
+    if not changed:
+        say("Nothing changed.")
+
+
+@group.command("check")
+def check_command(as_json: AsJson = False) -> None:
+    """Ask the running engine every panel's query, over the last hour and over 30 days.
+
+    Fails when a panel that the sample app's traffic must fill is empty, or a query fails or takes
+    more than five seconds.
+
+    Example: logstack traffic --duration 30 && logstack dashboards check
+    """
+    evaluator, scope = open_evaluator()
+    findings = []
+    with progress() as display:
+        for finding in check(evaluator, PAGES, scope, datetime.now(UTC)):
+            display.update("dashboards", f"{finding.span} {finding.page}: {finding.panel}")
+            findings.append(finding)
+    bad = [finding for finding in findings if finding.problem]
+    if as_json:
+        print_json([finding.as_dict() for finding in findings])
+    else:
+        out.print(_table(findings))
+        for finding in bad:
+            text = f"{finding.span} {finding.page}: {finding.panel}: {finding.problem}"
+            say(text, "red")
+        out.print(f"{len(findings)} panels asked, {len(bad)} with a problem.")
+    if bad:
+        raise typer.Exit(1)
+
+
+@group.command("import")
+def import_command(
+    url: Annotated[str, typer.Option(help="Grafana's address.")],
+    token: Annotated[
+        str,
+        typer.Option(envvar=TOKEN_VARIABLE, help="A service account's token.", show_envvar=True),
+    ],
+    engine: Annotated[
+        str, typer.Option(help="Whose dashboards: loki, victorialogs; empty: the settings' own.")
+    ] = "",
+    folder: Annotated[str, typer.Option(help="Folder in Grafana; made when it is not there.")] = (
+        "Logs"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Bring the dashboards into a Grafana, and say which panels fail or are empty there.
+
+    Running it again changes nothing. A dashboard that somebody else made is never touched.
+
+    Example: GRAFANA_TOKEN=... logstack dashboards import --url https://grafana.example.com
+    """
+    from dashboards import grafana_api
+
+    values = settings.load()
+    name = engine or values.stack.engine
+    if name not in ("loki", "victorialogs"):
+        raise typer.BadParameter(
+            f"wanted loki or victorialogs, found {name!r}", param_hint="--engine"
+        )
+    chosen: EngineName = "loki" if name == "loki" else "victorialogs"
+    grafana = grafana_api.Grafana(url, token)
+    outcomes = grafana_api.import_all(grafana, chosen, folder)
+    panels = grafana_api.check_panels(grafana, chosen, Scope(values.stack.environment))
+    if as_json:
+        print_json({"dashboards": outcomes, "panels": panels})
+    else:
+        for uid, outcome in outcomes.items():
+            out.print(f"{uid}: {outcome}")
+        for panel, problem in panels.items():
+            say(f"{panel}: {problem}", "yellow")
+    if any(outcome.startswith("left alone") for outcome in outcomes.values()):
+        raise typer.Exit(1)
+
+
+def make_report(
+    since: Annotated[str, typer.Option(help="Start: a duration ago (24h, 7d) or a time.")] = "24h",
+    until: Annotated[str, typer.Option(help="End: a duration ago, a time, or now.")] = "now",
+    output: Annotated[Path, typer.Option("--out", help="The HTML file.")] = Path("report.html"),
+) -> None:
+    """Write the dashboards as one HTML file that opens anywhere, without a network.
+
+    Example: logstack report --since 24h --out report.html
+    """
+    start, end = time_range(since, until)
+    from dashboards import report
+
+    evaluator, scope = open_evaluator()
+    with progress() as display:
+        text = report.render(
+            evaluator,
+            PAGES,
+            scope,
+            TimeRange(end, end - start),
+            on_progress=lambda page: display.update("report", page),
+        )
+    write_private(output, text)
+    say(f"Wrote {os.path.relpath(output)}: open it in a browser. It contains log records.")
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("range", "page", "panel"):
+        table.add_column(heading)
+    for heading in ("rows", "ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for item in findings:
+        style = "red" if item.problem else "dim"
+        remark = item.problem.splitlines()[0][:60] if item.problem else item.note
+        table.add_row(
+            item.span,
+            item.page,
+            item.panel,
+            str(item.rows),
+            str(item.milliseconds),
+            plain(remark, style),
+        )
+    return table

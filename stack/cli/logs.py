@@ -1,0 +1,116 @@
+"""`logstack logs` and `logstack query`: reading records in the terminal."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from stack import settings
+from stack.cli.console import AsJson, out, print_json, say
+from stack.cli.follow import Follower
+from stack.cli.record_format import print_record
+from stack.cli.text import visible
+from stack.cli.time_range import time_range
+from stack.engines import Engine, Selection
+from stack.engines.factory import engine_of, restored_engine_of
+from stack.records.contract import LEVELS
+from stack.runtimes import selection as runtime
+
+Since = Annotated[str, typer.Option(help="Start: a duration ago (5m, 2h) or a time.")]
+Until = Annotated[str, typer.Option(help="End: a duration ago, a time, or now.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(logs)
+    app.command()(query)
+
+
+def open_engine(restored: bool = False) -> Engine:
+    """The engine of the stack that runs in this checkout, or the one for restored records."""
+    target = runtime.running(settings.load()).target
+    return restored_engine_of(target) if restored else engine_of(target)
+
+
+def logs(
+    service: Annotated[str, typer.Option(help="Only this service.")] = "",
+    level: Annotated[str, typer.Option(help="This level and the more severe ones.")] = "",
+    since: Since = "15m",
+    until: Until = "now",
+    request_id: Annotated[str, typer.Option(help="Only this request or job.")] = "",
+    org: Annotated[str, typer.Option(help="Only this organization_id.")] = "",
+    grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on as records come."),
+    ] = False,
+    number: Annotated[int, typer.Option("-n", min=1, max=100_000, help="At most this many.")] = 200,
+    restored: Annotated[
+        bool, typer.Option("--restored", help="Those that `archive restore` brought back.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
+) -> None:
+    """Show the newest records, oldest first, one line each and tracebacks below.
+
+    With --follow each record that comes is shown, and it is said when some come too late for that.
+
+    Example: logstack logs --level ERROR --since 5m
+    """
+    if level and level.upper() not in LEVELS:
+        raise typer.BadParameter(
+            f"wanted one of {', '.join(LEVELS)}, found {level!r}", param_hint="--level"
+        )
+    exact = {"service_name": service, "request_id": request_id, "organization_id": org}
+    start, end = time_range(since, until, may_be_empty=follow)
+    selection = Selection(
+        since=start,
+        until=end,
+        level=level.upper(),
+        grep=grep,
+        matches={name: value for name, value in exact.items() if value},
+    )
+    engine = open_engine(restored)
+    follower = Follower(engine, selection, lambda text: say(text, "yellow")) if follow else None
+    found = list(engine.records(selection, limit=number + 1))
+    shown = found[-number:]
+    if len(found) > number:
+        say(f"Only the newest {number} records are shown; -n shows more.", "dim")
+    for record in shown:
+        print_record(record, as_json)
+    if not found and not follow:
+        say("No records match. `./logstack status` says whether they can arrive.", "dim")
+    for record in follower.records(shown) if follower else ():
+        print_record(record, as_json)
+
+
+def query(
+    text: Annotated[str, typer.Argument(metavar="QUERY", help="LogsQL; LogQL with Loki.")],
+    since: Since = "1h",
+    until: Until = "now",
+    number: Annotated[int, typer.Option("-n", min=1, help="At most this many rows.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the engine in its own language.
+
+    Example: logstack query 'level:ERROR | stats by (service_name) count() as errors'
+    """
+    selection = Selection(*time_range(since, until))
+    rows = list(open_engine().query(text, selection, limit=number))
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    for column in columns:
+        table.add_column(Text(visible(column)), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
+    out.print(table)
+
+
+def _cell(text: str) -> Text:
+    """Several lines stay such; other control characters are shown, not obeyed."""
+    return Text("\n".join(visible(line) for line in text.split("\n")))

@@ -1,0 +1,58 @@
+"""One record as coloured text: a line, and the traceback indented below it."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from stack.cli.console import out, print_json
+from stack.cli.text import visible
+from stack.engines import Record
+from stack.records.timestamps import local
+
+LEVEL_STYLES = {
+    "DEBUG": "dim",
+    "INFO": "green",
+    "WARNING": "yellow",
+    "ERROR": "red",
+    "CRITICAL": "bold white on red",
+}
+# Shown by position, below the line, or the same in every line.
+NOT_IN_DETAILS = {
+    *("timestamp", "level", "service_name", "logger_name", "message", "stack_trace"),
+    *("environment", "host", "session_id", "trace_id", "format"),
+}
+
+
+def print_record(record: Record, as_json: bool) -> None:
+    """The record as a result: for people, or as one line of JSON."""
+    if as_json:
+        print_json(record)
+    else:
+        out.print(format_record(record))
+
+
+def format_record(record: Record) -> Text:
+    """The record for people; control characters are shown, not obeyed."""
+    level = str(record.get("level", "TEXT"))
+    head, *rest = str(record["message"]).split("\n")
+    text = Text()
+    text.append(visible(local(str(record.get("timestamp", "")))), "dim")
+    text.append(f" {visible(level):<8}", LEVEL_STYLES.get(level, "blue"))
+    text.append(f" {visible(str(record.get('service_name', '-')))}", "cyan")
+    text.append(f" {visible(str(record.get('logger_name', '-')))}", "dim")
+    text.append(f" {visible(head)}")
+    details = " ".join(
+        f"{visible(name)}={_value(value)}"
+        for name, value in record.items()
+        if name not in NOT_IN_DETAILS
+    )
+    if details:
+        text.append(f" {details}", "dim")
+    for line in (*rest, *str(record.get("stack_trace", "")).splitlines()):
+        text.append(f"\n    {visible(line)}", "dim")
+    return text
+
+
+def _value(value: object) -> str:
+    shown = visible(str(value).lower() if isinstance(value, bool) else str(value))
+    return f'"{shown}"' if " " in shown else shown

@@ -1,0 +1,64 @@
+"""`logstack traffic`: lets made-up people use the sample app."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from stack import settings
+from stack.cli.console import AsJson, out, print_json, progress
+from stack.runtimes import selection as runtime
+from stack.traffic import run as traffic
+
+
+def register(app: typer.Typer) -> None:
+    app.command("traffic")(run)
+
+
+def run(
+    rate: Annotated[float, typer.Option(help="Requests per second.")] = 20.0,
+    duration: Annotated[float, typer.Option(help="Seconds.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same requests.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Drive the sample app over HTTP with a realistic mix of requests, good ones and bad ones.
+
+    Example: logstack traffic --rate 50 --duration 20
+    """
+    now = runtime.running(settings.load())
+    password = now.secrets()["LOGSTACK_SAMPLE_PASSWORD"]
+    with progress() as display:
+        report = traffic.run(
+            now.target.url("sample_app"),
+            rate=rate,
+            duration=duration,
+            seed=seed,
+            password=password,
+            on_progress=lambda done, total: display.update("requests", f"{done} of {total}"),
+        )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print(report)
+    if report.interrupted:
+        raise typer.Exit(130)
+    if report.errors or report.unexpected:
+        raise typer.Exit(1)
+
+
+def _print(report: traffic.TrafficReport) -> None:
+    out.print(
+        f"{report.requests} requests of {report.planned} at {report.achieved_rate:.1f}/s, "
+        f"p50 {report.p50_ms:.0f} ms, p95 {report.p95_ms:.0f} ms"
+    )
+    for heading, counts in (
+        ("answers", report.by_status),
+        ("actions", report.by_kind),
+        ("unexpected answers", report.unexpected),
+        ("without an answer", report.errors),
+    ):
+        if counts:
+            texts = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+            out.print(f"{heading}: {texts}")

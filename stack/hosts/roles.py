@@ -1,0 +1,108 @@
+"""Who does what in a fleet, and where its hosts reach each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from stack.components.files import INGESTION
+from stack.hosts import HostsError
+from stack.settings import Settings
+from stack.settings.hosts import DEFAULT_ROLES, ROLES, Host, Role
+from stack.settings.targets import Cluster, Destination
+from stack.settings.units import join_host_port
+
+
+def host_named(settings: Settings, name: str) -> Host:
+    """Raises HostsError for one that is not there."""
+    if name not in settings.hosts:
+        known = ", ".join(settings.hosts) or "(none)"
+        raise HostsError(f"hosts: wanted one of {known}, found {name!r}")
+    return settings.hosts[name]
+
+
+def with_role(settings: Settings, role: Role) -> tuple[str, ...]:
+    """Names of the hosts that have a role, in the order of the settings."""
+    named = tuple(name for name, host in settings.hosts.items() if role in host.roles)
+    if named or role not in DEFAULT_ROLES:
+        return named
+    return with_role(settings, "log_server")[:1]
+
+
+def roles_of(settings: Settings, name: str) -> tuple[Role, ...]:
+    """The roles of a host, also those that it has because nobody else does."""
+    return tuple(role for role in ROLES if name in with_role(settings, role))
+
+
+def with_agent(settings: Settings) -> tuple[str, ...]:
+    """The hosts that ship records: those of applications, and log servers their own."""
+    servers, apps = with_role(settings, "log_server"), with_role(settings, "app_host")
+    return tuple(name for name in settings.hosts if name in {*servers, *apps})
+
+
+def runs_grafana(settings: Settings) -> bool:
+    """Whether hosts have a Grafana: where a host is named for it, or it is switched on."""
+    named = any("dashboards" in host.roles for host in settings.hosts.values())
+    return settings.stack.grafana == "on" or (named and settings.stack.grafana == "auto")
+
+
+def is_archived(settings: Settings, name: str) -> bool:
+    """Whether an archiver lets days of this log server's engine go.
+
+    Servers of Loki are one engine; each VictoriaLogs is one of its own.
+    """
+    roles = roles_of(settings, name)
+    return "archive" in roles or (settings.stack.engine == "loki" and "log_server" in roles)
+
+
+def gateway_names(settings: Settings, host: Host) -> tuple[str, ...]:
+    """Every name and address that a log server's certificate has to be good for."""
+    names = (host.peer_address, host.address, settings.gateway.name)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def gateway_url(settings: Settings, address: str, path: str = "") -> str:
+    port = settings.ports.effective("gateway")
+    return f"https://{join_host_port(address, port)}{path}"
+
+
+def people_url(settings: Settings) -> str:
+    """Where people reach the engine: the same in the messages of every log server."""
+    first = settings.hosts[with_role(settings, "log_server")[0]]
+    return gateway_url(settings, settings.gateway.name or first.address)
+
+
+def destinations(settings: Settings, name: str, folder: Path) -> tuple[Destination, ...]:
+    """Where the agent of a host sends to. `folder` is where its credentials will be.
+
+    Every VictoriaLogs gets every record. Loki's servers are one cluster: one address of it is
+    enough, `gateway.name` where there is one, else app hosts take turns.
+    """
+    servers = with_role(settings, "log_server")
+    hosts = settings.hosts
+    path = INGESTION[settings.stack.engine]
+    if settings.stack.engine == "loki":
+        own = sorted(hosts).index(name) % len(servers)
+        addresses = {"loki": settings.gateway.name or hosts[servers[own]].peer_address}
+    else:
+        addresses = {server: hosts[server].peer_address for server in servers}
+    ca_file = str(folder / "ca.pem") if settings.gateway.tls == "own_ca" else ""
+    return tuple(
+        Destination(
+            name=server,
+            url=gateway_url(settings, address, path),
+            authorization_file=str(folder / "authorization"),
+            ca_file=ca_file,
+        )
+        for server, address in addresses.items()
+    )
+
+
+def cluster_of(settings: Settings, name: str, role: Role) -> Cluster | None:
+    """The others with the same role, or None for the only one."""
+    hosts: Mapping[str, Host] = settings.hosts
+    members = with_role(settings, role)
+    if len(members) < 2 or name not in members:
+        return None
+    peers = tuple(hosts[member].peer_address for member in members if member != name)
+    return Cluster(hosts[name].peer_address, peers)

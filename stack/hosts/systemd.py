@@ -1,0 +1,56 @@
+"""The systemd unit of a component. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stack.components.catalogue import by_name
+from stack.components.files import reads_journal
+from stack.hosts.files import HostFile
+from stack.render.templates import render_template
+from stack.settings.targets import Target
+from stack.settings.units import parse_duration
+
+
+def render_unit(
+    name: str,
+    user: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    folders: Sequence[str],
+    target: Target,
+    before: Sequence[str] = (),
+) -> HostFile:
+    """logstack-<name>.service, as hardened as the component allows.
+
+    `folders` are all that it may write to; it works in the first. `before` is run before each
+    start.
+    """
+    settings = target.settings
+    stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
+    own = 0 if name == "gateway" else by_name(name).stop_seconds
+    is_agent = name == "otelcol"
+    text = render_template(
+        "systemd/component.service.j2",
+        component=name,
+        user=user,
+        groups=["systemd-journal"] if is_agent and reads_journal(target) else [],
+        argv=argv,
+        before=before,
+        env=env,
+        folders=folders,
+        stop_seconds=own or max(1, stop),
+        memory=settings.services.agent_memory if is_agent else settings.services.memory,
+        open_files=settings.services.open_files,
+        capabilities=_capabilities(name, target),
+    )
+    return HostFile(f"/etc/systemd/system/logstack-{name}.service", text, "0644", "root")
+
+
+def _capabilities(name: str, target: Target) -> list[str]:
+    settings = target.settings
+    if name == "gateway" and settings.ports.effective("gateway") < 1024:
+        return ["CAP_NET_BIND_SERVICE"]
+    if name == "otelcol" and target.runs_apps and settings.app_hosts.docker_logs:
+        return ["CAP_DAC_READ_SEARCH"]  # Docker's folder is root's alone
+    return []

@@ -1,0 +1,220 @@
+"""Queries that only alert rules ask: what is missing, what has grown, what should not be there.
+
+Like the queries of catalogue.py, each is one question in every dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stack.queries.catalogue import REQUESTS
+from stack.queries.language import (
+    Filter,
+    Query,
+    Scope,
+    Window,
+    at_least,
+    differs,
+    equals,
+    grouped,
+    over,
+    present,
+    quote,
+    stats,
+)
+from stack.queries.shapes import count, count_events, of_levels
+from stack.settings.units import parse_duration
+
+# What must not stand in a record, in the words of RE2. `[redacted]` does not match.
+SECRETS = (
+    # password=..., "api_key": "...", also inside JSON inside a string
+    r"(?i:password|passwd|secret|api_?key|access_?token|client_?secret)"
+    r"""["'\\]{0,4}(?:=|:|": |': |\\": )["'\\]{0,4}[^\s"'\\,;&<>{}()\[\]*]{6,}""",
+    r"\b(?i:bearer|basic) [A-Za-z0-9._~+/=-]{20,}",
+    r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.",  # a JSON web token
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",  # an access key of AWS
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY",
+)
+PERSONAL_DATA = (
+    # card numbers of the large issuers; IBANs of some countries
+    r"\b(?:4[0-9]{3}|5[1-5][0-9]{2}|6011)[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}\b",
+    r"\b(?:AT|BE|CH|DE|ES|FR|GB|IE|IT|LU|NL|PL|PT)[0-9]{2}"
+    r"(?: ?[0-9A-Z]{4}){3,6}(?: ?[0-9A-Z]{1,3})?\b",
+)
+TEXT_FIELDS = ("_msg", "exception_message", "stack_trace")
+
+
+def heartbeat(scope: Scope, window: Window) -> Query:
+    """How many records there are: also 0, as long as the engine works."""
+    total = count("heartbeat", Filter(scope), window, by=())
+    return Query("heartbeat", logql=f"({total.logql} or vector(0))", logsql=total.logsql)
+
+
+def level_count(
+    scope: Scope, window: Window, *, levels: Sequence[str], by: Sequence[str] = ("service_name",)
+) -> Query:
+    """Records of some levels per service."""
+    return count("level_count", of_levels(Filter(scope), levels), window, by)
+
+
+def event_count(
+    scope: Scope, window: Window, *, events: Sequence[str], by: Sequence[str] = ("service_name",)
+) -> Query:
+    """Records of some event types per service."""
+    return count_events("event_count", scope, window, events, by)
+
+
+def server_errors(scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)) -> Query:
+    """Requests answered with 5xx per service."""
+    where = Filter(scope, (REQUESTS, at_least("status", 500)))
+    return count("server_errors", where, window, by)
+
+
+def fell_silent(
+    scope: Scope,
+    window: Window,
+    *,
+    by: Sequence[str] = ("service_name",),
+    against: str = "24h",
+    events: Sequence[str] = (),
+    begun: Sequence[str] = (),
+    having: str = "",
+    apart_from: Sequence[str] = (),
+) -> Query:
+    """Records in the time `against` before the window, of what logged nothing within it.
+
+    With `events`, only records of these event types count; with `begun`, records of those count
+    before the window, too. With `having`, only records that have this field count; those of the
+    services `apart_from` never do. `by` is one field, or a label each.
+    """
+    before = over(against)
+    has = (
+        *((present(having),) if having else ()),
+        *((differs("service_name", *apart_from),) if apart_from else ()),
+    )
+    expected = Filter(scope, (*has, *((equals("event_type", *events),) if events else ())))
+    where = Filter(scope, (*has, *((equals("event_type", *events, *begun),) if events else ())))
+    total = f"sum {grouped(by)}(count_over_time(%s [%s]%s))"
+    earlier = total % (where.logql(), before.length, f" offset {window.length}")
+    recent = total % (expected.logql(), window.length, "")
+    of_events = f" {equals('event_type', *events).logsql()}" if events else ""
+    counts = stats(
+        by,
+        f"count() if (_time:{window.length}{of_events}) as recent",
+        f"count() if (_time:{before.length} offset {window.length}) as value",
+    )
+    return Query(
+        "fell_silent",
+        logql=f"{earlier} unless {recent}",
+        logsql=f"_time:{sum_lengths(window.length, before.length)} {where.logsql()} "
+        f"| {counts} | filter recent:=0 | delete recent",
+        by=tuple(by),
+    )
+
+
+def never_reported(
+    scope: Scope, window: Window, *, service: str, before: str = "1h", against: str = "7d"
+) -> Query:
+    """Records of the time `before` the window, while none is of `service`.
+
+    That one is looked for in the window and `against` before it. The records before the window say
+    that the stack has run that long; without any there is no number.
+    """
+    earlier, whole = over(before), sum_lengths(window.length, against)
+    everything, own = Filter(scope), Filter(Scope(scope.environment, (service,)))
+    there = f"sum(count_over_time({everything.logql()} [{earlier.length}] offset {window.length}))"
+    reported = f"sum(count_over_time({own.logql()} [{whole}]))"
+    of_service = equals("service_name", service).logsql()
+    of_earlier = f"_time:{earlier.length} offset {window.length}"
+    counts = stats(
+        (), f"count() if ({of_service}) as reported", f"count() if ({of_earlier}) as value"
+    )
+    return Query(
+        "never_reported",
+        logql=f"{there} unless {reported}",
+        logsql=f"_time:{whole} {everything.logsql()} ({of_earlier} or {of_service}) "
+        f"| {counts} | filter reported:=0 | delete reported",
+    )
+
+
+def volume_growth(
+    scope: Scope,
+    window: Window,
+    *,
+    at_least_records: int,
+    by: Sequence[str] = ("service_name",),
+    against: str = "24h",
+) -> Query:
+    """How many times as many records as in the same window `against` earlier.
+
+    Below `at_least_records` in the window there is no number; an earlier count below it counts
+    as that many, so that a new service has something to be compared with.
+    """
+    offset = over(against).length
+    source = Filter(scope)
+    recent = f"sum {grouped(by)}(count_over_time({source.logql()} [{window.length}]))"
+    before = (
+        f"sum {grouped(by)}(count_over_time({source.logql()} [{window.length}] offset {offset}))"
+    )
+    floor = f"({before} > {at_least_records} or {recent} * 0 + {at_least_records})"
+    earlier = f"_time:{window.length} offset {offset}"
+    counts = stats(
+        by, f"count() if (_time:{window.length}) as recent", f"count() if ({earlier}) as before"
+    )
+    return Query(
+        "volume_growth",
+        logql=f"({recent} >= {at_least_records}) / {floor}",
+        logsql=f"_time:{sum_lengths(window.length, offset)} (_time:{window.length} or {earlier}) "
+        f"{source.logsql()} | {counts} | filter recent:>={at_least_records} "
+        f"| math recent / max(before, {at_least_records}) as value | delete recent, before",
+        by=tuple(by),
+    )
+
+
+def sensitive_records(
+    scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)
+) -> Query:
+    """Records that hold what looks like a secret, a card number or an account number.
+
+    Loki looks at the whole line, VictoriaLogs at message, exception message and stack trace.
+    """
+    pattern = quote("|".join((*SECRETS, *PERSONAL_DATA)))
+    anywhere = " or ".join(f"{name}:~{pattern}" for name in TEXT_FIELDS)
+    source = f"{Filter(scope).logql()} |~ {pattern} [{window.length}]"
+    return Query(
+        "sensitive_records",
+        logql=f"sum {grouped(by)}(count_over_time({source}))",
+        logsql=f"{Filter(scope).logsql(window)} ({anywhere}) | {stats(by, 'count() as value')}",
+        by=tuple(by),
+    )
+
+
+def expired_records(scope: Scope, window: Window, *, kept_days: int, margin_days: int) -> Query:
+    """Records within the window that ends `kept_days` + `margin_days` and a day ago.
+
+    There should be none. Engines delete whole days, hence the one more.
+    """
+    offset = f"{kept_days + margin_days + 1}d"
+    source = Filter(scope)
+    return Query(
+        "expired_records",
+        logql=f"sum(count_over_time({source.logql()} [{window.length}] offset {offset}))",
+        logsql=f"_time:{window.length} offset {offset} {source.logsql()} | stats count() as value",
+    )
+
+
+def message_samples(records: Query, window: Window, limit: int = 3) -> Query:
+    """The most frequent messages among whole records, as a label; the number says how many."""
+    source = f'{records.logql} | json message="message" | __error__="" [{window.length}]'
+    return Query(
+        "message_samples",
+        logql=f"topk({limit}, sum by (message) (count_over_time({source})))",
+        logsql=f"_time:{window.length} {records.logsql} | stats by (_msg) count() as value "
+        f"| first {limit} by (value desc)",
+        by=("message",),
+    )
+
+
+def sum_lengths(first: str, second: str) -> str:
+    """Two durations as one, in the spelling of both languages."""
+    return f"{round((parse_duration(first) + parse_duration(second)).total_seconds() * 1000)}ms"

@@ -1,0 +1,227 @@
+"""Runs a query of stack/queries/catalogue.py against an engine, in that engine's dialect.
+
+    Evaluator.instant(query, at)                      -> one number per combination of labels
+    Evaluator.over_time(query, since, until, step)    -> the numbers of each step
+    Evaluator.records(query, since, until, limit)     -> whole records
+
+Callers are the checks of dashboards, the report and the tests. A step is named by its start, and
+both engines' steps begin at multiples of the step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import requests
+
+from stack.engines import EngineError, Record, Selection
+from stack.engines.http import from_json
+from stack.engines.loki import Entry, Loki
+from stack.engines.loki import record_from as record_from_entry
+from stack.engines.victorialogs import record_from
+from stack.queries.language import Query
+from stack.records.contract import typed
+from stack.records.timestamps import nanoseconds, rfc3339
+from stack.settings.targets import Target
+
+Dialect = Literal["logql", "logsql"]
+TIMEOUT = (3.05, 60)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number. Every label of the query is there, "" where the records have none."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """The numbers of one combination of labels by the start of their step."""
+
+    labels: Mapping[str, str]
+    points: Mapping[datetime, float]
+
+
+class Evaluator(Protocol):
+    """What answers queries. Every method raises EngineError."""
+
+    dialect: Dialect
+
+    def instant(self, query: Query, at: datetime) -> list[Sample]:
+        """The query's numbers as of `at`."""
+
+    def over_time(
+        self, query: Query, since: datetime, until: datetime, step: timedelta
+    ) -> list[Series]:
+        """The query's numbers for each step that begins in [since, until)."""
+
+    def records(
+        self, query: Query, since: datetime, until: datetime, *, limit: int
+    ) -> list[Record]:
+        """The newest `limit` records, oldest first."""
+
+
+class VictoriaLogsEvaluator:
+    """Asks the VictoriaLogs at `url` in LogsQL."""
+
+    dialect: Dialect = "logsql"
+
+    def __init__(self, url: str):
+        self.url = url
+        self._session = requests.Session()
+
+    def instant(self, query: Query, at: datetime) -> list[Sample]:
+        answer = self._ask("stats_query", query=query.logsql, time=_instant(at))
+        return samples(_result(answer), query.by)
+
+    def over_time(
+        self, query: Query, since: datetime, until: datetime, step: timedelta
+    ) -> list[Series]:
+        first, last = aligned(since, until, step)
+        answer = self._ask(
+            "stats_query_range",
+            query=query.logsql,
+            start=_instant(first),
+            end=_instant(last),
+            step=f"{step.total_seconds():g}s",
+        )
+        return series(_result(answer), query.by, timedelta(0))
+
+    def records(
+        self, query: Query, since: datetime, until: datetime, *, limit: int
+    ) -> list[Record]:
+        answer = self._ask(
+            "query",
+            query=f"{query.logsql} | sort by (_time desc) limit {limit}",
+            start=_instant(since),
+            end=_instant(until),
+        )
+        rows = [from_json(line) for line in answer.content.split(b"\n") if line]
+        return [record_from(row) for row in reversed(rows)]
+
+    def _ask(self, path: str, **parameters: str) -> requests.Response:
+        return ask(self._session, f"{self.url}/select/logsql/{path}", parameters)
+
+
+class LokiEvaluator:
+    """Asks a tenant of the Loki at `url` in LogQL."""
+
+    dialect: Dialect = "logql"
+
+    def __init__(self, url: str):
+        self.url = url
+        self._engine = Loki(url)
+        self._session = requests.Session()
+        self._session.headers["X-Scope-OrgID"] = self._engine.tenant
+
+    def instant(self, query: Query, at: datetime) -> list[Sample]:
+        result = self._ask("query", query=query.logql, time=str(nanoseconds(at)))
+        return samples(result, query.by)
+
+    def over_time(
+        self, query: Query, since: datetime, until: datetime, step: timedelta
+    ) -> list[Series]:
+        # Loki names a step by its end, and looks back from there.
+        first, last = aligned(since, until, step)
+        result = self._ask(
+            "query_range",
+            query=query.logql,
+            start=str(nanoseconds(first + step)),
+            end=str(nanoseconds(last)),
+            step=f"{step.total_seconds():g}s",
+        )
+        return series(result, query.by, step)
+
+    def records(
+        self, query: Query, since: datetime, until: datetime, *, limit: int
+    ) -> list[Record]:
+        selection = Selection(since=since, until=until)
+        return [_record(entry) for entry in self._engine.entries(query.logql, selection, limit)]
+
+    def _ask(self, path: str, **parameters: str) -> list[Any]:
+        return _result(ask(self._session, f"{self.url}/loki/api/v1/{path}", parameters))
+
+
+def evaluator_of(target: Target) -> Evaluator:
+    """What answers queries where the target's settings keep the records."""
+    if target.settings.stack.engine == "loki":
+        return LokiEvaluator(target.url("loki"))
+    return VictoriaLogsEvaluator(target.url("victorialogs"))
+
+
+def ask(session: requests.Session, url: str, parameters: Mapping[str, str]) -> requests.Response:
+    """POST a query. Raises EngineError with the query and the engine's words."""
+    try:
+        answer = session.post(url, data=parameters, timeout=TIMEOUT)
+    except requests.RequestException as error:
+        raise EngineError(
+            f"{url}: wanted an answer, found: {error}. Type: ./logstack status"
+        ) from None
+    if not answer.ok:
+        raise EngineError(
+            f"{url}: HTTP {answer.status_code}: {answer.text.strip()[:500]}\n"
+            f"  query: {parameters['query']}"
+        )
+    return answer
+
+
+def _result(answer: requests.Response) -> list[Any]:
+    result: list[Any] = from_json(answer.content)["data"]["result"]
+    return result
+
+
+def samples(result: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[Sample]:
+    """The numbers of an instant query's answer; what is no number is left out."""
+    found = [(_labels(row["metric"], by), _number(row["value"][1])) for row in result]
+    return [Sample(labels, value) for labels, value in found if math.isfinite(value)]
+
+
+def series(
+    result: Iterable[Mapping[str, Any]], by: Sequence[str], ends_after: timedelta
+) -> list[Series]:
+    """The series of a range query's answer, whose times lie `ends_after` after a step's start."""
+    found = []
+    for row in result:
+        points = {
+            datetime.fromtimestamp(float(time), UTC) - ends_after: _number(value)
+            for time, value in row["values"]
+            if math.isfinite(_number(value))
+        }
+        found.append(Series(_labels(row["metric"], by), points))
+    return found
+
+
+def _number(text: str) -> float:
+    """VictoriaLogs answers with an empty text where there was nothing to take a number of."""
+    return float(text) if text else math.nan
+
+
+def aligned(since: datetime, until: datetime, step: timedelta) -> tuple[datetime, datetime]:
+    """The steps that cover a time range: start of the first one, end of the last one."""
+    seconds = step.total_seconds()
+    first = math.floor(since.timestamp() / seconds) * seconds
+    last = math.ceil(until.timestamp() / seconds) * seconds
+    return datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC)
+
+
+def _labels(metric: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:
+    return {name: metric.get(name, "") for name in by}
+
+
+def _record(entry: Entry) -> Record:
+    """A record from an entry. Where a query wrote the line anew, the metadata has the fields."""
+    found = record_from_entry(entry)
+    if entry.line.startswith("{"):
+        return found
+    beside = {name: text for name, text in entry.metadata.items() if name not in found}
+    return {**found, **typed(beside)}
+
+
+def _instant(moment: datetime) -> str:
+    return rfc3339(nanoseconds(moment))

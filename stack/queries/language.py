@@ -1,0 +1,228 @@
+"""The parts that queries are built from, each rendered as LogQL (Loki) and LogsQL (VictoriaLogs).
+
+catalogue.py is the only user. Where a field stands decides how Loki reaches it: labels in the
+stream selector, metadata directly, everything else by parsing the line; VictoriaLogs has all of
+them as fields. The contract says which is which.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from stack.records.contract import fields
+
+Operator = Literal["=", "!=", ">="]
+Kind = Literal["metric", "records"]
+
+# A length such as `5m`, or what Grafana replaces by one.
+LENGTH = re.compile(r"([0-9]+(ms|s|m|h|d|w))+|\$__(auto|interval|range)")
+# What Grafana replaces by the chosen values; only as a whole value.
+VARIABLE = re.compile(r"\$[a-z_]+")
+# LogQL's names of labels; LogsQL would take more.
+FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class QueryError(ValueError):
+    """An argument that a query cannot be built from; the text says which and what is wanted."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query in both dialects.
+
+    A `metric` has one number per combination of the labels `by`; `records` are whole records.
+    """
+
+    name: str
+    logql: str
+    logsql: str
+    by: tuple[str, ...] = ()
+    kind: Kind = "metric"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The time that one number is about: what `over` and `per_step` give."""
+
+    length: str
+    steps: bool
+
+    def __post_init__(self) -> None:
+        if not LENGTH.fullmatch(self.length):
+            raise QueryError(f"window: wanted a duration such as 5m or 24h, found {self.length!r}")
+
+
+def over(length: str) -> Window:
+    """The last `length` before the moment of evaluation: for alert rules, tables and numbers."""
+    return Window(length, steps=False)
+
+
+def per_step(length: str) -> Window:
+    """Each step of a range query; its step has to be `length`: for charts over time."""
+    return Window(length, steps=True)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose records: one environment, all its services or some, all organizations or one."""
+
+    environment: str
+    services: tuple[str, ...] = ()
+    organization_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.environment:
+            raise QueryError("environment: wanted a name, found nothing")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`field` compared with a value; several values mean any of them, a number compares as one."""
+
+    field: str
+    operator: Operator
+    values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_field(self.field)
+
+    @property
+    def placement(self) -> str:
+        return placement(self.field)
+
+    def logql(self) -> str:
+        if self.operator == ">=":
+            return f"{self.field} >= {self.values[0]}"
+        if len(self.values) == 1 and not _is_variable(self.values):
+            return f"{self.field}{self.operator}{quote(self.values[0])}"
+        operator = {"=": "=~", "!=": "!~"}[self.operator]
+        return f"{self.field}{operator}{quote(_alternatives(self.values))}"
+
+    def logsql(self) -> str:
+        if self.operator == ">=":
+            return f"{self.field}:>={self.values[0]}"
+        negation = "-" if self.operator == "!=" else ""
+        if _is_variable(self.values):
+            return f"{negation}{self.field}:in({self.values[0]})"
+        if len(self.values) == 1:
+            return f"{negation}{self.field}:={quote(self.values[0])}"
+        return f"{negation}{self.field}:in({','.join(map(quote, self.values))})"
+
+
+def equals(field: str, *values: str) -> Condition:
+    return Condition(field, "=", values)
+
+
+def present(field: str) -> Condition:
+    return Condition(field, "!=", ("",))
+
+
+def differs(field: str, *values: str) -> Condition:
+    return Condition(field, "!=", values)
+
+
+def at_least(field: str, number: float) -> Condition:
+    return Condition(field, ">=", (f"{number:g}",))
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which records of a scope a query looks at, and which fields of theirs it needs."""
+
+    scope: Scope
+    conditions: tuple[Condition, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def narrowed(self, *conditions: Condition) -> Filter:
+        return Filter(self.scope, (*self.conditions, *conditions), self.needs)
+
+    def logql(self) -> str:
+        """Selector and pipeline. Lines that cannot be parsed have dropped out at its end."""
+        conditions = self._all_conditions()
+        before = [c for c in conditions if c.placement == "metadata"]
+        after = [c for c in conditions if c.placement == "line"]
+        parsed = dict.fromkeys(
+            name for name in (*(c.field for c in after), *self.needs) if placement(name) == "line"
+        )
+        stages = [condition.logql() for condition in before]
+        if parsed:
+            stages.append("json " + ", ".join(f'{name}="{name}"' for name in parsed))
+            stages += [condition.logql() for condition in after]
+            stages.append('__error__=""')
+        return " | ".join([self._logql_selector(conditions), *stages])
+
+    def logsql(self, window: Window | None = None) -> str:
+        """The filter, with the window's time unless the steps of a range query give it."""
+        scope = self.scope
+        selector = [f"environment={quote(scope.environment)}"]
+        if _is_variable(scope.services):
+            selector.append(f"service_name in ({scope.services[0]})")
+        elif scope.services:
+            selector.append(f"service_name in ({','.join(map(quote, scope.services))})")
+        time = [f"_time:{window.length}"] if window and not window.steps else []
+        conditions = [condition.logsql() for condition in self._all_conditions()]
+        return " ".join([*time, f"{{{','.join(selector)}}}", *conditions])
+
+    def _all_conditions(self) -> list[Condition]:
+        own = self.scope.organization_id
+        return [*([equals("organization_id", own)] if own else []), *self.conditions]
+
+    def _logql_selector(self, conditions: Iterable[Condition]) -> str:
+        matchers = [f"environment={quote(self.scope.environment)}"]
+        if self.scope.services:
+            services = Condition("service_name", "=", self.scope.services)
+            matchers.append(services.logql())
+        matchers += [c.logql() for c in conditions if c.placement == "label"]
+        return f"{{{','.join(matchers)}}}"
+
+
+def placement(field: str) -> str:
+    """Where Loki has the field; what the contract does not name stands in the line."""
+    known = fields().get(field)
+    return known.placement if known else "line"
+
+
+def check_field(name: str) -> None:
+    """Raises QueryError for what is no field's name in both languages."""
+    if not FIELD.fullmatch(name):
+        raise QueryError(f"field: wanted a field such as logger_name, found {name!r}")
+
+
+def grouping(by: Sequence[str]) -> str:
+    """LogQL's grouping clause. An aggregation over time needs it empty, too, to give one number."""
+    for name in by:
+        check_field(name)
+    return f"by ({', '.join(by)})"
+
+
+def grouped(by: Sequence[str]) -> str:
+    """The grouping clause of a sum, with a space behind it; nothing for a sum over all."""
+    return f"{grouping(by)} " if by else ""
+
+
+def stats(by: Sequence[str], *functions: str) -> str:
+    """LogsQL's stats pipe."""
+    return f"stats {grouped(by)}{', '.join(functions)}"
+
+
+def quote(text: str) -> str:
+    """Text as a string literal of either language."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _alternatives(values: Sequence[str]) -> str:
+    """A regular expression for any of the values; Grafana escapes what it puts for a variable."""
+    return values[0] if _is_variable(values) else "|".join(map(escape, values))
+
+
+def escape(text: str) -> str:
+    """Text as a regular expression that matches it and nothing else."""
+    return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", text)
+
+
+def _is_variable(values: Sequence[str]) -> bool:
+    return len(values) == 1 and VARIABLE.fullmatch(values[0]) is not None

@@ -1,0 +1,136 @@
+"""The few shapes that queries have: counts, shares, the largest of them, whole records.
+
+stack/queries/catalogue.py fills them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stack.queries.language import (
+    Condition,
+    Filter,
+    Query,
+    Scope,
+    Window,
+    equals,
+    grouped,
+    present,
+    quote,
+    stats,
+)
+
+EXCEPTIONS = present("exception_type")
+
+
+def of_levels(where: Filter, levels: Sequence[str]) -> Filter:
+    return where.narrowed(equals("level", *levels)) if levels else where
+
+
+def with_exception(scope: Scope, exception_type: str) -> Filter:
+    chosen = (equals("exception_type", exception_type),) if exception_type else ()
+    return Filter(scope, (EXCEPTIONS, *chosen))
+
+
+def logql_range(where: Filter, window: Window) -> str:
+    return f"{where.logql()} [{window.length}]"
+
+
+def count(
+    name: str,
+    where: Filter,
+    window: Window,
+    by: Sequence[str],
+    limit: int = 0,
+    rate: bool = False,
+) -> Query:
+    function, logsql_function = ("rate", "rate()") if rate else ("count_over_time", "count()")
+    total = f"sum {grouped(by)}({function}({logql_range(where, window)}))"
+    return Query(
+        name,
+        logql=largest_logql(total, limit),
+        logsql=f"{where.logsql(window)} | {stats(by, f'{logsql_function} as value')}"
+        + largest_logsql(limit),
+        by=tuple(by),
+    )
+
+
+def count_events(
+    name: str,
+    scope: Scope,
+    window: Window,
+    events: Sequence[str],
+    by: Sequence[str],
+    limit: int = 0,
+    named: bool = False,
+) -> Query:
+    has = map(present, by) if named else ()
+    where = Filter(scope, (equals("event_type", *events), *has), tuple(by))
+    return count(name, where, window, by, limit)
+
+
+def share(
+    name: str,
+    where: Filter,
+    part: Condition,
+    window: Window,
+    by: Sequence[str],
+    at_least: int = 0,
+) -> Query:
+    whole = Filter(where.scope, where.conditions, tuple(by))
+    narrowed, total = logql_range(whole.narrowed(part), window), logql_range(whole, window)
+    logql = share_logql(narrowed, total, by)
+    guard = f"sum {grouped(by)}(count_over_time({total}))"
+    return Query(
+        name,
+        logql=enough_logql(logql, guard, at_least),
+        logsql=f"{whole.logsql(window)} | {share_logsql(part.logsql(), by, at_least)}",
+        by=tuple(by),
+    )
+
+
+def share_logql(part: str, whole: str, by: Sequence[str]) -> str:
+    """0 where there is no part at all: an empty count has no series."""
+    counts = [f"sum {grouped(by)}(count_over_time({source}))" for source in (part, whole)]
+    return f"({counts[0]} or {counts[1]} * 0) / {counts[1]}"
+
+
+def share_logsql(part: str, by: Sequence[str], at_least: int = 0) -> str:
+    counts = stats(by, f"count() if ({part}) as part", "count() as whole")
+    enough = f">={at_least}" if at_least else ">0"
+    return f"{counts} | filter whole:{enough} | math part / whole as value | delete part, whole"
+
+
+def enough_logql(value: str, counted: str, at_least: int) -> str:
+    """The value where there are enough records for it to say something."""
+    return f"({value}) and ({counted} >= {at_least})" if at_least else value
+
+
+def largest_logql(total: str, limit: int) -> str:
+    return f"topk({limit}, {total})" if limit else total
+
+
+def largest_logsql(limit: int) -> str:
+    return f" | first {limit} by (value desc)" if limit else ""
+
+
+def whole_records(name: str, where: Filter, readable: bool) -> Query:
+    query = Query(name, logql=where.logql(), logsql=where.logsql(), kind="records")
+    return readable_records(query) if readable else query
+
+
+def readable_records(query: Query) -> Query:
+    """The same records with the message, and the traceback below it, in place of the line."""
+    text = "{{ if .message }}{{ .message }}{{ else }}{{ __line__ }}{{ end }}"
+    trace = "{{ if .stack_trace }}\n{{ .stack_trace }}{{ end }}"
+    fields = ", ".join(f'{name}="{name}"' for name in ("message", "stack_trace"))
+    return Query(
+        query.name,
+        logql=f"{query.logql} | json {fields} | line_format {quote(text + trace)}",
+        logsql=f'{query.logsql} | format if (stack_trace:*) "<_msg>\\n<stack_trace>" as _msg',
+        kind="records",
+    )
+
+
+def renamed(query: Query, name: str) -> Query:
+    return Query(name, query.logql, query.logsql, query.by, query.kind)

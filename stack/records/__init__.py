@@ -1,0 +1,1 @@
+"""What a record is: the contract's fields and its timestamps."""

@@ -1,0 +1,131 @@
+"""The log-record contract, read from log_record.schema.json: names, types and placements of fields.
+
+Engines use it to give back typed records, the agents' templates to place fields.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+SCHEMA_FILE = Path(__file__).parents[1] / "log_record.schema.json"
+
+Placement = Literal["label", "metadata", "line"]
+Value = str | int | float | bool
+# As JSON writes them.
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of the contract."""
+
+    name: str
+    types: tuple[str, ...]
+    placement: Placement
+    set_by: str
+    description: str
+
+    def parse(self, text: str) -> Value:
+        """The typed value of what an engine keeps as text; text that does not fit stays text."""
+        if "integer" in self.types:
+            # `007` and ` 7` are text, as the contract says of text that is no integer, and so is
+            # what does not fit 64 bits: the library writes it as text.
+            fits = INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63
+            return int(text) if fits else text
+        if "number" in self.types:
+            number = float(text) if NUMBER.fullmatch(text) else math.inf
+            return number if math.isfinite(number) else text
+        if "boolean" in self.types:
+            return {"true": True, "false": False}.get(text, text)
+        return text
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a record."""
+    document: dict[str, Any] = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return document
+
+
+@cache
+def fields() -> dict[str, Field]:
+    """Every field by name, in the contract's order."""
+    return {
+        name: Field(
+            name=name,
+            types=tuple(_as_list(definition["type"])),
+            placement=definition["x-placement"],
+            set_by=definition["x-set-by"],
+            description=definition["description"],
+        )
+        for name, definition in schema()["properties"].items()
+    }
+
+
+def names(placement: Placement) -> list[str]:
+    """The names of the fields kept in one place, in the contract's order."""
+    return [field.name for field in fields().values() if field.placement == placement]
+
+
+def agent_fields() -> list[str]:
+    """The fields that an agent adds to a record and that are no labels."""
+    return [f.name for f in fields().values() if f.set_by == "agent" and f.placement == "line"]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested values as dotted names and text, the way VictoriaLogs keeps them; lists as JSON."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _as_text(value)
+
+
+def typed(values: Mapping[str, str]) -> dict[str, Value]:
+    """A record from an engine's texts: the contract's fields typed and first, others as text."""
+    known = fields()
+    record: dict[str, Value] = {
+        name: field.parse(values[name]) for name, field in known.items() if name in values
+    }
+    record |= {name: values[name] for name in sorted(values) if name not in known}
+    return record
+
+
+def normalised(line: Mapping[str, Any]) -> dict[str, Value]:
+    """A record as the application wrote it, in the form in which an engine gives it back."""
+    texts = {name: text for name, text in flatten(line) if text != "" or name == "message"}
+    return typed(texts)
+
+
+def levels_from(level: str) -> list[str]:
+    """`level` and the more severe ones. Raises ValueError for no level of the contract."""
+    if level not in LEVELS:
+        raise ValueError(f"wanted one of {', '.join(LEVELS)}, found {level!r}")
+    return list(LEVELS[LEVELS.index(level) :])
+
+
+def _as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# The service_name of what the archiver reports; alert rules look for it.
+ARCHIVER_SERVICE = "logstack-archiver"

@@ -1,0 +1,1 @@
+"""The local runtimes, native and Docker, and which of the two is meant."""

@@ -1,0 +1,1 @@
+"""The Docker runtime: Compose, the engine's state, checks, images."""

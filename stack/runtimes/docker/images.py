@@ -1,0 +1,174 @@
+"""Local images for machines that reach no registry: what this project builds itself, and the app.
+
+`logstack images build` and the container tests call `build_all`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from stack import artifacts
+from stack.artifacts import OnProgress
+from stack.artifacts.lockfile import locked_packages
+from stack.runtimes.docker.engine import DockerError, ask, run
+from stack.runtimes.docker.runtime import DockerRuntime
+from stack.settings import ROOT, Settings, variable_name
+
+# The user of the local images. Fixed, so that a volume outlives an image.
+USER = "10001:10001"
+SUITE = "bookworm"
+BASE_IMAGE = f"logstack/base:{SUITE}"
+# What the sample app and its traffic need; requirements.lock pins them.
+APP_PACKAGES = (
+    *("asgiref", "django", "gunicorn", "packaging", "sqlparse"),
+    *("certifi", "charset-normalizer", "idna", "requests", "urllib3"),  # for its traffic
+)
+APP_FOLDERS = ("sample_app", "traffic")
+
+STATIC = """\
+FROM scratch
+COPY --chown={user} data {storage}
+COPY {binary} /bin/{binary}
+USER {user}
+ENTRYPOINT ["/bin/{binary}"]
+"""
+APP = """\
+FROM {base}
+COPY wheelhouse /wheelhouse
+RUN python3 -m venv /opt/venv \\
+ && /opt/venv/bin/pip install --no-cache-dir --no-index --find-links=/wheelhouse \\
+        -r /wheelhouse/requirements.txt logstack-django \\
+ && mkdir /data && chown {user} /data
+COPY stack /app/stack
+ENV PATH=/opt/venv/bin:/usr/bin:/bin PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1
+USER {user}
+"""
+
+
+def build_all(settings: Settings, on_progress: OnProgress, base: str = "") -> list[str]:
+    """Make every local image and return their names. Raises DockerError and ArtifactError."""
+    runtime = DockerRuntime(settings)
+    parts = artifacts.for_images(settings)
+    folders = artifacts.obtain_all(settings, on_progress, parts)
+    built = []
+    for name in ("victorialogs", "vmalert", "alertmanager", "otelcol"):
+        on_progress(name, "packing")
+        storage = str(runtime.target.storage_dir(name)) if name == "alertmanager" else "/data"
+        binary = folders[name] / parts[name].binaries[0]
+        user = "0:0" if name == "otelcol" else USER  # it reads the log files of root
+        built.append(_build_static(runtime.image(name), binary, storage, user))
+    built.append(build_sample_app(settings, on_progress, base))
+    return built
+
+
+def build_sample_app(settings: Settings, on_progress: OnProgress, base: str = "") -> str:
+    """Make the image of the sample app; nothing in the build itself needs a network."""
+    base = base or settings.images.base
+    if base == "debootstrap":
+        base = _debootstrap(on_progress)
+    on_progress("sample_app", "packing")
+    with TemporaryDirectory(prefix="logstack-image-") as scratch:
+        context = Path(scratch)
+        _fill_wheelhouse(context / "wheelhouse", _python_version(base))
+        for name in APP_FOLDERS:
+            shutil.copytree(
+                ROOT / "stack" / name,
+                context / "stack" / name,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+        shutil.copy(ROOT / "stack" / "__init__.py", context / "stack")
+        (context / "Dockerfile").write_text(APP.format(base=base, user=USER), encoding="utf-8")
+        return _build(DockerRuntime(settings).image("sample_app"), context)
+
+
+def _build_static(image: str, binary: Path, storage: str, user: str) -> str:
+    with TemporaryDirectory(prefix="logstack-image-") as scratch:
+        context = Path(scratch)
+        (context / "data").mkdir()
+        shutil.copy(binary, context / binary.name)
+        text = STATIC.format(binary=binary.name, storage=storage, user=user)
+        (context / "Dockerfile").write_text(text, encoding="utf-8")
+        return _build(image, context)
+
+
+def _build(image: str, context: Path) -> str:
+    result = run("build", "--quiet", "--network=none", "--tag", image, str(context), timeout=900)
+    if result.returncode != 0:
+        tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-15:])
+        raise DockerError(f"{image}: wanted to build this image, found:\n{tail}")
+    return image
+
+
+def _python_version(base: str) -> str:
+    """The version of Python in an image, as `3.11`. Raises DockerError for an image without it."""
+    program = "import sys; print('%d.%d' % sys.version_info[:2])"
+    result = run("run", "--rm", "--network=none", base, "python3", "-c", program, timeout=600)
+    if result.returncode != 0:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[0]
+        raise DockerError(
+            f"images.base: wanted an image with python3, found {base}: {reason}\n"
+            "Where nothing can be pulled: ./logstack images build --base debootstrap, or name "
+            f"another one: {variable_name('images', 'base')}=NAME"
+        )
+    return result.stdout.strip()
+
+
+def _fill_wheelhouse(folder: Path, version: str) -> None:
+    """The app's packages as wheels, checked against requirements.lock. Raises DockerError."""
+    folder.mkdir()
+    pinned = locked_packages(APP_PACKAGES)
+    (folder / "requirements.txt").write_text("".join(pinned), encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    tags = ["--only-binary=:all:", f"--python-version={version}", "--implementation=cp"]
+    _pip([*pip, "download", "--require-hashes", *tags, "-r", str(folder / "requirements.txt"),
+          "--no-deps", "--dest", str(folder)])  # fmt: skip
+    _pip([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder),
+          str(ROOT / "logstack_django")])  # fmt: skip
+    names = "".join(f"{entry.split()[0]}\n" for entry in pinned)
+    (folder / "requirements.txt").write_text(names, encoding="utf-8")
+
+
+def _pip(argv: list[str]) -> None:
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        tail = "\n".join(result.stderr.strip().splitlines()[-5:])
+        raise DockerError(f"The sample app's wheels could not be had:\n{tail}")
+
+
+def debootstrap(image: str, packages: Sequence[str], changes: Sequence[str] = ()) -> None:
+    """Make an image from the distribution's packages. Raises DockerError.
+
+    `changes`: instructions of a Dockerfile that need no build, such as `CMD ["/sbin/init"]`.
+    """
+    if shutil.which("debootstrap") is None:
+        raise DockerError(
+            "debootstrap: wanted this program, found none. Type: apt-get install debootstrap"
+        )
+    with TemporaryDirectory(prefix="logstack-base-") as scratch:
+        root, archive = Path(scratch) / "root", Path(scratch) / "root.tar"
+        steps = (
+            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITE,
+             str(root)],
+            ["tar", "--create", f"--file={archive}", f"--directory={root}",
+             "--exclude=./var/cache/apt/*", "--exclude=./proc/*", "--exclude=./sys/*", "."],
+        )  # fmt: skip
+        for argv in steps:
+            result = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if result.returncode != 0:
+                tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-5:])
+                raise DockerError(f"`{argv[0]}` ended with {result.returncode} (root?):\n{tail}")
+        options = [f"--change={change}" for change in changes]
+        ask("import", *options, str(archive), image)
+
+
+def _debootstrap(on_progress: OnProgress) -> str:
+    """The base image, made once. Raises DockerError."""
+    if run("image", "inspect", BASE_IMAGE).returncode != 0:
+        on_progress("base", "debootstrap")
+        debootstrap(BASE_IMAGE, ("python3", "python3-venv"))
+    return BASE_IMAGE

@@ -1,0 +1,333 @@
+"""The native runtime: every component a process of this machine, run by supervisor.
+
+`up`, `down`, `clean` and `status` are what the commands of the same name call.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import requests
+
+from stack import artifacts
+from stack.alerting import AlertError
+from stack.alerting.files import alert_files
+from stack.alerting.loaded import evaluator_of, rule_differences
+from stack.components import catalogue as components
+from stack.components import files as render
+from stack.components.catalogue import Component
+from stack.components.grafana_files import grafana_files
+from stack.render.templates import RenderError
+from stack.runtimes.preflight import PreflightError, check_data_dir, check_ports
+from stack.runtimes.supervisor import Process, Supervisor, SupervisorError
+from stack.settings import Settings
+from stack.settings.secrets import (
+    SecretsError,
+    archive_secrets,
+    grafana_secrets,
+    local_store_secrets,
+    sample_app_secrets,
+    write_private,
+)
+from stack.settings.targets import SETTINGS_FILE, Target, native, started_with
+from stack.settings.units import parse_duration
+
+LOG_LINES_SHOWN = 15
+
+OnProgress = Callable[[str, str], None]
+"""Called with a component's name and what is going on with it."""
+
+
+class NativeError(Exception):
+    """The native runtime could not do what it was asked; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """One component now. `state`: healthy, unhealthy, starting, restarting, failed or stopped."""
+
+    name: str
+    state: str
+    address: str
+    log: str
+    pid: int = 0
+    uptime_s: int = 0
+    restarts: int = 0
+    note: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class UpResult:
+    """What `up` found and did. `changed` names the components started or restarted."""
+
+    statuses: list[Status]
+    changed: list[str]
+    was_running: bool
+    note: str = ""  # what people should know of it, for example what was left out
+
+
+def up(settings: Settings, on_progress: OnProgress) -> UpResult:
+    """Build what is missing, render, start what is not running and wait until all is healthy.
+
+    A second call with the same settings changes nothing. Raises NativeError; whatever this call
+    started is stopped again, also on KeyboardInterrupt.
+    """
+    target = native(settings)
+    try:
+        folders = artifacts.obtain_all(settings, on_progress)
+        check_data_dir(target)
+        archive_secrets(target.data_dir, endpoint=settings.archive.endpoint)
+        supervisor = Supervisor(target)
+        was_running = supervisor.is_running()
+        check_ports(target, supervisor.pid() if was_running else 0)
+        binaries = {name: str(folder / _binary(settings, name)) for name, folder in folders.items()}
+        binaries["seaweedfs"] = str(artifacts.from_wheel("weed"))
+        files = render.render_native(
+            target,
+            binaries,
+            {**sample_app_secrets(target.data_dir), **grafana_secrets(target.data_dir)},
+            local_store_secrets(target.data_dir),
+        )
+        files |= alert_files(target) | grafana_files(target)
+    except (
+        AlertError,
+        artifacts.ArtifactError,
+        PreflightError,
+        SecretsError,
+        RenderError,
+    ) as error:
+        raise NativeError(str(error)) from None
+    changed_files = write_files(target, files)
+    try:
+        if was_running:
+            changed = _apply(supervisor, changed_files)
+        else:
+            on_progress("supervisord", "starting")
+            supervisor.start()
+            changed = [component.name for component in components.selected(settings)]
+        statuses = wait_until_healthy(target, on_progress)
+    except (SupervisorError, NativeError) as error:
+        if not was_running:
+            _stop_quietly(supervisor)
+        raise NativeError(str(error)) from None
+    except BaseException:  # Ctrl-C: leave nothing running that was not running before
+        if not was_running:
+            on_progress("supervisord", "stopping what was started")
+            _stop_quietly(supervisor)
+        raise
+    return UpResult(statuses, changed, was_running)
+
+
+def down(settings: Settings) -> bool:
+    """Stop everything and keep the data. False when nothing was running."""
+    supervisor = Supervisor(native(settings))
+    if not supervisor.is_running():
+        return False
+    try:
+        supervisor.shutdown()
+    except SupervisorError as error:
+        raise NativeError(str(error)) from None
+    return True
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether supervisord answers in this run folder."""
+    return Supervisor(native(settings)).is_running()
+
+
+def removable(settings: Settings) -> dict[Path, int]:
+    """What `clean` removes: folders and their sizes in bytes."""
+    target = native(settings)
+    return {path: _size(path) for path in (target.data_dir, target.run_dir) if path.exists()}
+
+
+def clean(settings: Settings) -> None:
+    """Stop everything and remove records, queues, logs, secrets and rendered files."""
+    down(settings)
+    for path in removable(settings):
+        shutil.rmtree(path)
+
+
+def empty(settings: Settings, component: str) -> None:
+    """Stop a component, remove what it stores and start it again. Raises NativeError."""
+    target = native(running_settings(settings))
+    supervisor = Supervisor(target)
+    if not supervisor.is_running():
+        raise NativeError(f"wanted {component} to be running, found nothing. Type: make up")
+    try:
+        supervisor.stop(component)
+        shutil.rmtree(target.storage_dir(component), ignore_errors=True)
+        target.storage_dir(component).mkdir(parents=True, mode=0o700)
+        supervisor.restart(component)
+    except SupervisorError as error:
+        raise NativeError(str(error)) from None
+    wait_until_healthy(target, lambda name, text: None)
+
+
+def status(settings: Settings) -> list[Status]:
+    """Every component's state, asked now."""
+    target = native(settings)
+    supervisor = Supervisor(target)
+    try:
+        processes = supervisor.processes() if supervisor.is_running() else {}
+    except (OSError, SupervisorError):  # it went away between the two questions
+        processes = {}
+    restarts = count_restarts(read_tail(target.log_file("supervisord"), 1_000_000))
+    return [
+        _status(component, target, processes.get(component.name), restarts)
+        for component in components.selected(settings)
+    ]
+
+
+def wait_until_healthy(target: Target, on_progress: OnProgress) -> list[Status]:
+    """Poll until every component is healthy. Raises NativeError with the log of one that is not."""
+    timeout = parse_duration(target.settings.timing.start_timeout).total_seconds()
+    deadline = time.monotonic() + timeout
+    while True:
+        statuses = status(target.settings)
+        for item in statuses:
+            on_progress(item.name, item.state)
+        sick = [item for item in statuses if item.state != "healthy"]
+        if not sick:
+            return statuses
+        if time.monotonic() > deadline:
+            raise NativeError("\n".join(_describe(item, timeout) for item in sick))
+        time.sleep(0.2)
+
+
+def running_settings(settings: Settings) -> Settings:
+    """The settings that the stack in this run folder was started with, if it was."""
+    return started_with(settings, "native") or settings
+
+
+def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
+    """Write what differs and remove what is no longer rendered; the files that changed."""
+    for folder in (target.run_dir, target.data_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    everything = {**files, SETTINGS_FILE: target.settings.model_dump_json(indent=2) + "\n"}
+    changed = set()
+    for name, text in everything.items():
+        path = target.run_dir / name
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_private(path, text)
+            changed.add(name)
+    for component in components.CATALOGUE:
+        for path in target.config_dir(component.name).rglob("*"):
+            if path.is_file() and str(path.relative_to(target.run_dir)) not in everything:
+                path.unlink()
+                changed.add(str(path.relative_to(target.run_dir)))
+    for component in components.selected(target.settings):
+        target.storage_dir(component.name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    target.log_file("supervisord").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target.app_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target.archiver_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return changed
+
+
+def count_restarts(supervisor_log: str) -> dict[str, int]:
+    """How often each program ended by itself since supervisord started, from its log."""
+    since_start = supervisor_log.rpartition("supervisord started with pid")[2]
+    counts: dict[str, int] = {}
+    for name in re.findall(r"exited: (\S+) \(.*expected\)", since_start):
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _apply(supervisor: Supervisor, changed_files: Iterable[str]) -> list[str]:
+    """Bring a running supervisord to the configuration just written; the components touched."""
+    added, changed, removed = supervisor.reload_config()
+    for name in (*removed, *changed):
+        supervisor.remove(name)
+    for name in (*added, *changed):
+        supervisor.add(name)
+    touched = {*added, *changed}
+    for component in components.selected(supervisor.target.settings):
+        reads = f"{component.name}/"
+        if component.name not in touched and any(f.startswith(reads) for f in changed_files):
+            supervisor.restart(component.name)
+            touched.add(component.name)
+    return sorted(touched)
+
+
+def _status(
+    component: Component, target: Target, process: Process | None, restarts: Mapping[str, int]
+) -> Status:
+    state, note = _state(component, target, process)
+    running = process is not None and process.pid > 0
+    return Status(
+        name=component.name,
+        state=state,
+        address=component.page_url(target),
+        log=str(target.log_file(component.name)),
+        pid=process.pid if process else 0,
+        uptime_s=int(time.time() - process.since) if process and running else 0,
+        restarts=restarts.get(component.name, 0) if process else 0,
+        note=note,
+    )
+
+
+def _state(component: Component, target: Target, process: Process | None) -> tuple[str, str]:
+    """The state's name, and what there is to say about it."""
+    if process is None or process.state in ("STOPPED", "STOPPING"):
+        return "stopped", ""
+    if process.state == "BACKOFF":
+        return "restarting", process.message
+    if process.state in ("EXITED", "FATAL", "UNKNOWN"):
+        return "failed", process.message
+    if not component.port:
+        return ("healthy" if process.state == "RUNNING" else "starting"), ""
+    try:
+        answer = requests.get(component.health_url(target), timeout=2)
+    except requests.RequestException:
+        return ("starting" if process.state == "STARTING" else "unhealthy"), "no answer"
+    if answer.status_code != requests.codes.ok:
+        return "unhealthy", f"HTTP {answer.status_code}"
+    if component.name == evaluator_of(target) and (problems := rule_differences(target)):
+        return "unhealthy", problems[0]
+    return "healthy", ""
+
+
+def _describe(item: Status, timeout: float) -> str:
+    tail = "\n".join(
+        f"    {line}" for line in read_tail(Path(item.log), 20_000).splitlines()[-LOG_LINES_SHOWN:]
+    )
+    note = f" ({item.note})" if item.note else ""
+    return (
+        f"{item.name}: wanted healthy within {timeout:g} s, found {item.state}{note}.\n"
+        f"  The end of its log, {item.log}:\n{tail}"
+    )
+
+
+def _stop_quietly(supervisor: Supervisor) -> None:
+    try:
+        if supervisor.is_running():
+            supervisor.shutdown()
+    except (OSError, SupervisorError):
+        return  # the error that led here is the one to report
+
+
+def _binary(settings: Settings, artifact: str) -> str:
+    return artifacts.catalogue(settings)[artifact].binaries[0]
+
+
+def read_tail(path: Path, size: int) -> str:
+    """The last `size` bytes of a file as text; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - size))
+            return file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _size(path: Path) -> int:
+    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())

@@ -1,0 +1,129 @@
+"""Checks before anything is started: nothing has been touched when one of them fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Set
+from pathlib import Path
+
+import psutil
+
+from stack.components.catalogue import selected
+from stack.settings import variable_name
+from stack.settings.targets import Target
+from stack.settings.units import parse_bytes
+
+
+class PreflightError(Exception):
+    """Something on this machine is in the way; the text says what and how to change it."""
+
+
+def check_ports(target: Target, supervisor_pid: int) -> None:
+    """Every port is free or held by `supervisor_pid`'s programs. Raises PreflightError."""
+    problems = []
+    ports = target.settings.ports
+    reserved = {ports.effective(name) for name in ports.names()}
+    for component in selected(target.settings):
+        for name in component.ports:
+            port = ports.effective(name)
+            if is_free(target.host, port):
+                continue
+            owner = _owner(port)
+            if owner is not None and _is_below(owner, supervisor_pid):
+                continue
+            other = _next_free(target.host, port, reserved)
+            reserved.add(other)
+            problems.append(
+                f"ports.{name}: wanted port {port} for {component.name}, "
+                f"found it taken by {_describe(owner)}. "
+                f"Stop that process, or choose another port, for example: "
+                f"{variable_name('ports', name)}={other - ports.offset} make up"
+            )
+    if problems:
+        raise PreflightError("\n".join(problems))
+
+
+def check_data_dir(target: Target) -> None:
+    """The data folder can be written to and has room. Raises PreflightError."""
+    folder = target.data_dir
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise PreflightError(
+            f"paths.data: wanted a folder to write to, found {folder}: {_reason(error)}. "
+            f"Make room or name another folder: {variable_name('paths', 'data')}=/some/folder"
+        ) from None
+    free = shutil.disk_usage(folder).free
+    wanted = parse_bytes(target.settings.limits.free_disk)
+    if free < wanted:
+        raise PreflightError(
+            f"paths.data: wanted at least {target.settings.limits.free_disk} free in {folder} "
+            f"(limits.free_disk), found {free // 1024**2} MiB. Make room or name another folder: "
+            f"{variable_name('paths', 'data')}=/some/folder"
+        )
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def _owner(port: int) -> int | None:
+    """The process that listens on a port; None where this user may not know."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return None
+    for connection in connections:
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port:
+            return connection.pid
+    return None
+
+
+def _describe(pid: int | None) -> str:
+    if pid is None:
+        return "a process of another user"
+    try:
+        process = psutil.Process(pid)
+        return f"process {pid} ({Path(process.cmdline()[0]).name}, in {process.cwd()})"
+    except (psutil.Error, IndexError):
+        return f"process {pid}"
+
+
+def _is_below(pid: int, ancestor: int) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return ancestor in {pid, *(parent.pid for parent in process.parents())}
+    except psutil.Error:
+        return False
+
+
+def _next_free(host: str, port: int, reserved: Set[int]) -> int:
+    """The next port that is free and not wanted by a component."""
+    candidates = (port for port in range(port + 1, 65536) if port not in reserved)
+    return next((candidate for candidate in candidates if is_free(host, candidate)), port)
+
+
+def _reason(error: OSError) -> str:
+    known = {
+        errno.EROFS: "it is read-only",
+        errno.ENOSPC: "the disk is full",
+        errno.EEXIST: "it is a file",
+        errno.ENOTDIR: "a part of it is a file",
+    }
+    return known.get(error.errno or 0, os.strerror(error.errno or 0).lower())

@@ -1,0 +1,80 @@
+"""Which of the two local runtimes is meant: chosen for `up`, found out for everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.runtimes import native
+from stack.runtimes.docker import runtime as docker
+from stack.runtimes.docker.engine import DockerError, check_engine
+from stack.runtimes.native import OnProgress, Status
+from stack.settings import Settings
+from stack.settings.secrets import sample_app_secrets
+from stack.settings.targets import Target
+from stack.settings.targets import native as native_target
+
+LOG_LINES = 500
+LOG_BYTES = 200_000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`name`: native or docker; `reason` is empty where the settings say which."""
+
+    name: str
+    reason: str = ""
+
+
+def choose(settings: Settings, on_progress: OnProgress) -> Choice:
+    """The runtime that `up` starts. Raises DockerError when docker is demanded and unusable."""
+    wanted = settings.stack.runtime
+    if wanted == "native":
+        return Choice("native")
+    if wanted == "auto" and docker.running(settings):
+        return Choice("docker", "it is running")
+    if wanted == "auto" and native.is_running(settings):
+        return Choice("native", "it is running")
+    try:
+        check_engine(settings)
+        runtime = docker.DockerRuntime(settings)
+        runtime.pull(runtime.missing_images(), on_progress)
+    except DockerError as error:
+        if wanted == "docker":
+            raise
+        return Choice("native", str(error).splitlines()[0])
+    return Choice("docker", "" if wanted == "docker" else "an engine answers and has every image")
+
+
+@dataclass(frozen=True)
+class Running:
+    """What runs in this checkout, for the commands that use it. `docker` is None natively."""
+
+    target: Target
+    docker: docker.DockerRuntime | None
+    secrets_dir: Path
+
+    def secrets(self) -> dict[str, str]:
+        """The sample app's secrets; made when there are none yet."""
+        return sample_app_secrets(self.secrets_dir)
+
+    def read_log(self, component: str) -> str:
+        """The end of what a component has printed, of some hundred lines."""
+        if self.docker:
+            return self.docker.logs(component, LOG_LINES)
+        return native.read_tail(self.target.log_file(component), LOG_BYTES)
+
+    def log_place(self, component: str) -> str:
+        """Where people find all of it: a file, or a command."""
+        return next((item.log for item in self.statuses() if item.name == component), "")
+
+    def statuses(self) -> list[Status]:
+        return self.docker.status() if self.docker else native.status(self.target.settings)
+
+
+def running(settings: Settings) -> Running:
+    """The runtime that is up; the native one where none is."""
+    if runtime := docker.running(settings):
+        return Running(runtime.target, runtime, runtime.data_dir)
+    target = native_target(native.running_settings(settings))
+    return Running(target, None, target.data_dir)

@@ -1,0 +1,142 @@
+"""Talks to the supervisord of one run folder. Used by native.py alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from stack.settings.targets import Target
+
+
+class SupervisorError(Exception):
+    """supervisord did not start or refused a call; the text says why."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """What supervisord says of one program. `since` is in seconds since the epoch."""
+
+    name: str
+    state: str
+    pid: int
+    since: float
+    message: str
+
+
+class Supervisor:
+    """The supervisord that belongs to a target's run folder, running or not."""
+
+    def __init__(self, target: Target):
+        self.target = target
+        self.socket = target.supervisor_socket
+
+    @property
+    def config(self) -> Path:
+        return self.target.run_dir / "supervisord.conf"
+
+    def is_running(self) -> bool:
+        """Whether it answers. A socket or pid file left behind by a crash does not count."""
+        if not self.socket.exists():
+            return False
+        try:
+            with self._rpc() as rpc:
+                return bool(rpc.supervisor.getState()["statename"] == "RUNNING")
+        except (OSError, SupervisorError):
+            return False
+
+    def start(self) -> None:
+        """Start it in the background on the rendered configuration. Raises SupervisorError."""
+        self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise SupervisorError(f"{self.socket.parent}: wanted a folder of this user's own")
+        result = subprocess.run(
+            [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self.config)],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if result.returncode != 0:
+            raise SupervisorError(f"supervisord did not start: {result.stdout}{result.stderr}")
+        deadline = time.monotonic() + 15
+        while not self.is_running():
+            if time.monotonic() > deadline:
+                raise SupervisorError("supervisord started and does not answer on its socket")
+            time.sleep(0.05)
+
+    def shutdown(self) -> None:
+        """Stop every program and supervisord itself; returns when it is gone."""
+        pid = self.pid()
+        with self._rpc() as rpc:
+            rpc.supervisor.shutdown()
+        while pid and _is_alive(pid):
+            time.sleep(0.05)
+
+    def pid(self) -> int:
+        with self._rpc() as rpc:
+            return int(rpc.supervisor.getPID())
+
+    def processes(self) -> dict[str, Process]:
+        with self._rpc() as rpc:
+            return {
+                info["name"]: Process(
+                    info["name"], info["statename"], info["pid"], info["start"], info["spawnerr"]
+                )
+                for info in rpc.supervisor.getAllProcessInfo()
+            }
+
+    def reload_config(self) -> tuple[list[str], list[str], list[str]]:
+        """Read the configuration again: names of the programs added, changed and removed."""
+        with self._rpc() as rpc:
+            (added, changed, removed) = rpc.supervisor.reloadConfig()[0]
+            return added, changed, removed
+
+    def add(self, name: str) -> None:
+        with self._rpc() as rpc:
+            rpc.supervisor.addProcessGroup(name)
+
+    def remove(self, name: str) -> None:
+        self.stop(name)
+        with self._rpc() as rpc:
+            rpc.supervisor.removeProcessGroup(name)
+
+    def stop(self, name: str) -> None:
+        with self._rpc() as rpc:
+            state = rpc.supervisor.getProcessInfo(name)["statename"]
+            if state in ("RUNNING", "STARTING", "BACKOFF"):
+                rpc.supervisor.stopProcess(name)
+
+    def restart(self, name: str) -> None:
+        self.stop(name)
+        with self._rpc() as rpc:
+            rpc.supervisor.startProcess(name, False)
+
+    @contextmanager
+    def _rpc(self) -> Iterator[Any]:
+        """The calls of supervisor's XML-RPC interface, over its socket."""
+        transport = SupervisorTransport(None, None, serverurl=f"unix://{self.socket}")
+        try:
+            yield xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+        except xmlrpc.client.Fault as error:
+            raise SupervisorError(f"supervisord refused: {error.faultString}") from None
+        finally:
+            transport.close()
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie that nobody has waited for."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,326 @@
+"""The values of the stack, typed and frozen. Everything else reads them from here.
+
+`load()` merges the layers that the head of settings.toml lists and refuses what it does not know:
+an error names the key, what was wanted, what was found and where it was found.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from stack.settings.alerts import AlertSettings, Receivers, Thresholds
+from stack.settings.base import Section
+from stack.settings.hosts import AppHosts, Fleet, Gateway, LokiStorage, Services
+from stack.settings.tables import (
+    Agent,
+    Archive,
+    Images,
+    Limits,
+    Paths,
+    Ports,
+    Retention,
+    SampleApp,
+    StackSettings,
+    Timing,
+    Versions,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+ENV_PREFIX = "LOGSTACK_"
+ENV_VARIABLE = "LOGSTACK_ENV"
+# Names under the prefix that are not settings; everything else under it must be one.
+OTHER_VARIABLES = frozenset(
+    {
+        ENV_VARIABLE,
+        "LOGSTACK_SETTINGS",
+        "LOGSTACK_SECRETS",
+        "LOGSTACK_TEST_REQUIRE",
+        "LOGSTACK_PYTHON",
+        "LOGSTACK_TRACEBACK",
+        "LOGSTACK_ARCHIVE_WRITER",
+        "LOGSTACK_ARCHIVE_READER",
+        "LOGSTACK_ARCHIVE_ADMIN",
+        "LOGSTACK_ARCHIVE_SIGNING_KEY",
+        "LOGSTACK_ARCHIVE_FAILPOINT",  # tests only: stack/archive/failpoints.py
+    }
+)
+OTHER_PREFIXES = ("LOGSTACK_DJANGO_", "LOGSTACK_SAMPLE_", "LOGSTACK_SECRET_")
+# Tables that a later layer replaces as a whole: a fleet is not mixed with the one of the example.
+REPLACED = frozenset({"hosts"})
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text says which, what is wanted and what to type."""
+
+
+class Settings(Section):
+    stack: StackSettings
+    paths: Paths
+    ports: Ports
+    versions: Versions
+    retention: Retention
+    limits: Limits
+    images: Images
+    agent: Agent
+    archive: Archive
+    timing: Timing
+    alerts: AlertSettings
+    thresholds: Thresholds
+    receivers: Receivers
+    sample_app: SampleApp
+    gateway: Gateway
+    app_hosts: AppHosts
+    services: Services
+    loki_storage: LokiStorage
+    hosts: Fleet
+
+    @property
+    def host(self) -> str:
+        """The label `host` of this machine's records."""
+        return self.stack.host or socket.gethostname()
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of values: a file, or the environment."""
+
+    name: str
+    values: Mapping[str, Any]
+
+
+def load(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings:
+    """Merge all layers and validate them. Raises SettingsError."""
+    return validate(read_layers(environ, root))
+
+
+def load_for_hosts(
+    name: str, environ: Mapping[str, str] = os.environ, root: Path = ROOT
+) -> Settings:
+    """The settings of the environment `name`, for its hosts. Raises SettingsError.
+
+    settings.local.toml is about this machine and is not among the layers.
+    """
+    settings = validate(read_layers({**environ, ENV_VARIABLE: name}, root, for_hosts=True))
+    if settings.stack.environment != name:
+        raise SettingsError(
+            f"stack.environment: wanted {name}, the name that commands use and records carry, "
+            f"found {settings.stack.environment!r}. Leave it out"
+        )
+    if not settings.hosts:
+        raise SettingsError(
+            f"hosts: wanted at least one host in the environment {name}, found none. "
+            f"Describe your hosts in settings.{name}.local.toml, as "
+            "stack/settings.staging.toml does"
+        )
+    return settings
+
+
+def read_layers(
+    environ: Mapping[str, str] = os.environ, root: Path = ROOT, *, for_hosts: bool = False
+) -> list[Layer]:
+    """The layers, lowest rank first. Raises SettingsError for one that is unreadable."""
+    base = root / "stack" / "settings.toml"
+    files: list[Path] = []
+    named: list[Layer] = []
+    local = [] if for_hosts else [root / "settings.local.toml"]
+    if name := environ.get(ENV_VARIABLE):
+        named = [Layer(ENV_VARIABLE, {"stack": {"environment": name}})]
+        files.append(_overlay(root, name))
+        local.append(root / f"settings.{name}.local.toml")
+    files += [path for path in local if path.exists() and path not in files]
+    if own := environ.get("LOGSTACK_SETTINGS"):
+        files.append(root / Path(own).expanduser())
+    layers = [Layer(_shown(path, root), _read_toml(path)) for path in files]
+    lowest = Layer(_shown(base, root), _read_toml(base))
+    return [lowest, *named, *layers, Layer("the environment", _read_environment(environ))]
+
+
+def validate(layers: list[Layer]) -> Settings:
+    """Merge `layers` and check every value. Raises SettingsError."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for section, values in layer.values.items():
+            if isinstance(values, Mapping):
+                before = {} if section in REPLACED else merged.get(section, {})
+                merged[section] = {**before, **values}
+            elif section in Settings.model_fields:
+                raise SettingsError(
+                    f"{section}: wanted a table, found {values!r} (from {layer.name})."
+                )
+            else:
+                raise SettingsError(_unknown(section, list(Settings.model_fields), layer.name))
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(error, layers))) from None
+
+
+def origin(layers: list[Layer], section: str, key: str) -> str:
+    """The name of the layer that a value comes from; without a key, that a section comes from."""
+    for layer in reversed(layers):
+        values = layer.values.get(section)
+        if (isinstance(values, Mapping) and key in values) or (not key and section in layer.values):
+            return layer.name
+    return "the default"
+
+
+def variable_name(section: str, key: str) -> str:
+    """The environment variable that sets a value."""
+    return f"{ENV_PREFIX}{section}__{key}".upper()
+
+
+def _overlay(root: Path, name: str) -> Path:
+    path = root / "stack" / f"settings.{name}.toml"
+    if path.exists():
+        return path
+    own = root / f"settings.{name}.local.toml"
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) and own.exists():
+        return own  # an environment of the operator's own
+    known = sorted(p.name.split(".")[1] for p in (root / "stack").glob("settings.*.toml"))
+    raise SettingsError(
+        f"LOGSTACK_ENV: wanted one of {', '.join(known) or '(there is no overlay yet)'}, "
+        f"found {name!r}. An overlay is a file stack/settings.<name>.toml."
+    )
+
+
+def _shown(path: Path, root: Path) -> str:
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: wanted a readable TOML file, found: {error}") from None
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    values: dict[str, dict[str, Any]] = {}
+    for name, text in environ.items():
+        if not name.startswith(ENV_PREFIX) or name in OTHER_VARIABLES:
+            continue
+        if name.startswith(OTHER_PREFIXES) and "__" not in name:  # sample_app is a section, too
+            continue
+        section, separator, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        if not separator or section not in Settings.model_fields:
+            raise SettingsError(
+                _unknown(name, [*_variables(), *OTHER_VARIABLES], "the environment")
+            )
+        if section in REPLACED:
+            raise SettingsError(
+                f"{name}: wanted [{section}] in a file, found a variable. "
+                "stack/settings.staging.toml is an example"
+            )
+        values.setdefault(section, {})[key] = _toml_value(text, _sections()[section], key)
+    return values
+
+
+def _toml_value(text: str, section: type[Section], key: str) -> Any:
+    """A value as TOML would read it (`30`, `true`); what is no TOML literal is text (`30s`)."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+    field = section.model_fields.get(key)
+    wants_text = field is not None and field.annotation is str
+    return text if wants_text and not isinstance(value, str) else value  # a version `1.30`
+
+
+def _variables() -> list[str]:
+    return [variable_name(*dotted.split(".")) for dotted in setting_keys()]
+
+
+def setting_keys() -> Iterator[str]:
+    """Every setting as `section.key`."""
+    for section, model in _sections().items():
+        for key in model.model_fields:
+            yield f"{section}.{key}"
+
+
+def _sections() -> dict[str, type[Section]]:
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type)
+    }
+
+
+def _explain(error: ValidationError, layers: list[Layer]) -> Iterator[str]:
+    for item in error.errors():
+        location = [str(part) for part in item["loc"]]
+        dotted = ".".join(location)
+        where = origin(layers, location[0], location[1] if len(location) > 1 else "")
+        if item["type"] == "extra_forbidden":
+            known = list(setting_keys() if len(location) > 1 else Settings.model_fields)
+            yield _unknown(dotted, known, where)
+        elif item["type"] == "missing":
+            hint = _how_to_set(layers, *location[:2]) if len(location) > 1 else ""
+            yield f"{dotted}: wanted a value, found nothing. {hint}".rstrip()
+        elif item["type"] == "value_error" and len(location) == 1:  # two keys that do not fit
+            section, text = location[0], str(item["ctx"]["error"])
+            key = text.partition(":")[0]
+            source = origin(layers, section, "" if section in REPLACED else key)
+            yield f"{section}.{text} (from {source}). {_how_to_set(layers, section, key)}"
+        else:
+            wanted = _wanted(item)
+            hint = _how_to_set(layers, *location[:2]) if len(location) > 1 else ""
+            found = f"found {item['input']!r} (from {where})"
+            yield f"{dotted}: wanted {wanted}, {found}. {hint}".rstrip()
+
+
+def _wanted(item: Any) -> str:
+    kind = item["type"]
+    context = item.get("ctx", {})
+    named = {
+        "int_type": "a whole number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "string_too_short": "text that is not empty",
+        "model_type": "a table",
+        "dict_type": "a table",
+        "float_type": "a number",
+        "tuple_type": "a list of tables",
+    }
+    if kind in named:
+        return named[kind]
+    if kind == "literal_error":
+        return f"one of {context['expected']}"
+    if kind == "string_pattern_mismatch":
+        return f"text of the form {context['pattern']}"
+    if kind == "greater_than_equal":
+        return f"a number of at least {context['ge']}"
+    if kind == "less_than_equal":
+        return f"a number of at most {context['le']}"
+    if kind == "value_error":
+        return str(context["error"])
+    return str(item["msg"])
+
+
+def _how_to_set(layers: list[Layer], section: str, key: str) -> str:
+    if section in REPLACED:
+        return "Mend it in that file; stack/settings.staging.toml is an example."
+    names = [layer.values["stack"]["environment"] for layer in layers if layer.name == ENV_VARIABLE]
+    local = ".".join(("settings", *names, "local", "toml"))
+    return f"Set it in stack/settings.toml, in {local} or as {variable_name(section, key)}."
+
+
+def _unknown(name: str, known: list[str], where: str) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    return (
+        f"{name}: there is no such setting (from {where}).{hint} "
+        "`./logstack settings` lists all of them."
+    )
+
+
+RUNTIMES: tuple[str, ...] = get_args(StackSettings.model_fields["runtime"].annotation)

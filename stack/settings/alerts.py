@@ -1,0 +1,116 @@
+"""The tables [alerts], [thresholds] and [receivers] of the settings. stack/settings/ has them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from stack.settings.base import Section
+from stack.settings.units import Duration
+
+Severity = Literal["page", "ticket", "info"]
+SEVERITIES: tuple[Severity, ...] = ("page", "ticket", "info")
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+_TIMES = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])")
+_URL = re.compile(r"(https?://[^\s/?#@\"'<>]+(/[^\s\"'<>?#]*)?)?")
+_ADDRESS = re.compile(r"[^\s@,;<>\"']+@[^\s@,;<>\"']+")
+_SERVER = re.compile(r"([A-Za-z0-9_.-]+:[0-9]{1,5})?")
+
+
+def _checked_times(text: str) -> str:
+    match = _TIMES.fullmatch(text)
+    wanted = "times such as 08:00-18:00 of one day; write 22:00-24:00 and 00:00-06:00 for a night"
+    if not match:
+        raise ValueError(wanted)
+    start, end = text.split("-")
+    if start >= end or end > "24:00":
+        raise ValueError(wanted)
+    return text
+
+
+def _matching(pattern: re.Pattern[str], wanted: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(wanted)
+        return text
+
+    return AfterValidator(check)
+
+
+Times = Annotated[str, AfterValidator(_checked_times)]
+BaseUrl = Annotated[str, _matching(_URL, "an address such as https://grafana.example.com, or ''")]
+MailAddress = Annotated[str, _matching(_ADDRESS, "an address such as oncall@example.com")]
+Server = Annotated[str, _matching(_SERVER, "host:port, such as smtp.example.com:587, or ''")]
+
+
+class MuteTime(Section):
+    """When alerts of some severities are recorded and not sent."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    severities: tuple[Severity, ...] = Field(strict=False, min_length=1)
+    weekdays: tuple[Weekday, ...] = Field(default=(), strict=False)
+    times: tuple[Times, ...] = Field(default=(), strict=False)
+    location: str = Field(default="UTC", pattern=r"^[A-Za-z0-9_+/-]{1,64}$")
+
+
+class RuleOverride(Section):
+    """What an environment changes about one rule."""
+
+    enabled: bool = True
+    hold: Duration | None = Field(default=None, alias="for")
+    window: Duration | None = None
+    severity: Severity | None = None
+
+
+class AlertSettings(Section):
+    delay: Duration
+    group_wait: Duration
+    group_interval: Duration
+    repeat_page: Duration
+    repeat_ticket: Duration
+    digest: Duration
+    deadman_interval: Duration
+    scan_interval: Duration
+    runbooks_url: BaseUrl
+    grafana_url: BaseUrl
+    alertmanager_url: BaseUrl
+    mute_times: tuple[MuteTime, ...] = Field(default=(), strict=False)
+    rules: dict[str, RuleOverride] = Field(default={})
+
+
+class Thresholds(Section):
+    error_ratio: float = Field(gt=0, lt=1)
+    error_ratio_records: int = Field(ge=1)
+    server_errors: int = Field(ge=1)
+    slow_ms: int = Field(ge=1)
+    slow_requests: int = Field(ge=1)
+    login_failures_address: int = Field(ge=1)
+    login_failures_user: int = Field(ge=1)
+    permission_denials: int = Field(ge=1)
+    silent: Duration
+    late: Duration
+    volume_factor: float = Field(gt=1, strict=False)
+    volume_records: int = Field(ge=1)
+    unparsed_share: float = Field(gt=0, lt=1)
+    unparsed_records: int = Field(ge=1)
+    archive_behind: Duration
+
+
+class Receivers(Section):
+    slack_webhook_file: str
+    slack_token_file: str
+    slack_channel: str = Field(pattern=r"^[^\s\"'<>]{0,100}$")
+    slack_hosts: tuple[str, ...] = Field(strict=False, min_length=1)
+    slack_api_url: BaseUrl
+    pagerduty_key_file: str
+    pagerduty_url: BaseUrl
+    email_to: tuple[MailAddress, ...] = Field(strict=False)
+    email_from: str
+    smtp_server: Server
+    smtp_user: str
+    smtp_password_file: str
+    smtp_tls: bool
+    deadman_url_file: str

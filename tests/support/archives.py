@@ -1,0 +1,244 @@
+"""A real engine, what takes restored records and a real SeaweedFS, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from stack import artifacts
+from stack.archive.context import Archive, open_native
+from stack.archive.format.layout import DAY, day_of
+from stack.archive.storage.store import Store
+from stack.components import catalogue as components
+from stack.components import files as render
+from stack.engines.facts import VL_STREAM_FIELDS
+from stack.engines.loki import Entry, Loki, entry_from
+from stack.runtimes import native
+from stack.settings import targets
+from stack.settings.secrets import archive_secrets, sample_app_secrets
+from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll, record
+
+NAMES = {
+    "victorialogs": ("victorialogs", "restored", "seaweedfs"),
+    "loki": ("loki", "seaweedfs"),
+}
+# What the archive's tests run with; the agent takes no part in them.
+ENGINES = (DEFAULT, Combination("loki", "otelcol"))
+
+
+@dataclass
+class ArchiveUnderTest(StackUnderTest):
+    """These programs; `logstack archive ...` finds them as it finds a whole stack."""
+
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, *names: str, extra: Iterable[str] = ()) -> None:
+        """Start the programs named, or all, and wait until they answer."""
+        target = self.target
+        folders = artifacts.obtain_all(target.settings, lambda name, text: None)
+        binaries = {
+            name: str(folder / artifacts.catalogue(target.settings)[name].binaries[0])
+            for name, folder in folders.items()
+        }
+        binaries["seaweedfs"] = str(artifacts.from_wheel("weed"))
+        secrets = archive_secrets(target.data_dir, {})
+        files = render.render_native(target, binaries, sample_app_secrets(target.data_dir), secrets)
+        native.write_files(target, files)
+        (target.config_dir("loki") / "rules").mkdir(parents=True, exist_ok=True)
+        for name in names or NAMES[target.settings.stack.engine]:
+            component = components.by_name(name)
+            with target.log_file(name).open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    [*components.command(component, target, binaries), *extra],
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.folder,
+                )
+        for name in names or NAMES[target.settings.stack.engine]:
+            self.wait(name)
+
+    def wait(self, name: str) -> None:
+        """Until a program answers."""
+        url = components.by_name(name).health_url(self.target)
+        poll(partial(_answers, url), lambda: f"{name} at {url}\n{self.logs()}", timeout=60)
+
+    def configure(self, **variables: str) -> None:
+        """Change settings of what is running, as far as the commands read them."""
+        self.variables |= variables
+        path = self.target.run_dir / targets.SETTINGS_FILE
+        path.write_text(self.settings.model_dump_json(), encoding="utf-8")
+
+    def stop(self, *names: str) -> None:
+        """End the programs named, or all: engines in order, for they write late what they have."""
+        for name in names or list(self.processes):
+            process = self.processes.pop(name, None)
+            if process is not None:
+                (process.kill if name == "seaweedfs" else process.terminate)()
+                process.wait(timeout=60)
+
+    def findings(self) -> dict[str, dict[str, Any]]:
+        """What doctor finds, by check. It fails: no rules are evaluated here."""
+        result = self.run("doctor", "--json")
+        assert result.returncode == 1, result.stderr
+        return {item["check"]: item for item in json.loads(result.stdout)}
+
+    def lose_everything(self) -> None:
+        """The engine's disk is gone; what restores are put into runs again, empty."""
+        self.stop(self.engine_name)
+        shutil.rmtree(self.target.storage_dir(self.engine_name))
+        if self.engine_name == "loki":
+            self.start("loki")
+
+    @property
+    def archive(self) -> Archive:
+        """A new view of the archive; close its store after use."""
+        return open_native(self.target)
+
+    def store(self) -> Store:
+        return self.archive.store
+
+    @property
+    def engine_name(self) -> str:
+        return self.settings.stack.engine
+
+    def kept(self, rows: Iterable[bytes]) -> int:
+        """How many of the rows the engine keeps: Loki only one of several equal ones."""
+        held = list(rows)
+        return len(set(held)) if self.engine_name == "loki" else len(held)
+
+    def push(self, rows: Iterable[bytes], port: str = "victorialogs") -> None:
+        """Store JSON lines of the contract as they are, bytes that are no UTF-8 included."""
+        if self.engine_name == "loki":
+            engine = Loki(self.target.url("loki"))
+            for batch in batched(rows, 2000):
+                engine.push_entries(map(entry_of, batch))
+            return
+        answer = requests.post(
+            self.target.url(port, "/insert/jsonline"),
+            data=b"\n".join(rows),
+            params={
+                "_time_field": "timestamp",
+                "_msg_field": "message",
+                "_stream_fields": ",".join(VL_STREAM_FIELDS),
+            },
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
+        requests.get(self.target.url(port, "/internal/force_flush"), timeout=60)
+
+    def stored(self, port: str = "victorialogs") -> list[bytes]:
+        """Every record of an engine as a line of the archive, in order."""
+        archive = self.archive
+        engine = archive.restored if port == "restored" else archive.engine
+        now = datetime.now(UTC)
+        return sorted(engine.export(now - timedelta(days=400), now + DAY))
+
+    def ok(self, *arguments: str, extra: Mapping[str, str] | None = None) -> str:
+        """What a command prints; fails unless it succeeds."""
+        result = self.run(*arguments, extra=extra)
+        assert result.returncode == 0, f"{result.stdout}{result.stderr}\n{self.logs()}"
+        return result.stdout
+
+    def verify(self, *options: str) -> dict[str, Any]:
+        """The report of `archive verify --json`."""
+        result = self.run("archive", "verify", "--json", *options)
+        assert result.returncode in (0, 1), result.stderr
+        report: dict[str, Any] = json.loads(result.stdout)
+        assert (result.returncode == 0) == report["ok"]
+        return report
+
+    def problems(self, *options: str) -> set[tuple[str, str]]:
+        """Kind and object of every problem that verify names."""
+        return {(item["kind"], item["what"]) for item in self.verify(*options)["problems"]}
+
+
+def yesterday(hour: int = 0, **more: float) -> datetime:
+    """A moment of yesterday, UTC."""
+    return day_of(datetime.now(UTC)) - DAY + timedelta(hours=hour, **more)
+
+
+def at(moment: datetime, message: str = "hello", **fields: Any) -> bytes:
+    """A record of the contract made at a moment, as a JSON line."""
+    timestamp = f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
+    return json.dumps(record(message, **fields) | {"timestamp": timestamp}).encode()
+
+
+def three_users() -> list[bytes]:
+    """A record of each of three users in each of two hours."""
+    return [
+        at(yesterday(hour, minutes=user), f"user {user}", user_id=user)
+        for hour in (3, 4)
+        for user in (1, 2, 3)
+    ]
+
+
+def keys_of(store: Store, what: str) -> list[str]:
+    """The keys in which this stands."""
+    return [item.key for item in store.listing("v1/") if what in item.key]
+
+
+def mixed_day() -> list[bytes]:
+    """A day of records with everything that has ever gone wrong with one."""
+    rows: list[bytes] = []
+    for hour in range(24):
+        start = yesterday(hour)
+        for number in range(40):
+            fields: dict[str, Any] = {"request_id": f"r-{hour}-{number}", "user_id": number % 7}
+            rows.append(at(start + timedelta(seconds=80 * number), f"plain {number}", **fields))
+        rows.append(at(start, "", empty=True))
+        rows.append(at(start, "x" * 200_000, service_name="billing"))
+        rows.append(at(start, "caf? and ?").replace(b"?", b"\xe9"))
+        rows += [at(start + timedelta(minutes=7), "the same")] * 5
+        rows.append(at(start, "nested", nested={"a": {"b": [1, {"c": None}]}, "n": 0.10}))
+        stack = 'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: "no"\n'
+        rows.append(at(start, "failed", level="ERROR", stack_trace=stack, user_id="x y"))
+        rows.append(at(start, 'control \x00 \x1b[31m \u2028 \\ " 💸'))
+        rows.append(at(start, "half a pair: ?").replace(b"?", rb"\ud83d"))
+        rows.append(at(start, "  spaces  ", duration_ms=0.1, path="/a\tb", dollar="${HOME}"))
+        rows.append(at(start, "no service").replace(b'"service_name": "erp-backend-api", ', b""))
+        precise = at(start, "nanoseconds").replace(b".000000Z", b".123456789Z")
+        rows.append(precise)
+    equal = yesterday(5, minutes=30)
+    rows += [at(equal, f"equal {number}") for number in range(3000)]
+    return rows
+
+
+def entry_of(row: bytes) -> Entry:
+    """A row as the agents hand it to Loki: the line as it is, except for what is no text."""
+    text = row.decode("utf-8", "replace")
+    repaired = re.sub(r"\\ud83d(?!\\u)", "\ufffd", text)
+    return replace(entry_from(json.loads(repaired)), line=text)
+
+
+def batched(rows: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def in_folder(path: Path, **variables: str) -> ArchiveUnderTest:
+    folder = path / "an archive"
+    folder.mkdir(parents=True)
+    return ArchiveUnderTest(folder, variables)

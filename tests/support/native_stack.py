@@ -1,0 +1,260 @@
+"""Starts the real native runtime for tests: free ports, its own folders, a path with a space."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import requests
+
+from stack import settings
+from stack.engines import Engine, EngineError, Record, Selection
+from stack.engines.factory import engine_of
+from stack.engines.facts import LOKI_TENANT
+from stack.settings import ROOT, Settings, targets, variable_name
+from stack.settings.tables import Ports
+from stack.settings.targets import Target
+from tests.support.ports import free_ports
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Combination:
+    """An engine and the agent that ships to it."""
+
+    engine: str
+    agent: str
+
+    def __str__(self) -> str:
+        return f"{self.agent}-{self.engine}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            variable_name("stack", "engine"): self.engine,
+            variable_name("stack", "agent"): self.agent,
+        }
+
+
+DEFAULT = Combination("victorialogs", "otelcol")
+# A test module that sets COMBINATIONS to this runs once for each of them.
+EVERY_COMBINATION = (DEFAULT, Combination("loki", "otelcol"), Combination("loki", "promtail"))
+
+
+@dataclass
+class StackUnderTest:
+    """One native runtime of its own. `variables` are further settings, as environment variables."""
+
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = Ports.names()
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        defaults = {variable_name("ports", name): str(port) for name, port in ports.items()}
+        defaults[variable_name("ports", "offset")] = "0"
+        defaults[variable_name("paths", "run")] = str(self.folder / "run")
+        defaults[variable_name("paths", "data")] = str(self.folder / "data")
+        defaults[variable_name("stack", "host")] = "test-host"
+        defaults[variable_name("stack", "runtime")] = "native"
+        self.variables = {**defaults, **self.variables}
+
+    @property
+    def environ(self) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTACK_")}
+        return {**inherited, **self.variables, "COLUMNS": "250"}
+
+    @property
+    def settings(self) -> Settings:
+        return settings.load(self.variables)
+
+    @property
+    def target(self) -> Target:
+        return targets.native(self.settings)
+
+    @property
+    def engine(self) -> Engine:
+        return engine_of(self.target)
+
+    @property
+    def app_log(self) -> Path:
+        return self.target.app_log_file
+
+    def run(
+        self, *arguments: str, extra: Mapping[str, str] | None = None, timeout: float = 240
+    ) -> subprocess.CompletedProcess[str]:
+        """One `logstack` command, to its end."""
+        return subprocess.run(
+            logstack_argv(*arguments),
+            env={**self.environ, **(extra or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            cwd=self.folder,
+        )
+
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        """One `logstack` command, started."""
+        return subprocess.Popen(
+            logstack_argv(*arguments),
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+        )
+
+    def up(self) -> None:
+        result = self.run("up")
+        assert result.returncode == 0, f"{result.stdout}{result.stderr}"
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        result = self.run("status", "--json")
+        return {item["name"]: item for item in json.loads(result.stdout)}
+
+    @property
+    def agent(self) -> str:
+        return self.settings.stack.agent
+
+    def unless_promtail(self, reason: str) -> None:
+        """Skips a test of what Promtail cannot do, and says what that is."""
+        if self.agent == "promtail":
+            pytest.skip(f"Promtail: {reason}")
+
+    def write(self, *lines: str | bytes) -> None:
+        """Append lines to the log file that the agent reads, the way an application does."""
+        data = b"".join(
+            (line.encode() if isinstance(line, str) else line) + b"\n" for line in lines
+        )
+        with self.app_log.open("ab", buffering=0) as file:
+            file.write(data)
+
+    def wait_for(self, matches: Mapping[str, str], count: int, grep: str = "") -> list[Record]:
+        """The records that match once there are `count` of them and no more come."""
+        now = datetime.now(UTC)
+        selection = Selection(
+            since=now - timedelta(days=2), until=now + timedelta(days=1), matches=matches, grep=grep
+        )
+        found: list[Record] = []
+
+        def there() -> bool:
+            if self.engine.count(selection) >= count:
+                found[:] = self.engine.records(selection, limit=count + 1000)
+            return len(found) >= count
+
+        poll(
+            there,
+            lambda: (
+                f"{count} records with {matches} {grep}, found {self.engine.count(selection)}.\n"
+                f"{self.logs()}"
+            ),
+        )
+        return found
+
+    def count(self, matches: Mapping[str, str]) -> int:
+        now = datetime.now(UTC)
+        return self.engine.count(
+            Selection(since=now - timedelta(days=2), until=now + timedelta(days=1), matches=matches)
+        )
+
+    def streams(self, service: str) -> list[dict[str, str]]:
+        """The labels of each stream of a service, asked of the engine itself."""
+        if self.settings.stack.engine == "loki":
+            answer = requests.get(
+                self.target.url("loki", "/loki/api/v1/series"),
+                params={"match[]": f'{{service_name="{service}"}}'},
+                headers={"X-Scope-OrgID": LOKI_TENANT},
+                timeout=10,
+            )
+            found: list[dict[str, str]] = answer.json()["data"]
+            return found
+        now = datetime.now(UTC)
+        today = Selection(since=now - timedelta(days=1), until=now + timedelta(days=1))
+        rows = self.engine.query(f'service_name:="{service}" | uniq by (_stream)', today, limit=10)
+        return [dict(re.findall(r'(\w+)="([^"]*)"', row["_stream"])) for row in rows]
+
+    def logs(self, size: int = 3000) -> str:
+        """The end of every component's log, for a failed test."""
+        parts = []
+        for path in sorted(self.target.log_file("x").parent.glob("*.log")):
+            text = path.read_text(encoding="utf-8", errors="replace")[-size:]
+            parts.append(f"--- {path.name}\n{text}")
+        return "\n".join(parts)
+
+
+def logstack_argv(*arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "stack.cli.main", *arguments]
+
+
+def record(message: str = "hello", **fields: Any) -> dict[str, Any]:
+    """A record of the contract with the fields that every record has."""
+    return {
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "level": "INFO",
+        "logger_name": "tests",
+        "message": message,
+        "service_name": "erp-backend-api",
+        "environment": "dev",
+        **fields,
+    }
+
+
+def line(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+def marker() -> str:
+    return f"m{uuid.uuid4().hex}"
+
+
+def poll(condition: Callable[[], T], wanted: str | Callable[[], str], timeout: float = 40) -> T:
+    """The first true answer of `condition`; fails with what was wanted when none comes.
+
+    An engine that does not answer (yet) counts as no.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            if answer := condition():
+                return answer
+        except EngineError:
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            text = wanted if isinstance(wanted, str) else wanted()
+            raise AssertionError(f"wanted within {timeout:g} s: {text}")
+        time.sleep(0.1)
+
+
+def burst(count: int, mark: str, **fields: Any) -> Iterable[str]:
+    """Lines of `count` numbered records."""
+    for number in range(count):
+        yield line(record(f"burst {number}", mark=mark, number=number, **fields))
+
+
+__all__ = [
+    "DEFAULT",
+    "EVERY_COMBINATION",
+    "ROOT",
+    "Combination",
+    "StackUnderTest",
+    "burst",
+    "line",
+    "logstack_argv",
+    "marker",
+    "poll",
+    "record",
+]

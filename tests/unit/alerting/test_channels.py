@@ -1,0 +1,283 @@
+"""Secrets, receivers and routes: what is rendered, and what is refused with which words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stack.alerting import AlertError
+from stack.alerting.alertmanager import render_alertmanager
+from stack.alerting.channels import Channels, read_channels
+from stack.alerting.files import alert_files
+from stack.alerting.lint import remarks
+from stack.alerting.rules import load_rules
+from tests.support.example import settings_with, target_in
+
+WEBHOOK = "https://hooks.slack.com/services/T0/B0/abcdef"
+TOKEN = "xoxb-1234567890-abcdefghij"
+KEY = "0123456789abcdef0123456789abcdef"
+EMAIL = {
+    "email_to": ["oncall@example.com"],
+    "email_from": "logstack@example.com",
+    "smtp_server": "smtp.example.com:587",
+}
+
+
+def secret(folder: Path, text: str, mode: int = 0o600) -> str:
+    path = folder / "secret"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return str(path)
+
+
+def read(folder: Path, **receivers: Any) -> Channels:
+    return read_channels(settings_with(receivers=receivers).receivers, folder / "run")
+
+
+def refusal(folder: Path, **receivers: Any) -> str:
+    with pytest.raises(AlertError) as caught:
+        read(folder, **receivers)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_nothing_is_configured_by_default(tmp_path: Path) -> None:
+    """Alerts fire and are shown; the remarks say that nobody is told."""
+    channels = read(tmp_path)
+    assert channels == Channels()
+    assert len(list(remarks(channels))) == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "name", "kind", "field"),
+    [
+        ("slack_webhook_file", WEBHOOK, "slack_webhook", "slack_configs", "api_url_file"),
+        ("slack_token_file", TOKEN, "slack_token", "slack_configs", "app_token_file"),
+        ("pagerduty_key_file", KEY, "pagerduty_key", "pagerduty_configs", "routing_key_file"),
+        ("deadman_url_file", "https://hc.example/x", "deadman_url", "webhook_configs", "url_file"),
+    ],
+)
+def test_a_secret_is_copied_without_white_space(
+    tmp_path: Path, key: str, text: str, name: str, kind: str, field: str
+) -> None:
+    """The configuration names the copy and does not hold the secret."""
+    channels = read(
+        tmp_path, **{key: secret(tmp_path, f"\n {text} \n")}, slack_channel="C0123456789"
+    )
+    assert channels.secrets == {name: text}
+    [configs] = channels.receivers.values()
+    assert configs[kind][0][field] == str(tmp_path / "run" / name)
+    assert text not in str(configs)
+
+
+SECRETS = {
+    "slack_webhook_file": WEBHOOK,
+    "slack_token_file": TOKEN,
+    "pagerduty_key_file": KEY,
+    "deadman_url_file": "https://hc.example/x",
+}
+
+
+@pytest.mark.parametrize("key", SECRETS)
+def test_a_secret_file_that_is_not_there_is_refused(tmp_path: Path, key: str) -> None:
+    """With the setting and where it was looked for."""
+    text = refusal(tmp_path, **{key: str(tmp_path / "nothing")})
+    assert text.startswith(
+        f"receivers.{key}: wanted a file that holds the secret, found nothing at nothing."
+    )
+    assert f"LOGSTACK_RECEIVERS__{key.upper()}" in text
+
+
+@pytest.mark.parametrize("key", SECRETS)
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_an_empty_secret_file_is_refused(tmp_path: Path, key: str, text: str) -> None:
+    """White space is empty."""
+    found = refusal(tmp_path, **{key: secret(tmp_path, text)})
+    assert found == f"receivers.{key}: secret: wanted a secret, found an empty file"
+
+
+@pytest.mark.parametrize("key", SECRETS)
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_secret_file_that_others_read_is_refused(tmp_path: Path, key: str, mode: int) -> None:
+    """With the command that mends it."""
+    found = refusal(tmp_path, **{key: secret(tmp_path, SECRETS[key], mode)})
+    assert found == (
+        f"receivers.{key}: secret: wanted mode 0600, found {mode:04o}. Type: chmod 600 'secret'"
+    )
+
+
+@pytest.mark.parametrize("key", SECRETS)
+def test_a_newline_within_a_secret_is_refused(tmp_path: Path, key: str) -> None:
+    """Two lines are two secrets, or half of one. The message shows neither."""
+    found = refusal(tmp_path, **{key: secret(tmp_path, f"{SECRETS[key]}\n{SECRETS[key]}\n")})
+    assert found == (
+        f"receivers.{key}: secret: wanted the secret and nothing else, found white space or a "
+        "newline within it"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_a_secret_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """With the system's reason."""
+    found = refusal(tmp_path, pagerduty_key_file=secret(tmp_path, KEY, 0o000))
+    assert "Permission denied" in found
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://hooks.slack.com/services/T0/B0/abcdef", "http://hooks.slack.com/..."),
+        ("https://hooks.slack.com.evil.example/services/abcdef", "https://hooks.slack.com.evil"),
+        ("https://evil.example/hooks.slack.com/abcdef", "https://evil.example/..."),
+        ("https://hooks.slack.com@evil.example/abcdef", "https://evil.example/..."),
+        ("ftp://hooks.slack.com/services/abcdef", "ftp://hooks.slack.com/..."),
+        ("hooks.slack.com/services/abcdef", "(no scheme)://(no host)/..."),
+        ("https://hooks.slack.com/", "https://hooks.slack.com/..."),
+        ("https://[half/abcdef", "(no scheme)://(no host)/..."),
+    ],
+)
+def test_a_webhook_of_another_host_or_scheme_is_refused(
+    tmp_path: Path, url: str, shown: str
+) -> None:
+    """What is behind the host is a secret and is not shown."""
+    found = refusal(tmp_path, slack_webhook_file=secret(tmp_path, url))
+    assert found.startswith(
+        "receivers.slack_webhook_file: wanted an address "
+        f"https://hooks.slack.com or hooks.slack-gov.com/..., found {shown}"
+    )
+    assert "abcdef" not in found
+
+
+@pytest.mark.parametrize(
+    ("receivers", "text", "wanted"),
+    [
+        ({"pagerduty_key_file": ""}, "short", "wanted an integration key of 32 letters"),
+        ({"slack_token_file": "", "slack_channel": "C1"}, "xoxo", "wanted the token of a bot"),
+        ({"slack_token_file": ""}, TOKEN, "receivers.slack_channel: wanted the id of a channel"),
+        ({"deadman_url_file": ""}, "http://hc.example/x", "wanted an address https://<host>/..."),
+        (
+            {"slack_webhook_file": "", "slack_token_file": ""},
+            WEBHOOK,
+            "wanted one of them, found both",
+        ),
+        (
+            {"pagerduty_key_file": "", "pagerduty_url": "http://events.example/v2/enqueue"},
+            KEY,
+            "receivers.pagerduty_url: wanted an address https://",
+        ),
+    ],
+)
+def test_a_secret_of_the_wrong_shape_is_refused(
+    tmp_path: Path, receivers: dict[str, str], text: str, wanted: str
+) -> None:
+    """Before the first alert, not by the channel, and without showing it."""
+    path = secret(tmp_path, text)
+    values = {k: v or (path if k.endswith("_file") else v) for k, v in receivers.items()}
+    found = refusal(tmp_path, **values)
+    assert wanted in found
+    assert text not in found
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"email_from": ""}, "receivers.email_from: wanted a value, because email_to has one"),
+        ({"smtp_server": ""}, "receivers.smtp_server: wanted a value, because email_to has one"),
+        ({"smtp_user": "erp"}, "wanted both or none, found one"),
+    ],
+)
+def test_half_an_email_channel_is_refused(
+    tmp_path: Path, change: dict[str, str], wanted: str
+) -> None:
+    """All that sending needs has to be there."""
+    assert wanted in refusal(tmp_path, **{**EMAIL, **change})
+
+
+def test_the_problems_of_all_channels_and_rules_are_reported_at_once(tmp_path: Path) -> None:
+    """`make up` says everything that there is to mend."""
+    target = target_in(
+        tmp_path,
+        receivers={"pagerduty_key_file": "/nothing", "deadman_url_file": "/nothing"},
+        alerts={"rules": {"Nothing": {"enabled": False}}},
+    )
+    with pytest.raises(AlertError) as caught:
+        alert_files(target)
+    heads = [text.split(":")[0] for text in str(caught.value).splitlines()]
+    assert heads == ["settings", "receivers.pagerduty_key_file", "receivers.deadman_url_file"]
+
+
+def test_channels_follow_severity(tmp_path: Path) -> None:
+    """A page to PagerDuty and Slack, a ticket to Slack and by e-mail, info by e-mail."""
+    webhook = secret(tmp_path, WEBHOOK)
+    (tmp_path / "key").write_text(KEY, encoding="utf-8")
+    (tmp_path / "key").chmod(0o600)
+    target = target_in(
+        tmp_path,
+        receivers={
+            **EMAIL,
+            "slack_webhook_file": webhook,
+            "pagerduty_key_file": str(tmp_path / "key"),
+        },
+    )
+    channels = read_channels(target.settings.receivers, tmp_path / "run")
+    rules = load_rules(target.settings)
+    document = yaml.safe_load(render_alertmanager(target, rules, channels))
+    receivers = {item.pop("name"): item for item in document["receivers"]}
+    assert {name: sorted(item) for name, item in receivers.items()} == {
+        "page": ["pagerduty_configs", "slack_configs"],
+        "ticket": ["email_configs", "slack_configs"],
+        "info": ["email_configs"],
+        "test-slack": ["slack_configs"],
+        "test-pagerduty": ["pagerduty_configs"],
+        "test-email": ["email_configs"],
+        "deadman": [],
+    }
+    for name, item in receivers.items():
+        for [config] in item.values():
+            assert config["send_resolved"] is not name.startswith("test-")
+    assert KEY not in str(document)
+    assert WEBHOOK not in str(document)
+
+
+def test_mute_times_are_on_the_routes_of_their_severities(tmp_path: Path) -> None:
+    """The root cannot be muted, so what has no severity is always sent."""
+    mute = {
+        "name": "weekend",
+        "severities": ["ticket", "info"],
+        "weekdays": ["saturday", "sunday"],
+        "times": ["08:00-24:00"],
+        "location": "Europe/Berlin",
+    }
+    target = target_in(tmp_path, alerts={"mute_times": [mute]})
+    document = yaml.safe_load(render_alertmanager(target, [], Channels()))
+    assert document["time_intervals"] == [
+        {
+            "name": "weekend",
+            "time_intervals": [
+                {
+                    "location": "Europe/Berlin",
+                    "weekdays": ["saturday", "sunday"],
+                    "times": [{"start_time": "08:00", "end_time": "24:00"}],
+                }
+            ],
+        }
+    ]
+    muted = {r["receiver"] for r in document["route"]["routes"] if "mute_time_intervals" in r}
+    assert muted == {"ticket", "info"}
+    assert "mute_time_intervals" not in document["route"]
+
+
+def test_a_silent_service_inhibits_what_its_records_say(tmp_path: Path) -> None:
+    """For the same service; and nothing is inhibited by a rule that is not there."""
+    target = target_in(tmp_path)
+    rules = load_rules(target.settings)
+    document = yaml.safe_load(render_alertmanager(target, rules, Channels()))
+    [silent, late] = document["inhibit_rules"]
+    assert silent["source_matchers"] == ['alertname="ServiceSilent"']
+    assert "ErrorRatioHigh" in silent["target_matchers"][0]
+    assert silent["equal"] == ["environment", "service_name"]
+    assert late["target_matchers"] == ['alertname=~"ServiceSilent|ArchiveBehind|ArchiveNeverRan"']
+    assert late["equal"] == ["environment"]

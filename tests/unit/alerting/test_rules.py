@@ -1,0 +1,264 @@
+"""Rule files: what is read, and what is refused with which words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stack.alerting import AlertError
+from stack.alerting.cases import (
+    Case,
+    CaseText,
+    Records,
+    load_cases,
+    missing_cases,
+    problem_with,
+    shipped_settings,
+)
+from stack.alerting.loaded import differences
+from stack.alerting.rules import load_rules, read_rule_files, runbook_headings
+from stack.settings import ROOT
+from tests.support.example import settings_with
+
+RULE: dict[str, Any] = {
+    "name": "TooMany",
+    "query": "record_count",
+    "window": "5m",
+    "above": 3,
+    "for": "1m",
+    "severity": "page",
+    "summary": "Too many",
+    "description": "There are too many.",
+    "dashboard": "errors",
+    "runbook": "TooMany",
+}
+
+
+def refusal(folder: Path, *rules: Mapping[str, Any], **sections: Mapping[str, Any]) -> list[str]:
+    """The lines that loading these rules is refused with."""
+    write_rules(folder, *rules)
+    with pytest.raises(AlertError) as caught:
+        load_rules(settings_with(**sections), folder, folder / "runbooks.md")
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+def write_rules(folder: Path, *rules: Mapping[str, Any]) -> None:
+    (folder / "runbooks.md").write_text("# Runbooks\n\n## TooMany\n\nText.\n", encoding="utf-8")
+    text = yaml.safe_dump({"rules": [dict(rule) for rule in rules]})
+    (folder / "mine.yaml").write_text(text, encoding="utf-8")
+
+
+def test_a_rule_is_read_with_its_settings(tmp_path: Path) -> None:
+    """Thresholds from the settings, and what an environment changes."""
+    write_rules(tmp_path, {**RULE, "above": {"setting": "thresholds.server_errors"}})
+    changes = {"rules": {"TooMany": {"for": "3m", "severity": "info", "window": "9m"}}}
+    settings = settings_with(thresholds={"server_errors": 17}, alerts=changes)
+    [rule] = load_rules(settings, tmp_path, tmp_path / "runbooks.md")
+    assert (rule.operator, rule.threshold) == (">", 17)
+    assert (rule.hold, rule.severity, rule.window) == ("3m", "info", "9m")
+
+
+def test_an_environment_can_turn_a_rule_off(tmp_path: Path) -> None:
+    """Then it is not shipped."""
+    write_rules(tmp_path, RULE)
+    settings = settings_with(alerts={"rules": {"TooMany": {"enabled": False}}})
+    assert load_rules(settings, tmp_path, tmp_path / "runbooks.md") == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (
+            {"query": "recordcount"},
+            "query: wanted a query of stack/queries/, "
+            "found 'recordcount'. Did you mean record_count?",
+        ),
+        (
+            {"arguments": {"level": "ERROR"}},
+            "query: record_count: wanted arguments out of levels, found level",
+        ),
+        (
+            {"query": "records"},
+            "query: records: ",
+        ),
+        (
+            {"runbook": "TooFew"},
+            "runbook: wanted a heading of alerts/runbooks.md, found 'TooFew'. "
+            "Write a section `## TooFew` there",
+        ),
+        ({"severity": "critical"}, "severity: wanted one of page, ticket, info, found 'critical'"),
+        ({"for": "5 minutes"}, "for: wanted a duration such as 30s, 5m or 1d, found '5 minutes'"),
+        ({"for": 5}, "for: wanted a duration such as 30s, 5m or 1d, found 5"),
+        ({"window": "soon"}, "window: wanted a duration such as 30s, 5m or 1d, found 'soon'"),
+        ({"above": "many"}, "above: wanted a number or {setting: thresholds.<name>}, found 'many'"),
+        ({"at_least": 3}, "wanted exactly one of above and at_least"),
+        (
+            {"above": {"setting": "thresholds.server_error"}},
+            "threshold: wanted a setting, found 'thresholds.server_error'. "
+            "Did you mean thresholds.server_errors?",
+        ),
+        ({"name": "too many"}, "name: wanted text of the form"),
+        ({"sumary": "x"}, "sumary: wanted only the keys name, query, arguments"),
+        (
+            {"lines": {"query": "record_count"}},
+            "lines.query: record_count: ",
+        ),
+        (
+            {"inhibits": {"alerts": ["TooMuch"], "equal": ["environment"]}},
+            "inhibits: wanted alerts, found 'TooMuch'. Did you mean TooMany?",
+        ),
+    ],
+)
+def test_a_bad_rule_is_refused(tmp_path: Path, change: dict[str, Any], wanted: str) -> None:
+    """With the file, the rule and what is wanted."""
+    [text] = refusal(tmp_path, {**RULE, **change})
+    name = change.get("name", "TooMany")
+    assert text.startswith(f"mine.yaml: rule {name}: {wanted}")
+
+
+@pytest.mark.parametrize("key", sorted(set(RULE) - {"name", "above"}))
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    """Each that a rule needs."""
+    [text] = refusal(tmp_path, {name: value for name, value in RULE.items() if name != key})
+    assert text.startswith(f"mine.yaml: rule TooMany: {key}: wanted ")
+    assert text.endswith(", found nothing")
+
+
+def test_two_rules_with_one_name_are_refused(tmp_path: Path) -> None:
+    """An engine would keep both and Alertmanager could not tell them apart."""
+    [text] = refusal(tmp_path, RULE, RULE)
+    assert text == (
+        "mine.yaml: rule TooMany: wanted a name of its own, found one that mine.yaml has too"
+    )
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    """One run shows all that there is to mend."""
+    texts = refusal(
+        tmp_path,
+        {**RULE, "severity": "loud"},
+        {**RULE, "name": "TooFew", "query": "nothing", "runbook": "TooFew"},
+    )
+    assert [text.split(": ")[1:3] for text in texts] == [
+        ["rule TooMany", "severity"],
+        ["rule TooFew", "runbook"],
+        ["rule TooFew", "query"],
+    ]
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    """With its name."""
+    write_rules(tmp_path, RULE)
+    (tmp_path / "other.yaml").write_text("rules: [", encoding="utf-8")
+    with pytest.raises(AlertError, match=r"other.yaml: wanted a readable YAML file"):
+        load_rules(settings_with(), tmp_path, tmp_path / "runbooks.md")
+
+
+def test_an_override_of_no_rule_is_refused(tmp_path: Path) -> None:
+    """A typing mistake would leave the rule as it is."""
+    [text] = refusal(tmp_path, RULE, alerts={"rules": {"TooMani": {"enabled": False}}})
+    assert text == (
+        "settings: alerts.rules.TooMani: wanted the name of a rule, found 'TooMani'. "
+        "Did you mean TooMany?"
+    )
+
+
+def test_rules_and_runbooks_are_one_to_one() -> None:
+    """Each alert has a section of its own name, and no section is left over."""
+    texts, problems = read_rule_files(ROOT / "alerts" / "rules")
+    names = [text.name for _, text in texts]
+    assert not problems
+    assert sorted(names) == sorted(runbook_headings(ROOT / "alerts" / "runbooks.md"))
+    assert [text.runbook for _, text in texts] == names
+
+
+def test_each_runbook_has_its_parts_and_a_command() -> None:
+    """Meaning, first look, likely causes and fix."""
+    text = (ROOT / "alerts" / "runbooks.md").read_text(encoding="utf-8")
+    for section in text.split("\n## ")[1:]:
+        for part in ("**Meaning.**", "**First look.**", "**Likely causes.**", "**Fix.**"):
+            assert section.count(part) == 1, section[:40]
+        look = section.partition("**First look.**")[2].partition("**Likely causes.**")[0]
+        assert "`" in look or "link" in look, section[:40]
+
+
+def test_every_rule_has_every_kind_of_case() -> None:
+    """Firing, quiet, empty and boundary; and no case is about a rule that does not exist."""
+    rules, cases = load_rules(shipped_settings()), load_cases()
+    assert missing_cases(rules, cases) == {}
+    assert {case.rule for case in cases} == {rule.name for rule in rules}
+
+
+def test_the_pages_name_alerts_that_exist() -> None:
+    """Of the archive, whose alerts stand in several pages."""
+    rules = {rule.name for rule in load_rules(shipped_settings())}
+    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "alerts/runbooks.md"):
+        named = set(re.findall(r"`(Archive[A-Z]\w+)`", path.read_text(encoding="utf-8")))
+        assert named <= rules, path
+
+
+def test_a_lacking_kind_is_found() -> None:
+    """By rule."""
+    rules = load_rules(shipped_settings())
+    cases = [
+        case
+        for case in load_cases()
+        if (case.rule, case.text.kind) != ("CriticalLogged", "boundary")
+    ]
+    assert missing_cases(rules, cases) == {"CriticalLogged": ["boundary"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "values", "wanted"),
+    [
+        ("firing", {}, [], "an alert"),
+        ("quiet", {"alerts": ({"service_name": "x"},)}, [], "no alert"),
+        ("empty", {"records": (Records(ago="1m"),)}, [], "no record"),
+        ("boundary", {"records": (Records(ago="1m"),)}, [9.0], "a number that equals the"),
+        ("boundary", {"records": (Records(ago="1m"),)}, [10.0], ""),
+        ("boundary", {"records": (Records(ago="1m"),), "edge": "5m"}, [10.0], "a number that"),
+        ("boundary", {"records": (Records(ago="5m1s"),), "edge": "5m"}, [], ""),
+    ],
+)
+def test_a_case_has_to_be_what_it_says(
+    kind: Any, fields: dict[str, Any], values: list[float], wanted: str
+) -> None:
+    """A boundary case away from the boundary would prove nothing."""
+    rule = next(r for r in load_rules(shipped_settings()) if r.name == "ServerErrorBurst")
+    case = Case(rule.name, "file", CaseText(kind=kind, about="x", **fields))
+    found = problem_with(case, rule, values)
+    assert (wanted in found) if wanted else not found
+
+
+@pytest.mark.parametrize(
+    ("found", "count", "wanted"),
+    [
+        ({"A": "1", "B": "2"}, 2, []),
+        ({"A": "1"}, 1, ["rules not loaded: B. Type: make up"]),
+        ({}, 0, ["rules not loaded: A, B. Type: make up"]),
+        (
+            {"A": "1", "B": "2", "C": "3"},
+            3,
+            ["rules loaded that were not shipped: C. Type: make up"],
+        ),
+        ({"A": "1", "B": "x"}, 2, ["rules loaded with another expression: B. Type: make up"]),
+        ({"A": "1", "B": "2"}, 3, ["wanted 2 rules, found 3. Type: make up"]),
+    ],
+)
+def test_loaded_rules_are_compared_name_by_name(
+    found: dict[str, str], count: int, wanted: list[str]
+) -> None:
+    """Missing, further, different and doubled ones."""
+    assert differences({"A": "1", "B": "2"}, found, count) == wanted
+
+
+def test_every_rule_names_a_page_of_the_dashboards() -> None:
+    """A link to a dashboard that is not there helps nobody."""
+    pages = {path.stem for path in (ROOT / "dashboards" / "pages").glob("*.py")}
+    texts, _ = read_rule_files(ROOT / "alerts" / "rules")
+    assert {text.dashboard for _, text in texts} <= pages

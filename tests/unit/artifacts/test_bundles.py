@@ -1,0 +1,70 @@
+"""What hosts get as one file: complete, and the same each time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from stack.artifacts import bundles
+from stack.artifacts.lockfile import locked_packages
+from stack.settings import ROOT
+
+IMPORTED = """
+import json, sys
+from importlib.metadata import packages_distributions
+before = set(sys.modules)
+from stack.archive import on_host
+names = {name.partition(".")[0] for name in set(sys.modules) - before}
+known = packages_distributions()
+print(json.dumps(sorted({d for name in names for d in known.get(name, ())})))
+"""
+
+
+def test_the_archiver_imports_nothing_that_its_bundle_lacks() -> None:
+    """A package that is imported somewhere below would be missing on hosts alone."""
+    argv = [sys.executable, "-P", "-c", IMPORTED]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True)
+    found = {name.lower().replace("_", "-") for name in json.loads(result.stdout)}
+    assert found - {"logstack"} <= set(bundles.PACKAGES)
+    assert {"boto3", "pydantic", "zstandard"} <= found
+
+
+def test_every_package_is_pinned_with_hashes() -> None:
+    """Nothing else than what requirements.lock says gets to a host."""
+    entries = locked_packages(bundles.PACKAGES)
+    assert {entry.partition("==")[0] for entry in entries} == set(bundles.PACKAGES)
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
+def test_the_same_files_give_the_same_bundle(tmp_path: Path) -> None:
+    """Whenever and by whom they were written: a second deploy changes nothing."""
+    folder = tmp_path / "lib"
+    files = {
+        "stack/a.py": "a = 1\n",
+        "bin/grafana": "#!/bin/sh\n",
+        "botocore/data/s3/service.json": "{}",
+        "botocore/data/ec2/service.json": "{}",
+        "stack/__pycache__/a.pyc": "",
+        "zstandard/tests/test_a.py": "",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "bin" / "grafana").chmod(0o750)
+    bundles.pack(folder, tmp_path / "one.tar.gz")
+    for path in folder.rglob("*"):
+        os.utime(path, (1, 1))
+    bundles.pack(folder, tmp_path / "two.tar.gz")
+    assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
+    with tarfile.open(tmp_path / "one.tar.gz") as tar:
+        modes = {entry.name: entry.mode for entry in tar.getmembers()}
+    assert modes == {
+        "lib/bin/grafana": 0o755,
+        "lib/botocore/data/s3/service.json": 0o644,
+        "lib/stack/a.py": 0o644,
+    }
