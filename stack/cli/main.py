@@ -5,29 +5,40 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from stack.cli.console import say
+if TYPE_CHECKING:
+    from typer._click import Command, Context, HelpFormatter
+    from typer._click.shell_completion import CompletionItem
 
-# Which module of stack/cli/ has which commands: only the one that is asked for is imported.
-MODULES = {
-    "lifecycle": ("up", "down", "status", "clean"),
-    "logs": ("logs", "query"),
-    "smoke": ("smoke",),
-    "archive": ("doctor", "archive"),
-    "dashboards": ("dashboards", "report"),
-    "traffic": ("traffic",),
-    "settings": ("settings",),
-    "images": ("images",),
-    "alerts": ("alerts",),
-    "annotate": ("annotate",),
-    "secrets": ("secrets",),
-    "hosts": ("hosts",),
+# Each command, the module of stack/cli/ that has it, and its line in `logstack --help`: help and
+# completion import no module, a command only its own.
+COMMANDS = {
+    "up": ("lifecycle", "Build what is missing, start everything, wait until healthy."),
+    "down": ("lifecycle", "Stop everything and keep the data."),
+    "status": ("lifecycle", "Show every component; exits with 1 unless all are healthy."),
+    "clean": ("lifecycle", "Stop everything and remove the data."),
+    "logs": ("logs", "Show the newest records, or follow new ones."),
+    "query": ("logs", "Run a raw LogsQL or LogQL query."),
+    "smoke": ("smoke", "Send one record through the pipeline, compare every field."),
+    "doctor": ("archive", "Check rules, retention and archive against the settings."),
+    "report": ("dashboards", "Write the dashboards as one HTML file."),
+    "traffic": ("traffic", "Send the sample app a realistic mix of requests."),
+    "settings": ("settings", "List every setting, its value and where it comes from."),
+    "archive": ("archive", "The one-year archive: export, verify, search, restore, erase."),
+    "dashboards": ("dashboards", "Grafana dashboards: check, generate, import."),
+    "images": ("images", "Local images of the components."),
+    "alerts": ("alerts", "Alert rules and notification channels."),
+    "annotate": ("annotate", "Add deployment annotations to dashboards."),
+    "secrets": ("secrets", "The secrets of an environment's hosts."),
+    "hosts": ("hosts", "Deploy to the hosts of staging and production over SSH."),
 }
 KNOWN_ERRORS = {
     "dashboards.model": "GrafanaError",
@@ -45,24 +56,56 @@ KNOWN_ERRORS = {
 }
 
 
-def build_app(command: str = "") -> typer.Typer:
-    """The commands: those of the module that has `command`, or, where none has, all."""
+class LazyCommands(Mapping[str, "Command"]):
+    """The commands by name, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Command:
+        module = import_module(f"stack.cli.{COMMANDS[name][0]}")
+        app = typer.Typer(rich_markup_mode=None)
+        app.callback()(lambda: None)  # also one command alone is a group of commands
+        module.register(app)
+        return typer.main.get_group(app).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class LazyGroup(TyperGroup):
+    """`logstack` itself: lists and completes its commands without importing them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = LazyCommands()  # type: ignore[assignment] # no command is added later
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        from typer._click.shell_completion import CompletionItem
+
+        return [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+
+
+def build_app() -> typer.Typer:
+    """`logstack` with every command."""
     app = typer.Typer(
+        cls=LazyGroup,
         name="logstack",
-        help="Central logging for Django back ends: start it, look at logs, check that they "
-        "arrive.",
+        help="Central logging for Django back ends: start it, search logs, check the pipeline.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # its help page alone takes longer than a command
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    chosen = [module for module, names in MODULES.items() if command in names] or MODULES
-    for module in chosen:
-        import_module(f"stack.cli.{module}").register(app)
-
-    @app.callback()
-    def _group() -> None:
-        """Also one command alone is a group of commands."""
-
+    app.callback()(lambda: None)
     return app
 
 
@@ -83,14 +126,16 @@ def run() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # what the terminal cannot show is no error
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        build_app(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="logstack")
+        build_app()(prog_name="logstack")
     except Exception as error:
         if "LOGSTACK_TRACEBACK" in os.environ or not is_known(error):
             raise
+        from stack.cli.console import say  # rich, which the help does without
+
         say(_explain(error), "red")
         sys.exit(1)
     except KeyboardInterrupt:
-        say("stopped")
+        sys.stderr.write("stopped\n")
         sys.exit(130)
 
 
