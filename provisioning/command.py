@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -33,10 +34,15 @@ def main() -> None:
         "doctor": _doctor,
         "unlock": _unlock,
     }
+    parser = argparse.ArgumentParser(
+        prog="python -m provisioning", epilog="LOGSTACK_ENV names the environment."
+    )
+    parser.add_argument("command", choices=list(commands))
+    command = commands[parser.parse_args().command]
     for number in SIGNALS:
         gevent.signal_handler(number, _stop, gevent.getcurrent())
     try:
-        ok = commands[sys.argv[1]](_prepare())
+        ok = command(_prepare())
     except KNOWN_ERRORS as error:
         say(str(error), "red")
         ok = False
@@ -54,7 +60,9 @@ def _stop(main_greenlet: gevent.Greenlet) -> None:
 
 
 def _prepare() -> Work:
-    environment = os.environ["LOGSTACK_ENV"]
+    environment = os.environ.get("LOGSTACK_ENV", "")
+    if not environment:
+        raise DeployError("LOGSTACK_ENV: expected an environment such as staging, got nothing")
     values = settings.load_for_hosts(environment)
     known = secrets.read_all(secrets.secrets_path(environment), values)
     with progress() as display:

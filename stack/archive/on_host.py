@@ -7,6 +7,7 @@ called where the host's plan is made, the rest on the host.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -72,20 +73,26 @@ def open_archive(folder: Path = CONFIG_DIR / "archiver") -> Archive:
 
 
 def main(arguments: list[str]) -> int:
-    """`run` goes on for ever, `once` and `verify` work once, `doctor` prints JSON, `check` asks
-    nobody. The exit status is 1 where something is not well."""
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "run": lambda rest: _run(),
-        "once": lambda rest: _once(),
-        "verify": lambda rest: _verify(deep="--deep" in rest),
-        "doctor": lambda rest: _doctor(),
-        "check": lambda rest: _check(Path(rest[0])),
-    }
-    if not arguments or arguments[0] not in commands:
-        _say(f"wanted one of {', '.join(commands)}, found {' '.join(arguments) or 'nothing'}")
-        return 2
+    """The exit status: 0, or 1 when a check failed. Raises SystemExit(2) for a wrong argument."""
+    parser = argparse.ArgumentParser(prog="logstack-archiver", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Any:
+        command = commands.add_parser(name, help=text, allow_abbrev=False)
+        command.set_defaults(run=run)
+        return command
+
+    add("run", "archive every hour until stopped", lambda given: _run())
+    add("once", "archive once", lambda given: _once())
+    deep = add("verify", "verify the archive", lambda given: _verify(deep=given.deep))
+    deep.add_argument("--deep", action="store_true", help="read every part, too")
+    add("doctor", "print the checks as JSON", lambda given: _doctor())
+    check = add("check", "validate a folder of settings", lambda given: _check(given.folder))
+    check.add_argument("folder", type=Path)
+    given = parser.parse_args(arguments)
     try:
-        return commands[arguments[0]](arguments[1:])
+        status: int = given.run(given)
+        return status
     except (ArchiveError, EngineError, OSError) as error:
         _say(str(error))
         return 1
