@@ -16,12 +16,13 @@ from grafana_foundation_sdk.models import dashboard as models
 from dashboards.grafana_panels import build_panel
 from dashboards.grafana_targets import data_source, target_for_annotation
 from dashboards.model import ANY, Ask, Page, TextBox, panel_ids
-from stack.components.grafana_links import DATA_SOURCE_TYPES, DATA_SOURCE_UIDS, EngineName, uid
+from stack.components.grafana_links import uid
+from stack.engines.kinds import KINDS
 from stack.queries import catalogue as queries
 from stack.queries.language import Scope, over, per_step
 
 OWNER_TAG = "logstack"
-ENGINE_TITLES: dict[EngineName, str] = {"loki": "Loki", "victorialogs": "VictoriaLogs"}
+ENGINE_TITLES: dict[str, str] = {"loki": "Loki", "victorialogs": "VictoriaLogs"}
 
 # What Grafana fills in when it asks.
 GRAFANA_ASK = Ask(
@@ -35,10 +36,10 @@ GRAFANA_ASK = Ask(
 )
 
 
-def build(page: Page, engine: EngineName) -> models.Dashboard:
+def build(page: Page, engine: str) -> models.Dashboard:
     """The dashboard in the SDK's own model."""
     dashboard = (
-        builders.Dashboard(f"Logs / {page.title} ({ENGINE_TITLES[engine]})")
+        builders.Dashboard(f"Logs / {page.title} ({KINDS[engine].title})")
         .uid(uid(page.name, engine))
         .description(page.description)
         .tags([OWNER_TAG, _engine_tag(engine)])
@@ -65,18 +66,18 @@ def encode(dashboard: models.Dashboard) -> str:
     return JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(dashboard) + "\n"
 
 
-def as_json(page: Page, engine: EngineName) -> dict[str, Any]:
+def as_json(page: Page, engine: str) -> dict[str, Any]:
     """The dashboard as plain values."""
     document: dict[str, Any] = json.loads(encode(build(page, engine)))
     return document
 
 
-def _variables(page: Page, engine: EngineName) -> list[Any]:
+def _variables(page: Page, engine: str) -> list[Any]:
     source = (
         builders.DatasourceVariable("datasource")
         .label("Data source")
-        .type(DATA_SOURCE_TYPES[engine])
-        .current(_option(ENGINE_TITLES[engine], DATA_SOURCE_UIDS[engine]))
+        .type(KINDS[engine].grafana_type)
+        .current(_option(KINDS[engine].title, engine))
     )
     environment = (
         builders.QueryVariable("environment")
@@ -113,7 +114,7 @@ def _text_box(box: TextBox) -> builders.TextBoxVariable:
     )
 
 
-def _values_of(field: str, engine: EngineName) -> dict[str, object]:
+def _values_of(field: str, engine: str) -> dict[str, object]:
     """The data source's question for all values of a field."""
     if engine == "loki":
         return {"refId": "values", "type": 1, "label": field, "stream": ""}
@@ -124,7 +125,7 @@ def _option(text: str, value: str) -> models.VariableOption:
     return models.VariableOption(selected=True, text=text, value=value)
 
 
-def _deployments(engine: EngineName) -> builders.AnnotationQuery:
+def _deployments(engine: str) -> builders.AnnotationQuery:
     query = queries.deployments(GRAFANA_ASK.scope)
     annotation = (
         builders.AnnotationQuery()
@@ -140,7 +141,7 @@ def _deployments(engine: EngineName) -> builders.AnnotationQuery:
     return annotation
 
 
-def _other_pages(engine: EngineName) -> builders.DashboardLink:
+def _other_pages(engine: str) -> builders.DashboardLink:
     return (
         builders.DashboardLink("Logs")
         .type(models.DashboardLinkType.DASHBOARDS)
@@ -151,5 +152,5 @@ def _other_pages(engine: EngineName) -> builders.DashboardLink:
     )
 
 
-def _engine_tag(engine: EngineName) -> str:
+def _engine_tag(engine: str) -> str:
     return f"logs-{engine}"

@@ -20,7 +20,8 @@ from dashboards.model import Ask, GrafanaError, Panel
 from dashboards.pages import PAGES
 from dashboards.run import NO_REQUEST, TimeRange, ask_for
 from stack.components.grafana_files import FOLDER_UID
-from stack.components.grafana_links import DATA_SOURCE_TYPES, EngineName, uid
+from stack.components.grafana_links import uid
+from stack.engines.kinds import KINDS
 from stack.queries.language import Scope
 
 TIMEOUT = (3.05, 30)
@@ -83,7 +84,7 @@ class Grafana:
         return answer
 
 
-def import_all(grafana: Grafana, engine: EngineName, folder: str) -> dict[str, str]:
+def import_all(grafana: Grafana, engine: str, folder: str) -> dict[str, str]:
     """Create or update every dashboard; what became of each, by uid."""
     if grafana.get(f"/api/folders/{FOLDER_UID}") is None:
         grafana.post("/api/folders", {"uid": FOLDER_UID, "title": folder})
@@ -116,10 +117,10 @@ def decide(found: Document | None, wanted: Document) -> str:
     return "unchanged" if _content(found["dashboard"]) == _content(wanted) else "updated"
 
 
-def check_panels(grafana: Grafana, engine: EngineName, scope: Scope) -> dict[str, str]:
+def check_panels(grafana: Grafana, engine: str, scope: Scope) -> dict[str, str]:
     """Panels whose query fails or is empty over the last hour, with the reason."""
     sources = grafana.get("/api/datasources") or []
-    kind = DATA_SOURCE_TYPES[engine]
+    kind = KINDS[engine].grafana_type
     source = next((item["uid"] for item in sources if item["type"] == kind), "")
     if not source:
         return {"every panel": f"there is no data source of the type {kind} in this Grafana"}
@@ -136,14 +137,14 @@ def check_panels(grafana: Grafana, engine: EngineName, scope: Scope) -> dict[str
 
 
 def panel_queries(
-    panel: Panel, ask: Ask, engine: EngineName, source: str, times: TimeRange
+    panel: Panel, ask: Ask, engine: str, source: str, times: TimeRange
 ) -> list[Document]:
     """A panel's queries as the API takes them."""
     found = []
     for number, item in enumerate(panel.targets):
         built = target(item.build(ask), f"Q{number}", item.name, panel.kind, engine).build()
         values: Document = json.loads(json.dumps(built, cls=JSONEncoder))
-        values["datasource"] = {"type": DATA_SOURCE_TYPES[engine], "uid": source}
+        values["datasource"] = {"type": KINDS[engine].grafana_type, "uid": source}
         values["intervalMs"] = round(times.step.total_seconds() * 1000)
         values["maxDataPoints"] = round(times.span / times.step)
         if panel.kind == "timeseries":

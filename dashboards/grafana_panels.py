@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.grafana_targets import data_source, target
 from dashboards.model import NOT_JSON, Ask, Panel
-from stack.components.grafana_links import LINKS, EngineName, Link, link_url
+from stack.components.grafana_links import LINKS, Link, link_url
 
 # The colours that Grafana itself gives to levels.
 LEVEL_COLORS = {
@@ -32,7 +32,7 @@ VALUE = "Value"
 SOFT_MAX = {"percentunit": 0.05}
 
 
-def build_panel(panel: Panel, panel_id: int, engine: EngineName, ask: Ask) -> Builder[models.Panel]:
+def build_panel(panel: Panel, panel_id: int, engine: str, ask: Ask) -> Builder[models.Panel]:
     """The panel with its queries. Places are given by Grafana's SDK, line by line."""
     built: Any = BUILDERS[panel.kind](panel)
     built.id(panel_id).title(panel.title).description(panel.description)
@@ -61,7 +61,7 @@ def build_panel(panel: Panel, panel_id: int, engine: EngineName, ask: Ask) -> Bu
     return built  # type: ignore[no-any-return]
 
 
-def _links(links: list[Link], engine: EngineName, where: str) -> list[builders.DashboardLink]:
+def _links(links: list[Link], engine: str, where: str) -> list[builders.DashboardLink]:
     return [
         builders.DashboardLink(link.title).url(link_url(link, engine, f"{where}.{link.field}"))
         for link in links

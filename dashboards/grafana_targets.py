@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common
 
 from dashboards.model import Kind
-from stack.components.grafana_links import DATA_SOURCE_TYPES, EngineName
+from stack.engines.kinds import KINDS
 from stack.queries.language import Query
 
 MAX_LINES = 500
@@ -27,14 +27,12 @@ class VictoriaLogsQuery(Builder[Dataquery]):
         return UnknownDataquery(self._fields)
 
 
-def data_source(engine: EngineName) -> common.DataSourceRef:
+def data_source(engine: str) -> common.DataSourceRef:
     """The data source that is chosen in the dashboard's variable."""
-    return common.DataSourceRef(type_val=DATA_SOURCE_TYPES[engine], uid="${datasource}")
+    return common.DataSourceRef(type_val=KINDS[engine].grafana_type, uid="${datasource}")
 
 
-def target(
-    query: Query, ref: str, legend: str, kind: Kind, engine: EngineName
-) -> Builder[Dataquery]:
+def target(query: Query, ref: str, legend: str, kind: Kind, engine: str) -> Builder[Dataquery]:
     """A panel's query: over time for a chart, as of now for numbers, or records."""
     if engine == "loki":
         over_time = kind in ("timeseries", "logs")
@@ -58,7 +56,7 @@ def target(
     return VictoriaLogsQuery(**fields, legendFormat=legend)
 
 
-def target_for_annotation(query: Query, engine: EngineName) -> Builder[Dataquery]:
+def target_for_annotation(query: Query, engine: str) -> Builder[Dataquery]:
     """The records that charts are marked with."""
     return target(query, "deployments", "", "logs", engine)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stack.components.grafana_links import EngineName
 from stack.queries.language import Query, Scope, Window
 
 WIDTH = 24  # columns of Grafana's grid
@@ -22,7 +21,7 @@ Kind = Literal["timeseries", "stat", "bars", "table", "logs"]
 Unit = Literal["short", "percentunit", "ms", "s", "bytes", "reqps", "cps"]
 
 
-ENGINES: tuple[EngineName, ...] = ("loki", "victorialogs")
+ENGINES: tuple[str, ...] = ("loki", "victorialogs")
 
 
 class GrafanaError(Exception):

@@ -16,7 +16,6 @@ from provisioning.changes import target_of
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
-from stack.components.catalogue import kept_days
 from stack.hosts.plan import PYTHON
 from stack.hosts.roles import is_archived, roles_of, with_role
 from stack.settings.targets import host
@@ -112,7 +111,7 @@ def _await(server: Remote, work: Work, mark: str) -> dict[str, str]:
 def check_retention(work: Work, remote: Remote) -> str:
     """The engine says of itself what the settings say."""
     archived = is_archived(work.settings, remote.name)
-    wanted = kept_days(host(work.settings, remote.name, archived=archived))
+    wanted = work.settings.retention.engine_days(archived=archived)
     found = readback.retention(remote, work.settings)
     if found == timedelta(days=wanted):
         return f"records are kept {wanted} days"
@@ -126,14 +125,14 @@ def check_rules(work: Work, remote: Remote) -> str:
     shipped = {
         rule.name for rule in load_rules_for(host(work.settings, remote.name, archived=archived))
     }
-    loaded = {rule["name"] for rule in found}
+    loaded = {rule.name for rule in found}
     if loaded != shipped or len(found) != len(shipped):
         raise DeployError(
             f"wanted the {len(shipped)} shipped rules, found {len(found)}; not loaded: "
             f"{', '.join(sorted(shipped - loaded)) or 'none'}; not shipped: "
             f"{', '.join(sorted(loaded - shipped)) or 'none'}"
         )
-    if failing := [rule["name"] for rule in found if rule.get("lastError")]:
+    if failing := [rule.name for rule in found if rule.error]:
         raise DeployError(f"rules that cannot be evaluated: {', '.join(failing)}")
     return f"exactly the {len(shipped)} shipped rules are loaded"
 

@@ -9,16 +9,16 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import quote_plus
 
 from stack.alerting.rules import RUNBOOKS, Rule
 from stack.components.catalogue import selected
+from stack.components.grafana_links import uid
+from stack.engines.kinds import Dialect, kind_of
 from stack.queries.alert_rules import message_samples
 from stack.queries.language import Query, equals, over
 from stack.settings.targets import Target
 
-Dialect = Literal["logsql", "logql"]
 SAMPLES = 3
 SAMPLE_LENGTH = 200  # characters of a message that people are shown
 # Labels that name people and places; they stand in the query of the records behind an alert.
@@ -67,7 +67,7 @@ def annotations_of(rule: Rule, target: Target, dialect: Dialect) -> dict[str, st
         "value": "{{ $value | humanize }}",
         "samples": samples(behind, rule, dialect) if rule.text.samples else "",
         "lines": lines_link(behind, target, dialect),
-        "dashboard": dashboard_link(rule.text.dashboard, target, dialect),
+        "dashboard": dashboard_link(rule.text.dashboard, target),
         "runbook": runbook_link(rule.text.runbook, target),
     }
     return {name: text for name, text in texts.items() if text}
@@ -134,10 +134,9 @@ def grafana_address(target: Target) -> str:
     return target.url("grafana") if here else ""
 
 
-def dashboard_link(page: str, target: Target, dialect: Dialect) -> str:
+def dashboard_link(page: str, target: Target) -> str:
     base = grafana_address(target)
-    engine = {"logql": "loki", "logsql": "victorialogs"}[dialect]
-    return f"{base}/d/logstack-{page}-{engine}" if base else ""
+    return f"{base}/d/{uid(page, kind_of(target.settings).name)}" if base else ""
 
 
 def runbook_link(heading: str, target: Target) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from stack.alerting import AlertError
 from stack.alerting.alertmanager import message_templates, render_alertmanager
 from stack.alerting.channels import Channels, read_channels
-from stack.alerting.rule_files import render_loki, render_vmalert
+from stack.alerting.rule_files import render_rules
 from stack.alerting.rules import Rule, load_rules_for
-from stack.engines.facts import LOKI_TENANT
+from stack.engines.kinds import kind_of
 from stack.settings.targets import Target
 
 SECRETS = "alertmanager/secrets"
@@ -34,12 +34,9 @@ def load(target: Target) -> tuple[tuple[Rule, ...], Channels]:
 def alert_files(target: Target) -> dict[str, str]:
     """The files of Alertmanager and of what evaluates rules. Raises AlertError."""
     rules, channels = load(target)
-    if target.settings.stack.engine == "loki":
-        rule_files = {f"loki/rules/{LOKI_TENANT}/logstack.yaml": render_loki(rules, target)}
-    else:
-        rule_files = {"vmalert/rules/logstack.yaml": render_vmalert(rules, target)}
+    engine = kind_of(target.settings)
     return {
-        **rule_files,
+        f"{engine.evaluator}/{engine.rules_file}": render_rules(rules, target, engine.dialect),
         "alertmanager/alertmanager.yml": render_alertmanager(target, rules, channels),
         **{f"alertmanager/{path}": text for path, text in message_templates().items()},
         **{f"{SECRETS}/{name}": f"{text}\n" for name, text in channels.secrets.items()},

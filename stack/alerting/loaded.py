@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from stack.alerting import AlertError
 from stack.alerting.http import ask
 from stack.alerting.rule_files import names_and_expressions
 from stack.alerting.rules import load_rules_for
-from stack.engines.facts import LOKI_TENANT
+from stack.engines.kinds import kind_of
 from stack.settings.targets import Target
 
 
@@ -24,24 +25,26 @@ class LoadedRule:
     error: str
 
 
-def evaluator_of(target: Target) -> str:
-    """The component that evaluates the rules."""
-    return "loki" if target.settings.stack.engine == "loki" else "vmalert"
-
-
 def loaded_rules(target: Target) -> list[LoadedRule]:
-    """Every alert rule that vmalert or Loki's ruler has loaded. Raises AlertError."""
-    loki = evaluator_of(target) == "loki"
-    url = target.url("loki", "/prometheus") if loki else target.url("vmalert")
-    headers = {"X-Scope-OrgID": LOKI_TENANT} if loki else {}
-    answer = ask("GET", f"{url}/api/v1/rules", evaluator_of(target), headers=headers)
+    """Every alert rule that the engine's evaluator has loaded. Raises AlertError."""
+    engine = kind_of(target.settings)
+    url = target.url(engine.evaluator, engine.rules)
+    answer = ask("GET", url, engine.evaluator, headers=engine.headers)
     try:
-        groups = answer.json()["data"]["groups"]
-        return [_loaded(rule) for group in groups for rule in group["rules"]]
+        return parse_rules(answer.text)
     except (ValueError, KeyError, TypeError):
         raise AlertError(
             f"{url}: wanted the rules that it has loaded, found: {answer.text[:200]}"
         ) from None
+
+
+def parse_rules(answer: str) -> list[LoadedRule]:
+    """The alert rules in an answer of Prometheus' rules API.
+
+    Raises ValueError, KeyError or TypeError where it is something else.
+    """
+    groups = json.loads(answer)["data"]["groups"]
+    return [_loaded(rule) for group in groups for rule in group["rules"]]
 
 
 def rule_differences(target: Target) -> list[str]:
@@ -49,15 +52,15 @@ def rule_differences(target: Target) -> list[str]:
 
     Loki reports expressions in its own spelling, so that only the names can be compared.
     """
-    loki = evaluator_of(target) == "loki"
+    engine = kind_of(target.settings)
     try:
         rules = load_rules_for(target)
         reported = loaded_rules(target)
     except AlertError as error:
         return [str(error)]
     found = {rule.name: rule.expression for rule in reported}
-    shipped = names_and_expressions(rules, target, "logql" if loki else "logsql")
-    if loki:
+    shipped = names_and_expressions(rules, target, engine.dialect)
+    if not engine.reports_expressions:
         shipped, found = dict.fromkeys(shipped, ""), dict.fromkeys(found, "")
     return differences(shipped, found, len(reported))
 

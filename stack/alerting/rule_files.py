@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from stack.alerting.expressions import AlertRule, Dialect, alert_rule
+from stack.alerting.expressions import AlertRule, alert_rule
 from stack.alerting.rules import Rule
+from stack.engines.kinds import Dialect
 from stack.settings.targets import Target
 from stack.settings.units import go_duration, parse_duration
 
@@ -18,32 +19,22 @@ HEAD = "# Rendered from alerts/rules/ and the settings: change it there.\n"
 _NO_LABEL = {"stats_result": ""}
 
 
-def render_vmalert(rules: Sequence[Rule], target: Target) -> str:
-    """One file of groups with `type: vlogs`."""
-    delay = go_duration(target.settings.alerts.delay)
-    groups = [
-        {
-            "name": name,
-            "type": "vlogs",
-            **({"interval": scan_interval(target)} if scans else {}),
-            "eval_delay": delay,
-            # Otherwise it asks as of the last whole interval, up to half a minute more behind.
-            "eval_alignment": False,
-            "rules": [_entry(alert_rule(rule, target, "logsql"), _NO_LABEL) for rule in members],
-        }
-        for (name, scans), members in grouped(rules).items()
-    ]
-    return HEAD + dump({"groups": groups})
-
-
-def render_loki(rules: Sequence[Rule], target: Target) -> str:
-    """One file of groups for the ruler; it belongs into the folder of the tenant (`fake`)."""
+def render_rules(rules: Sequence[Rule], target: Target, dialect: Dialect) -> str:
+    """One file of groups, for what evaluates rules in this dialect."""
     interval = go_duration(target.settings.timing.alert_interval)
+    vmalert = dialect == "logsql"
+    labels = _NO_LABEL if vmalert else {}
+    asked: dict[str, Any] = {}
+    if vmalert:
+        # Otherwise vmalert asks as of the last whole interval, up to half a minute more behind.
+        asked = {"eval_delay": go_duration(target.settings.alerts.delay), "eval_alignment": False}
     groups = [
         {
             "name": name,
-            "interval": scan_interval(target) if scans else interval,
-            "rules": [_entry(alert_rule(rule, target, "logql"), {}) for rule in members],
+            **({"type": "vlogs"} if vmalert else {"interval": interval}),
+            **({"interval": scan_interval(target)} if scans else {}),
+            **asked,
+            "rules": [_entry(alert_rule(rule, target, dialect), labels) for rule in members],
         }
         for (name, scans), members in grouped(rules).items()
     ]

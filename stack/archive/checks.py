@@ -16,6 +16,7 @@ from stack.archive.format.layout import HOUR, hour_of
 from stack.archive.storage.bucket import expiry_of, lock_of
 from stack.archive.storage.store import WITH_READER
 from stack.engines import EngineError
+from stack.engines.kinds import KINDS
 from stack.settings.units import parse_bytes, parse_duration
 
 # How long before the engine deletes an unverified day the gate's check begins to fail.
@@ -60,7 +61,7 @@ def _guarded(name: str, check: Callable[[Archive], tuple[bool, str]], archive: A
 def check_hot_retention(archive: Archive) -> tuple[bool, str]:
     """The engine's flag is hot_days plus the margin."""
     retention = archive.settings.retention
-    wanted = retention.hot_days + retention.margin_days
+    wanted = retention.engine_days(archived=True)
     found = archive.engine.retention().days
     text = f"the engine keeps {found} days, the archiver lets verified days go after "
     text += f"{retention.hot_days}"
@@ -90,7 +91,7 @@ def check_shorter_retention(archive: Archive) -> tuple[bool, str]:
 def check_lateness(archive: Archive) -> tuple[bool, str]:
     """The engine refuses records that are too old for their hour to be archived again."""
     wanted, found = archive.lateness, archive.engine.lateness()
-    if found is None and archive.engine.name == "loki":
+    if found is None and KINDS[archive.engine.name].takes_any_age:
         return True, "the engine takes records of any age; each run looks at every hour it keeps"
     if found is not None and found - wanted < HOUR:
         return True, f"the engine refuses records older than {archive.settings.archive.lateness}"

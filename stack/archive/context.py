@@ -18,14 +18,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from stack.archive import ArchiveError
-from stack.archive.engines.loki import LokiArchive
+from stack.archive.engines import ADAPTERS
 from stack.archive.engines.protocol import Archivable
-from stack.archive.engines.victorialogs import VictoriaLogsArchive
 from stack.archive.storage.bucket import prepare, probe
 from stack.archive.storage.ledger import Ledger
 from stack.archive.storage.part_cache import Copies
 from stack.archive.storage.store import WITH_READER, Access, Store
-from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
+from stack.engines.kinds import kind_of
 from stack.settings import Settings
 from stack.settings.secrets import SecretsError, archive_secrets, write_private
 from stack.settings.targets import Target
@@ -176,17 +175,14 @@ def open_with(target: Target, secrets: Mapping[str, str], records: Path | None) 
 
 def hot_engine(target: Target) -> Archivable:
     """The engine that is archived."""
-    name = target.settings.stack.engine
-    if name == "loki":
-        return LokiArchive(target.url(name), LOKI_TENANT, storage=target.storage_dir(name))
-    return VictoriaLogsArchive(target.url(name), storage=target.storage_dir(name))
+    kind = kind_of(target.settings)
+    return ADAPTERS[kind.name](target.url(kind.name), kind.tenant, target.storage_dir(kind.name))
 
 
 def restored_engine(target: Target) -> Archivable:
     """What `archive restore` fills: another tenant of Loki, another VictoriaLogs."""
-    if target.settings.stack.engine == "loki":
-        return LokiArchive(target.url("loki"), LOKI_RESTORED_TENANT)
-    return VictoriaLogsArchive(target.url("restored"))
+    kind = kind_of(target.settings)
+    return ADAPTERS[kind.name](target.url(kind.restored_component), kind.restored_tenant, None)
 
 
 def signing_key(text: str) -> Ed25519PrivateKey:

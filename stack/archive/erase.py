@@ -14,7 +14,7 @@ from importlib.metadata import version
 from stack.archive import ArchiveError
 from stack.archive import orphans as unsealed
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.engines.readers import reader_of
+from stack.archive.engines import reader_of
 from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
 from stack.archive.format.layout import hour_of, rfc3339

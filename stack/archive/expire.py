@@ -147,7 +147,7 @@ def is_over(archive: Archive, day: datetime) -> bool:
 def forced(archive: Archive, day: datetime) -> datetime:
     """When the engine deletes the day, archived or not."""
     retention = archive.settings.retention
-    return day + DAY + timedelta(days=retention.hot_days + retention.margin_days)
+    return day + DAY + timedelta(days=retention.engine_days(archived=True))
 
 
 def verified_days(archive: Archive) -> dict[str, str]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.engines.readers import READERS
+from stack.archive.engines import READERS
 from stack.archive.search import Matcher
 from stack.archive.storage.bucket import parts_prefix
 from stack.archive.storage.ledger import Ledger

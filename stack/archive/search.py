@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.engines.readers import reader_of
+from stack.archive.engines import reader_of
 from stack.archive.format import id_filter, lines
 from stack.archive.format.manifest import Part
 from stack.archive.scan import Found, scan_all

@@ -5,9 +5,10 @@ A policy is believed when the engine or the store says it, not because a file as
 
 from __future__ import annotations
 
-from stack.alerting.loaded import evaluator_of, rule_differences
+from stack.alerting.loaded import rule_differences
 from stack.archive.checks import Finding, archive_findings
 from stack.archive.context import Archive
+from stack.engines.kinds import kind_of
 from stack.settings.targets import Target
 
 
@@ -19,5 +20,5 @@ def run(archive: Archive, target: Target) -> list[Finding]:
 def check_alert_rules(target: Target) -> Finding:
     """Exactly the shipped rules are loaded where they are evaluated."""
     problems = rule_differences(target)
-    found = f"{evaluator_of(target)} has loaded exactly the rules of alerts/rules/"
+    found = f"{kind_of(target.settings).evaluator} has loaded exactly the rules of alerts/rules/"
     return Finding("alert rules", not problems, "; ".join(problems) or found)

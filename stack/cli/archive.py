@@ -18,6 +18,7 @@ from stack.cli.console import AsJson, in_bytes, out, plain, print_json, progress
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, time_range
 from stack.engines import Selection
+from stack.engines.kinds import kind_of
 from stack.records.contract import LEVELS
 from stack.settings.targets import Target, started_with
 from stack.settings.targets import native as native_target
@@ -260,8 +261,9 @@ def drop_restored() -> None:
     from stack.runtimes import native  # as above
 
     values = running_target().settings
-    if values.stack.engine != "loki":
-        native.empty(values, "restored")
+    kind = kind_of(values)
+    if not kind.restored_tenant:
+        native.empty(values, kind.restored_component)
         say("The engine for restored records is empty.")
         return
     archive = open_archive()

@@ -19,7 +19,7 @@ from dashboards.run import TimeRange
 from stack import settings
 from stack.cli.console import AsJson, out, plain, print_json, progress, say
 from stack.cli.time_range import time_range
-from stack.components.grafana_links import EngineName
+from stack.engines.kinds import KINDS
 from stack.queries.evaluate import Evaluator, evaluator_of
 from stack.queries.language import Scope
 from stack.runtimes import selection as runtime
@@ -111,14 +111,13 @@ def import_command(
 
     values = settings.load()
     name = engine or values.stack.engine
-    if name not in ("loki", "victorialogs"):
+    if name not in KINDS:
         raise typer.BadParameter(
-            f"wanted loki or victorialogs, found {name!r}", param_hint="--engine"
+            f"expected one of {', '.join(KINDS)}, got {name!r}", param_hint="--engine"
         )
-    chosen: EngineName = "loki" if name == "loki" else "victorialogs"
     grafana = grafana_api.Grafana(url, token)
-    outcomes = grafana_api.import_all(grafana, chosen, folder)
-    panels = grafana_api.check_panels(grafana, chosen, Scope(values.stack.environment))
+    outcomes = grafana_api.import_all(grafana, name, folder)
+    panels = grafana_api.check_panels(grafana, name, Scope(values.stack.environment))
     if as_json:
         print_json({"dashboards": outcomes, "panels": panels})
     else:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stack.engines.facts import VL_DATA_SOURCE, VL_EMPTY_MESSAGE
+from stack.engines.facts import VL_EMPTY_MESSAGE
+from stack.engines.kinds import EVALUATORS, KINDS, kind_of
 from stack.settings import Settings, SettingsError
 from stack.settings.targets import Target
 from stack.settings.units import (
@@ -77,20 +78,10 @@ def _victorialogs(target: Target) -> list[str]:
         )
     return [
         *_victorialogs_at(target, "victorialogs"),
-        f"-retentionPeriod={kept_days(target)}d",
+        f"-retentionPeriod={target.settings.retention.engine_days(archived=target.has_archive)}d",
         f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
         *(["-delete.enable"] if shorter else []),
     ]
-
-
-def kept_days(target: Target) -> int:
-    """After how many days the engine itself deletes.
-
-    Where there is an archiver, it drops a day after hot_days once its archive is verified, and the
-    margin is the last resort; without one there is nothing to wait for.
-    """
-    retention = target.settings.retention
-    return retention.hot_days + (retention.margin_days if target.has_archive else 0)
 
 
 def _restored(target: Target) -> list[str]:
@@ -174,7 +165,7 @@ def _grafana(target: Target) -> list[str]:
 def grafana_env(target: Target) -> dict[str, str]:
     """Nobody but the administrator, whose password is a secret; nothing is sent to anybody."""
     storage = target.storage_dir("grafana")
-    needs_plugin = target.settings.stack.engine == "victorialogs"
+    plugin = kind_of(target.settings).grafana_plugin
     return {
         "GF_SERVER_HTTP_ADDR": target.listen_host,
         "GF_SERVER_HTTP_PORT": str(target.port("grafana")),
@@ -193,8 +184,8 @@ def grafana_env(target: Target) -> dict[str, str]:
         "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
         "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
         # Others are not wanted. Without a network it goes on without this one, too.
-        "GF_PLUGINS_PREINSTALL_DISABLED": "false" if needs_plugin else "true",
-        **({"GF_PLUGINS_PREINSTALL": VL_DATA_SOURCE} if needs_plugin else {}),
+        "GF_PLUGINS_PREINSTALL_DISABLED": "false" if plugin else "true",
+        **({"GF_PLUGINS_PREINSTALL": plugin} if plugin else {}),
     }
 
 
@@ -363,12 +354,11 @@ def selected(settings: Settings, *, in_containers: bool = False) -> tuple[Compon
     VictoriaLogs, or to another tenant of Loki. In containers there is no archive, and traffic of
     its own only there.
     """
-    engine, agent = settings.stack.engine, settings.stack.agent
-    unwanted = {"victorialogs", "vmalert", "loki", "otelcol", "promtail"} - {engine, agent}
-    if engine == "victorialogs":
-        unwanted.remove("vmalert")
-    if engine == "loki":
-        unwanted.add("restored")
+    engine = kind_of(settings)
+    others = {*KINDS, *EVALUATORS, "restored", "otelcol", "promtail"}
+    unwanted = others - {
+        *(engine.name, engine.evaluator, engine.restored_component, settings.stack.agent)
+    }
     if in_containers:
         unwanted |= set(ARCHIVE_COMPONENTS)
     if not in_containers or not settings.sample_app.traffic:

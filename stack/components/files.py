@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stack.components.catalogue import CATALOGUE, as_pattern, command, kept_days, selected
+from stack.components.catalogue import CATALOGUE, as_pattern, command, selected
 from stack.engines.facts import (
     LOKI_RESTORED_TENANT,
     LOKI_TENANT,
     VL_IGNORED_FIELDS,
     VL_STREAM_FIELDS,
 )
+from stack.engines.kinds import kind_of
 from stack.engines.logql import selector_of
 from stack.records import contract
 from stack.records.contract import ARCHIVER_SERVICE
@@ -62,8 +63,6 @@ class Source:
     receiver: str = ""
 
 
-# Where an engine takes records of the collector; on hosts the gateway lets them through.
-INGESTION = {"victorialogs": "/insert/opentelemetry/v1/logs", "loki": "/otlp/v1/logs"}
 # The agent's own unit on hosts.
 AGENT_UNIT = "logstack-otelcol.service"
 
@@ -169,7 +168,7 @@ def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
         "storage_key": storage_key.partition(":"),
         "cluster_name": CLUSTER_NAME,
         "restored": LOKI_RESTORED_TENANT,
-        "kept_days": kept_days(target),
+        "kept_days": settings.retention.engine_days(archived=target.has_archive),
         "shorter": loki_streams(target),
         "line": parse_bytes(settings.limits.line),
         "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
@@ -194,8 +193,8 @@ def loki_streams(target: Target) -> list[dict[str, Any]]:
 def exporters(target: Target) -> list[dict[str, str]]:
     """Where the collector sends to: the engine beside it, or the gateways of the log servers."""
     if not target.destinations:
-        engine = target.settings.stack.engine
-        url = target.peer(engine, INGESTION[engine])
+        engine = kind_of(target.settings)
+        url = target.peer(engine.name, engine.ingestion)
         return [{"name": "otlp_http", "url": url, "authorization_file": "", "ca_file": ""}]
     return [
         {

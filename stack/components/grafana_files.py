@@ -10,14 +10,9 @@ from typing import Any
 import yaml
 
 from stack.components.catalogue import selected
-from stack.components.grafana_links import (
-    DATA_SOURCE_TYPES,
-    DATA_SOURCE_UIDS,
-    LINKS,
-    EngineName,
-    link_url,
-)
+from stack.components.grafana_links import LINKS, link_url
 from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
+from stack.engines.kinds import KINDS
 from stack.settings import ROOT
 from stack.settings.targets import Target
 
@@ -37,7 +32,7 @@ def grafana_files(target: Target, names: set[str] | None = None) -> dict[str, st
         names = {component.name for component in chosen}
     if "grafana" not in names:
         return {}
-    engine: EngineName = "loki" if target.settings.stack.engine == "loki" else "victorialogs"
+    engine: str = "loki" if target.settings.stack.engine == "loki" else "victorialogs"
     boards = {
         f"grafana/dashboards/{path.name}": path.read_text(encoding="utf-8")
         for path in sorted((GENERATED / engine).glob("*.json"))
@@ -66,14 +61,14 @@ def provider(target: Target) -> dict[str, Any]:
     return {"apiVersion": 1, "providers": [values]}
 
 
-def data_sources(target: Target, engine: EngineName, names: set[str]) -> dict[str, Any]:
+def data_sources(target: Target, engine: str, names: set[str]) -> dict[str, Any]:
     """The engine's records, those that the archive brought back, and Alertmanager."""
     sources = [
-        _loki(target, "Loki", DATA_SOURCE_UIDS["loki"], LOKI_TENANT),
+        _loki(target, "Loki", "loki", LOKI_TENANT),
         _loki(target, "Loki, restored", "loki-restored", LOKI_RESTORED_TENANT),
     ]
     if engine == "victorialogs":
-        sources = [_victorialogs(target, "VictoriaLogs", DATA_SOURCE_UIDS[engine], engine)]
+        sources = [_victorialogs(target, "VictoriaLogs", engine, engine)]
         if "restored" in names:
             sources.append(
                 _victorialogs(target, "VictoriaLogs, restored", f"{engine}-restored", "restored")
@@ -88,7 +83,7 @@ def data_sources(target: Target, engine: EngineName, names: set[str]) -> dict[st
 
 def _loki(target: Target, name: str, uid: str, tenant: str) -> dict[str, Any]:
     return {
-        **_source(name, DATA_SOURCE_TYPES["loki"], uid, target.peer("loki")),
+        **_source(name, KINDS["loki"].grafana_type, uid, target.peer("loki")),
         "jsonData": {
             "maxLines": MAX_LINES,
             "timeout": 60,
@@ -101,7 +96,7 @@ def _loki(target: Target, name: str, uid: str, tenant: str) -> dict[str, Any]:
 
 def _victorialogs(target: Target, name: str, uid: str, component: str) -> dict[str, Any]:
     return {
-        **_source(name, DATA_SOURCE_TYPES["victorialogs"], uid, target.peer(component)),
+        **_source(name, KINDS["victorialogs"].grafana_type, uid, target.peer(component)),
         "jsonData": {
             "maxLines": MAX_LINES,
             "timeout": 60,
@@ -110,7 +105,7 @@ def _victorialogs(target: Target, name: str, uid: str, component: str) -> dict[s
     }
 
 
-def _derived_fields(engine: EngineName) -> list[dict[str, str]]:
+def _derived_fields(engine: str) -> list[dict[str, str]]:
     """A click on one of these values of a record leads to its dashboard."""
     return [
         {

@@ -1,20 +1,8 @@
-"""Grafana's data sources and the links from values in records to dashboards."""
+"""The links from values in records to dashboards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-from stack.engines.facts import VL_DATA_SOURCE
-
-EngineName = Literal["loki", "victorialogs"]
-
-
-# Grafana's data source of an engine: its plugin, and the uid that dashboards look for first.
-DATA_SOURCE_TYPES: dict[EngineName, str] = {"loki": "loki", "victorialogs": VL_DATA_SOURCE}
-
-
-DATA_SOURCE_UIDS: dict[EngineName, str] = {"loki": "loki", "victorialogs": "victorialogs"}
 
 
 @dataclass(frozen=True)
@@ -35,12 +23,12 @@ LINKS = (
 )
 
 
-def uid(page: str, engine: EngineName) -> str:
+def uid(page: str, engine: str) -> str:
     """The fixed uid of a page's dashboard, the last part of its address in Grafana."""
     return f"logstack-{page}-{engine}"
 
 
-def link_url(link: Link, engine: EngineName, value: str) -> str:
+def link_url(link: Link, engine: str, value: str) -> str:
     """Where a value leads to: the same time range, data source and environment."""
     return (
         f"/d/{uid(link.page, engine)}?${{__url_time_range}}&${{datasource:queryparam}}"

@@ -7,12 +7,14 @@ that is given back is read from the line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
+import yaml
 
 from stack.engines import EngineError, Record, Selection
 from stack.engines.facts import LOKI_TENANT
@@ -20,6 +22,7 @@ from stack.engines.http import ask, from_json
 from stack.engines.logql import to_logql
 from stack.records.contract import LEVELS, agent_fields, flatten, names, typed
 from stack.records.timestamps import nanoseconds, rfc3339
+from stack.settings.units import parse_go_duration
 
 PUSH_BATCH = 5000
 PUSH_BYTES = 4 * 1024**2
@@ -183,6 +186,25 @@ class Loki:
             timeout=TIMEOUT,
             **arguments,
         )
+
+
+def read_retention(fetch: Callable[[str], str]) -> timedelta:
+    """How long the running Loki keeps records, by its own word. Raises EngineError."""
+    config = yaml.safe_load(fetch("/config"))
+    if config["compactor"]["retention_enabled"] is not True:
+        raise EngineError("expected Loki's retention to be enabled, got retention_enabled: false")
+    return parse_go_duration(str(config["limits_config"]["retention_period"]))
+
+
+def find_record(fetch: Callable[[str], str], request_id: str, since: str) -> dict[str, str] | None:
+    """The newest record with a request id of the last `since`; None while there is none."""
+    query = f'{{service_name=~".+"}} | request_id=`{request_id}`'
+    asked = urlencode({"query": query, "since": since, "limit": "1"})
+    streams = json.loads(fetch(f"/loki/api/v1/query_range?{asked}"))["data"]["result"]
+    for stream in streams:
+        line: dict[str, str] = json.loads(stream["values"][0][1])
+        return {**line, **stream["stream"]}
+    return None
 
 
 def _range(selection: Selection) -> tuple[int, int]:

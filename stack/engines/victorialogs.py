@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 
@@ -13,6 +15,7 @@ from stack.engines import EngineError, Record, Selection
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines.http import ask, from_json
 from stack.records.contract import levels_from, normalised, typed
+from stack.settings.units import parse_go_duration
 
 OWN_FIELDS = ("_stream", "_stream_id", "_msg", "_time")
 GREP_FIELDS = ("_msg", "exception_message", "stack_trace")
@@ -100,6 +103,26 @@ class VictoriaLogs:
             timeout=TIMEOUT,
             stream=True,
         )
+
+
+def read_flag(fetch: Callable[[str], str], name: str) -> timedelta | None:
+    """A duration among the flags of the running VictoriaLogs; None where it is not set."""
+    found = re.search(rf'^-{name}="(\d+[hdwy])"$', fetch("/flags"), re.MULTILINE)
+    return parse_go_duration(found[1]) if found else None
+
+
+def read_retention(fetch: Callable[[str], str]) -> timedelta:
+    """How long the running VictoriaLogs keeps records, by its own word. Raises EngineError."""
+    if found := read_flag(fetch, "retentionPeriod"):
+        return found
+    raise EngineError("expected -retentionPeriod among VictoriaLogs' flags, got none")
+
+
+def find_record(fetch: Callable[[str], str], request_id: str, since: str) -> dict[str, str] | None:
+    """The newest record with a request id of the last `since`; None while there is none."""
+    asked = urlencode({"query": f'_time:{since} request_id:="{request_id}"'})
+    rows = fetch(f"/select/logsql/query?{asked}").splitlines()
+    return dict(json.loads(rows[0])) if rows else None
 
 
 def to_logsql(selection: Selection) -> str:

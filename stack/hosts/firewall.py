@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stack.engines.kinds import kind_of
 from stack.hosts.files import RENDERED as HEAD
 from stack.hosts.files import UNITS, HostFile
 from stack.settings import Settings
@@ -60,9 +61,7 @@ def firewall_files(settings: Settings, cluster: Cluster | None) -> tuple[HostFil
 
 def cluster_ports(settings: Settings) -> tuple[int, ...]:
     """The ports that log servers open to each other."""
-    names = ["alertmanager_cluster"]
-    if settings.stack.engine == "loki":
-        names += ["loki_memberlist", "loki_grpc"]
+    names = ("alertmanager_cluster", *kind_of(settings).cluster_ports)
     return tuple(settings.ports.effective(name) for name in names)
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import bcrypt
 
-from stack.components.files import INGESTION
-from stack.engines.facts import LOKI_TENANT
+from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
 from stack.hosts.roles import gateway_names, host_named, roles_of, runs_grafana, with_agent
 from stack.hosts.secrets import SALT, reader_secret, secret, writer_secret
@@ -23,14 +22,6 @@ from stack.settings.units import is_ip_address, join_host_port, parse_bytes
 GRAFANA_PATH = "/grafana"
 # Passwords are 32 random bytes, which no number of rounds makes harder to guess.
 BCRYPT_COST = 10
-READING = {
-    "victorialogs": ("/select/*",),
-    "loki": (
-        *("/loki/api/v1/query", "/loki/api/v1/query_range", "/loki/api/v1/labels"),
-        *("/loki/api/v1/label/*", "/loki/api/v1/series", "/loki/api/v1/tail"),
-        *("/loki/api/v1/index/*", "/loki/api/v1/patterns", "/loki/api/v1/detected_*"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
         key=folder / "key.pem",
         request_limit=parse_bytes(settings.gateway.request_limit),
         entrances=entrances(settings, target, secrets),
-        ingestion=INGESTION[settings.stack.engine],
+        ingestion=kind_of(settings).ingestion,
         grafana=target.address("grafana") if has_grafana else "",
         grafana_path=GRAFANA_PATH,
     )
@@ -69,27 +60,26 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
 
 def entrances(settings: Settings, target: Target, secrets: Mapping[str, str]) -> list[Entrance]:
     """Hosts write and cannot read; people read and cannot write. Nobody deletes."""
-    engine = settings.stack.engine
-    upstream = target.address(engine)
-    tenant = LOKI_TENANT if engine == "loki" else ""
+    engine = kind_of(settings)
+    upstream = target.address(engine.name)
     writers = {name: writer_secret(name) for name in with_agent(settings)}
     readers = {name: reader_secret(name) for name in settings.gateway.readers}
     ways = (
         Entrance(
             "write",
             ("POST",),
-            (INGESTION[engine],),
+            (engine.ingestion,),
             _hashes(writers, secrets),
             upstream,
-            tenant,
+            engine.tenant,
         ),
         Entrance(
             "read",
             ("GET", "HEAD", "POST"),
-            READING[engine],
+            engine.reading,
             _hashes(readers, secrets),
             upstream,
-            tenant,
+            engine.tenant,
         ),
     )
     return [way for way in ways if way.users]

@@ -12,6 +12,7 @@ from stack.artifacts import host_programs as programs
 from stack.components import catalogue as components
 from stack.components import files as render
 from stack.components.grafana_files import grafana_files
+from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
 from stack.hosts import log_files as app_logging
 from stack.hosts import roles as fleet
@@ -162,21 +163,22 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
 
 
 def _firewall(settings: Settings, host: str) -> tuple[HostFile, ...]:
-    role: Role = "log_server" if settings.stack.engine == "loki" else "alerting"
+    role: Role = "log_server" if kind_of(settings).is_cluster else "alerting"
     return firewall_files(settings, fleet.cluster_of(settings, host, role))
 
 
 def component_names(settings: Settings, host: str) -> tuple[str, ...]:
     """The services of a host, in the order in which they are deployed: the engine first."""
     roles = fleet.roles_of(settings, host)
-    engine = settings.stack.engine
+    engine = kind_of(settings)
     names: list[str] = []
     if "log_server" in roles:
-        names += [engine]
+        names += [engine.name]
     if "archive" in roles:
         names += [*([] if settings.archive.endpoint else ["seaweedfs"]), "archiver"]
     if "alerting" in roles:
-        names += ["alertmanager", *(["vmalert"] if engine == "victorialogs" else [])]
+        names += ["alertmanager"]
+        names += [engine.evaluator] if engine.evaluator not in names else []
     if "dashboards" in roles and fleet.runs_grafana(settings):
         names += ["grafana"]
     if "log_server" in roles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from stack.components.files import INGESTION
+from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
 from stack.settings import Settings
 from stack.settings.hosts import DEFAULT_ROLES, ROLES, Host, Role
@@ -52,7 +52,7 @@ def is_archived(settings: Settings, name: str) -> bool:
     Servers of Loki are one engine; each VictoriaLogs is one of its own.
     """
     roles = roles_of(settings, name)
-    return "archive" in roles or (settings.stack.engine == "loki" and "log_server" in roles)
+    return "archive" in roles or (kind_of(settings).is_cluster and "log_server" in roles)
 
 
 def gateway_names(settings: Settings, host: Host) -> tuple[str, ...]:
@@ -80,17 +80,17 @@ def destinations(settings: Settings, name: str, folder: Path) -> tuple[Destinati
     """
     servers = with_role(settings, "log_server")
     hosts = settings.hosts
-    path = INGESTION[settings.stack.engine]
-    if settings.stack.engine == "loki":
+    engine = kind_of(settings)
+    if engine.is_cluster:
         own = sorted(hosts).index(name) % len(servers)
-        addresses = {"loki": settings.gateway.name or hosts[servers[own]].peer_address}
+        addresses = {engine.name: settings.gateway.name or hosts[servers[own]].peer_address}
     else:
         addresses = {server: hosts[server].peer_address for server in servers}
     ca_file = str(folder / "ca.pem") if settings.gateway.tls == "own_ca" else ""
     return tuple(
         Destination(
             name=server,
-            url=gateway_url(settings, address, path),
+            url=gateway_url(settings, address, engine.ingestion),
             authorization_file=str(folder / "authorization"),
             ca_file=ca_file,
         )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
 from stack.hosts.certificates import Authority, is_good, issue, make_authority
 from stack.hosts.roles import gateway_names, runs_grafana, with_agent, with_role
@@ -88,8 +89,8 @@ def given(settings: Settings) -> list[str]:
     """Names of the secrets that the fleet needs and that nothing here can make: keys of stores of
     others."""
     archive = [ARCHIVE_KEYS["LOGSTACK_ARCHIVE_WRITER"]] if settings.archive.endpoint else []
-    loki = settings.stack.engine == "loki" and settings.loki_storage.bucket
-    return [*archive, *([LOKI_STORAGE] if loki else [])]
+    shared = kind_of(settings).is_cluster and settings.loki_storage.bucket
+    return [*archive, *([LOKI_STORAGE] if shared else [])]
 
 
 def read_all(

@@ -189,12 +189,12 @@ def sensitive_records(
     )
 
 
-def expired_records(scope: Scope, window: Window, *, kept_days: int, margin_days: int) -> Query:
-    """Records within the window that ends `kept_days` + `margin_days` and a day ago.
+def expired_records(scope: Scope, window: Window, *, hot_days: int, margin_days: int) -> Query:
+    """Records within the window that ends `hot_days` + `margin_days` and a day ago.
 
     There should be none. Engines delete whole days, hence the one more.
     """
-    offset = f"{kept_days + margin_days + 1}d"
+    offset = f"{hot_days + margin_days + 1}d"
     source = Filter(scope)
     return Query(
         "expired_records",

@@ -11,15 +11,16 @@ both engines' steps begin at multiples of the step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import requests
 
 from stack.engines import EngineError, Record, Selection
 from stack.engines.http import from_json
+from stack.engines.kinds import Dialect, kind_of
 from stack.engines.loki import Entry, Loki
 from stack.engines.loki import record_from as record_from_entry
 from stack.engines.victorialogs import record_from
@@ -28,7 +29,6 @@ from stack.records.contract import typed
 from stack.records.timestamps import nanoseconds, rfc3339
 from stack.settings.targets import Target
 
-Dialect = Literal["logql", "logsql"]
 TIMEOUT = (3.05, 60)
 
 
@@ -150,9 +150,12 @@ class LokiEvaluator:
 
 def evaluator_of(target: Target) -> Evaluator:
     """What answers queries where the target's settings keep the records."""
-    if target.settings.stack.engine == "loki":
-        return LokiEvaluator(target.url("loki"))
-    return VictoriaLogsEvaluator(target.url("victorialogs"))
+    kind = kind_of(target.settings)
+    evaluators: dict[Dialect, Callable[[str], Evaluator]] = {
+        "logql": LokiEvaluator,
+        "logsql": VictoriaLogsEvaluator,
+    }
+    return evaluators[kind.dialect](target.url(kind.name))
 
 
 def ask(session: requests.Session, url: str, parameters: Mapping[str, str]) -> requests.Response:

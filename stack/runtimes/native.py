@@ -17,11 +17,12 @@ import requests
 from stack import artifacts
 from stack.alerting import AlertError
 from stack.alerting.files import alert_files
-from stack.alerting.loaded import evaluator_of, rule_differences
+from stack.alerting.loaded import rule_differences
 from stack.components import catalogue as components
 from stack.components import files as render
 from stack.components.catalogue import Component
 from stack.components.grafana_files import grafana_files
+from stack.engines.kinds import kind_of
 from stack.render.templates import RenderError
 from stack.runtimes.preflight import PreflightError, check_data_dir, check_ports
 from stack.runtimes.supervisor import Process, Supervisor, SupervisorError
@@ -291,7 +292,9 @@ def _state(component: Component, target: Target, process: Process | None) -> tup
         return ("starting" if process.state == "STARTING" else "unhealthy"), "no answer"
     if answer.status_code != requests.codes.ok:
         return "unhealthy", f"HTTP {answer.status_code}"
-    if component.name == evaluator_of(target) and (problems := rule_differences(target)):
+    if component.name == kind_of(target.settings).evaluator and (
+        problems := rule_differences(target)
+    ):
         return "unhealthy", problems[0]
     return "healthy", ""
 

@@ -129,6 +129,14 @@ class Retention(Section):
     margin_days: int = Field(ge=1, le=365)
     shorter: tuple[ShorterRetention, ...] = Field(default=(), strict=False)
 
+    def engine_days(self, *, archived: bool) -> int:
+        """After how many days the engine itself deletes a record.
+
+        Where there is an archiver, it deletes a day after hot_days, once its archive is verified,
+        and the margin is the last resort; without one there is nothing to wait for.
+        """
+        return self.hot_days + (self.margin_days if archived else 0)
+
     @model_validator(mode="after")
     def _shorter_is_shorter(self) -> Retention:
         for kind in self.shorter:

@@ -81,3 +81,10 @@ def _checked_bytes(value: object) -> object:
 # Kept as the text that was written, because that is what the components' own files take.
 Duration = Annotated[str, BeforeValidator(_checked_duration)]
 Bytes = Annotated[str, BeforeValidator(_checked_bytes)]
+
+
+def parse_go_duration(text: str) -> timedelta:
+    """A duration as a Go program prints it, also with days, weeks and years: `4w2d`, `720h0m0s`."""
+    hours = {"s": 1 / 3600, "m": 1 / 60, "h": 1, "d": 24, "w": 168, "y": 8760}
+    parts = re.findall(r"(\d+)([smhdwy])", text)
+    return timedelta(hours=sum(int(number) * hours[unit] for number, unit in parts))

@@ -19,7 +19,8 @@ from dashboards.grafana import OWNER_TAG, encode
 from dashboards.model import ENGINES
 from dashboards.pages import PAGES
 from stack.components.grafana_files import GENERATED
-from stack.components.grafana_links import DATA_SOURCE_TYPES, LINKS, EngineName, uid
+from stack.components.grafana_links import LINKS, uid
+from stack.engines.kinds import KINDS
 from stack.settings import ROOT
 
 Json = dict[str, Any]
@@ -34,7 +35,7 @@ BUILT_IN = {
 UNIT_FREE = {"logs", "row"}
 
 
-def engine_of(name: str) -> EngineName:
+def engine_of(name: str) -> str:
     return next(engine for engine in ENGINES if name.startswith(f"{engine}/"))
 
 
@@ -117,7 +118,7 @@ def test_it_imports_by_hand_and_provisions_from_the_file(name: str) -> None:
 @every_dashboard
 def test_every_data_source_is_the_variable(name: str) -> None:
     """In panels, queries, variables and annotations alike."""
-    dashboard, kind = DASHBOARDS[name], DATA_SOURCE_TYPES[engine_of(name)]
+    dashboard, kind = DASHBOARDS[name], KINDS[engine_of(name)].grafana_type
     wanted = {"type": kind, "uid": "${datasource}"}
     variables = {item["name"]: item for item in dashboard["templating"]["list"]}
     assert variables["datasource"]["query"] == kind

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from stack.alerting.loaded import evaluator_of, loaded_rules
+from stack.alerting.loaded import loaded_rules
+from stack.engines.kinds import kind_of
 from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
 from stack.settings.secrets import write_private
@@ -68,7 +69,7 @@ class AlertingStack:
 
     def send_errors(self) -> float:
         """How often vmalert could not reach Alertmanager; Loki does not count."""
-        if evaluator_of(self.stack.target) == "loki":
+        if kind_of(self.stack.settings).evaluator == "loki":
             return math.inf
         text = requests.get(self.stack.target.url("vmalert", "/metrics"), timeout=5).text
         found = re.findall(r"(?m)^vmalert_alerts_send_errors_total\S* (\S+)$", text)
@@ -308,7 +309,7 @@ def test_send_prints_why_a_channel_refuses(alerting: AlertingStack) -> None:
 def test_status_fails_when_other_rules_are_loaded(alerting: AlertingStack) -> None:
     """It names them, and `up` puts them right."""
     stack = alerting.stack
-    evaluator = evaluator_of(stack.target)
+    evaluator = kind_of(stack.settings).evaluator
     [path] = (stack.target.config_dir(evaluator) / "rules").rglob("*.yaml")
     write_private(path, path.read_text(encoding="utf-8").replace("CriticalLogged", "SomethingElse"))
     Supervisor(stack.target).restart(evaluator)

@@ -14,7 +14,7 @@ import requests
 import yaml
 
 from stack.alerting.rules import load_rules
-from stack.components.catalogue import kept_days, selected
+from stack.components.catalogue import selected
 from stack.engines import EngineError, Selection
 from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.engines.loki import Loki
@@ -61,7 +61,7 @@ def test_the_configuration_passes_lokis_own_check(stack: StackUnderTest) -> None
 def test_retention_is_in_force(stack: StackUnderTest) -> None:
     """A retention that is only written down keeps everything for ever."""
     config = ask(stack, "/config")
-    days = kept_days(stack.target)
+    days = stack.settings.retention.engine_days(archived=stack.target.has_archive)
     assert config["compactor"]["retention_enabled"] is True
     assert config["compactor"]["delete_request_store"] == "filesystem"
     assert str(stack.target.data_dir) in config["compactor"]["working_directory"]

@@ -25,9 +25,10 @@ from stack.archive.format.layout import DAY, day_of, hours, rfc3339
 from stack.engines import EngineError, Record
 from stack.engines.http import ask
 from stack.engines.logql import selector_of
-from stack.engines.loki import ENTRIES, Entry, record_from
+from stack.engines.loki import ENTRIES, Entry, read_retention, record_from
 from stack.records.timestamps import nanoseconds
 from stack.settings.tables import ShorterRetention
+from stack.settings.units import parse_go_duration
 
 T = TypeVar("T")
 Window = tuple[datetime, datetime]
@@ -45,7 +46,6 @@ TIMEOUT = (3.05, 120)
 MS = 1_000_000  # nanoseconds
 # Queries pass over what a deletion names; Loki remembers for this long which deletions there are.
 DELETIONS_REMEMBERED = timedelta(minutes=5)
-HOURS_OF = {"s": 1 / 3600, "m": 1 / 60, "h": 1, "d": 24, "w": 168, "y": 8760}
 
 
 class Deletion(NamedTuple):
@@ -86,16 +86,13 @@ class LokiArchive:
         return self._version
 
     def retention(self) -> timedelta:
-        config = yaml.safe_load(self._ask("GET", "/config").text)
-        if config["compactor"]["retention_enabled"] is not True:
-            raise EngineError(f"{self.url}: wanted retention to be enabled, found it off")
-        return parse_period(str(config["limits_config"]["retention_period"]))
+        return read_retention(lambda path: self._ask("GET", path).text)
 
     def lateness(self) -> timedelta | None:
         config = yaml.safe_load(self._ask("GET", "/config").text)["limits_config"]
         if config["reject_old_samples"] is not True:
             return None
-        return parse_period(str(config["reject_old_samples_max_age"]))
+        return parse_go_duration(str(config["reject_old_samples_max_age"]))
 
     def oldest(self) -> datetime | None:
         now = datetime.now(UTC)
@@ -382,13 +379,6 @@ def _lines(stream: dict[str, Any]) -> Iterator[bytes]:
 def _own(labels: Mapping[str, str]) -> dict[str, str]:
     """Labels without those that Loki adds for itself."""
     return {name: value for name, value in labels.items() if not name.startswith("__")}
-
-
-def parse_period(text: str) -> timedelta:
-    """A duration as Loki prints it: `4w2d`, `720h0m0s`."""
-    return timedelta(
-        hours=sum(int(n) * HOURS_OF[u] for n, u in re.findall(r"(\d+)([smhdwy])", text))
-    )
 
 
 def _size(path: Path) -> int:

@@ -19,14 +19,13 @@ from stack.archive.format.manifest import subtract
 from stack.engines import EngineError, Record
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines.http import ask
-from stack.engines.victorialogs import quote, record_from
+from stack.engines.victorialogs import quote, read_flag, record_from
 from stack.settings.tables import ShorterRetention
 
 CHUNK = 1024 * 1024
 INSERT_BYTES = 2 * 1024 * 1024
 TIMEOUT = (3.05, 300)
 NO_STREAM = "{}"  # the key of records without any of these fields
-HOURS_OF = {"h": 1, "d": 24, "w": 168, "y": 8760}
 
 
 class VictoriaLogsArchive:
@@ -167,9 +166,7 @@ class VictoriaLogsArchive:
         failpoint("batch-inserted")
 
     def _flag(self, name: str) -> timedelta | None:
-        """A duration among the engine's flags as it runs; None where the flag is not set."""
-        found = re.search(rf'^-{name}="(\d+)([hdwy])"$', self._get("/flags").text, re.MULTILINE)
-        return timedelta(hours=int(found[1]) * HOURS_OF[found[2]]) if found else None
+        return read_flag(lambda path: self._get(path).text, name)
 
     def _rows(self, query: str) -> Iterator[dict[str, str]]:
         """The rows of an answer as they come. Raises EngineError for one that breaks off."""

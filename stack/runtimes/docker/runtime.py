@@ -18,10 +18,11 @@ from typing import Any
 
 from stack import artifacts
 from stack.alerting.files import SECRETS, alert_files
-from stack.alerting.loaded import evaluator_of, rule_differences
+from stack.alerting.loaded import rule_differences
 from stack.components import files as render
 from stack.components.catalogue import Component, selected
 from stack.components.grafana_files import grafana_files
+from stack.engines.kinds import kind_of
 from stack.runtimes.docker.checks import check_log_mount, check_room, explain, log_hint
 from stack.runtimes.docker.engine import DockerError, ask, compose_command, run
 from stack.runtimes.native import OnProgress, Status, UpResult
@@ -378,7 +379,7 @@ def _status(component: Component, target: Target, item: Mapping[str, Any] | None
     }
     name = words.get(state["Status"], lambda: "failed")()
     note = "" if name in ("healthy", "starting") else f"exit status {state['ExitCode']}"
-    evaluates = name == "healthy" and component.name == evaluator_of(target)
+    evaluates = name == "healthy" and component.name == kind_of(target.settings).evaluator
     if evaluates and (problems := rule_differences(target)):
         name, note = "unhealthy", problems[0]
     return Status(

@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 from stack.alerting.expressions import number
-from stack.alerting.rule_files import render_loki, render_vmalert
+from stack.alerting.rule_files import render_rules
 from stack.alerting.rules import load_rules, load_rules_for
+from stack.engines.kinds import KINDS, Dialect
 from stack.queries import alert_rules as alert_queries
 from stack.queries.language import Scope, over
 from stack.settings.targets import docker, host, native
@@ -18,20 +19,19 @@ from tests.support.example import target_in
 
 def rendered(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
     """The rules of both engines by name."""
-    target = target_in(
-        folder,
-        alerts={
-            "grafana_url": "https://grafana.example.com/",
-            "runbooks_url": "https://docs.example.com/runbooks.md",
-            "delay": "3s",
-        },
-        stack={"environment": "prod"},
-    )
-    rules = load_rules(target.settings)
-    documents = {
-        "logsql": yaml.safe_load(render_vmalert(rules, target)),
-        "logql": yaml.safe_load(render_loki(rules, target)),
-    }
+    documents = {}
+    for kind in KINDS.values():
+        target = target_in(
+            folder,
+            alerts={
+                "grafana_url": "https://grafana.example.com/",
+                "runbooks_url": "https://docs.example.com/runbooks.md",
+                "delay": "3s",
+            },
+            stack={"environment": "prod", "engine": kind.name},
+        )
+        rules = load_rules(target.settings)
+        documents[kind.dialect] = yaml.safe_load(render_rules(rules, target, kind.dialect))
     return {
         dialect: {rule["alert"]: rule for group in document["groups"] for rule in group["rules"]}
         for dialect, document in documents.items()
@@ -96,7 +96,7 @@ def test_links_lead_to_the_grafana_that_runs_here(tmp_path: Path) -> None:
     links = {}
     for grafana in ("on", "off"):
         target = target_in(tmp_path, stack={"grafana": grafana, "engine": "loki"})
-        document = yaml.safe_load(render_loki(load_rules(target.settings), target))
+        document = yaml.safe_load(render_rules(load_rules(target.settings), target, "logql"))
         rules = {rule["alert"]: rule for group in document["groups"] for rule in group["rules"]}
         links[grafana] = rules["CriticalLogged"]["annotations"].get("dashboard", "")
     assert links == {"on": "http://127.0.0.1:21023/d/logstack-errors-loki", "off": ""}
@@ -106,10 +106,11 @@ def test_a_rule_that_reads_much_is_evaluated_less_often(tmp_path: Path) -> None:
     """Whole texts, or every record of a week, each time again; the others keep their interval."""
     target = target_in(tmp_path, timing={"alert_interval": "10s"}, alerts={"scan_interval": "90s"})
     rules = load_rules(target.settings)
-    for render, usual in ((render_loki, "10s"), (render_vmalert, None)):
+    dialects: tuple[tuple[Dialect, str | None], ...] = (("logql", "10s"), ("logsql", None))
+    for dialect, usual in dialects:
         groups = {
             rule["alert"]: group.get("interval")
-            for group in yaml.safe_load(render(rules, target))["groups"]
+            for group in yaml.safe_load(render_rules(rules, target, dialect))["groups"]
             for rule in group["rules"]
         }
         assert groups.pop("SensitiveDataLogged") == groups.pop("RecordsLate") == "90s"
