@@ -14,6 +14,7 @@ from stack.alerting import AlertError
 from stack.alerting.alertmanager import CHANNELS_OF
 from stack.alerting.channels import Channels
 from stack.alerting.files import alert_files, load
+from stack.common import last_lines
 from stack.components.catalogue import as_pattern
 from stack.settings.secrets import write_private
 from stack.settings.targets import Target
@@ -56,5 +57,5 @@ def remarks(channels: Channels) -> Iterator[str]:
 def _check(what: str, argv: list[str]) -> None:
     result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     if result.returncode != 0:
-        tail = "\n".join(f"{result.stdout}{result.stderr}".strip().splitlines()[-8:])
+        tail = last_lines(f"{result.stdout}{result.stderr}", 8)
         raise AlertError(f"{what} refuses what was rendered:\n{tail}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import requests
 
 from stack import artifacts
+from stack.common import wait_until
 from stack.components.catalogue import by_name
 from stack.components.files import render_loki
 from stack.engines import EngineError
@@ -69,19 +69,22 @@ def running(
 
 
 def wait_until_healthy(found: RunningProcess, health: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while True:
-        try:
-            if requests.get(found.url + health, timeout=2).ok:
-                return
-        except requests.RequestException:
-            pass
-        ended = found.process.poll() is not None
-        if ended or time.monotonic() > deadline:
-            text = found.log.read_text(encoding="utf-8", errors="replace")[-4000:]
-            what = "it ended" if ended else f"no answer within {START_TIMEOUT:g} s"
-            raise EngineError(f"{found.url}{health}: {what}. Its log:\n{text}")
-        time.sleep(0.1)
+    def is_settled() -> bool:
+        return _answers(found.url + health) or found.process.poll() is not None
+
+    wait_until(is_settled, START_TIMEOUT, every=0.1)
+    ended = found.process.poll() is not None
+    if ended or not _answers(found.url + health):
+        text = found.log.read_text(encoding="utf-8", errors="replace")[-4000:]
+        what = "it ended" if ended else f"no answer within {START_TIMEOUT:g} s"
+        raise EngineError(f"{found.url}{health}: {what}. Its log:\n{text}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(requests.get(url, timeout=2).ok)
+    except requests.RequestException:
+        return False
 
 
 @contextmanager

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from stack.archive.storage.bucket import prepare, probe
 from stack.archive.storage.ledger import Ledger
 from stack.archive.storage.part_cache import Copies
 from stack.archive.storage.store import WITH_READER, Access, Store
+from stack.common import exclusive_lock
 from stack.engines.kinds import kind_of
 from stack.settings import Settings
 from stack.settings.secrets import SecretsError, archive_secrets, write_private
@@ -134,8 +134,7 @@ class Archive:
     @contextmanager
     def alone(self, what: str = "run") -> Iterator[None]:
         """Hold this machine's lock for a kind of work, waiting for another process that has it."""
-        with (_made(self.folder) / f"{what}.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with exclusive_lock(_made(self.folder) / f"{what}.lock"):
             yield
 
     def now(self) -> datetime:

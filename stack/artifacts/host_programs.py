@@ -6,7 +6,6 @@ stack/hosts/plan.py names versions and paths with `catalogue`; provisioning and 
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from stack import artifacts
 from stack.artifacts import Artifact, ArtifactError, OnProgress, bundles
+from stack.common import exclusive_lock
 from stack.components.catalogue import grafana_home
 from stack.settings import Settings
 
@@ -59,8 +59,7 @@ def _bundled(
     home = artifacts.cache_dir(settings) / artifact.name
     home.mkdir(parents=True, exist_ok=True)
     path = home / artifact.key / artifact.binaries[0]
-    with (home / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with exclusive_lock(home / ".lock"):
         if not path.is_file() and not artifacts.from_mirror(artifact, settings, on_progress):
             path.parent.mkdir(exist_ok=True)
             scratch = path.with_name(f".{path.name}.new")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from stack.common import last_lines, wait_until
 from stack.components.catalogue import sample_app_env
 from stack.engines import Engine, Record, Selection
 from stack.records.contract import fields, normalised
@@ -103,7 +104,7 @@ def emit(target: Target, marker: str, secrets: Mapping[str, str]) -> None:
         check=False,
     )
     if result.returncode != 0:
-        tail = "\n".join(result.stderr.strip().splitlines()[-5:])
+        tail = last_lines(result.stderr, 5)
         raise SmokeError(f"The sample app could not log the record:\n{tail}")
 
 
@@ -129,13 +130,10 @@ def wait_for(engine: Engine, marker: str, written: Mapping[str, Any]) -> tuple[l
         until=made + timedelta(minutes=5),
         matches={"marker": marker},
     )
-    deadline = time.monotonic() + WAIT
-    while time.monotonic() < deadline:
-        if engine.count(selection):
-            seconds = (datetime.now(UTC) - made).total_seconds()
-            time.sleep(SETTLE)
-            return list(engine.records(selection, limit=10)), seconds
-        time.sleep(0.1)
+    if wait_until(lambda: engine.count(selection), WAIT, every=0.1):
+        seconds = (datetime.now(UTC) - made).total_seconds()
+        time.sleep(SETTLE)
+        return list(engine.records(selection, limit=10)), seconds
     raise SmokeError(
         f"wanted the record {marker} to be found within {WAIT:g} s, found nothing. "
         "It is in the app's log file; ./logstack status shows which component does not work"

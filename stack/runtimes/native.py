@@ -18,6 +18,7 @@ from stack import artifacts
 from stack.alerting import AlertError
 from stack.alerting.files import alert_files
 from stack.alerting.loaded import rule_differences
+from stack.common import wait_until
 from stack.components import catalogue as components
 from stack.components import files as render
 from stack.components.catalogue import Component
@@ -191,17 +192,18 @@ def status(settings: Settings) -> list[Status]:
 def wait_until_healthy(target: Target, on_progress: OnProgress) -> list[Status]:
     """Poll until every component is healthy. Raises NativeError with the log of one that is not."""
     timeout = parse_duration(target.settings.timing.start_timeout).total_seconds()
-    deadline = time.monotonic() + timeout
-    while True:
-        statuses = status(target.settings)
+    statuses: list[Status] = []
+
+    def are_healthy() -> bool:
+        statuses[:] = status(target.settings)
         for item in statuses:
             on_progress(item.name, item.state)
-        sick = [item for item in statuses if item.state != "healthy"]
-        if not sick:
-            return statuses
-        if time.monotonic() > deadline:
-            raise NativeError("\n".join(_describe(item, timeout) for item in sick))
-        time.sleep(0.2)
+        return all(item.state == "healthy" for item in statuses)
+
+    if not wait_until(are_healthy, timeout):
+        unhealthy = [item for item in statuses if item.state != "healthy"]
+        raise NativeError("\n".join(_describe(item, timeout) for item in unhealthy))
+    return statuses
 
 
 def running_settings(settings: Settings) -> Settings:

@@ -15,6 +15,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from stack.common import wait_until
 from stack.settings.targets import Target
 
 
@@ -68,11 +69,8 @@ class Supervisor:
         )
         if result.returncode != 0:
             raise SupervisorError(f"supervisord did not start: {result.stdout}{result.stderr}")
-        deadline = time.monotonic() + 15
-        while not self.is_running():
-            if time.monotonic() > deadline:
-                raise SupervisorError("supervisord started and does not answer on its socket")
-            time.sleep(0.05)
+        if not wait_until(self.is_running, timeout=15, every=0.05):
+            raise SupervisorError("supervisord started and does not answer on its socket")
 
     def shutdown(self) -> None:
         """Stop every program and supervisord itself; returns when it is gone."""

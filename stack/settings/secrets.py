@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+
+from stack.common import exclusive_lock
 
 GRAFANA_PASSWORD = "GF_SECURITY_ADMIN_PASSWORD"  # noqa: S105 -- the name of a variable
 SAMPLE_APP_SECRETS = ("LOGSTACK_SAMPLE_SECRET_KEY", "LOGSTACK_SAMPLE_PASSWORD")
@@ -103,25 +103,14 @@ def _known_or_made(data_dir: Path, makers: Mapping[str, Callable[[], str]]) -> d
     path = secrets_file(data_dir)
     known = _read(path) if path.exists() else {}
     if any(not known.get(name) for name in makers):
-        with _alone(data_dir):
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with exclusive_lock(data_dir):
             known = _read(path) if path.exists() else {}
             missing = [name for name in makers if not known.get(name)]
             known |= {name: makers[name]() for name in missing}
             if missing:
                 write_private(path, json.dumps(known, indent=2) + "\n")
     return {name: known[name] for name in makers}
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if need be; nothing is left in it."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def secrets_file(data_dir: Path) -> Path:

@@ -22,6 +22,7 @@ from stack.archive.engines.protocol import HourlyCounts
 from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
 from stack.archive.format.layout import DAY, day_of, hours, rfc3339
+from stack.common import wait_until
 from stack.engines import EngineError, Record
 from stack.engines.http import ask
 from stack.engines.logql import selector_of
@@ -209,9 +210,9 @@ class LokiArchive:
             self._ask(
                 "DELETE", "/loki/api/v1/delete", params={"request_id": request, "force": "true"}
             )
-        deadline = time.monotonic() + DELETIONS_REMEMBERED.total_seconds() + 30
-        while overlapping and time.monotonic() < deadline and not self.days_within(since, until):
-            time.sleep(5)
+        if overlapping:
+            patience = DELETIONS_REMEMBERED.total_seconds() + 30
+            wait_until(lambda: self.days_within(since, until), patience, every=5)
 
     def _deletions(self) -> list[Deletion]:
         """Deletions that are not finished."""

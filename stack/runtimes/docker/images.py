@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from stack import artifacts
 from stack.artifacts import OnProgress
 from stack.artifacts.lockfile import locked_packages
+from stack.common import last_lines
 from stack.runtimes.docker.engine import DockerError, ask, run
 from stack.runtimes.docker.runtime import DockerRuntime
 from stack.settings import ROOT, Settings, variable_name
@@ -99,7 +100,7 @@ def _build_static(image: str, binary: Path, storage: str, user: str) -> str:
 def _build(image: str, context: Path) -> str:
     result = run("build", "--quiet", "--network=none", "--tag", image, str(context), timeout=900)
     if result.returncode != 0:
-        tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-15:])
+        tail = last_lines(result.stdout + result.stderr, 15)
         raise DockerError(f"{image}: wanted to build this image, found:\n{tail}")
     return image
 
@@ -136,7 +137,7 @@ def _fill_wheelhouse(folder: Path, version: str) -> None:
 def _pip(argv: list[str]) -> None:
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        tail = "\n".join(result.stderr.strip().splitlines()[-5:])
+        tail = last_lines(result.stderr, 5)
         raise DockerError(f"The sample app's wheels could not be had:\n{tail}")
 
 
@@ -160,7 +161,7 @@ def debootstrap(image: str, packages: Sequence[str], changes: Sequence[str] = ()
         for argv in steps:
             result = subprocess.run(argv, capture_output=True, text=True, check=False)
             if result.returncode != 0:
-                tail = "\n".join((result.stdout + result.stderr).strip().splitlines()[-5:])
+                tail = last_lines(result.stdout + result.stderr, 5)
                 raise DockerError(f"`{argv[0]}` ended with {result.returncode} (root?):\n{tail}")
         options = [f"--change={change}" for change in changes]
         ask("import", *options, str(archive), image)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from stack import artifacts
 from stack.alerting.files import SECRETS, alert_files
 from stack.alerting.loaded import rule_differences
+from stack.common import wait_until
 from stack.components import files as render
 from stack.components.catalogue import Component, selected
 from stack.components.grafana_files import grafana_files
@@ -140,12 +140,14 @@ class DockerRuntime:
     def _wait_for_rules(self) -> list[Status]:
         """The states once the engine has loaded the rules, or when it had time enough for that."""
         timeout = parse_duration(self.settings.timing.start_timeout).total_seconds()
-        deadline = time.monotonic() + timeout
-        while True:
-            statuses = self.status()
-            if all(item.state == "healthy" for item in statuses) or time.monotonic() > deadline:
-                return statuses
-            time.sleep(0.5)
+        statuses: list[Status] = []
+
+        def are_healthy() -> bool:
+            statuses[:] = self.status()
+            return all(item.state == "healthy" for item in statuses)
+
+        wait_until(are_healthy, timeout, every=0.5)
+        return statuses
 
     def down(self) -> bool:
         """Stop and remove the containers and keep the volumes. False when there were none."""
