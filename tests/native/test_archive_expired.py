@@ -73,7 +73,7 @@ def search(archive: ArchiveUnderTest, *options: str) -> tuple[list[str], str]:
 
 def restored(archive: ArchiveUnderTest) -> list[str]:
     record_of = archive.archive.restored.record
-    return [record_of(line)["message"] for line in archive.stored("restored")]
+    return [str(record_of(line)["message"]) for line in archive.stored("restored")]
 
 
 def test_expired_hours_are_passed_over_and_counted(archive: ArchiveUnderTest) -> None:
