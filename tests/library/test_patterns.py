@@ -135,8 +135,8 @@ HOSTILE = [
     "a", "a=", '"', "\\", "\\'", "://", "://a:", "http://a:b/", "a@", "@", "password=",
     "password='", 'password="', "token=[", "token={", "token=(", "token=a,b=", "password=,",
     "Cookie: a=", "Authorization: ", "Key (token)=(", "Key (a)=(", ")=(", "4", "4 ",
-    "4111 1111 1111 1111 ", "bearer ", "Basic YTpi ", "eyJ", "eyJ-", "a-eyJ", "eyJabcdef.", "-----BEGIN ",
-    "-----BEGIN PRIVATE KEY-----", "-----END ", "a.", "a-", "AKIA", "?key=", "x:[", "%3D", "{",
+    "4111 1111 1111 1111 ", "bearer ", "Basic YTpi ", "eyJ", "eyJ-", "a-eyJ", "eyJabcdef.",
+    "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ", "a.", "a-", "AKIA", "?key=", "x:[", "%3D", "{",
 ]  # fmt: skip
 
 
