@@ -136,7 +136,8 @@ HOSTILE = [
     "password='", 'password="', "token=[", "token={", "token=(", "token=a,b=", "password=,",
     "Cookie: a=", "Authorization: ", "Key (token)=(", "Key (a)=(", ")=(", "4", "4 ",
     "4111 1111 1111 1111 ", "bearer ", "Basic YTpi ", "eyJ", "eyJ-", "a-eyJ", "eyJabcdef.",
-    "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ", "a.", "a-", "AKIA", "?key=", "x:[", "%3D", "{",
+    "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ", "a.", "a-", "AKIA", "?key=",
+    "x:[", "%3D", "{",
 ]  # fmt: skip
 
 
