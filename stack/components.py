@@ -145,6 +145,7 @@ def _vmalert(target: Target) -> list[str]:
         f"-httpListenAddr={target.listen('vmalert')}",
         f"-evaluationInterval={go_duration(target.settings.timing.alert_interval)}",
         f"-external.url={target.url('vmalert')}",
+        "-http.disableCORS",
         "-disableAlertgroupLabel",  # labels are the same as those of Loki's ruler
         "-loggerFormat=json",
     ]
@@ -221,7 +222,12 @@ def _alertmanager_cluster(target: Target) -> list[str]:
 
 
 def _seaweedfs(target: Target) -> list[str]:
-    """One process with SeaweedFS's four servers, all on loopback, without telemetry."""
+    """One process with SeaweedFS's four servers, all on loopback, without telemetry.
+
+    Any page that a browser shows can send requests to loopback. Of the four, S3 and the volume
+    server speak HTTP because they have to, and both ask for a key; the master's and the filer's
+    HTTP, which ask for none (a GET deletes the archive's volumes), are off.
+    """
     ports = target.settings.ports
     free = parse_bytes(target.settings.limits.free_disk)
     servers = {
@@ -240,13 +246,17 @@ def _seaweedfs(target: Target) -> list[str]:
     ]
     return [
         "-logtostderr=true",
+        f"-config_dir={target.config_dir('seaweedfs')}",  # where security.toml is
         "server",
+        "-disableHttp",
         f"-dir={target.storage_dir('seaweedfs')}",
         f"-ip={target.host}",
         f"-ip.bind={target.host}",
         *listen,
         "-filer",
+        "-filer.disableHttp",
         "-s3",
+        f"-s3.allowedOrigins={target.url('seaweedfs')}",
         f"-s3.config={target.config_dir('seaweedfs') / 's3.json'}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",

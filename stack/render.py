@@ -29,7 +29,7 @@ from stack.components import (
     selected,
 )
 from stack.engines.logql import selector_of
-from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
+from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS, store_security
 from stack.settings import ROOT
 from stack.settings_tables import FileSource
 from stack.targets import Target
@@ -101,9 +101,7 @@ def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dic
         "loki": render_loki,
         "otelcol": lambda target: {"otelcol/config.yaml": render_otelcol(target)},
         "promtail": lambda target: {"promtail/config.yaml": render_promtail(target)},
-        "seaweedfs": lambda target: {
-            "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets)
-        },
+        "seaweedfs": lambda target: render_seaweedfs(target, archive_secrets),
     }
     files: dict[str, str] = {}
     for component in selected(target.settings, in_containers=target.in_containers):
@@ -137,8 +135,11 @@ def render_otelcol(target: Target) -> str:
     )
 
 
-def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
-    """The object store's users. What the writer may not do is in the bucket's own policy."""
+def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The object store's users, and the keys that its own servers ask of each other.
+
+    What the writer may not do is in the bucket's own policy.
+    """
     bucket = target.settings.archive.bucket
     rights = {
         "admin": ["Admin", "Read", "Write", "List", "Tagging"],
@@ -150,7 +151,10 @@ def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
         key, _, secret = secrets[f"LOGSTACK_ARCHIVE_{role.upper()}"].partition(":")
         credentials = [{"accessKey": key, "secretKey": secret}]
         identities.append({"name": role, "credentials": credentials, "actions": actions})
-    return json.dumps({"identities": identities}, indent=2) + "\n"
+    return {
+        "seaweedfs/s3.json": json.dumps({"identities": identities}, indent=2) + "\n",
+        "seaweedfs/security.toml": store_security(secrets["LOGSTACK_ARCHIVE_ADMIN"]),
+    }
 
 
 def render_promtail(target: Target) -> str:

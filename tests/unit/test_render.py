@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
     ) == [
         "otelcol/config.yaml",
         "seaweedfs/s3.json",
+        "seaweedfs/security.toml",
         "supervisord.conf",
     ]
 
@@ -90,6 +92,18 @@ def test_the_object_store_knows_three_users_with_the_least_rights(tmp_path: Path
     ]
 
 
+def test_the_object_stores_servers_ask_each_other_for_keys_of_this_store(tmp_path: Path) -> None:
+    """One to write and one to read, which no other store has and nobody has to keep."""
+    keys = []
+    for admin in (ARCHIVE_SECRETS["LOGSTACK_ARCHIVE_ADMIN"], "another:secret"):
+        secrets = {**ARCHIVE_SECRETS, "LOGSTACK_ARCHIVE_ADMIN": admin}
+        files = render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS, secrets)
+        signing = tomllib.loads(files["seaweedfs/security.toml"])["jwt"]["signing"]
+        keys += [signing["key"], signing["read"]["key"]]
+    assert len(set(keys)) == 4
+    assert {len(key) for key in keys} == {64}
+
+
 def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
     """The tenants' limits and the rules are apart from what needs a restart."""
     target = target_in(tmp_path, stack={"engine": "loki", "agent": "promtail"})
@@ -98,6 +112,7 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
         "loki/tenants.yaml",
         "promtail/config.yaml",
         "seaweedfs/s3.json",
+        "seaweedfs/security.toml",
         "supervisord.conf",
     ]
 
