@@ -14,7 +14,14 @@ from pathlib import Path
 
 from stack.settings import ROOT, Settings, SettingsError
 from stack.targets import Target
-from stack.units import go_duration, is_ip_address, join_host_port, parse_bytes, whole_hours
+from stack.units import (
+    go_duration,
+    is_ip_address,
+    join_host_port,
+    parse_bytes,
+    parse_duration,
+    whole_hours,
+)
 
 ArgumentsOf = Callable[[Target], list[str]]
 VariablesOf = Callable[[Target], dict[str, str]]
@@ -113,9 +120,21 @@ def _victorialogs_at(target: Target, name: str) -> list[str]:
         f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
         "-insert.maxLineSizeBytes=2MiB",  # the hard limit of an entry; the agent splits below it
         "-insert.maxFieldsPerLine=2000",  # what a block may hold: a record with more is dropped
+        f"-inmemoryDataFlushInterval={go_duration(settings.timing.flush_interval)}",
+        f"-http.maxGracefulShutdownDuration={_engine_shutdown(target)}",
         "-http.disableCORS",
         "-loggerFormat=json",
     ]
+
+
+def _engine_shutdown(target: Target) -> str:
+    """How long VictoriaLogs waits for open requests: it writes what it holds in the other half.
+
+    Meanwhile it takes no records and goes on writing every flush_interval, so that nothing is
+    lost even where a request stays open and it gives up.
+    """
+    stop = parse_duration(target.settings.timing.stop_timeout)
+    return f"{round(stop.total_seconds() * 1000 / 2)}ms"
 
 
 def _loki(target: Target) -> list[str]:

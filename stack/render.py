@@ -276,7 +276,7 @@ def render_supervisor(
 ) -> str:
     """supervisord's configuration: one program per component."""
     stop_timeout = parse_duration(target.settings.timing.stop_timeout)
-    stop_seconds = max(1, round(stop_timeout.total_seconds()))
+    stop_seconds = round(stop_timeout.total_seconds())
     programs = [
         {
             "name": component.name,

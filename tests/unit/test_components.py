@@ -21,6 +21,8 @@ COMMON_OF_VICTORIALOGS = [
     "-defaultMsgValue=(empty message)",
     "-insert.maxLineSizeBytes=2MiB",
     "-insert.maxFieldsPerLine=2000",
+    "-inmemoryDataFlushInterval=2s",
+    "-http.maxGracefulShutdownDuration=12500ms",
     "-http.disableCORS",
     "-loggerFormat=json",
 ]
@@ -104,7 +106,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "retention": {"hot_days": 45, "margin_days": 7},
     "archive": {"lateness": "1d12h"},
     "limits": {"free_disk": "64MiB"},
-    "timing": {"alert_interval": "1d"},
+    "timing": {"alert_interval": "1d", "stop_timeout": "25s", "flush_interval": "2s"},
     "sample_app": {"workers": 3, "threads": 5, "service": "shop", "traffic": 1.5},
     "stack": {"host": "host-1", "environment": "lab"},
     "agent": {"gc_percent": 250},
