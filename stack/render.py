@@ -66,14 +66,30 @@ CONTINUATION = (
 )
 
 
+# Beside a log file, and not text: rotated files that are compressed, files of an editor.
+UNREADABLE_FILES = "{gz,zst,xz,bz2,lz4,lzma,Z,zip,7z,swp,swo,swx}"
+# The year that logrotate's `dateext` begins the ending of a rotated file with; no log of another
+# program, such as app.log-audit.log beside app.log, looks like it.
+ROTATED_BY_DATE = "-[0-9][0-9][0-9][0-9]*"
+
+
 @dataclass(frozen=True)
 class Source:
-    """Something that the agent reads. `service` is that of lines which do not name one."""
+    """Something that the agent reads. `service` is that of lines which do not name one.
+
+    `excluded` are patterns of files that it does not read, though they match.
+    """
 
     kind: Literal["file", "docker", "journal"]
     service: str
     path: str
     receiver: str = ""
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The log files and what they are renamed to when they are rotated."""
+        return (self.path, f"{self.path}.*", f"{self.path}{ROTATED_BY_DATE}")
 
 
 # Where an engine takes records of the collector; on hosts the gateway lets them through.
@@ -235,10 +251,12 @@ def log_sources(target: Target) -> tuple[Source, ...]:
     else:
         has_docker = target.runs_apps and target.settings.app_hosts.docker_logs
         sources = [*files, *([docker] if has_docker else [])]
-    numbered = [
-        replace(source, receiver=f"file_log/{number}")
-        for number, source in enumerate(sources, start=1)
-    ]
+    numbered: list[Source] = []
+    for number, source in enumerate(sources, start=1):
+        # What is no text, and what an entry before this one reads: no file is read twice.
+        unreadable = f"{source.path}*.{UNREADABLE_FILES}"
+        excluded = (unreadable, *(pattern for other in numbered for pattern in other.patterns))
+        numbered.append(replace(source, receiver=f"file_log/{number}", excluded=excluded))
     journal = [Source("journal", "journal", "", "journald")] if reads_journal(target) else []
     return (*numbered, *journal)
 

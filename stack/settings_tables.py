@@ -171,6 +171,7 @@ class FileSource(Section):
 
 class Agent(Section):
     poll_interval: Duration
+    fingerprint: Bytes
     flush_interval: Duration
     text_flush: Duration
     compression: Literal["zstd", "gzip", "none"]

@@ -224,10 +224,13 @@ def test_paths_reach_the_collector_as_they_are(tmp_path: Path, folder: str) -> N
     storage = str(target.storage_dir("otelcol"))
     assert scalars(text, "directory") == [storage, storage]
     archiver = as_pattern(target.archiver_log_file)
-    assert scalars(text, "include") == [[path, f"{path}.*"] for path in (log, archiver)]
-    assert scalars(text, "exclude") == [
-        [f"{path}.*.gz", f"{path}.*.zst", f"{path}.gz"] for path in (log, archiver)
+    year = "[0-9]" * 4
+    read = [[path, f"{path}.*", f"{path}-{year}*"] for path in (log, archiver)]
+    assert scalars(text, "include") == read
+    others = [
+        f"{path}*.{{gz,zst,xz,bz2,lz4,lzma,Z,zip,7z,swp,swo,swx}}" for path in (log, archiver)
     ]
+    assert scalars(text, "exclude") == [[others[0]], [others[1], *read[0]]]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +261,9 @@ def test_another_log_file_is_another_receiver(tmp_path: Path) -> None:
     assert scalars(text, "receivers") == [["file_log/1", "file_log/2", "file_log/3"]]
     first, rest = text.split("  file_log/2:\n")
     second = rest.partition("  file_log/3:\n")[0]
-    assert scalars(second, "include") == [["/var/log/$x/*.log", "/var/log/$x/*.log.*"]]
+    assert [patterns[:2] for patterns in scalars(second, "include")] == [
+        ["/var/log/$x/*.log", "/var/log/$x/*.log.*"]
+    ]
     assert '"/var/log/$$x/*.log"' in second
     assert second.count('value: "billing"') == 2
     assert "billing" not in first
