@@ -328,8 +328,8 @@ def _loki(context: _Context) -> Texts:
 
 
 def _seaweedfs(context: _Context) -> Texts:
-    text = render.render_seaweedfs(context.target, _archive_keys(context))
-    return {"seaweedfs/s3.json": text}, {"seaweedfs/s3.json"}
+    files = render.render_seaweedfs(context.target, _archive_keys(context))
+    return files, set(files)
 
 
 def _archiver(context: _Context) -> Texts:

@@ -38,7 +38,7 @@ def render_unit(
         before=before,
         env=env,
         folders=folders,
-        stop_seconds=own or max(1, stop),
+        stop_seconds=own or stop,
         memory=settings.services.agent_memory if is_agent else settings.services.memory,
         open_files=settings.services.open_files,
         capabilities=_capabilities(name, target),
