@@ -123,7 +123,7 @@ def test_entries_become_records(records: Any) -> None:
     assert not [key for key in {**full, **app} if key in ("stream", "priority", "logstack.service")]
 
 
-ODD_LINES = [
+ODD_LINES: list[dict[str, Any]] = [
     {"host": "own", "stream": "out", "priority": "3", "docker": {"log": "x"}, "time": "12:00"},
     {"log.file.path": "/own", "format": "text", "service.name": "own", "logstack.service": "own"},
     {"service_name": {"a": 1}, "environment": ["x"], "timestamp": "9999-12-31T23:59:59Z"},
@@ -132,7 +132,7 @@ ODD_LINES = [
 ]
 
 
-def check_odd_lines(found: list[dict[str, Any]], mark: str, service: str) -> None:
+def check_odd_lines(found: list[dict[str, Any]], service: str) -> None:
     """What ODD_LINES become in each receiver, beside whatever it sets itself."""
     by_number = {int(item["number"]): item for item in found if "number" in item}
     assert set(by_number) == set(range(len(ODD_LINES)))
@@ -162,7 +162,7 @@ def test_entries_with_the_names_of_the_agent_are_stored(records: Any) -> None:
     mark = marker()
     entries = [entry(text, unit="app.service") for text in odd_lines(mark)]
     found = records(entries, f'"{mark}"', len(entries))
-    check_odd_lines(found, mark, "backup")
+    check_odd_lines(found, "backup")
 
 
 def test_lines_of_containers_with_the_names_of_the_agent_are_stored(
@@ -199,7 +199,7 @@ def test_lines_of_containers_with_the_names_of_the_agent_are_stored(
             )
         found = ask(values, f'"{mark}"')
     assert len(found) == len(lines)
-    check_odd_lines(found, mark, "shop")
+    check_odd_lines(found, "shop")
     for name, at in stamps.items():
         of_name = [item for item in found if name in (item.get("msg"), item["_msg"].split()[0])]
         assert len(of_name) == 2
