@@ -10,8 +10,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
+from stack.contract import OTLP_FIELDS
 from stack.settings import ROOT, Settings, SettingsError
 from stack.targets import Target
 from stack.units import (
@@ -30,9 +32,12 @@ ArgumentsAt = Callable[[Path], list[str]]
 # The fields that make a stream in VictoriaLogs; `level` is a field there, a label in Loki.
 VL_STREAM_FIELDS = ("service_name", "environment", "host")
 # OTLP adds these to every record; `level` says the same and the scope is always the collector's.
-VL_IGNORED_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version")
+VL_IGNORED_FIELDS = OTLP_FIELDS
 # The service_name of what the archiver reports; alert rules look for it.
 ARCHIVER_SERVICE = "logstack-archiver"
+# How far ahead of its own time an engine takes a record; and what clocks and ways may differ by.
+AHEAD = {"victorialogs": timedelta(days=2), "loki": timedelta(days=1)}
+CLOCKS = timedelta(hours=1)
 RESTORED_RETENTION = "100y"
 ARCHIVE_COMPONENTS = ("restored", "seaweedfs", "archiver")
 # The tenants of Loki: what comes from the agents, and what comes back from the archive.
@@ -91,6 +96,7 @@ def _victorialogs(target: Target) -> list[str]:
         *_victorialogs_at(target, "victorialogs"),
         f"-retentionPeriod={kept_days(target)}d",
         f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
+        f"-futureRetention={AHEAD['victorialogs'].days}d",
         *(["-delete.enable"] if shorter else []),
     ]
 
@@ -103,6 +109,16 @@ def kept_days(target: Target) -> int:
     """
     retention = target.settings.retention
     return retention.hot_days + (retention.margin_days if target.has_archive else 0)
+
+
+def window(target: Target) -> tuple[timedelta, timedelta]:
+    """How far before and after now a record's own time may be; the agent replaces another one.
+
+    A record waits while the engine is down: the engine and the archive take what is a day older.
+    """
+    lateness = parse_duration(target.settings.archive.lateness)
+    kept = min(lateness, timedelta(days=target.settings.retention.hot_days))
+    return kept - min(timedelta(days=1), kept / 4), AHEAD[target.settings.stack.engine] - CLOCKS
 
 
 def _restored(target: Target) -> list[str]:
