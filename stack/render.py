@@ -19,6 +19,7 @@ from stack import contract
 from stack.components import (
     ARCHIVER_SERVICE,
     CATALOGUE,
+    LOKI_LABEL_LENGTH,
     LOKI_RESTORED_TENANT,
     LOKI_TENANT,
     VL_IGNORED_FIELDS,
@@ -131,6 +132,7 @@ def render_otelcol(target: Target) -> str:
         levels=contract.LEVELS,
         kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
         loki_tenant=LOKI_TENANT,
+        label_length=LOKI_LABEL_LENGTH,
         service_label=SERVICE_LABEL,
         most_lines=MOST_LINES,
         most_replaced=MOST_REPLACED,
@@ -165,6 +167,9 @@ def render_promtail(target: Target) -> str:
         levels=contract.LEVELS,
         loki_tenant=LOKI_TENANT,
         continuation=CONTINUATION,
+        label_length=LOKI_LABEL_LENGTH,
+        oldest_days=target.settings.retention.hot_days,
+        newest_days=1,
         most_lines=MOST_LINES,
         service_label=SERVICE_LABEL,
     )
@@ -180,6 +185,7 @@ def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
         "config": str(target.config_dir("loki")),
         "labels": contract.names("label"),
         "tenant": LOKI_TENANT,
+        "label_length": LOKI_LABEL_LENGTH,
         "storage_key": storage_key.partition(":"),
         "cluster_name": CLUSTER_NAME,
         "restored": LOKI_RESTORED_TENANT,

@@ -22,7 +22,7 @@ from stack.targets import Target
 WAIT = 30.0  # seconds until a record that has not come back counts as lost
 SETTLE = 1.0  # seconds to wait for a second copy
 # Set only where there was something to cut, to repair or to keep as text.
-CONDITIONAL = {"truncated", "format", "encoding_repaired"}
+CONDITIONAL = {"truncated", "format", "encoding_repaired", "timestamp_original"}
 
 
 class SmokeError(Exception):

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from stack.components import LOKI_TENANT
+from stack.components import LOKI_LABEL_LENGTH, LOKI_TENANT
 from stack.contract import LEVELS, agent_fields, flatten, names, typed
 from stack.engines import EngineError, Record, Selection
 from stack.engines.http import ask, from_json
@@ -192,7 +192,7 @@ def _range(selection: Selection) -> tuple[int, int]:
 def entry_from(record: Mapping[str, Any]) -> Entry:
     """How a record in the contract's form is kept: what the agents make of the same record."""
     texts = dict(flatten(record))
-    labels = {name: texts[name] for name in names("label") if texts.get(name)}
+    labels = {name: _label(texts[name]) for name in names("label") if texts.get(name)}
     if labels.get("level") not in LEVELS:
         labels.pop("level", None)
     beside = [*names("metadata"), *agent_fields()]
@@ -221,11 +221,17 @@ def record_from(entry: Entry) -> Record:
         return typed({"message": entry.line, **file, **always})
     texts = {name: text for name, text in flatten(written) if text != "" or name == "message"}
     stamp = texts.get("timestamp", "")
-    if stamp and not _is_at(stamp, entry.time):
+    if stamp and "timestamp_original" not in beside and not _is_at(stamp, entry.time):
         texts["timestamp_invalid"] = stamp
     if not stamp or "timestamp_invalid" in texts or not set(texts) >= REQUIRED:
         texts = {"message": entry.line, **file, **texts}  # JSON of another shape
     return typed({**texts, **always})
+
+
+def _label(text: str) -> str:
+    """A value as Loki takes it for a label: it refuses a whole push for U+FFFD in one."""
+    whole = text[:LOKI_LABEL_LENGTH].encode("utf-8", "replace").decode()
+    return whole.replace("\ufffd", "?")
 
 
 def _json_object(line: str) -> dict[str, Any] | None:

@@ -42,6 +42,7 @@ EXAMPLE: dict[str, Any] = {
     "stack_trace": "Traceback (most recent call last):\nValueError: no name",
     "truncated": True,
     "encoding_repaired": False,
+    "timestamp_original": "9999-12-31T23:59:59Z",
 }
 TEXT_LINE = {
     "timestamp": "2026-01-31T10:30:01.123456Z",
@@ -137,7 +138,7 @@ def test_a_record_without_a_level_is_refused_unless_it_is_text() -> None:
         (
             "line",
             "timestamp message duration_ms method route path status response_bytes "
-            "exception_message stack_trace truncated format encoding_repaired",
+            "exception_message stack_trace truncated format encoding_repaired timestamp_original",
         ),
     ],
 )
