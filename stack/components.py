@@ -10,11 +10,19 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from stack.settings import ROOT, Settings, SettingsError
 from stack.targets import Target
-from stack.units import go_duration, is_ip_address, join_host_port, parse_bytes, whole_hours
+from stack.units import (
+    go_duration,
+    is_ip_address,
+    join_host_port,
+    parse_bytes,
+    parse_duration,
+    whole_hours,
+)
 
 ArgumentsOf = Callable[[Target], list[str]]
 VariablesOf = Callable[[Target], dict[str, str]]
@@ -26,6 +34,9 @@ VL_STREAM_FIELDS = ("service_name", "environment", "host")
 VL_IGNORED_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version")
 # The service_name of what the archiver reports; alert rules look for it.
 ARCHIVER_SERVICE = "logstack-archiver"
+# How far ahead of its own time an engine takes a record; and what clocks and ways may differ by.
+AHEAD = {"victorialogs": timedelta(days=2), "loki": timedelta(days=1)}
+CLOCKS = timedelta(hours=1)
 RESTORED_RETENTION = "100y"
 ARCHIVE_COMPONENTS = ("restored", "seaweedfs", "archiver")
 # The tenants of Loki: what comes from the agents, and what comes back from the archive.
@@ -98,6 +109,16 @@ def kept_days(target: Target) -> int:
     """
     retention = target.settings.retention
     return retention.hot_days + (retention.margin_days if target.has_archive else 0)
+
+
+def window(target: Target) -> tuple[timedelta, timedelta]:
+    """How far before and after now a record's own time may be; the agent replaces another one.
+
+    A record waits while the engine is down: the engine and the archive take what is a day older.
+    """
+    lateness = parse_duration(target.settings.archive.lateness)
+    kept = min(lateness, timedelta(days=target.settings.retention.hot_days))
+    return kept - min(timedelta(days=1), kept / 4), AHEAD[target.settings.stack.engine] - CLOCKS
 
 
 def _restored(target: Target) -> list[str]:

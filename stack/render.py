@@ -28,6 +28,7 @@ from stack.components import (
     command,
     kept_days,
     selected,
+    window,
 )
 from stack.engines.logql import selector_of
 from stack.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
@@ -168,8 +169,7 @@ def render_promtail(target: Target) -> str:
         loki_tenant=LOKI_TENANT,
         continuation=CONTINUATION,
         label_length=LOKI_LABEL_LENGTH,
-        oldest_days=target.settings.retention.hot_days,
-        newest_days=1,
+        window=[f"{length.total_seconds():.0f}s" for length in window(target)],
         most_lines=MOST_LINES,
         service_label=SERVICE_LABEL,
     )

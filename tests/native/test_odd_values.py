@@ -22,6 +22,7 @@ TIMES = {
     "year 2099": "2099-01-01T00:00:00Z",
     "in 3 days": "{+3d}",
     "in 25 hours": "{+25h}",
+    "8 days ago": "{-8d}",
     "60 days ago": "{-60d}",
     "a second of 1970": "1970-01-01T00:00:01Z",
     "the epoch": "1970-01-01T00:00:00Z",
@@ -49,6 +50,7 @@ def test_a_time_that_cannot_be_kept_costs_no_record(stack: StackUnderTest, name:
     stack.write(line(odd))
     before = datetime.now(UTC) - timedelta(minutes=1)
     [found] = stack.wait_for({"service_name": service}, 1)
+    found.pop("log.file.path", None)
     stack.write(*(line(record("good", service_name=service, number=n)) for n in range(GOOD)))
     everything = stack.wait_for({"service_name": service}, GOOD + 1)
     assert len(everything) == GOOD + 1
@@ -58,7 +60,7 @@ def test_a_time_that_cannot_be_kept_costs_no_record(stack: StackUnderTest, name:
     assert found == {**odd, "host": "test-host", "timestamp_original": own}
 
 
-@pytest.mark.parametrize("hours", [-24 * 20, -1, 1, 23])
+@pytest.mark.parametrize("hours", [-24 * 5, -1, 1, 22])
 def test_a_time_that_can_be_kept_is_the_records_own(stack: StackUnderTest, hours: int) -> None:
     """Files read late, and clocks that are wrong by less than a day."""
     mark, own = marker(), moment(f"{{{hours:+}h}}")
