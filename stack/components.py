@@ -42,6 +42,8 @@ RESTORED_RETENTION = "100y"
 ARCHIVE_COMPONENTS = ("restored", "seaweedfs", "archiver")
 # The tenants of Loki: what comes from the agents, and what comes back from the archive.
 LOKI_TENANT = "main"
+# Characters of a label's value, where agents cut it: with four bytes each half of Loki's limit.
+LOKI_LABEL_LENGTH = 256
 LOKI_RESTORED_TENANT = "restored"
 # What VictoriaLogs stores where a record has no message; it cannot store an empty one.
 VL_EMPTY_MESSAGE = "(empty message)"

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from stack.components import LOKI_TENANT
+from stack.components import LOKI_LABEL_LENGTH, LOKI_TENANT
 from stack.contract import LEVELS, agent_fields, moved_aside, names, texts_of, typed
 from stack.engines import EngineError, Record, Selection
 from stack.engines.http import ask, from_json
@@ -194,7 +194,7 @@ def _range(selection: Selection) -> tuple[int, int]:
 def entry_from(record: Mapping[str, Any]) -> Entry:
     """How a record in the contract's form is kept: what the agents make of the same record."""
     texts = texts_of(record)
-    labels = {name: texts[name] for name in names("label") if texts.get(name)}
+    labels = {name: _label(texts[name]) for name in names("label") if texts.get(name)}
     if labels.get("level") not in LEVELS:
         labels.pop("level", None)
     beside = [*names("metadata"), *agent_fields()]
@@ -228,6 +228,12 @@ def record_from(entry: Entry) -> Record:
     if moment != entry.time // 1000 or not set(texts) >= REQUIRED:
         texts = {"message": entry.line, **file, **texts}  # JSON of another shape
     return typed({**texts, **always})
+
+
+def _label(text: str) -> str:
+    """A value as Loki takes it for a label: it refuses a whole push for U+FFFD in one."""
+    whole = text[:LOKI_LABEL_LENGTH].encode("utf-8", "replace").decode()
+    return whole.replace("\ufffd", "?")
 
 
 def _texts_in(line: str) -> dict[str, str] | None:
