@@ -50,6 +50,11 @@ from provisioning.remote_changes import (
     unlock,
 )
 
+if __name__ == "builtins":
+    from provisioning import refuse_as_deploy
+
+    refuse_as_deploy(__name__)
+
 SETTLED_SECONDS = 3
 APPEND_SECONDS = 10
 

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from provisioning import refuse_as_deploy
 from stack.hosts.bundles import PYTHONS
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
 from stack.units import parse_bytes
+
+refuse_as_deploy(__name__)
 
 SYSTEMS = ("debian", "ubuntu")
 MEMORY = 400 * 1024**2  # less than the smallest machine on sale has
