@@ -17,8 +17,8 @@ from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
 from stack.components import kept_days
+from stack.hosts.files import PYTHON
 from stack.hosts.fleet import is_archived, roles_of, with_role
-from stack.hosts.plan import PYTHON
 from stack.targets import host
 
 refuse_as_deploy(__name__)

@@ -314,7 +314,7 @@ def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(folder: Path) 
         "alertmanager": "AmbientCapabilities=",
         "vmalert": "AmbientCapabilities=",
         "gateway": "AmbientCapabilities=CAP_NET_BIND_SERVICE",
-        "otelcol": "AmbientCapabilities=CAP_DAC_READ_SEARCH",
+        "otelcol": "AmbientCapabilities=",
     }
     assert "MemoryMax=512M" in units["otelcol"]
     assert "MemoryMax=75%" in units["victorialogs"]
