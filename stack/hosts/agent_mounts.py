@@ -25,7 +25,7 @@ OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH, MNT_DETACH = 1, 4, 2
 AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
 RDONLY, NOSUID, NODEV, NOEXEC, IDMAP, NOSYMFOLLOW = 1, 2, 4, 8, 0x100000, 0x200000
 MS_SLAVE = 1 << 19
-CLONE_NEWUSER = 0x10000000
+CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -66,6 +66,14 @@ def unmount() -> None:
             LIBC.umount2(os.fsencode(point), MNT_DETACH)
 
 
+def enter_host() -> None:
+    """Go where systemd looks for the mounts: it gives a unit's commands a namespace of their own."""
+    host = os.open("/proc/1/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    if LIBC.setns(host, CLONE_NEWNS):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
 def _root_as(user: pwd.struct_passwd) -> int:
     """A user namespace, as a descriptor, in which root is the user and nobody else is anyone."""
     ready, done = os.pipe(), os.pipe()
@@ -100,6 +108,7 @@ def _call(number: int, *arguments: object) -> int:
 
 def main(arguments: list[str]) -> int:
     """The command line above; 1 where the agent must not start."""
+    enter_host()
     unmount()
     if arguments[0] == "unmount":
         return 0
