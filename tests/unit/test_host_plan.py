@@ -329,7 +329,7 @@ def test_the_agent_sees_every_folder_of_log_files_through_a_mount(folder: Path) 
     unit = text_of(found["app-1"], "/etc/systemd/system/logstack-otelcol.service")
     bound = re.findall(r'^BindReadOnlyPaths="-(.*)"$', unit, re.MULTILINE)
     folders = ["/opt/a", "/srv", "/var/log", "/var/lib/docker/containers"]
-    assert bound == [f"/run/logstack/otelcol{item}:{item}" for item in folders]
+    assert bound == [f'/run/logstack/otelcol{item}":"{item}' for item in folders]
     assert '"links:/srv" "links:/var/log" "owned:/var/lib/docker/containers"' in unit
     assert "\nTemporaryFileSystem=/var/lib/docker:ro,mode=0755\n" in unit
     found = plans(folder, "staging")
