@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from provisioning import refuse_as_deploy
 from stack.hosts import app_logging, firewall
 from stack.hosts.files import UNITS, HostFile
 from stack.hosts.plan import HostComponent, HostPlan
+
+refuse_as_deploy(__name__)
 
 Facts = Mapping[str, Any]
 OPT = "/opt/logstack"

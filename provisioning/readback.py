@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 
 import yaml
 
-from provisioning import DeployError
+from provisioning import DeployError, refuse_as_deploy
 from provisioning.fleet import Remote
 from stack.components import LOKI_TENANT
 from stack.engines.loki_archive import parse_period
 from stack.settings import Settings
+
+refuse_as_deploy(__name__)
 
 LOOK_BACK = "10m"
 

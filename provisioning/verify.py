@@ -11,15 +11,17 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from provisioning import DeployError, readback
+from provisioning import DeployError, readback, refuse_as_deploy
 from provisioning.changes import target_of
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
 from stack.components import kept_days
+from stack.hosts.files import PYTHON
 from stack.hosts.fleet import is_archived, roles_of, with_role
-from stack.hosts.plan import PYTHON
 from stack.targets import host
+
+refuse_as_deploy(__name__)
 
 CANARY_SECONDS = 60
 ARCHIVE_SECONDS = 60

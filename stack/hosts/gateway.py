@@ -10,7 +10,7 @@ from pathlib import Path
 
 import bcrypt
 
-from stack.components import LOKI_TENANT
+from stack.components import LOKI_TENANT, VL_IGNORED_FIELDS
 from stack.hosts import HostsError
 from stack.hosts.fleet import gateway_names, host_named, roles_of, runs_grafana, with_agent
 from stack.hosts.secrets import SALT, reader_secret, secret, writer_secret
@@ -32,16 +32,34 @@ READING = {
 }
 
 
+# A record that has a field of its stream twice, which an OTLP body can have in its resource and in
+# its record, ends VictoriaLogs 1.52 with a panic. Only an extra field is in a record once whatever
+# the body says: the host, which is the writer's name. So it alone makes a stream here.
+WRITING = {
+    "victorialogs": {
+        "VL-Stream-Fields": "host",
+        "VL-Extra-Fields": "host={http.auth.user.id}",
+        "VL-Ignore-Fields": ",".join(VL_IGNORED_FIELDS),
+    },
+    "loki": {},
+}
+
+
 @dataclass(frozen=True)
 class Entrance:
-    """Paths that some people may use. `users` maps names to the hashes of their passwords."""
+    """Paths that some people may use. `users` maps names to the hashes of their passwords.
+
+    `headers` are what the engine gets, whatever the client sent. Where `is_fixed`, the client's
+    query does not reach it either.
+    """
 
     name: str
     methods: tuple[str, ...]
     paths: tuple[str, ...]
     users: Mapping[str, str]
     upstream: str
-    tenant: str
+    headers: Mapping[str, str]
+    is_fixed: bool
 
 
 def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> str:
@@ -70,7 +88,7 @@ def entrances(settings: Settings, target: Target, secrets: Mapping[str, str]) ->
     """Hosts write and cannot read; people read and cannot write. Nobody deletes."""
     engine = settings.stack.engine
     upstream = target.address(engine)
-    tenant = LOKI_TENANT if engine == "loki" else ""
+    tenant = {"X-Scope-OrgID": LOKI_TENANT} if engine == "loki" else {}
     writers = {name: writer_secret(name) for name in with_agent(settings)}
     readers = {name: reader_secret(name) for name in settings.gateway.readers}
     ways = (
@@ -80,7 +98,8 @@ def entrances(settings: Settings, target: Target, secrets: Mapping[str, str]) ->
             (INGESTION[engine],),
             _hashes(writers, secrets),
             upstream,
-            tenant,
+            {**tenant, **WRITING[engine]},
+            is_fixed=True,
         ),
         Entrance(
             "read",
@@ -89,6 +108,7 @@ def entrances(settings: Settings, target: Target, secrets: Mapping[str, str]) ->
             _hashes(readers, secrets),
             upstream,
             tenant,
+            is_fixed=False,
         ),
     )
     return [way for way in ways if way.users]

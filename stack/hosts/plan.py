@@ -10,9 +10,9 @@ from dashboards.provisioning import grafana_files
 from stack import components, render
 from stack.alerting.files import SECRETS, alert_files
 from stack.archive.on_host import KEYS_FILE, archiver_files
-from stack.hosts import HostsError, app_logging, fleet, programs
+from stack.hosts import HostsError, agent_view, app_logging, fleet, programs
 from stack.hosts.cluster import cluster_files
-from stack.hosts.files import HostFile
+from stack.hosts.files import PYTHON, HostFile
 from stack.hosts.firewall import firewall_files
 from stack.hosts.gateway import (
     GRAFANA_PATH,
@@ -68,7 +68,6 @@ class HostPlan:
 
 
 OPT = "/opt/logstack"
-PYTHON = "/usr/bin/python3"
 GRAFANA_PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file's name
 # Grafana takes its variable for the password only when it makes its database. Where there is one
 # and the file is not what was set last, its own command sets it, from standard input.
@@ -279,6 +278,8 @@ def _otelcol(context: _Context) -> Texts:
         # Without a newline: it would be a part of the header.
         "otelcol/authorization": basic_authorization(context.host, password),
     }
+    if agent_view.views(target):
+        files["otelcol/mounts.py"] = agent_view.script()
     if settings.gateway.tls == "own_ca":
         files["otelcol/ca.pem"] = secret(context.secrets, CA_CERTIFICATE)
     return files, {"otelcol/authorization"}

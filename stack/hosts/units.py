@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stack.components import by_name
+from stack.hosts import agent_view
 from stack.hosts.files import HostFile
 from stack.render import reads_journal, render_template
 from stack.targets import Target
@@ -29,6 +30,7 @@ def render_unit(
     stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
     own = 0 if name == "gateway" else by_name(name).stop_seconds
     is_agent = name == "otelcol"
+    mount, unmount = agent_view.commands(target, user) if is_agent else ((), ())
     text = render_template(
         "systemd/component.service.j2",
         component=name,
@@ -36,6 +38,9 @@ def render_unit(
         groups=["systemd-journal"] if is_agent and reads_journal(target) else [],
         argv=argv,
         before=before,
+        mount=mount,
+        unmount=unmount,
+        views=agent_view.views(target) if is_agent else (),
         env=env,
         folders=folders,
         stop_seconds=own or stop,
@@ -50,6 +55,4 @@ def _capabilities(name: str, target: Target) -> list[str]:
     settings = target.settings
     if name == "gateway" and settings.ports.effective("gateway") < 1024:
         return ["CAP_NET_BIND_SERVICE"]
-    if name == "otelcol" and target.runs_apps and settings.app_hosts.docker_logs:
-        return ["CAP_DAC_READ_SEARCH"]  # Docker's folder is root's alone
     return []
