@@ -6,7 +6,7 @@ IN_ROOT := cd "$(ROOT)" && ./logstack --prepare && .venv/bin/
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' "$(ROOT)/Makefile" | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' "$(ROOT)/Makefile" | expand -t 14
 
 # RUNTIME=native or RUNTIME=docker chooses for one command what settings.stack.runtime chooses.
 ifdef RUNTIME
@@ -48,6 +48,13 @@ rollback: ## ENV=staging: put back what the last deploy changed
 .PHONY: test
 test: ## run every test that this machine can run
 	@$(IN_ROOT)python -m pytest $(TEST)
+
+PYTHON ?= /usr/bin/python3
+OTHER_VENV := $(ROOT)/.venv$(subst /,-,$(PYTHON))
+.PHONY: test-library
+test-library: ## PYTHON=/usr/bin/python3: run the library's tests on another Python
+	@cd "$(ROOT)" && LOGSTACK_PYTHON="$(PYTHON)" LOGSTACK_VENV="$(OTHER_VENV)" ./logstack --prepare && \
+		"$(OTHER_VENV)/bin/python" -m pytest tests/library
 
 .PHONY: lint
 lint: ## check style, types and which room imports which

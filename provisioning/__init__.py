@@ -13,3 +13,22 @@ from __future__ import annotations
 
 class DeployError(Exception):
     """A run ended early; the text says on which host, why, and what was left as it was."""
+
+
+def refuse_as_deploy(name: str) -> None:
+    """Raise PyinfraError where pyinfra's own command runs one of these files as a deploy.
+
+    `name` is the file's `__name__`, which is that of no module then. None of the files has an
+    operation at its top level: pyinfra would change nothing and report success.
+    """
+    if name != "builtins":
+        return
+    from pyinfra.api.exceptions import PyinfraError
+
+    raise PyinfraError(
+        "cannot deploy with pyinfra's own command: the files of provisioning/ have no operations "
+        "that it could run. Run: make plan ENV=staging, then make deploy ENV=staging"
+    )
+
+
+refuse_as_deploy(__name__)

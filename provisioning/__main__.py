@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gevent.monkey
 
+from provisioning import refuse_as_deploy
+
+refuse_as_deploy(__name__)
 gevent.monkey.patch_all()
 
 from provisioning.command import main  # noqa: E402 -- the patches have to come first

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from provisioning import refuse_as_deploy
 from stack.hosts import firewall
 from stack.hosts import log_files as app_logging
 from stack.hosts.files import UNITS, HostFile
 from stack.hosts.plan import HostComponent, HostPlan
+
+refuse_as_deploy(__name__)
 
 Facts = Mapping[str, Any]
 OPT = "/opt/logstack"

@@ -10,7 +10,7 @@ import time
 
 import gevent
 
-from provisioning import DeployError, deploy, doctor, verify
+from provisioning import DeployError, deploy, doctor, refuse_as_deploy, verify
 from provisioning.deploy import Outcome, Work
 from provisioning.verify import Finding
 from stack import settings
@@ -19,6 +19,8 @@ from stack.artifacts import ArtifactError
 from stack.cli.console import out, progress, say
 from stack.hosts import HostsError, secrets
 from stack.settings import SettingsError
+
+refuse_as_deploy(__name__)
 
 KNOWN_ERRORS = (AlertError, ArtifactError, DeployError, HostsError, SettingsError, OSError)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from provisioning import DeployError, changes
+from provisioning import DeployError, changes, refuse_as_deploy
 from provisioning.changes import Binary, Change
 from provisioning.deploys import binary, config, files, preflight, service
 from provisioning.fleet import Fleet, Remote, errors_of, results_of
@@ -26,6 +26,8 @@ from stack.artifacts import host_programs as programs
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
 from stack.settings import Settings
 from stack.settings.units import parse_duration
+
+refuse_as_deploy(__name__)
 
 KEPT_VERSIONS = 3  # of each artifact on a host
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from provisioning import DeployError, changes, verify
+from provisioning import DeployError, changes, refuse_as_deploy, verify
 from provisioning.deploy import Work, facts_of
 from provisioning.deploys import preflight
 from provisioning.fleet import Fleet, Remote
 from provisioning.verify import Finding
+
+refuse_as_deploy(__name__)
 
 JOURNAL_LINES = 5
 

@@ -23,9 +23,11 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import BaseStateCallback, State, StateStage
 from pyinfra.context import ctx_host, ctx_state
 
-from provisioning import DeployError
+from provisioning import DeployError, refuse_as_deploy
 from stack.hosts.roles import roles_of
 from stack.settings import Settings
+
+refuse_as_deploy(__name__)
 
 Result = TypeVar("Result")
 # What is sent to hosts, in the order in which one needs the other.

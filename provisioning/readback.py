@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from provisioning import DeployError
+from provisioning import DeployError, refuse_as_deploy
 from provisioning.fleet import Remote
 from stack.alerting.loaded import LoadedRule, parse_rules
 from stack.engines import EngineError
 from stack.engines.kinds import Fetch, kind_of
 from stack.settings import Settings
+
+refuse_as_deploy(__name__)
 
 LOOK_BACK = "10m"
 

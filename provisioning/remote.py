@@ -50,6 +50,11 @@ from provisioning.remote_changes import (
     unlock,
 )
 
+if __name__ == "builtins":
+    from provisioning import refuse_as_deploy
+
+    refuse_as_deploy(__name__)
+
 SETTLED_SECONDS = 3
 APPEND_SECONDS = 10
 
@@ -108,8 +113,17 @@ def facts(request: Json) -> Json:
         "time": time.time(),
         "python": "%d.%d" % sys.version_info[:2],
         "systemd": os.path.isdir("/run/systemd/system"),
+        "kernel": os.uname().release,
+        "log_links": sorted(entry.name for entry in os.scandir("/var/log") if entry.is_symlink()),
+        "hard_links": _protects_hard_links(),
         "listening": _listening(),
     }
+
+
+def _protects_hard_links() -> bool:
+    """Whether somebody may link to a file only where it is his, or his to write."""
+    with open("/proc/sys/fs/protected_hardlinks", encoding="ascii") as file:
+        return file.read().strip() == "1"
 
 
 def probe(request: Json) -> Json:

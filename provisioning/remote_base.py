@@ -11,6 +11,11 @@ import subprocess
 import time
 from typing import Any, Dict
 
+if __name__ == "builtins":
+    from provisioning import refuse_as_deploy
+
+    refuse_as_deploy(__name__)
+
 Json = Dict[str, Any]
 ETC = "/etc/logstack"
 UNITS = "/etc/systemd/system"

@@ -31,6 +31,11 @@ from provisioning.remote_base import (
     write_file,
 )
 
+if __name__ == "builtins":
+    from provisioning import refuse_as_deploy
+
+    refuse_as_deploy(__name__)
+
 OPT = "/opt/logstack"
 STAGED = ETC + "/.staged"
 LOCK = "/run/logstack-deploy.json"  # gone with a restart of the machine, like who holds it

@@ -11,14 +11,16 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from provisioning import DeployError, readback
+from provisioning import DeployError, readback, refuse_as_deploy
 from provisioning.changes import target_of
 from provisioning.deploy import Work
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
-from stack.hosts.plan import PYTHON
+from stack.hosts.files import PYTHON
 from stack.hosts.roles import is_archived, roles_of, with_role
 from stack.settings.targets import host
+
+refuse_as_deploy(__name__)
 
 CANARY_SECONDS = 60
 ARCHIVE_SECONDS = 60

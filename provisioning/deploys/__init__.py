@@ -1,1 +1,7 @@
 """The steps of a run on one host, in their order: preflight, binary, config, service, files."""
+
+from __future__ import annotations
+
+from provisioning import refuse_as_deploy
+
+refuse_as_deploy(__name__)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from pyinfra.operations import files
 
-from provisioning import DeployError
+from provisioning import DeployError, refuse_as_deploy
 from provisioning.changes import OPT, Binary, Facts
 from provisioning.fleet import Remote
+
+refuse_as_deploy(__name__)
 
 UPLOADS = f"{OPT}/.upload"
 

@@ -6,11 +6,13 @@ from dataclasses import asdict
 
 from pyinfra.operations import files, server
 
-from provisioning import DeployError
+from provisioning import DeployError, refuse_as_deploy
 from provisioning.changes import Facts, config_dir, target_of
 from provisioning.fleet import Remote
 from stack.hosts.files import HostFile
 from stack.hosts.plan import HostComponent
+
+refuse_as_deploy(__name__)
 
 
 def ensure_user_and_directories(remote: Remote, component: HostComponent, facts: Facts) -> None:

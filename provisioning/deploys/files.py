@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
-from provisioning import DeployError
+from provisioning import DeployError, refuse_as_deploy
 from provisioning.fleet import Remote
 from stack.hosts import firewall
 from stack.hosts import log_files as app_logging
 from stack.hosts.files import HostFile
+
+refuse_as_deploy(__name__)
 
 Command = tuple[str, ...]
 RELOAD_UNITS = ("systemctl", "daemon-reload")

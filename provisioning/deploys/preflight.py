@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from provisioning import refuse_as_deploy
 from stack.artifacts.bundles import PYTHONS
+from stack.hosts import agent_view
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
 from stack.settings.units import parse_bytes
+
+refuse_as_deploy(__name__)
 
 SYSTEMS = ("debian", "ubuntu")
 MEMORY = 400 * 1024**2  # less than the smallest machine on sale has
 ROOM = 512 * 1024**2  # for two versions of every binary
 CLOCK_SECONDS = 5
+KERNEL = (5, 14)  # mount_setattr(2) with all that stack/hosts/agent_mounts.py sets
 
 
 def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: float) -> list[str]:
@@ -47,6 +53,8 @@ def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: 
             f"python3: wanted {PYTHONS[0]} to {PYTHONS[-1]} for the archiver, found "
             f"{facts['python']}. Install one, or give the role archive to another log server"
         )
+    if any(file.path == agent_view.SCRIPT for c in plan.components for file in c.files):
+        found += _log_folders(facts, [app.service for app in settings.app_hosts.apps])
     for component in plan.components:
         port = urlsplit(component.health).port
         owner = facts["listening"].get(str(port))
@@ -55,6 +63,24 @@ def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: 
                 f"ports: wanted port {port} for {component.name}, found it taken by a program of "
                 f"the user {owner}. Type there: ss -ltnp 'sport = :{port}'"
             )
+    return found
+
+
+def _log_folders(facts: Mapping[str, Any], services: Sequence[str]) -> list[str]:
+    """What keeps the agent from reading the log folders, and them alone (agent_mounts.py)."""
+    found = []
+    if tuple(map(int, re.findall(r"\d+", facts["kernel"])[:2])) < KERNEL:
+        found.append(f"kernel: expected {KERNEL[0]}.{KERNEL[1]} or later, got {facts['kernel']}")
+    if not facts["hard_links"]:
+        found.append(
+            "fs.protected_hardlinks: expected 1, got 0, which lets an application link to files of "
+            "others. Run there: sysctl -w fs.protected_hardlinks=1"
+        )
+    for name in sorted({"journal", *services} & set(facts["log_links"])):
+        found.append(
+            f"/var/log/{name}: expected a folder, got a link, which the agent does not follow. "
+            f"Mount the folder there (fstab: bind) instead"
+        )
     return found
 
 

@@ -6,10 +6,12 @@ from dataclasses import asdict
 
 from pyinfra.operations import systemd
 
-from provisioning import DeployError
+from provisioning import DeployError, refuse_as_deploy
 from provisioning.changes import link_of, target_of
 from provisioning.fleet import Remote
 from stack.hosts.plan import HostComponent
+
+refuse_as_deploy(__name__)
 
 JOURNAL_LINES = 15
 

@@ -19,8 +19,9 @@ from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
 from stack.archive.format.layout import hour_of, rfc3339
 from stack.archive.format.manifest import Erasure, Manifest, Part, add
+from stack.archive.lifecycle import Expired, find_expired
 from stack.archive.search import Matcher
-from stack.archive.storage.ledger import HourState, Ledger
+from stack.archive.storage.ledger import LISTED_ONLY, HourState, Ledger
 from stack.archive.storage.parts import PartWriter, decompress, fetch, fetch_lines, send_part
 from stack.archive.suppression import match_hmac
 from stack.engines import Selection
@@ -28,10 +29,14 @@ from stack.engines import Selection
 
 @dataclass
 class Erased:
-    """What an erase did. `deleted` are the keys of the parts that are gone."""
+    """What an erase did. `deleted` are the keys of the parts that are gone.
+
+    `expired_hours` had left the archive before, since archive.days were over.
+    """
 
     records: int = 0
     hours: int = 0
+    expired_hours: int = 0
     deleted: list[str] = field(default_factory=list)
 
 
@@ -61,10 +66,13 @@ def run(
     with archive.alone():
         ledger = archive.ledger()
         _delete_replaced(archive, ledger, result)  # of an erase that was killed
+        hours = [hour for _, hour in sorted(ledger.hours.items())]
+        expired = find_expired(archive, hours)
+        result.expired_hours = expired.hours
         found = [
             affected
-            for _, hour in sorted(ledger.hours.items())
-            if (affected := _affected(archive, hour, name, value, on_progress)).parts
+            for hour in hours
+            if (affected := _affected(archive, hour, expired, (name, value), on_progress)).parts
         ]
         beside = unsealed.holding(archive, ledger, name, value, on_progress=on_progress)
         sealed = [part.key for affected in found for part in affected.parts]
@@ -100,18 +108,23 @@ def check_locks(archive: Archive, keys: Iterable[str]) -> None:
 
 
 def _affected(
-    archive: Archive, hour: HourState, name: str, value: str, on_progress: OnProgress
+    archive: Archive,
+    hour: HourState,
+    expired: Expired,
+    match: tuple[str, str],
+    on_progress: OnProgress,
 ) -> Affected:
     """Look through an hour's parts for the records."""
     on_progress(f"{hour.start:%Y-%m-%d %H}:00", "searching")
-    matcher = _matcher(hour, name, value)
+    matcher = _matcher(hour, *match)
     record_of = reader_of(hour.engine)
 
     def holds(part: Part) -> bool:
         blocks = decompress(fetch(archive.store, part, archive.work))
         return any(matcher.takes(line, record_of) for line in matcher.candidates(blocks))
 
-    return Affected(hour, tuple(part for part in hour.parts.values() if holds(part)))
+    there = [part for key, part in hour.parts.items() if key not in expired.parts]
+    return Affected(hour, tuple(part for part in there if holds(part)))
 
 
 def _matcher(hour: HourState, name: str, value: str) -> Matcher:
@@ -228,6 +241,8 @@ def _delete_unsealed(
         for number in archive.store.versions(key).get(key, []):
             archive.store.delete(key, number)
             again.deleted.append(key)
+    for key in beside.unread:
+        again.reasons.append(f"{key}: {LISTED_ONLY}. Delete it, or run the same erase again")
     for key in beside.young:
         text = "no manifest names it, and an exporter may be at work on it"
         again.reasons.append(f"{key}: {text}")

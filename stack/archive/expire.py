@@ -9,16 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from stack.archive import ArchiveError
 from stack.archive import early_expiry as shorter
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.export import Exported, export_hour
 from stack.archive.failpoints import failpoint
-from stack.archive.format.layout import DAY, HOUR, hours
-from stack.archive.format.manifest import add, subtract
+from stack.archive.format.layout import DAY, HOUR, hours, manifest_key
+from stack.archive.format.manifest import add, parse, subtract
 from stack.archive.storage.ledger import Ledger
 from stack.archive.storage.part_cache import NoCopyError
-from stack.archive.storage.store import WITH_READER
-from stack.archive.verify import check_part
+from stack.archive.storage.store import WITH_READER, MissingError
+from stack.archive.verify import NOT_THERE, check_part
 from stack.settings.units import parse_bytes
 
 
@@ -90,16 +91,35 @@ def _drop_early(archive: Archive, ledger: Ledger, day: datetime, gate: Gate) -> 
 
 
 def check_day(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
-    """Why a day may not leave the engine; nothing when all of it can be read back and counted."""
+    """Why a day may not leave the engine; nothing when all of it can be read back and counted.
+
+    Nothing here asks a listing: what counts is what the store gives.
+    """
     if not archive.store.can_read:
         return [f"wanted the reader's key to read it back, found none. Type: {WITH_READER}"]
     problems = uncounted(archive, ledger, day)
     for start in hours(day, day + DAY):
         known = ledger.hours.get(start)
+        problems += _unreadable_manifests(archive, known.manifests if known else [])
         for part in known.parts.values() if known else ():
-            if not archive.store.versions(part.key):
-                problems.append(f"{part.key}: it is missing")
             problems += [problem.text for problem in check_part(archive, part)]
+    return problems
+
+
+def _unreadable_manifests(archive: Archive, numbers: list[int]) -> list[str]:
+    """What is wrong with manifests as the store gives them; this machine's cache has them too."""
+    problems = []
+    for number in numbers:
+        key = manifest_key(archive.tenant, number)
+        try:
+            found = parse(archive.store.get(key), archive.key.public_key())
+        except MissingError:
+            problems.append(f"{key}: {NOT_THERE}")
+        except ArchiveError as error:
+            problems.append(f"{key}: {error}")
+        else:
+            if found.sequence != number:
+                problems.append(f"{key}: it holds the manifest number {found.sequence}")
     return problems
 
 

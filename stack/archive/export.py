@@ -20,6 +20,7 @@ from stack.archive.failpoints import failpoint
 from stack.archive.format.layout import DAY, HOUR, hour_of, hours, rfc3339
 from stack.archive.format.manifest import Manifest, Part, add, largest, subtract
 from stack.archive.format.ordering import beyond, in_batches, sorted_batches
+from stack.archive.lifecycle import Expired, find_expired
 from stack.archive.storage.ledger import HourState, Ledger
 from stack.archive.storage.part_cache import NoCopyError
 from stack.archive.storage.parts import fetch_lines, own_parts, store_parts
@@ -164,10 +165,15 @@ def export_hour(
 
 
 def archived_lines(archive: Archive, known: HourState) -> Iterator[bytes]:
-    """Every line that the archive has of an hour, in order; of copies where it cannot be read."""
+    """Every line that the archive has of an hour, in order; of copies where it cannot be read.
+
+    What has expired is not among them: late records of such an hour are archived with all that the
+    engine has of it.
+    """
     source = archive.store if archive.store.can_read else archive.copies
-    parts = [fetch_lines(source, part, archive.work) for part in known.parts.values()]
-    return heapq.merge(*parts)
+    expired = find_expired(archive, [known]) if archive.store.can_read else Expired()
+    there = [part for key, part in known.parts.items() if key not in expired.parts]
+    return heapq.merge(*(fetch_lines(source, part, archive.work) for part in there))
 
 
 def _write_missing(

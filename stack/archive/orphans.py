@@ -32,11 +32,13 @@ EVER = datetime(9999, 1, 1, tzinfo=UTC)
 class Unsealed:
     """Unsealed parts that hold records which are looked for.
 
-    `young` ones may be of an exporter under way, `old` ones are of nobody.
+    `young` ones may be of an exporter under way, `old` ones are of nobody. Whether those `unread`
+    hold such records is not known: the store lists them and does not have them.
     """
 
     old: list[str] = field(default_factory=list)
     young: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
     old_from: datetime = EPOCH
 
     def add(self, item: Listed, now: datetime) -> None:
@@ -66,8 +68,11 @@ def holding(
         if item.key in named or not PART.search(item.key):
             continue
         on_progress("unsealed parts", f"searching {item.key}")
-        if _holds(archive, item.key, matcher):
-            found.add(item, archive.now())
+        try:
+            if _holds(archive, item.key, matcher):
+                found.add(item, archive.now())
+        except MissingError:
+            found.unread.append(item.key)
     return found
 
 
@@ -77,8 +82,6 @@ def _holds(archive: Archive, key: str, matcher: Matcher) -> bool:
         return any(
             matcher.takes(line, record_of) for line in candidates for record_of in READERS.values()
         )
-    except MissingError:  # gone since it was listed
-        return False
     except StoreError:
         raise
     except (ArchiveError, ValueError) as error:

@@ -18,6 +18,7 @@ from stack.archive.format import lines
 from stack.archive.format.layout import HOUR, rfc3339
 from stack.archive.format.manifest import Part
 from stack.archive.format.ordering import beyond, in_order
+from stack.archive.lifecycle import find_expired
 from stack.archive.storage.ledger import HourState, Ledger
 from stack.archive.storage.parts import fetch_lines, service_of
 from stack.archive.suppression import Suppression
@@ -43,7 +44,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a restore has to read: whole parts, so records and raw bytes are upper bounds."""
+    """What a restore has to read: whole parts, so records and raw bytes are upper bounds.
+
+    `expired_hours` are those of the range that are no longer in the archive, not among `hours`.
+    """
 
     hours: int
     parts: int
@@ -51,20 +55,25 @@ class Estimate:
     raw_bytes: int
     compressed_bytes: int
     seconds: float
+    expired_hours: int
 
 
 @dataclass
 class Restored:
-    """What a restore did; `records` are those put in now, `present` those there afterwards."""
+    """What a restore did; `records` are those put in now, `present` those there afterwards.
+
+    `expired_hours` are those of the range that are no longer in the archive.
+    """
 
     hours: int = 0
     records: int = 0
     present: int = 0
+    expired_hours: int = 0
 
 
 def estimate(archive: Archive, wanted: Wanted) -> Estimate:
     """What a restore would read and how long it takes about. Raises ArchiveError."""
-    chosen = _chosen(archive.ledger(), wanted)
+    chosen, expired_hours = _chosen(archive, archive.ledger(), wanted)
     parts = [part for _, parts in chosen for part in parts]
     records = sum(part.records for part in parts)
     return Estimate(
@@ -74,6 +83,7 @@ def estimate(archive: Archive, wanted: Wanted) -> Estimate:
         raw_bytes=sum(part.raw_bytes for part in parts),
         compressed_bytes=sum(part.compressed_bytes for part in parts),
         seconds=records / RECORDS_PER_SECOND,
+        expired_hours=expired_hours,
     )
 
 
@@ -82,8 +92,9 @@ def run(archive: Archive, wanted: Wanted, *, on_progress: OnProgress = no_progre
     result = Restored()
     with archive.alone("restore"):
         ledger = archive.ledger()
+        chosen, result.expired_hours = _chosen(archive, ledger, wanted)
         archive.restored.keep(wanted.since, wanted.until)
-        for hour, parts in _chosen(ledger, wanted):
+        for hour, parts in chosen:
             name = f"{hour.start:%Y-%m-%d %H}:00"
             on_progress(name, "restoring")
             _restore_hour(archive, ledger, hour, parts, wanted, result)
@@ -92,12 +103,18 @@ def run(archive: Archive, wanted: Wanted, *, on_progress: OnProgress = no_progre
     return result
 
 
-def _chosen(ledger: Ledger, wanted: Wanted) -> list[tuple[HourState, list[Part]]]:
+def _chosen(
+    archive: Archive, ledger: Ledger, wanted: Wanted
+) -> tuple[list[tuple[HourState, list[Part]]], int]:
+    """The hours and parts to read, and how many hours of the range have expired."""
+    hours = list(ledger.between(wanted.since, wanted.until))
+    expired = find_expired(archive, hours)
     found = []
-    for hour in ledger.between(wanted.since, wanted.until):
-        if parts := [part for part in hour.parts.values() if wanted.takes(part)]:
+    for hour in hours:
+        there = [part for key, part in hour.parts.items() if key not in expired.parts]
+        if parts := [part for part in there if wanted.takes(part)]:
             found.append((hour, parts))
-    return found
+    return found, expired.hours
 
 
 def _restore_hour(
@@ -133,7 +150,8 @@ def _restore_hour(
                 f"{rfc3339(hour.start)}: wanted {count} records of {stream} in the engine for "
                 f"restored records, found {there.get(stream, 0)}. Run the same command again"
             )
-    whole = not wanted.services and wanted.since <= hour.start and wanted.until >= hour.until
+    whole = len(parts) == len(hour.parts)  # none has expired
+    whole &= not wanted.services and wanted.since <= hour.start and wanted.until >= hour.until
     if whole and sum(counted.values()) + sum(suppression.streams.values()) != hour.records:
         raise ArchiveError(
             f"{rfc3339(hour.start)}: wanted the {hour.records} records that the manifests say, "

@@ -20,6 +20,7 @@ from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.engines import reader_of
 from stack.archive.format import id_filter, lines
 from stack.archive.format.manifest import Part
+from stack.archive.lifecycle import find_expired
 from stack.archive.scan import Found, scan_all
 from stack.archive.storage.ledger import Ledger
 from stack.archive.suppression import Suppression, text_of
@@ -127,14 +128,19 @@ def run(
     *,
     limit: int | None = None,
     on_progress: OnProgress = no_progress,
+    on_expired: Callable[[int], None] = lambda hours: None,
 ) -> Generator[Record, None, None]:
     """The records that match, the first `limit` or all, in the order of time.
 
-    Needs little memory whatever matches. Raises ArchiveError.
+    `on_expired` is called once, with the number of hours in the range that have expired, where
+    there are any. Needs little memory whatever matches. Raises ArchiveError.
     """
     matcher = Matcher(selection)
     ledger = archive.known_ledger()
-    chosen = candidates(ledger, selection)
+    expired = find_expired(archive, ledger.between(selection.since, selection.until))
+    if expired.hours:
+        on_expired(expired.hours)
+    chosen = [item for item in candidates(ledger, selection) if item.part.key not in expired.parts]
     suppression = Suppression(archive.key, archive.engine, ledger.erasures)
     readers = {item.part.key: reader_of(item.engine) for item in chosen}
 

@@ -24,10 +24,13 @@ from stack.archive.format.layout import (
     tenant_prefix,
 )
 from stack.archive.format.manifest import Part, add, parse, sha256, subtract
-from stack.archive.storage.ledger import HourState, Ledger, read_documents
+from stack.archive.lifecycle import may_have_expired
+from stack.archive.storage.ledger import LISTED_ONLY, HourState, Ledger, read_documents
 from stack.archive.storage.parts import decompress
 from stack.archive.storage.store import MissingError, StoreError
 from stack.engines import EngineError
+
+NOT_THERE = "the store does not have it (404)"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Report:
     deep: bool = False
     manifests: int = 0
     hours: int = 0
+    hours_expired: int = 0
     parts: int = 0
     records: int = 0
     raw_bytes: int = 0
@@ -93,6 +97,7 @@ def run(
         _check_hours_are_there(chosen, report)
         _check_objects(archive, ledger, chosen, report)
         _check_engine(archive, chosen, report)
+    missing = {item.what for item in report.problems if item.kind == "part-missing"}
     for hour in chosen:
         report.hours += 1
         on_progress(f"{hour.start:%Y-%m-%d %H}:00", "checking")
@@ -101,7 +106,7 @@ def run(
             report.records += part.records
             report.raw_bytes += part.raw_bytes
             report.compressed_bytes += part.compressed_bytes
-            if deep and not _has_expired(archive, hour):
+            if deep and part.key not in missing and not may_have_expired(archive, hour):
                 report.problems += check_part(archive, part)
         on_progress(f"{hour.start:%Y-%m-%d %H}:00", "checked")
     return report
@@ -111,26 +116,31 @@ def check_chain(archive: Archive, report: Report) -> Ledger:
     """Read every manifest from the store; what is wrong with one is named and passed over."""
     ledger = Ledger(archive.store, archive.tenant, archive.key)
     expected = 0
+    head: str | None = ""  # None: there is nothing to compare with
     for listed, document in read_documents(archive.store, archive.tenant):
         report.manifests += 1
+        if document is None:
+            report.add("manifest-missing", listed.key, f"{listed.key}: {LISTED_ONLY}")
+            expected, head = expected + 1, None
+            continue
         try:
             manifest = parse(document, archive.key.public_key())
         except ArchiveError as error:
             report.add("manifest-changed", listed.key, f"{listed.key}: {error}")
-            expected, ledger.head = expected + 1, sha256(document)
+            expected, head = expected + 1, sha256(document)
             continue
         for number in range(expected, manifest.sequence):
             name = manifest_key(archive.tenant, number)
             report.add("manifest-missing", name, f"{name}: this manifest is missing")
-            ledger.head = manifest.previous_sha256  # nothing to compare with
-        if manifest.previous_sha256 != ledger.head:
+            head = None
+        if head is not None and manifest.previous_sha256 != head:
             text = f"{listed.key}: the manifest before it is not the one it was written after"
             report.add("chain-broken", listed.key, text)
         if listed.key != manifest_key(archive.tenant, manifest.sequence):
             text = f"{listed.key}: it holds the manifest number {manifest.sequence}"
             report.add("manifest-changed", listed.key, text)
         ledger.take(manifest)
-        ledger.head, expected = sha256(document), manifest.sequence + 1
+        head, expected = sha256(document), manifest.sequence + 1
     state = archive.state()
     for number in range(expected, state.get("length", 0)):
         name = manifest_key(archive.tenant, number)
@@ -141,7 +151,8 @@ def check_chain(archive: Archive, report: Report) -> Ledger:
 def check_part(archive: Archive, part: Part) -> list[Problem]:
     """Read a part back: hashes, sizes, order, times and counts. All that is wrong with it.
 
-    What a store does not give is `part-unreadable`, with what the store says: no proof of a change.
+    One that the store does not have is `part-missing`, whatever its listing says. What it does not
+    give is `part-unreadable`, with what the store says: no proof of a change.
     """
     compressed, raw = hashlib.sha256(), hashlib.sha256()
     streams: dict[bytes, int] = {}
@@ -174,7 +185,7 @@ def check_part(archive: Archive, part: Part) -> list[Problem]:
         for _ in reading:  # the rest of a damaged part, for its hash
             pass
     except MissingError:
-        return []  # named by the listing already
+        return [Problem("part-missing", part.key, f"{part.key}: {NOT_THERE}")]
     except StoreError as error:  # says nothing of the part
         return [Problem("part-unreadable", part.key, f"{part.key}: {error}")]
     found = {stream.decode("utf-8", "replace"): n for stream, n in sorted(streams.items())}
@@ -217,12 +228,17 @@ def _check_objects(
     archive: Archive, ledger: Ledger, chosen: list[HourState], report: Report
 ) -> None:
     """What lies in the bucket: parts that are gone, cut, written over, or belong to nothing."""
-    stored = {item.key: item.size for item in archive.store.listing(tenant_prefix(archive.tenant))}
+    prefix = tenant_prefix(archive.tenant)
+    versions = archive.store.versions(prefix)
+    # SeaweedFS goes on listing an object that was lost below it, and lists no version of it.
+    stored = {item.key: item.size for item in archive.store.listing(prefix) if item.key in versions}
     for hour in chosen:
+        gone = [key for key in hour.parts if key not in stored]
+        report.hours_expired += bool(gone) and may_have_expired(archive, hour)
         for part in hour.parts.values():
             if part.key not in stored:
-                if not _has_expired(archive, hour):
-                    report.add("part-missing", part.key, f"{part.key}: it is missing")
+                if not may_have_expired(archive, hour):
+                    report.add("part-missing", part.key, f"{part.key}: {NOT_THERE}")
             elif stored[part.key] != part.compressed_bytes:
                 text = f"wanted {part.compressed_bytes} bytes, found {stored[part.key]}"
                 report.add("part-size", part.key, f"{part.key}: {text}")
@@ -230,13 +246,12 @@ def _check_objects(
             if key in stored:
                 text = f"{key}: erased records are still there. Run the same erase again"
                 report.add("erased-part-there", key, text)
-    for key, versions in archive.store.versions(tenant_prefix(archive.tenant)).items():
-        if len(versions) > 1:
-            text = f"{key}: there are {len(versions)} versions of it, it was written over"
+    for key, numbers in versions.items():
+        if len(numbers) > 1:
+            text = f"{key}: there are {len(numbers)} versions of it, it was written over"
             report.add("written-over", key, text)
-    prefix = manifests_prefix(archive.tenant)
     for key in sorted(stored.keys() - ledger.named_keys):
-        if not key.startswith(prefix):
+        if not key.startswith(manifests_prefix(archive.tenant)):
             text = f"{key}: no manifest names it: an exporter ended before it sealed the hour"
             report.notes.append(Problem("part-unsealed", key, text))
 
@@ -245,7 +260,13 @@ def _check_engine(archive: Archive, chosen: list[HourState], report: Report) -> 
     """Compare counts for the hours that the engine must still have."""
     now = archive.now()
     kept = now - timedelta(days=archive.settings.retention.hot_days)
-    hot = [hour for hour in chosen if hour.start >= kept and hour.engine == archive.engine.name]
+    hot = [
+        hour
+        for hour in chosen
+        if hour.start >= kept
+        and hour.engine == archive.engine.name
+        and not may_have_expired(archive, hour)
+    ]
     if not hot:
         return
     try:
@@ -273,8 +294,3 @@ def _check_engine(archive: Archive, chosen: list[HourState], report: Report) -> 
                 report.notes.append(Problem("late-records", name, text))
             else:
                 report.add("engine-counts", name, text)
-
-
-def _has_expired(archive: Archive, hour: HourState) -> bool:
-    """Whether the object store was free to let the hour go."""
-    return hour.until < archive.now() - timedelta(days=archive.settings.archive.days)

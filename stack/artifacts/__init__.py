@@ -37,6 +37,8 @@ __all__ = [
     "wanted",
 ]
 
+# Instead of the module that lets pages of every origin in.
+CORS = ROOT / "stack" / "artifacts" / "cors.go"
 PROBE = ROOT / "stack" / "runtimes" / "docker" / "probe.go"
 # The Go module proxy does not serve it, and only a test of the journald receiver imports it.
 OTELCOL_EMPTIED = ("github.com/open-telemetry/opentelemetry-collector-contrib/pkg/semconvtest",)
@@ -46,7 +48,7 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
     """Every artifact that the native runtime can use, by name."""
     versions = settings.versions
     metrics = "github.com/VictoriaMetrics"
-    alertmanager = "github.com/prometheus/alertmanager/cmd"
+    alertmanager = "github.com/prometheus/alertmanager"
     artifacts = (
         Artifact(
             "victorialogs",
@@ -63,8 +65,10 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
         Artifact(
             "alertmanager",
             versions.alertmanager,
-            packages=(f"{alertmanager}/alertmanager", f"{alertmanager}/amtool"),
+            packages=(f"{alertmanager}/cmd/alertmanager", f"{alertmanager}/cmd/amtool"),
             binaries=("alertmanager", "amtool"),
+            required=alertmanager,
+            replaced=("github.com/rs/cors", CORS.read_text(encoding="utf-8")),
         ),
         Artifact(
             "otelcol",

@@ -25,8 +25,10 @@ class Artifact:
     `packages` are Go packages (without version) and give one binary each; where `manifest` is set,
     the OpenTelemetry builder makes the binary from that text instead, and `source` is a program of
     one Go file. With none of them it is looked for on PATH alone. `required` is the module of a
-    package that `go install` refuses (it replaces modules), `emptied` are modules that only tests
-    of the source import, `static` is for images of nothing else.
+    package that is built in a module of our own: one that `go install` refuses (it replaces
+    modules), or one of which we replace a module: `replaced` are its path and the one Go file to
+    take instead. `emptied` are modules that only tests of the source import, `static` is for images
+    of nothing else.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Artifact:
     binaries: tuple[str, ...] = field(default=())
     required: str = ""
     emptied: tuple[str, ...] = ()
+    replaced: tuple[str, str] | None = None
     source: str = ""
     static: bool = False
 
@@ -48,7 +51,7 @@ class Artifact:
     def key(self) -> str:
         """The cache folder's name: the version, and what else decides about the content."""
         version = f"{self.version}-static" if self.static else self.version
-        text = self.manifest or self.source
+        text = self.manifest or self.source or (self.replaced or ("", ""))[1]
         return f"{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}" if text else version
 
 
@@ -57,8 +60,8 @@ def find(artifact: Artifact, cache: Path) -> Path | None:
     folder = cache / artifact.name / artifact.key
     if all(os.access(folder / binary, os.X_OK) for binary in artifact.binaries):
         return folder
-    on_path = not (artifact.manifest or artifact.source or artifact.static)
-    return _on_path(artifact) if on_path else None
+    ours = artifact.manifest or artifact.source or artifact.static or artifact.replaced
+    return None if ours else _on_path(artifact)
 
 
 def _on_path(artifact: Artifact) -> Path | None:

@@ -101,25 +101,17 @@ class Workshop:
             output = ["-o", artifact.binaries[0], "main.go"]
             self._run(artifact, [go, "build", "-trimpath", "-ldflags=-s -w", *output], scratch)
             return
-        if artifact.required:
-            self._compile_in_module(artifact, scratch)
-            return
-        for package in artifact.packages:
-            # A binary that says which version it is, in each project's own way.
-            stamps = " ".join(f"-X {name}=v{artifact.version}" for name in VERSION_VARIABLES)
-            flags = ["-v", "-trimpath", f"-ldflags=-s -w {stamps}"]
-            self._run(artifact, [go, "install", *flags, f"{package}@v{artifact.version}"], scratch)
-
-    def _compile_in_module(self, artifact: Artifact, scratch: Path) -> None:
-        """Build a package from a module of our own that requires its module."""
-        (scratch / "go.mod").write_text(
-            f"module logstack/{artifact.name}\n\nrequire {artifact.required} v{artifact.version}\n",
-            encoding="utf-8",
-        )
-        stamp = f"-X {artifact.required}/internal.Version=v{artifact.version}"
-        flags = ["-mod=mod", "-v", "-trimpath", f"-ldflags=-s -w {stamp}"]
-        output = ["-o", artifact.binaries[0], artifact.packages[0]]
-        self._run(artifact, [self.environment.go, "build", *flags, *output], scratch)
+        module = artifact.required
+        if module:
+            _write_module(artifact, scratch)
+        # A binary that says which version it is, in each project's own way.
+        names = (*VERSION_VARIABLES, *([f"{module}/internal.Version"] if module else []))
+        stamps = " ".join(f"-X {name}=v{artifact.version}" for name in names)
+        flags = [*(["-mod=mod"] if module else []), "-v", "-trimpath", f"-ldflags=-s -w {stamps}"]
+        for package, binary in zip(artifact.packages, artifact.binaries, strict=True):
+            source = package if module else f"{package}@v{artifact.version}"
+            self._run(artifact, [go, "install", *flags, source], scratch)
+            (scratch / Path(package).name).rename(scratch / binary)
 
     def _check(self, artifact: Artifact, folder: Path) -> None:
         for binary in artifact.binaries:
@@ -184,3 +176,16 @@ def _explain_failure(
         f"{artifact.name} {artifact.version}: wanted a built binary, but {what}\n{tail}\n"
         f"    All of its output: {log}"
     )
+
+
+def _write_module(artifact: Artifact, folder: Path) -> None:
+    """A module of our own that requires the artifact's, and what replaces a module of it."""
+    text = f"module logstack/{artifact.name}\n\nrequire {artifact.required} v{artifact.version}\n"
+    if artifact.replaced:
+        path, source = artifact.replaced
+        instead = folder / "replaced"  # stays beside the binary: says what is in it
+        instead.mkdir()
+        (instead / "go.mod").write_text(f"module {path}\n", encoding="utf-8")
+        (instead / "replaced.go").write_text(source, encoding="utf-8")
+        text += f"\nreplace {path} => ./{instead.name}\n"
+    (folder / "go.mod").write_text(text, encoding="utf-8")

@@ -17,14 +17,14 @@ from typing import Any
 from stack.common import last_lines, wait_until
 from stack.components.catalogue import sample_app_env
 from stack.engines import Engine, Record, Selection
-from stack.records.contract import fields, normalised
+from stack.records.contract import agent_fields, fields, normalised
 from stack.runtimes.selection import Running
 from stack.settings.targets import Target
 
 WAIT = 30.0  # seconds until a record that has not come back counts as lost
 SETTLE = 1.0  # seconds to wait for a second copy
 # Set only where there was something to cut, to repair or to keep as text.
-CONDITIONAL = {"truncated", "format", "encoding_repaired"}
+CONDITIONAL = {"truncated", *agent_fields()}
 
 
 class SmokeError(Exception):

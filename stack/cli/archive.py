@@ -14,6 +14,8 @@ from rich.text import Text
 from stack import settings
 from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
+from stack.archive.lifecycle import describe, find_expired
+from stack.archive.verify import NOT_THERE
 from stack.cli.console import AsJson, in_bytes, out, plain, print_json, progress, say
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, time_range
@@ -151,6 +153,7 @@ def check(
             f"{report.records} records; {report.hours_compared_with_engine} hours compared with "
             f"the engine; parts {'read back' if deep else 'listed (--deep reads them)'}."
         )
+        say_expired(archive, report.hours_expired)
         for note in report.notes:
             out.print(plain(f"note: {note.text}", "dim"))
         for problem in report.problems:
@@ -192,11 +195,18 @@ def find(
     )
     archive = open_archive()
     found = 0
+    expired: list[int] = []
     try:
         with (
             progress() as display,
             closing(
-                search.run(archive, selection, limit=number + 1, on_progress=display.update)
+                search.run(
+                    archive,
+                    selection,
+                    limit=number + 1,
+                    on_progress=display.update,
+                    on_expired=expired.append,
+                )
             ) as records,
         ):
             for record in records:
@@ -210,6 +220,7 @@ def find(
         archive.store.close()
     if not found:
         say("No archived records match.", "dim")
+    say_expired(archive, sum(expired))
 
 
 @group.command("restore")
@@ -236,6 +247,7 @@ def bring_back(
             f"{in_bytes(planned.compressed_bytes)} to read, {in_bytes(planned.raw_bytes)} of "
             f"lines, about {max(1, round(planned.seconds))} s."
         )
+        say_expired(archive, planned.expired_hours)
         if dry_run:
             if as_json:
                 print_json(asdict(planned))
@@ -294,6 +306,7 @@ def forget(
             result = erase.run(archive, name, value, reason, on_progress=display.update)
     finally:
         archive.store.close()
+    say_expired(archive, result.expired_hours)
     if as_json:
         print_json(asdict(result))
         return
@@ -318,15 +331,26 @@ def hold(
     start, end = time_range(since, until, FROM_TO)
     archive = open_archive()
     count = 0
+    missing: list[str] = []
     try:
-        ledger = archive.ledger()
-        for hour in ledger.between(start, end):
+        hours = list(archive.ledger().between(start, end))
+        expired = find_expired(archive, hours)
+        for hour in hours:
             for key in hour.parts:
-                for version in archive.store.versions(key).get(key, []):
+                versions = archive.store.versions(key).get(key, [])
+                for version in versions:
                     archive.store.hold(key, version, not off)
                     count += 1
+                if not versions and key not in expired.parts:
+                    missing.append(key)
     finally:
         archive.store.close()
+    say_expired(archive, expired.hours)
+    if missing:
+        raise ArchiveError(
+            f"cannot {'free' if off else 'hold'} {', '.join(missing)}: {NOT_THERE}; {count} other "
+            f"parts {'are free again' if off else 'are held'}. Run: ./logstack archive verify"
+        )
     if not count:
         raise ArchiveError(
             f"wanted archived parts from {since} to {until}, found none: nothing was "
@@ -348,6 +372,12 @@ def public_key() -> None:
         .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
     out.print(pem.decode(), end="")
+
+
+def say_expired(archive: Archive, hours: int) -> None:
+    """Tell how many hours of what was asked for are no longer in the archive, where any are."""
+    if hours:
+        say(describe(archive, hours), "yellow")
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

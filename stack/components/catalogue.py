@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from stack.engines.facts import VL_EMPTY_MESSAGE
@@ -21,6 +22,7 @@ from stack.settings.units import (
     is_ip_address,
     join_host_port,
     parse_bytes,
+    parse_duration,
     whole_hours,
 )
 
@@ -29,6 +31,8 @@ VariablesOf = Callable[[Target], dict[str, str]]
 ArgumentsAt = Callable[[Path], list[str]]
 
 
+# What clocks and ways may differ by.
+CLOCKS = timedelta(hours=1)
 RESTORED_RETENTION = "100y"
 ARCHIVE_COMPONENTS = ("restored", "seaweedfs", "archiver")
 
@@ -80,8 +84,19 @@ def _victorialogs(target: Target) -> list[str]:
         *_victorialogs_at(target, "victorialogs"),
         f"-retentionPeriod={target.settings.retention.engine_days(archived=target.has_archive)}d",
         f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
+        f"-futureRetention={kind_of(target.settings).ahead.days}d",
         *(["-delete.enable"] if shorter else []),
     ]
+
+
+def window(target: Target) -> tuple[timedelta, timedelta]:
+    """How far before and after now a record's own time may be; the agent replaces another one.
+
+    A record waits while the engine is down: the engine and the archive take what is a day older.
+    """
+    lateness = parse_duration(target.settings.archive.lateness)
+    kept = min(lateness, timedelta(days=target.settings.retention.hot_days))
+    return kept - min(timedelta(days=1), kept / 4), kind_of(target.settings).ahead - CLOCKS
 
 
 def _restored(target: Target) -> list[str]:
@@ -99,9 +114,21 @@ def _victorialogs_at(target: Target, name: str) -> list[str]:
         f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
         "-insert.maxLineSizeBytes=2MiB",  # the hard limit of an entry; the agent splits below it
         "-insert.maxFieldsPerLine=2000",  # what a block may hold: a record with more is dropped
+        f"-inmemoryDataFlushInterval={go_duration(settings.timing.flush_interval)}",
+        f"-http.maxGracefulShutdownDuration={_engine_shutdown(target)}",
         "-http.disableCORS",
         "-loggerFormat=json",
     ]
+
+
+def _engine_shutdown(target: Target) -> str:
+    """How long VictoriaLogs waits for open requests: it writes what it holds in the other half.
+
+    Meanwhile it takes no records and goes on writing every flush_interval, so that nothing is
+    lost even where a request stays open and it gives up.
+    """
+    stop = parse_duration(target.settings.timing.stop_timeout)
+    return f"{round(stop.total_seconds() * 1000 / 2)}ms"
 
 
 def _loki(target: Target) -> list[str]:
@@ -131,6 +158,7 @@ def _vmalert(target: Target) -> list[str]:
         f"-httpListenAddr={target.listen('vmalert')}",
         f"-evaluationInterval={go_duration(target.settings.timing.alert_interval)}",
         f"-external.url={target.url('vmalert')}",
+        "-http.disableCORS",
         "-disableAlertgroupLabel",  # labels are the same as those of Loki's ruler
         "-loggerFormat=json",
     ]
@@ -207,7 +235,12 @@ def _alertmanager_cluster(target: Target) -> list[str]:
 
 
 def _seaweedfs(target: Target) -> list[str]:
-    """One process with SeaweedFS's four servers, all on loopback, without telemetry."""
+    """One process with SeaweedFS's four servers, all on loopback, without telemetry.
+
+    Any page that a browser shows can send requests to loopback. Of the four, S3 and the volume
+    server speak HTTP because they have to, and both ask for a key; the master's and the filer's
+    HTTP, which ask for none (a GET deletes the archive's volumes), are off.
+    """
     ports = target.settings.ports
     free = parse_bytes(target.settings.limits.free_disk)
     servers = {
@@ -226,13 +259,17 @@ def _seaweedfs(target: Target) -> list[str]:
     ]
     return [
         "-logtostderr=true",
+        f"-config_dir={target.config_dir('seaweedfs')}",  # where security.toml is
         "server",
+        "-disableHttp",
         f"-dir={target.storage_dir('seaweedfs')}",
         f"-ip={target.host}",
         f"-ip.bind={target.host}",
         *listen,
         "-filer",
+        "-filer.disableHttp",
         "-s3",
+        f"-s3.allowedOrigins={target.url('seaweedfs')}",
         f"-s3.config={target.config_dir('seaweedfs') / 's3.json'}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",

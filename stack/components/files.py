@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stack.components.catalogue import CATALOGUE, as_pattern, command, selected
+from stack.components import agent_expressions as expressions
+from stack.components.catalogue import CATALOGUE, as_pattern, command, selected, window
 from stack.engines.facts import (
+    LOKI_LABEL_LENGTH,
     LOKI_RESTORED_TENANT,
     LOKI_TENANT,
     VL_IGNORED_FIELDS,
@@ -23,7 +25,7 @@ from stack.records import contract
 from stack.records.contract import ARCHIVER_SERVICE
 from stack.render.templates import render_template
 from stack.settings import ROOT
-from stack.settings.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS
+from stack.settings.secrets import GRAFANA_PASSWORD, SAMPLE_APP_SECRETS, store_security
 from stack.settings.tables import FileSource
 from stack.settings.targets import Target
 from stack.settings.units import (
@@ -53,14 +55,30 @@ CONTINUATION = (
 )
 
 
+# Beside a log file, and not text: rotated files that are compressed, files of an editor.
+UNREADABLE_FILES = "{gz,zst,xz,bz2,lz4,lzma,Z,zip,7z,swp,swo,swx}"
+# The year that logrotate's `dateext` begins the ending of a rotated file with; no log of another
+# program, such as app.log-audit.log beside app.log, looks like it.
+ROTATED_BY_DATE = "-[0-9][0-9][0-9][0-9]*"
+
+
 @dataclass(frozen=True)
 class Source:
-    """Something that the agent reads. `service` is that of lines which do not name one."""
+    """Something that the agent reads. `service` is that of lines which do not name one.
+
+    `excluded` are patterns of files that it does not read, though they match.
+    """
 
     kind: Literal["file", "docker", "journal"]
     service: str
     path: str
     receiver: str = ""
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The log files and what they are renamed to when they are rotated."""
+        return (self.path, f"{self.path}.*", f"{self.path}{ROTATED_BY_DATE}")
 
 
 # The agent's own unit on hosts.
@@ -86,9 +104,7 @@ def render_components(target: Target, archive_secrets: Mapping[str, str]) -> dic
         "loki": render_loki,
         "otelcol": lambda target: {"otelcol/config.yaml": render_otelcol(target)},
         "promtail": lambda target: {"promtail/config.yaml": render_promtail(target)},
-        "seaweedfs": lambda target: {
-            "seaweedfs/s3.json": render_seaweedfs(target, archive_secrets)
-        },
+        "seaweedfs": lambda target: render_seaweedfs(target, archive_secrets),
     }
     files: dict[str, str] = {}
     for component in selected(target.settings, in_containers=target.in_containers):
@@ -116,14 +132,23 @@ def render_otelcol(target: Target) -> str:
         levels=contract.LEVELS,
         kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
         loki_tenant=LOKI_TENANT,
+        label_length=LOKI_LABEL_LENGTH,
         service_label=SERVICE_LABEL,
         most_lines=MOST_LINES,
         most_replaced=MOST_REPLACED,
+        is_plain=expressions.is_plain(),
+        has_no_reserved_name=expressions.has_no_reserved_name(),
+        is_one_object=expressions.is_one_object(),
+        as_fields=expressions.as_fields("resource.record"),
+        in_window=expressions.in_window(*window(target)),
     )
 
 
-def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
-    """The object store's users. What the writer may not do is in the bucket's own policy."""
+def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The object store's users, and the keys that its own servers ask of each other.
+
+    What the writer may not do is in the bucket's own policy.
+    """
     bucket = target.settings.archive.bucket
     rights = {
         "admin": ["Admin", "Read", "Write", "List", "Tagging"],
@@ -135,7 +160,10 @@ def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> str:
         key, _, secret = secrets[f"LOGSTACK_ARCHIVE_{role.upper()}"].partition(":")
         credentials = [{"accessKey": key, "secretKey": secret}]
         identities.append({"name": role, "credentials": credentials, "actions": actions})
-    return json.dumps({"identities": identities}, indent=2) + "\n"
+    return {
+        "seaweedfs/s3.json": json.dumps({"identities": identities}, indent=2) + "\n",
+        "seaweedfs/security.toml": store_security(secrets["LOGSTACK_ARCHIVE_ADMIN"]),
+    }
 
 
 def render_promtail(target: Target) -> str:
@@ -150,6 +178,8 @@ def render_promtail(target: Target) -> str:
         levels=contract.LEVELS,
         loki_tenant=LOKI_TENANT,
         continuation=CONTINUATION,
+        label_length=LOKI_LABEL_LENGTH,
+        window=[f"{length.total_seconds():.0f}s" for length in window(target)],
         most_lines=MOST_LINES,
         service_label=SERVICE_LABEL,
     )
@@ -165,12 +195,14 @@ def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
         "config": str(target.config_dir("loki")),
         "labels": contract.names("label"),
         "tenant": LOKI_TENANT,
+        "label_length": LOKI_LABEL_LENGTH,
         "storage_key": storage_key.partition(":"),
         "cluster_name": CLUSTER_NAME,
         "restored": LOKI_RESTORED_TENANT,
         "kept_days": settings.retention.engine_days(archived=target.has_archive),
         "shorter": loki_streams(target),
         "line": parse_bytes(settings.limits.line),
+        "ahead": kind_of(settings).ahead.days * 24,
         "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
     }
     return {
@@ -216,10 +248,12 @@ def log_sources(target: Target) -> tuple[Source, ...]:
     else:
         has_docker = target.runs_apps and target.settings.app_hosts.docker_logs
         sources = [*files, *([docker] if has_docker else [])]
-    numbered = [
-        replace(source, receiver=f"file_log/{number}")
-        for number, source in enumerate(sources, start=1)
-    ]
+    numbered: list[Source] = []
+    for number, source in enumerate(sources, start=1):
+        # What is no text, and what an entry before this one reads: no file is read twice.
+        unreadable = f"{source.path}*.{UNREADABLE_FILES}"
+        excluded = (unreadable, *(pattern for other in numbered for pattern in other.patterns))
+        numbered.append(replace(source, receiver=f"file_log/{number}", excluded=excluded))
     journal = [Source("journal", "journal", "", "journald")] if reads_journal(target) else []
     return (*numbered, *journal)
 
@@ -257,7 +291,7 @@ def render_supervisor(
 ) -> str:
     """supervisord's configuration: one program per component."""
     stop_timeout = parse_duration(target.settings.timing.stop_timeout)
-    stop_seconds = max(1, round(stop_timeout.total_seconds()))
+    stop_seconds = round(stop_timeout.total_seconds())
     programs = [
         {
             "name": component.name,

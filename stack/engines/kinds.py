@@ -8,7 +8,7 @@ file, its component and its archive adapter.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
@@ -17,6 +17,8 @@ from stack.engines.facts import (
     LOKI_RESTORED_TENANT,
     LOKI_TENANT,
     VL_DATA_SOURCE,
+    VL_IGNORED_FIELDS,
+    VL_STREAM_FIELDS,
 )
 from stack.settings import Settings
 
@@ -34,7 +36,8 @@ class EngineKind:
     that evaluates the rules; `reports_expressions` says that it reports them as they were shipped.
     Restored records go to `restored_component` with `restored_tenant`. `is_cluster`: log servers
     are one engine with one set of records, not one each. `grafana_type` is the type of its data
-    source in Grafana and `grafana_plugin` what has to be installed for it.
+    source in Grafana and `grafana_plugin` what has to be installed for it. It takes records up to
+    `ahead` of its own time. A gateway sets `write_headers`, in Caddy's words, on every batch.
     """
 
     name: str
@@ -57,6 +60,8 @@ class EngineKind:
     is_cluster: bool = False
     cluster_ports: tuple[str, ...] = ()
     takes_any_age: bool = False
+    ahead: timedelta = timedelta(days=1)
+    write_headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -77,6 +82,13 @@ KINDS: Mapping[str, EngineKind] = {
             retention=victorialogs.read_retention,
             find=victorialogs.find_record,
             evaluator="vmalert",
+            ahead=timedelta(days=2),
+            write_headers={
+                "VL-Stream-Fields": ",".join(VL_STREAM_FIELDS),
+                # Takes the place of what the batch says: a host writes as itself.
+                "VL-Extra-Fields": "host={http.auth.user.id}",
+                "VL-Ignore-Fields": ",".join(VL_IGNORED_FIELDS),
+            },
             restored_component="restored",
             grafana_type=VL_DATA_SOURCE,
             grafana_plugin=VL_DATA_SOURCE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PYTHON = "/usr/bin/python3"
 UNITS = "/etc/systemd/system"
 RENDERED = "# Rendered by Logstack: change its settings.\n"
 

@@ -24,16 +24,26 @@ GRAFANA_PATH = "/grafana"
 BCRYPT_COST = 10
 
 
+# A record that has a field of its stream twice, which an OTLP body can have in its resource and in
+# its record, ends VictoriaLogs 1.52 with a panic. Only an extra field is in a record once whatever
+# the body says: the host, which is the writer's name. So it alone makes a stream here.
+
+
 @dataclass(frozen=True)
 class Entrance:
-    """Paths that some people may use. `users` maps names to the hashes of their passwords."""
+    """Paths that some people may use. `users` maps names to the hashes of their passwords.
+
+    `headers` are what the engine gets, whatever the client sent. Where `is_fixed`, the client's
+    query does not reach it either.
+    """
 
     name: str
     methods: tuple[str, ...]
     paths: tuple[str, ...]
     users: Mapping[str, str]
     upstream: str
-    tenant: str
+    headers: Mapping[str, str]
+    is_fixed: bool
 
 
 def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> str:
@@ -71,7 +81,8 @@ def entrances(settings: Settings, target: Target, secrets: Mapping[str, str]) ->
             (engine.ingestion,),
             _hashes(writers, secrets),
             upstream,
-            engine.tenant,
+            {**engine.headers, **engine.write_headers},
+            is_fixed=True,
         ),
         Entrance(
             "read",
@@ -79,7 +90,8 @@ def entrances(settings: Settings, target: Target, secrets: Mapping[str, str]) ->
             engine.reading,
             _hashes(readers, secrets),
             upstream,
-            engine.tenant,
+            engine.headers,
+            is_fixed=False,
         ),
     )
     return [way for way in ways if way.users]

@@ -13,11 +13,11 @@ from stack.components import catalogue as components
 from stack.components import files as render
 from stack.components.grafana_files import grafana_files
 from stack.engines.kinds import kind_of
-from stack.hosts import HostsError
+from stack.hosts import HostsError, agent_view
 from stack.hosts import log_files as app_logging
 from stack.hosts import roles as fleet
 from stack.hosts.cluster import cluster_files
-from stack.hosts.files import HostFile
+from stack.hosts.files import PYTHON, HostFile
 from stack.hosts.firewall import firewall_files
 from stack.hosts.gateway import (
     GRAFANA_PATH,
@@ -73,7 +73,6 @@ class HostPlan:
 
 
 OPT = "/opt/logstack"
-PYTHON = "/usr/bin/python3"
 GRAFANA_PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file's name
 # Grafana takes its variable for the password only when it makes its database. Where there is one
 # and the file is not what was set last, its own command sets it, from standard input.
@@ -285,6 +284,8 @@ def _otelcol(context: _Context) -> Texts:
         # Without a newline: it would be a part of the header.
         "otelcol/authorization": basic_authorization(context.host, password),
     }
+    if agent_view.views(target):
+        files["otelcol/mounts.py"] = agent_view.script()
     if settings.gateway.tls == "own_ca":
         files["otelcol/ca.pem"] = secret(context.secrets, CA_CERTIFICATE)
     return files, {"otelcol/authorization"}
@@ -334,8 +335,8 @@ def _loki(context: _Context) -> Texts:
 
 
 def _seaweedfs(context: _Context) -> Texts:
-    text = render.render_seaweedfs(context.target, _archive_keys(context))
-    return {"seaweedfs/s3.json": text}, {"seaweedfs/s3.json"}
+    files = render.render_seaweedfs(context.target, _archive_keys(context))
+    return files, set(files)
 
 
 def _archiver(context: _Context) -> Texts:

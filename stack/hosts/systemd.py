@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from stack.components.catalogue import by_name
 from stack.components.files import reads_journal
+from stack.hosts import agent_view
 from stack.hosts.files import HostFile
 from stack.render.templates import render_template
 from stack.settings.targets import Target
@@ -30,6 +31,7 @@ def render_unit(
     stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
     own = 0 if name == "gateway" else by_name(name).stop_seconds
     is_agent = name == "otelcol"
+    mount, unmount = agent_view.commands(target, user) if is_agent else ((), ())
     text = render_template(
         "systemd/component.service.j2",
         component=name,
@@ -37,9 +39,12 @@ def render_unit(
         groups=["systemd-journal"] if is_agent and reads_journal(target) else [],
         argv=argv,
         before=before,
+        mount=mount,
+        unmount=unmount,
+        views=agent_view.views(target) if is_agent else (),
         env=env,
         folders=folders,
-        stop_seconds=own or max(1, stop),
+        stop_seconds=own or stop,
         memory=settings.services.agent_memory if is_agent else settings.services.memory,
         open_files=settings.services.open_files,
         capabilities=_capabilities(name, target),
@@ -51,6 +56,4 @@ def _capabilities(name: str, target: Target) -> list[str]:
     settings = target.settings
     if name == "gateway" and settings.ports.effective("gateway") < 1024:
         return ["CAP_NET_BIND_SERVICE"]
-    if name == "otelcol" and target.runs_apps and settings.app_hosts.docker_logs:
-        return ["CAP_DAC_READ_SEARCH"]  # Docker's folder is root's alone
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import secrets
@@ -76,6 +77,19 @@ def local_store_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ)
 def access_key() -> str:
     """A key of an object store, as `key:secret`."""
     return f"{secrets.token_hex(10)}:{secrets.token_urlsafe(32)}"
+
+
+def store_security(admin: str) -> str:
+    """SeaweedFS's security.toml, with the keys that its own servers ask of each other.
+
+    Without them its volume server takes, gives and deletes data for everybody. They are made from
+    the administrator's, who may do all of that anyway, so that there are none to keep besides.
+    """
+    return "# Rendered by stack/secrets.py: change it there.\n" + "".join(
+        f'[{table}]\nkey = "{hmac.digest(admin.encode(), table.encode(), "sha256").hex()}"\n'
+        "expires_after_seconds = 60\n"
+        for table in ("jwt.signing", "jwt.signing.read")
+    )
 
 
 def signing_key() -> str:

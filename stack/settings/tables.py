@@ -6,12 +6,13 @@ stack/settings/hosts.py.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from stack.settings.base import Section
-from stack.settings.units import Bytes, Duration
+from stack.settings.units import Bytes, Duration, parse_duration
 
 Name = str
 Port = int
@@ -178,6 +179,7 @@ class FileSource(Section):
 
 class Agent(Section):
     poll_interval: Duration
+    fingerprint: Bytes
     flush_interval: Duration
     text_flush: Duration
     compression: Literal["zstd", "gzip", "none"]
@@ -205,7 +207,22 @@ class Archive(Section):
 class Timing(Section):
     start_timeout: Duration
     stop_timeout: Duration
+    flush_interval: Duration
     alert_interval: Duration
+
+    @model_validator(mode="after")
+    def _everything_is_on_disk_before_a_stop_ends(self) -> Timing:
+        """VictoriaLogs, when a request stays open, exits without writing what it still holds.
+
+        A record is on disk two intervals and a second after its arrival at the latest.
+        """
+        flush, stop = parse_duration(self.flush_interval), parse_duration(self.stop_timeout)
+        if not timedelta(seconds=1) <= flush <= stop / 8:
+            raise ValueError(
+                "flush_interval: expected 1s or more, and at most an eighth of "
+                f"timing.stop_timeout = {self.stop_timeout}, got {self.flush_interval}"
+            )
+        return self
 
 
 class SampleApp(Section):

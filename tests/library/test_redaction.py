@@ -12,13 +12,12 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.http.request import HttpHeaders
-from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
 from logstack_django.redaction import Redactor
 from logstack_django.testing import CapturedLogs
 
 from logstack_django import context
-from tests.library.support import OPTIONS, format_both, format_one, make_record
+from tests.library.support import format_both, format_one, make_record
 
 SECRET = "Zq7s3cretXy"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
@@ -324,17 +323,6 @@ def test_the_cheap_check_misses_nothing_that_the_rules_would_mask() -> None:
     for text in texts:
         assert redactor.text(text) != text
         assert redactor.may_hold_secret(text)
-
-
-def test_hostile_text_does_not_stall_the_rules() -> None:
-    """Patterns that backtrack without bound would hang the application."""
-    pieces = ["a" * 9000, "a=" * 4000, '"' * 9000, "\\" * 9000, "://" * 2500, "password=" * 900,
-              "4" * 9000, "4 " * 4000, "bearer " * 1200, "eyJ" * 2500, "-----BEGIN " * 700,
-              "password='" + "\\'" * 4000, "x:[" * 2500, "password=" + "," * 9000]  # fmt: skip
-    formatter = JsonFormatter(OPTIONS)
-    for piece in pieces:
-        formatter.format_line(make_record(piece, level=logging.ERROR))
-    assert formatter.failures == 0
 
 
 @pytest.mark.usefixtures("database")

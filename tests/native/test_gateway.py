@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -19,6 +20,7 @@ from stack.settings import Settings
 from tests.support.host_checks import check
 from tests.support.host_processes import HostUnderTest, fleet_settings, made_secrets, running_host
 from tests.support.native_stack import line, marker, poll, record
+from tests.support.otlp import Fields, otlp_batch
 
 pytestmark = pytest.mark.native
 
@@ -180,6 +182,84 @@ def test_batches_that_are_taken_are_not_logged(gateway: Gateway) -> None:
 
     poll(lambda: 503 in logged(), lambda: f"the refusal, found {logged()}")
     assert 200 not in logged()
+
+
+STREAM = (("service_name", "erp"), ("environment", "staging"), ("host", "app-1"))
+
+
+def _written(
+    gateway: Gateway,
+    resource: Fields,
+    *attributes: Fields,
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> list[dict[str, str]]:
+    """The records that the engine has of a batch that app-1 sent, without their own fields."""
+    mark = marker()
+    sent = otlp_batch(resource, mark, *attributes)
+    types = {"Content-Type": "application/x-protobuf", **(headers or {})}
+    assert gateway.status("POST", WRITE + query, "app-1", data=sent, headers=types) == 200
+    password = gateway.secrets[secrets.reader_secret("alice")]
+
+    def found() -> list[str]:
+        text = {"query": f'_msg:="{mark}"'}
+        return gateway.ask("POST", READ, "alice", password, data=text).text.splitlines()
+
+    poll(lambda: len(found()) == len(attributes), lambda: f"{len(attributes)} records: {found()}")
+    own = ("_msg", "_time", "_stream_id")
+    rows = [json.loads(text) for text in found()]
+    return [{name: text for name, text in row.items() if name not in own} for row in rows]
+
+
+@pytest.mark.parametrize(("name", "value"), STREAM, ids=[name for name, _ in STREAM])
+@pytest.mark.parametrize("where", ["resource and record", "record", "resource"])
+def test_a_field_that_is_there_twice_does_not_end_the_engine(
+    gateway: Gateway, name: str, value: str, where: str
+) -> None:
+    """VictoriaLogs panics where a field of the stream is: a password is enough to send it."""
+    resource = [*STREAM, *([(name, "other")] if where == "resource" else [])]
+    attributes = [(name, "other")] * {"resource": 0, "record": 2, "resource and record": 1}[where]
+    chosen = {"VL-Stream-Fields": name, "VL-Extra-Fields": "a=b"}
+    for headers in ({}, chosen):
+        (row,) = _written(gateway, resource, attributes, headers=headers)
+        assert row["host"] == "app-1"
+        assert row[name] in (value, "other")
+
+
+def test_a_host_writes_as_itself(gateway: Gateway) -> None:
+    """Whichever host the batch names, and where it names none."""
+    forged = [("service_name", "billing"), ("host", "logs-1")]
+    rows = _written(gateway, forged, [("host", "app-2")], [])
+    rows += _written(gateway, [("service_name", "billing")], [("n", "1")])
+    assert [row["host"] for row in rows] == ["app-1"] * 3
+    assert {row["_stream"] for row in rows} == {'{host="app-1"}'}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"_stream_fields": "service_name"},
+        {"extra_fields": "host=logs-1"},
+        {"ignore_fields": "*"},
+        {"_msg_field": "n"},
+        {"debug": "1"},
+    ],
+    ids=lambda item: next(iter(item)),
+)
+@pytest.mark.parametrize("way", ["query", "headers"])
+def test_how_records_are_stored_is_not_the_client_s_choice(
+    gateway: Gateway, arguments: dict[str, str], way: str
+) -> None:
+    """Neither by the query nor by headers, in any spelling, nor in another tenant."""
+    ((name, value),) = arguments.items()
+    header = "vl-" + name.strip("_").replace("_", "-")
+    asked: dict[str, Any] = (
+        {"query": f"?{name}={value}"}
+        if way == "query"
+        else {"headers": {header: value, "AccountID": "7", "projectid": "8"}}
+    )
+    (row,) = _written(gateway, STREAM, [("n", "1")], **asked)
+    assert row == {**dict(STREAM), "n": "1", "_stream": '{host="app-1"}'}
 
 
 def test_the_collector_delivers_through_it(gateway: Gateway, tmp_path: Path) -> None:

@@ -180,6 +180,47 @@ def test_a_record_of_another_time_is_accepted(stack: StackUnderTest, hours: int)
     poll(lambda: loki(stack).count(everything) == 2, lambda: f"2 records\n{stack.logs()}")
 
 
+def pushed(stack: StackUnderTest, service: str, seconds: int) -> requests.Response:
+    """The answer to one line at a time as Promtail's protocol has it: seconds of any year."""
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    stamp = b"\x08" + varint(seconds)
+    entry = field(1, stamp) + field(2, b"from another client")
+    labels = f'{{service_name="{service}"}}'.encode()
+    body = field(1, field(1, labels) + field(2, entry))
+    snappy = varint(len(body)) + bytes([60 << 2, len(body) - 1]) + body  # one literal
+    return requests.post(
+        stack.target.url("loki", "/loki/api/v1/push"),
+        headers={"X-Scope-OrgID": LOKI_TENANT, "Content-Type": "application/x-protobuf"},
+        data=snappy,
+        timeout=10,
+    )
+
+
+def varint(number: int) -> bytes:
+    """As protocol buffers and Snappy write a number."""
+    whole = bytearray()
+    while number > 127:
+        whole.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*whole, number])
+
+
+@pytest.mark.parametrize("year", [2263, 2300, 2553, 2700, 9999])
+def test_a_client_with_a_far_time_spoils_no_stream(stack: StackUnderTest, year: int) -> None:
+    """It is refused: in the stream, its time would make all others too old, for good."""
+    service = marker()
+    now = datetime.now(UTC)
+    assert pushed(stack, service, int(now.timestamp())).status_code == 204
+    far = pushed(stack, service, int(datetime(year, 6, 1, tzinfo=UTC).timestamp()))
+    assert far.status_code == 400
+    assert "too old" in far.text or "too far" in far.text
+    assert pushed(stack, service, int(now.timestamp()) + 1).status_code == 204
+    assert loki(stack).count(today(matches={"service_name": service})) == 2
+
+
 def test_a_query_that_loki_does_not_understand_is_one_clear_error(stack: StackUnderTest) -> None:
     """With Loki's own words and no traceback."""
     result = stack.run("query", "{level=")

@@ -11,19 +11,24 @@ import requests
 class Proxy(ThreadingHTTPServer):
     """Stands between the archive and SeaweedFS and does one thing to what passes.
 
-    `fault`: breaks off, full, slow, wrong bytes (with or without `, no checksum`), no checksum.
+    `fault`: breaks off, full, slow, wrong bytes (with or without `, no checksum`), no checksum,
+    short, silent, or an error's status and code such as `404 NoSuchKey`. `of`: what the path of an
+    object has in it for which reading it has the fault; empty: each part and probe.
     """
 
     daemon_threads = True
 
-    def __init__(self, upstream: str, fault: str) -> None:
+    def __init__(self, upstream: str, fault: str, of: str = "") -> None:
         super().__init__(("127.0.0.1", 0), Passing)
         self.upstream = upstream
         self.fault = fault
+        self.of = of
+        self.stopped = threading.Event()
         self.requests = 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
+        self.stopped.set()
         self.shutdown()
         self.server_close()
 
@@ -44,6 +49,17 @@ class Passing(BaseHTTPRequestHandler):
         if self.server.fault == "full" and self.command == "PUT" and part:
             self.reply(507, b"<Error><Code>InsufficientStorage</Code></Error>", {})
             return
+        of, path = self.server.of, self.path.partition("?")[0]
+        read = self.command == "GET" and (of in path if of else part)
+        if read:
+            status, _, code = self.server.fault.partition(" ")
+            if status.isdigit():
+                self.reply(int(status), f"<Error><Code>{code}</Code></Error>".encode(), {})
+                return
+            if self.server.fault == "silent":
+                self.server.stopped.wait()
+                self.close_connection = True
+                return
         answer = requests.request(
             self.command,
             self.server.upstream + self.path,
@@ -52,18 +68,16 @@ class Passing(BaseHTTPRequestHandler):
             timeout=60,
         )
         content = answer.content
-        if (
-            self.server.fault.startswith("wrong bytes")
-            and self.command == "GET"
-            and part
-            and content
-        ):
+        if self.server.fault.startswith("wrong bytes") and read and content:
             content = bytes([content[0] ^ 1]) + content[1:]
         kept = {"ETag", "x-amz-version-id", "Content-Type", "x-amz-checksum-sha256"}
         if self.server.fault.endswith("no checksum"):
             kept.remove("x-amz-checksum-sha256")
         headers = {name: answer.headers[name] for name in kept if name in answer.headers}
-        if self.server.fault == "breaks off" and self.command == "GET" and part:
+        if self.server.fault == "short" and read:
+            del headers["x-amz-checksum-sha256"]
+            content = content[: len(content) // 2]
+        if self.server.fault == "breaks off" and read:
             self.reply(answer.status_code, content, headers, cut=len(content) // 2)
             return
         if self.server.fault == "slow":

@@ -30,7 +30,7 @@ from logstack_django.records import (
     message_text,
     translate,
 )
-from logstack_django.sanitize import Sanitizer, with_short_names
+from logstack_django.sanitize import MAX_TEXT, Sanitizer, with_short_names
 from logstack_django.size_limit import cap_record
 from logstack_django.text import safe_text
 
@@ -71,7 +71,7 @@ class JsonFormatter(QuickPath):
     # --- careful path ---------------------------------------------------------------------------
 
     def _format_careful(self, record: logging.LogRecord) -> bytes:
-        sanitizer = Sanitizer(self.redactor)
+        sanitizer = Sanitizer(self.redactor, max(MAX_TEXT, 4 * self.options.max_record_bytes))
         translation = translate(record)
         given = extras(record)
         message = None
@@ -96,7 +96,7 @@ class JsonFormatter(QuickPath):
         if live:
             known["trace_id"] = live
         out: dict[str, Any] = self._head(record, sanitizer)
-        out["message"] = sanitizer.text(message)
+        out["message"] = sanitizer.contract_text(message)
         out.update(self._service)
         known.update(self._error_fields(record, sanitizer))
         for name in FIELD_ORDER:
@@ -115,7 +115,7 @@ class JsonFormatter(QuickPath):
         if not isinstance(created, int | float) or not 0 <= created < 2**35:
             created = time.time()
         level = record.levelno if isinstance(record.levelno, int) else logging.INFO
-        name = sanitizer.text(safe_text(record.name), 256)
+        name = sanitizer.contract_text(safe_text(record.name), 256)
         return {
             "timestamp": f"{self._timestamp(created).decode()}Z",
             "level": level_name(level),
@@ -136,6 +136,7 @@ class JsonFormatter(QuickPath):
                 continue
             # A contract field's own name is no reason to mask it (session_id is a hash).
             if kind is None:
+                sanitizer.make_room()
                 clean = sanitizer.member(name, value)
             elif kind == ID and type(value) is int:
                 clean = value  # an id may look like a card number
@@ -167,7 +168,7 @@ class JsonFormatter(QuickPath):
             return fields
         if isinstance(record.exc_text, str) and record.exc_text:
             # Only the text is left when the record came from another process.
-            return {"stack_trace": sanitizer.text(record.exc_text)}
+            return {"stack_trace": sanitizer.contract_text(record.exc_text)}
         return {}
 
     # --- last resort ----------------------------------------------------------------------------

@@ -80,10 +80,12 @@ _KEY = re.compile(
     re.VERBOSE,
 )
 # The opening quote may be escaped (JSON inside a string); the closing one looks the same.
+# No group is repeated possessively, nor is one atomic: Python before 3.11.5 gets those wrong
+# (python/cpython#106052). A repetition at the end of an alternative never goes back anyway.
 _VALUE = re.compile(
-    r"""[bru]?(?P<open>(?P<quote>\\{0,8}["'])(?:(?!(?<!\\)(?P=quote)).)*+)
+    r"""[bru]?(?P<open>(?P<quote>\\{0,8}["'])(?:(?!(?<!\\)(?P=quote)).)*)
       | \[[^\]]*+\]? | \{[^}]*+\}? | \([^)]*+\)?
-      | [^\s,;&"'<>)\]}\\]++(?:[,;&)\]}]+[^\s,;&"'<>)\]}\\=:]++(?![=:]))*+
+      | [^\s,;&"'<>)\]}\\]++(?:[,;&)\]}]+[^\s,;&"'<>)\]}\\=:]++(?![=:]))*
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -106,12 +108,19 @@ _BEARER_PROSE = _vocabulary(
 )
 _USERINFO = re.compile(r"""(://)[^\s/?#"'<>]*@""")
 # A password may hold an unescaped slash; a port and a path may not be taken for one.
-_USERINFO_SLASH = re.compile(r"""(://)[^\s:/@"'<>]+:(?!\d{1,5}[/?#])[^\s@"'<>]+@""")
+# In two steps, because text without an @ would be read again from each of its `://` on.
+_BEFORE_AT = re.compile(r"""(?<![^\s@"'<>])[^\s@"'<>]++@""")
+_USERINFO_SLASH = re.compile(r"""://[^\s:/@"'<>]+:(?!\d{1,5}[/?#])(?!@)""")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----.*?(?:-----END [^-]{0,60}-----|\Z)",
     re.DOTALL,
 )
-_JWT = re.compile(r"\beyJ[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?")
+# The look ahead finds the first `eyJ` of a run of these characters; were there no end to the token
+# behind that one, there would be none behind the others, at which the search would start again.
+_JWT = re.compile(
+    r"(?<![A-Za-z0-9_\-])(?=([A-Za-z0-9_\-]*?)\beyJ)\1"
+    r"eyJ[A-Za-z0-9_\-]{6,}+\.[A-Za-z0-9_\-]{4,}+(?:\.[A-Za-z0-9_\-]*+)?"
+)
 _CLOUD_KEY = re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")
 _QUERY_KEY = re.compile(r"(?i)([?&](?:key|code|sig)=)[^\s&#\"'<>]{16,}")
 
@@ -172,7 +181,7 @@ class Redactor:
             text = _PRIVATE_KEY.sub(MASK, text)
         if "://" in text and "@" in text:
             text = _USERINFO.sub(rf"\1{MASK}@", text)
-            text = _USERINFO_SLASH.sub(rf"\1{MASK}@", text)
+            text = _BEFORE_AT.sub(_mask_userinfo_with_slash, text)
         if ("=" in text or ":" in text or "%3" in text) and any(
             hint in lowered for hint in self._hints
         ):
@@ -185,7 +194,7 @@ class Redactor:
         if "basic" in lowered:
             text = _BASIC.sub(_mask_basic, text)
         if "eyJ" in text:
-            text = _JWT.sub(MASK, text)
+            text = _JWT.sub(rf"\1{MASK}", text)
         if "AKIA" in text or "ASIA" in text:
             text = _CLOUD_KEY.sub(MASK, text)
         if self._search_card(text) is not None:
@@ -282,6 +291,11 @@ def _contains(keys: frozenset[tuple[str, ...]], words: tuple[str, ...]) -> bool:
 def key_words(key: str) -> tuple[str, ...]:
     """The words by which a key is compared: `apiKey` and `API_KEY` have the same; `*` has none."""
     return tuple(word.lower() for word in _WORD.findall(key))
+
+
+def _mask_userinfo_with_slash(match: re.Match[str]) -> str:
+    found = _USERINFO_SLASH.search(match[0])
+    return f"{match[0][: found.start()]}://{MASK}@" if found is not None else match[0]
 
 
 def _mask_bearer(match: re.Match[str]) -> str:

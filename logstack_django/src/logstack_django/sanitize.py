@@ -39,6 +39,10 @@ MAX_ITEMS = 64
 MAX_NODES = 1024
 # Text is redacted with this much beyond the cut, so that a secret lying across it is still seen.
 _MARGIN = 2048
+# All text of a record that is looked at costs time, although only what fits in its line is kept.
+MAX_TEXT = 65_536
+# Text of this length is shown however much came before it: short fields stay beside a large one.
+_SHORT = 256
 CUT = "…[cut]"
 
 _URLS = (SplitResult, ParseResult, DefragResult)
@@ -47,16 +51,25 @@ _TO_TEXT = (decimal.Decimal, uuid.UUID, datetime.timedelta, os.PathLike)
 
 
 class Sanitizer:
-    """One pass over the values of one record; `truncated` tells whether something was cut."""
+    """One pass over the values of one record; `truncated` tells whether something was cut.
 
-    def __init__(self, redactor: Redactor | None) -> None:
+    `room` is how many characters of text it reads; what comes later is shown as cut.
+    """
+
+    def __init__(self, redactor: Redactor | None, room: int = MAX_TEXT) -> None:
         self.redactor = redactor
         self.truncated = False
         self._nodes = MAX_NODES
+        self._room = room
         self._open: set[int] = set()
 
     def text(self, text: str, limit: int = MAX_STRING) -> str:
         """`text` redacted, cut to `limit` characters, and encodable as UTF-8."""
+        cost = min(len(text), limit + _MARGIN)
+        if cost > self._room:
+            # Not a part of it: a secret across the end of that part would not be seen.
+            return self._cut_text("")
+        self._room -= cost
         over = len(text) > limit
         if over:
             self.truncated = True
@@ -70,8 +83,29 @@ class Sanitizer:
             text = text[:limit]
         return text + CUT if over else text
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for more text."""
+        return self._room < _SHORT
+
+    def spend(self, count: int) -> None:
+        """Take room for text that was not read here."""
+        self._room = max(0, self._room - count)
+
+    def make_room(self) -> None:
+        """Let the next field be shown if it is short."""
+        self._room = max(self._room, _SHORT)
+
+    def contract_text(self, text: str, limit: int = MAX_STRING) -> str:
+        """`text` of a contract field: it has room of its own."""
+        room, self._room = self._room, limit + _MARGIN
+        clean = self.text(text, limit)
+        self._room = room
+        return clean
+
     def name(self, text: str) -> str:
         """A name of at most MAX_KEY bytes."""
+        self._room = max(self._room, MAX_KEY)
         name = self.text(text, MAX_KEY)
         if len(name) <= MAX_KEY // 4:
             return name
@@ -93,7 +127,10 @@ class Sanitizer:
     def contract_value(self, value: object) -> Any:
         """The value of a contract field, which no payload beside it takes the room of."""
         self._nodes = max(self._nodes, 2)  # an enum needs two
-        return self.value(value)
+        room, self._room = self._room, MAX_STRING + _MARGIN
+        clean = self.value(value)
+        self._room = room
+        return clean
 
     def value(self, value: object, depth: int = 0) -> Any:
         """`value` as str, int, float, bool, None, list or dict."""
@@ -180,9 +217,9 @@ class Sanitizer:
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for count, (key, item) in enumerate(value.items()):
-            if count >= MAX_ITEMS:
+            if count >= MAX_ITEMS or self.full:
                 self.truncated = True
-                out[CUT] = f"{len(value) - MAX_ITEMS} more"
+                out[CUT] = f"{len(value) - count} more"
                 break
             name = key if type(key) is str else safe_text(key)
             out[self.name(name)] = self.member(name, item, depth + 1)
@@ -191,9 +228,9 @@ class Sanitizer:
     def _sequence(self, value: Any, depth: int) -> list[Any]:
         out = []
         for count, item in enumerate(value):
-            if count >= MAX_ITEMS:
+            if count >= MAX_ITEMS or self.full:
                 self.truncated = True
-                out.append(f"{CUT} {len(value) - MAX_ITEMS} more")
+                out.append(f"{CUT} {len(value) - count} more")
                 break
             out.append(self.value(item, depth + 1))
         return out

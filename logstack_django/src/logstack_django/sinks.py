@@ -12,8 +12,14 @@ import select
 import stat
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+
+# Where a descriptor cannot be made non-blocking, what may be written once `poll` says that there
+# is room: a pipe has room for this much (pipe(7)), a terminal at least for one of its buffers.
+_PIECE_OF_PIPE = select.PIPE_BUF
+_PIECE_OF_TERMINAL = 256
 
 
 class Sink(Protocol):
@@ -31,7 +37,8 @@ class Sink(Protocol):
 class FileSink:
     """Appends to a file that several workers share, and follows it when it is renamed.
 
-    Each record is one O_APPEND write, so lines of several processes do not mix.
+    Each record is one O_APPEND write, so lines of several processes do not mix. A path that is
+    no regular file, such as a named pipe, is written as a stream.
     """
 
     def __init__(self, path: str) -> None:
@@ -39,6 +46,7 @@ class FileSink:
         self._name = str(self.path)
         self._fd = -1
         self._identity = (-1, -1)
+        self._stream: StreamSink | None = None
         self._rest = b""
         self._pid = -1
 
@@ -55,6 +63,9 @@ class FileSink:
         else:
             if (found.st_ino, found.st_dev) != self._identity:
                 self._reopen()
+        if self._stream is not None:
+            self._stream.write(line)
+            return
         if self._rest:
             # A full disk took only a part of the last record. Finish it first, so that no line
             # is cut in two.
@@ -67,6 +78,9 @@ class FileSink:
 
     def close(self) -> None:
         """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
         if _is_open(self._fd, self._identity):
             os.close(self._fd)
         self._fd = -1
@@ -75,20 +89,24 @@ class FileSink:
     def _reopen(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        # Opening a pipe that nobody reads would wait for a reader.
+        flags |= os.O_NONBLOCK | os.O_NOCTTY
         fd = os.open(self._name, flags, 0o640)
         self.close()
         # What is left of a record belongs to the file that it was begun in.
         self._rest = b""
         found = os.fstat(fd)
         self._fd, self._identity = fd, (found.st_ino, found.st_dev)
+        if not stat.S_ISREG(found.st_mode):
+            self._stream = StreamSink(fd)
 
 
 class StreamSink:
     """Writes to a file descriptor, by default that of stdout.
 
-    On a pipe it waits at most `timeout_s` for a reader that stalls, and not at all after that
-    until the pipe takes lines again. Several processes on one pipe take turns by a file lock,
-    because the kernel splits lines longer than 4 KiB.
+    On a pipe, a socket or a terminal it waits at most `timeout_s` for a reader that stalls, and
+    not at all after that until lines are taken again. Several processes on one pipe take turns by
+    a file lock, because the kernel splits lines longer than 4 KiB.
     """
 
     def __init__(self, fd: int, timeout_s: float = 1.0) -> None:
@@ -100,6 +118,9 @@ class StreamSink:
         self._rest = b""
         self._pid = -1
         self._locking = False
+        self._piece = 0  # write no more than this at once, and only when there is room
+        # For sockets. Made now, as the process may later be in another root or be another user.
+        self._send = _make_send() if _is_socket(fd) else None
 
     def write(self, line: bytes) -> None:
         """Write one line, waiting a bounded time for room. BlockingIOError if there is none."""
@@ -144,15 +165,21 @@ class StreamSink:
         found = os.fstat(self._given)
         self._locking = stat.S_ISFIFO(found.st_mode)
         self._rest = b""
-        if self._locking:
+        self._piece = 0
+        if self._locking or os.isatty(self._given):
             try:
                 # An open file of our own: O_NONBLOCK set on the given one would surprise
                 # everybody else who writes to it.
-                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
                 self._fd = os.open(f"/proc/self/fd/{self._given}", flags)
                 self._identity = (found.st_ino, found.st_dev)
-            except OSError:
+            except OSError:  # that of another user, before the process changed to this one
                 self._fd = self._given
+                self._piece = _PIECE_OF_PIPE if self._locking else _PIECE_OF_TERMINAL
+        if not stat.S_ISSOCK(found.st_mode):
+            self._send = None
+        elif self._send is None:
+            self._piece = sys.maxsize  # whole lines: each write is a packet of some sockets
         self._pid = os.getpid()
 
     def _try_lock(self) -> bool:
@@ -177,7 +204,7 @@ class StreamSink:
             if self._rest:
                 return False
         try:
-            written = os.write(self._fd, line)
+            written = self._put(line)
         except BlockingIOError:
             return False
         if written < len(line):
@@ -190,7 +217,7 @@ class StreamSink:
         deadline = time.monotonic() + (0.0 if self._stalled else self._timeout_s)
         while rest:
             try:
-                rest = rest[os.write(self._fd, rest) :]
+                rest = rest[self._put(rest) :]
             except BlockingIOError:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -198,10 +225,57 @@ class StreamSink:
                 self._wait_for_room(left)
         return rest
 
-    def _wait_for_room(self, seconds: float) -> None:
+    def _put(self, data: bytes) -> int:
+        """Write as much as there is room for; BlockingIOError if there is none."""
+        if self._send is not None:
+            return self._send(self._fd, data)
+        if not self._piece:
+            return os.write(self._fd, data)
+        if not self._wait_for_room(0):
+            raise BlockingIOError("no room")
+        return os.write(self._fd, data[: self._piece])
+
+    def _wait_for_room(self, seconds: float) -> bool:
+        """Whether something can be written within the time, or would fail at once."""
+        if not hasattr(select, "poll"):  # eventlet takes it away
+            return bool(select.select([], [self._fd], [], seconds)[1])
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
-        poll.poll(seconds * 1000)
+        return bool(poll.poll(seconds * 1000))
+
+
+def _is_socket(fd: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def _make_send() -> Callable[[int, bytes], int] | None:
+    """send(2) that never waits; None where it cannot be called.
+
+    Not a socket object: it closes the descriptor with itself, heeds socket.setdefaulttimeout by
+    setting O_NONBLOCK for everybody who has the descriptor, and is another one under gevent.
+    """
+    try:
+        import ctypes  # only where stdout is a socket
+        import socket
+
+        send = ctypes.CDLL(None, use_errno=True).send
+    except (ImportError, OSError, AttributeError):
+        return None
+    flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+    send.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+    send.restype = ctypes.c_ssize_t
+
+    def send_now(fd: int, data: bytes) -> int:
+        sent: int = send(fd, data, len(data), flags)
+        if sent < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return sent
+
+    return send_now
 
 
 def _is_open(fd: int, identity: tuple[int, int]) -> bool:

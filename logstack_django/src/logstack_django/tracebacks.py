@@ -43,7 +43,7 @@ class TracebackWriter:
         message = sanitizer.text(safe_text(error), MAX_MESSAGE)
         if message:
             out["exception_message"] = message
-        stack = "".join(self._chain(error, trace, sanitizer, set(), 0)).rstrip("\n")
+        stack = self._chain(error, trace, sanitizer, set(), 0).rstrip("\n")
         if len(stack) > MAX_STACK:
             sanitizer.truncated = True
             stack = cut_middle(stack, MAX_STACK)
@@ -57,16 +57,17 @@ class TracebackWriter:
         sanitizer: Sanitizer,
         seen: set[int],
         depth: int,
-    ) -> Iterator[str]:
-        """The parts of the text, oldest exception first, as Python prints them."""
+    ) -> str:
+        """The text, oldest exception first, as Python prints it; the newest has room first."""
         seen.add(id(error))
         links = _links(error, seen)
         if len(links) == MAX_CHAIN:
             sanitizer.truncated = True
-        for earlier, joint in reversed(links):
-            yield from self._one(earlier, earlier.__traceback__, sanitizer, seen, depth)
-            yield joint
-        yield from self._one(error, trace, sanitizer, seen, depth)
+        parts = ["".join(self._one(error, trace, sanitizer, seen, depth))]
+        for earlier, joint in links:
+            parts.append(joint)
+            parts.append("".join(self._one(earlier, earlier.__traceback__, sanitizer, seen, depth)))
+        return "".join(reversed(parts))
 
     def _one(
         self,
@@ -96,14 +97,15 @@ class TracebackWriter:
     ) -> Iterator[str]:
         members = group.exceptions
         for number, member in enumerate(members, 1):
-            if number > MAX_GROUP or depth >= 4:
+            if number > MAX_GROUP or depth >= 4 or sanitizer.full:
                 sanitizer.truncated = True
                 yield f"  + {len(members) - number + 1} more exceptions\n"
                 return
             if id(member) in seen:
                 continue
             yield f"  +---------------- {number} ----------------\n"
-            text = "".join(self._chain(member, member.__traceback__, sanitizer, seen, depth + 1))
+            text = self._chain(member, member.__traceback__, sanitizer, seen, depth + 1)
+            sanitizer.spend(len(text))
             for line in text.splitlines():
                 yield f"  | {line}\n"
 

@@ -28,15 +28,19 @@ from stack.archive.format.manifest import (
     sha256,
     signed,
 )
-from stack.archive.storage.store import WITH_READER, Listed, Store
+from stack.archive.storage.store import WITH_READER, Listed, MissingError, Store
 from stack.settings.secrets import write_private
 
 READERS = 8
+LISTED_ONLY = "the store lists it and answers that there is no such object (404)"
 
 
 @dataclass
 class HourState:
-    """An hour as its manifests leave it. `erased` counts what tombstones took out, by stream."""
+    """An hour as its manifests leave it.
+
+    `erased` counts what tombstones took out, by stream; `manifests` are their numbers.
+    """
 
     start: datetime
     until: datetime
@@ -46,6 +50,7 @@ class HourState:
     replaced: dict[str, Part] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)
     numbers: int = 0
+    manifests: list[int] = field(default_factory=list)
 
     @property
     def streams(self) -> dict[str, int]:
@@ -86,6 +91,8 @@ class Ledger:
                 known = 0 if behind else self.length
                 documents = read_documents(self.store, self.tenant, self.cache, after=last)
                 for listed, document in documents[known:]:
+                    if document is None:
+                        raise ArchiveError(f"cannot read {listed.key}: {LISTED_ONLY}")
                     self.append(listed.key, document)
         except ArchiveError as error:
             hint = "" if "Type: " in str(error) else ". Type: ./logstack archive verify"
@@ -145,6 +152,7 @@ class Ledger:
         hour.erased = largest(hour.erased, manifest.suppressed_streams)
         hour.parts |= {part.key: part for part in manifest.parts}
         hour.numbers += len(manifest.parts)
+        hour.manifests.append(manifest.sequence)
         self.length = manifest.sequence + 1
 
     def write(self, manifest: Manifest) -> bool:
@@ -191,14 +199,15 @@ class Ledger:
 
 def read_documents(
     store: Store, tenant: str, cache: Path | None = None, *, after: str = ""
-) -> list[tuple[Listed, bytes]]:
-    """Every manifest's text in the order of the keys, or those after one.
+) -> list[tuple[Listed, bytes | None]]:
+    """Every manifest's text in the order of the keys, or those after one; None for one that the
+    store lists and does not have.
 
     `cache` is a folder with the ones read before; a file there is used when the store lists the
     same ETag, and every document is checked by its signature all the same.
     """
     listed = store.listing(manifests_prefix(tenant), after)
-    found: dict[str, bytes] = {}
+    found: dict[str, bytes | None] = {}
     missing: list[Listed] = []
     for item in listed:
         path = _cached(cache, item.key, item.etag) if cache else None
@@ -207,8 +216,11 @@ def read_documents(
         else:
             missing.append(item)
 
-    def read(item: Listed) -> bytes:
-        document = store.get(item.key)
+    def read(item: Listed) -> bytes | None:
+        try:
+            document = store.get(item.key)
+        except MissingError:
+            return None
         if cache:
             path = _cached(cache, item.key, item.etag)
             write_private(path, document.decode("utf-8", "replace"))

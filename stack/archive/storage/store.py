@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CHUNK = 1024 * 1024
+READ_SECONDS = 60  # for so long the store may be silent in the middle of an answer
 # What to type where only the reader's key helps; commands that need it say this.
 WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
 NOT_PROVEN = f"Only reading it back can prove that it is there: {WITH_READER}"
@@ -155,6 +156,18 @@ class Store:
         finally:
             body.close()
 
+    def has(self, key: str) -> bool:
+        """Whether an object can be read, asked of the object itself: a listing may lag behind."""
+        bucket, first = self.access.bucket, "bytes=0-0"
+        try:
+            self._do(
+                f"read {key}",
+                lambda: self.reader.get_object(Bucket=bucket, Key=key, Range=first)["Body"].read(),
+            )
+        except MissingError:
+            return False
+        return True
+
     def hash(self, key: str) -> tuple[str, int]:
         """SHA-256 in hexadecimal and size of an object as it is read back."""
         digest, size = hashlib.sha256(), 0
@@ -247,7 +260,7 @@ class Store:
             config=Config(
                 retries={"max_attempts": 4, "mode": "standard"},
                 connect_timeout=5,
-                read_timeout=60,
+                read_timeout=READ_SECONDS,
                 request_checksum_calculation="when_required",
                 s3={"addressing_style": "path"},
             ),

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from stack.artifacts import ArtifactError, cache_dir, find, obtain_all, wanted
+from stack.artifacts import Artifact, ArtifactError, cache_dir, find, obtain_all, wanted
 from stack.settings import ROOT, Settings
 from tests.support.example import settings_with
 from tests.support.fake_go import FakeGo, write_program
@@ -366,13 +367,35 @@ def test_a_binary_on_path_of_another_version_is_not_used(
 
 
 def test_half_of_a_set_on_path_is_not_used(go: FakeGo, values: Settings) -> None:
-    """amtool is needed beside alertmanager."""
-    text = f"#!/bin/sh\necho alertmanager, version {values.versions.alertmanager}\n"
-    write_program(go.program.parent / "alertmanager", text)
+    """Its binaries are of one build."""
+    pair = Artifact("pair", "1.2.3", packages=("example/left",), binaries=("left", "right"))
+    write_program(go.program.parent / "left", "#!/bin/sh\necho 1.2.3\n")
+    assert find(pair, Path(values.paths.cache)) is None
+    write_program(go.program.parent / "right", "#!/bin/sh\necho 1.2.3\n")
+    assert find(pair, Path(values.paths.cache)) == go.program.parent
+
+
+def test_an_alertmanager_of_others_is_not_used(go: FakeGo, values: Settings) -> None:
+    """Every page that a browser shows could read its alerts and silence them."""
+    for binary in ("alertmanager", "amtool"):
+        text = f"#!/bin/sh\necho {binary}, version {values.versions.alertmanager}\n"
+        write_program(go.program.parent / binary, text)
+    assert find(wanted(values)["alertmanager"], Path(values.paths.cache)) is None
+
+
+def test_a_replaced_module_is_in_the_build_and_in_the_folders_name(
+    go: FakeGo, values: Settings
+) -> None:
+    """So that what was built without it is not taken for the same."""
     alertmanager = wanted(values)["alertmanager"]
-    assert find(alertmanager, Path(values.paths.cache)) is None
-    write_program(go.program.parent / "amtool", text)
-    assert find(alertmanager, Path(values.paths.cache)) == go.program.parent
+    assert alertmanager.replaced is not None
+    module, source = alertmanager.replaced
+    folder = obtain_all(values, silent)["alertmanager"]
+    assert f"replace {module} => ./replaced\n" in (folder / "go.mod").read_text(encoding="utf-8")
+    assert (folder / "replaced" / "replaced.go").read_text(encoding="utf-8") == source
+    without = replace(alertmanager, replaced=None)
+    assert (without.key, folder.name.partition("-")[0]) == (alertmanager.version,) * 2
+    assert folder.name != without.key
 
 
 @pytest.mark.parametrize(

@@ -192,13 +192,18 @@ def test_the_launcher_reports_a_wrong_setting_in_one_line(own_folders: Path) -> 
     )
 
 
-def test_the_launcher_leaves_a_linked_environment_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [".venv", ".venv-other"])
+def test_the_launcher_leaves_a_linked_environment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """It would empty that of the checkout to which the link leads."""
+    if name != ".venv":
+        monkeypatch.setenv("LOGSTACK_VENV", str(tmp_path / name))
     shutil.copy(ROOT / "logstack", tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").touch()
-    (tmp_path / ".venv").symlink_to(elsewhere)
+    (tmp_path / name).symlink_to(elsewhere)
     argv = [str(tmp_path / "logstack"), "--prepare"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1

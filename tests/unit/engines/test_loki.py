@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stack.engines import Selection
+from stack.engines.facts import LOKI_LABEL_LENGTH
 from stack.engines.logql import MESSAGE, to_logql
 from stack.engines.loki import Entry, entry_from, record_from
 
@@ -60,6 +61,7 @@ def test_a_record_is_kept_as_labels_metadata_and_line() -> None:
         {**FULL, "message": ""},
         {**FULL, "level": "TRACE"},
         {**FULL, "encoding_repaired": True},
+        {**FULL, "timestamp_original": "9999-12-31T23:59:59Z"},
         {
             "timestamp": "2026-01-31T10:30:01.123456Z",
             "message": "  plain words ",
@@ -70,7 +72,7 @@ def test_a_record_is_kept_as_labels_metadata_and_line() -> None:
             "log.file.path": "/var/log/x.log",
         },
     ],
-    ids=["full", "empty message", "unknown level", "repaired", "text"],
+    ids=["full", "empty message", "unknown level", "repaired", "far time", "text"],
 )
 def test_what_is_pushed_comes_back_as_it_was(record: dict[str, Any]) -> None:
     """Every field with its type."""
@@ -82,12 +84,64 @@ def test_a_level_that_is_none_makes_no_stream() -> None:
     assert "level" not in entry_from({**FULL, "level": "x"}).labels
 
 
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        ("s\ufffdx", "s?x"),
+        (f"s{chr(0xD800)}x", "s?x"),
+        ("s" * 3000, "s" * LOKI_LABEL_LENGTH),
+        ("\U0001f600" * 3000, "\U0001f600" * LOKI_LABEL_LENGTH),
+    ],
+    ids=["U+FFFD", "lone surrogate", "long", "long and wide"],
+)
+@pytest.mark.parametrize("name", ["service_name", "environment", "host"])
+def test_a_label_is_what_loki_takes(name: str, value: str, label: str) -> None:
+    """It refuses a whole push for one that it does not take; agents repair them the same way."""
+    assert entry_from({**FULL, name: value}).labels[name] == label
+
+
+def test_a_time_that_the_agent_did_not_keep_makes_no_odd_record() -> None:
+    """The line says another time than the record; its message is its own all the same."""
+    own = "9999-12-31T23:59:59Z"
+    line = json.dumps({n: v for n, v in FULL.items() if n != "host"} | {"timestamp": own})
+    labels = {"service_name": "erp", "environment": "dev", "host": "web-1", "level": "ERROR"}
+    record = record_from(Entry(TIME, line, labels, {"timestamp_original": own}))
+    assert record == {**FULL, "timestamp_original": own}
+
+
 def test_a_timestamp_that_the_agent_could_not_read_is_kept() -> None:
     """The record's time is that of its reading then."""
     line = json.dumps({**FULL, "timestamp": "yesterday"})
     record = record_from(Entry(TIME, line, {"host": "web-1"}, {}))
     assert record["timestamp_invalid"] == "yesterday"
     assert record["timestamp"] == FULL["timestamp"]
+
+
+@pytest.mark.parametrize("stamp", ["2099-01-31T10:30:01Z", "0001-01-01T00:00:00+14:00"])
+def test_a_timestamp_that_the_agent_replaced_is_kept(stamp: str) -> None:
+    """It could be read, and the engine does not take it."""
+    line = json.dumps({**FULL, "timestamp": stamp})
+    record = record_from(Entry(TIME, line, {"host": "web-1"}, {}))
+    assert record["timestamp_original"] == stamp
+    assert "timestamp_invalid" not in record
+    assert record["timestamp"] == FULL["timestamp"]
+
+
+@pytest.mark.parametrize("depth", [*range(900, 1000, 7), 1000, 9000])
+@pytest.mark.parametrize("brackets", [('{"a":', "}"), ("[", "]")], ids=["objects", "lists"])
+def test_a_line_that_is_nested_too_deep_is_a_record(depth: int, brackets: tuple[str, str]) -> None:
+    """Whoever reads its time reads the others, too."""
+    line = f'{{"message": "deep", "n": {brackets[0] * depth}1{brackets[1] * depth}}}'
+    assert "deep" in str(record_from(Entry(TIME, line, {"host": "web-1"}, {}))["message"])
+
+
+def test_a_lines_own_host_stands_aside_of_the_agents() -> None:
+    """And its `format` says nothing of the line."""
+    line = json.dumps({**FULL, "host": "own", "format": "text"})
+    record = record_from(Entry(TIME, line, {"host": "web-1"}, {}))
+    assert (record["host"], record["extra_host"]) == ("web-1", "own")
+    assert record["extra_format"] == "text"
+    assert "format" not in record
 
 
 def test_json_without_a_message_is_its_own_message() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -292,7 +293,7 @@ def test_promtail_is_refused_on_hosts(folder: Path) -> None:
 
 
 def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(folder: Path) -> None:
-    """An own user, one folder to write to, a capability only for a low port or Docker's logs."""
+    """An own user, one folder to write to, a capability only for a low port."""
     ports = {"ports": {**PORTS, "gateway": 443}}
     found = plans(folder, "staging", **ports, app_hosts={"docker_logs": True})
     units = {c.name: c.unit.text for p in found.values() for c in p.components}
@@ -315,10 +316,34 @@ def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(folder: Path) 
         "alertmanager": "AmbientCapabilities=",
         "vmalert": "AmbientCapabilities=",
         "gateway": "AmbientCapabilities=CAP_NET_BIND_SERVICE",
-        "otelcol": "AmbientCapabilities=CAP_DAC_READ_SEARCH",
+        "otelcol": "AmbientCapabilities=",
     }
     assert "MemoryMax=512M" in units["otelcol"]
     assert "MemoryMax=75%" in units["victorialogs"]
+
+
+def test_the_agent_sees_every_folder_of_log_files_through_a_mount(folder: Path) -> None:
+    """As far as a pattern is fixed, the outermost ones; none where it reads no file."""
+    patterns = ["/srv/erp/logs/*.log", "/srv/erp/logs/old/*.log", "/srv/[ab]/x.log", "/opt/a/b.log"]
+    files = [{"service": "erp-batch", "path": pattern} for pattern in patterns]
+    found = plans(folder, "staging", agent={"files": files}, app_hosts={"docker_logs": True})
+    unit = text_of(found["app-1"], "/etc/systemd/system/logstack-otelcol.service")
+    bound = re.findall(r'^BindReadOnlyPaths="-(.*)"$', unit, re.MULTILINE)
+    folders = ["/opt/a", "/srv", "/var/log", "/var/lib/docker/containers"]
+    assert bound == [f'/run/logstack/otelcol{item}":"{item}' for item in folders]
+    assert '"links:/srv" "links:/var/log" "owned:/var/lib/docker/containers"' in unit
+    assert "\nTemporaryFileSystem=/var/lib/docker:ro,mode=0755\n" in unit
+    found = plans(folder, "staging")
+    unit = text_of(found["logs-1"], "/etc/systemd/system/logstack-otelcol.service")
+    assert "BindReadOnlyPaths" not in unit
+    assert "ExecStartPre" not in unit
+
+
+def test_a_pattern_without_a_folder_is_refused(folder: Path) -> None:
+    """A mount over everything would take the host's own links from the agent."""
+    files = [{"service": "erp-batch", "path": "/*/erp.log"}]
+    with pytest.raises(HostsError, match=r"agent\.files: expected .* got /\*/erp\.log"):
+        plans(folder, "staging", agent={"files": files})
 
 
 def test_an_application_host_rotates_by_renaming(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from provisioning import changes
 from provisioning.changes import Binary
 from provisioning.deploys import preflight
 from stack import settings
-from stack.hosts import firewall
+from stack.hosts import agent_view, firewall
 from stack.hosts import log_files as app_logging
 from stack.hosts.files import HostFile
 from stack.hosts.plan import HostComponent, HostPlan
 
 CONFIG = HostFile("/etc/logstack/vmalert/a.yaml", "a: 1\n", "0600", "logstack-vmalert", True)
+APP = {"service": "erp-backend-api", "user": "erp"}
 UNIT = HostFile("/etc/systemd/system/logstack-vmalert.service", "[Unit]\n", "0644", "root", False)
 DOCKER = HostFile("/etc/docker/daemon.json", "{}\n", "0644", "root", False)
 JOURNALD = HostFile(app_logging.JOURNALD, "[Journal]\n", "0644", "root", False)
@@ -230,4 +232,34 @@ def test_preflight_lets_a_component_keep_its_port() -> None:
         "systemd": True, "memory": 2**40, "disk": 2**50, "time": 1.0,
         "listening": {"18880": "logstack-vmalert"},
     }  # fmt: skip
+    assert preflight.problems(facts, PLAN, values, now=1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("fact", "sentence"),
+    [
+        ({"kernel": "5.10.0-30-amd64"}, "kernel: expected 5.14 or later, got 5.10.0-30-amd64"),
+        ({"hard_links": False}, "fs.protected_hardlinks: expected 1, got 0"),
+        ({"log_links": ["erp-backend-api"]}, "/var/log/erp-backend-api: expected a folder, got a"),
+        ({"log_links": ["journal"]}, "/var/log/journal: expected a folder, got a link"),
+        ({"log_links": ["nginx"]}, ""),
+    ],
+    ids=lambda item: next(iter(item)) if isinstance(item, dict) else "",
+)
+def test_preflight_refuses_what_the_agent_could_not_be_kept_from(
+    fact: dict[str, object], sentence: str
+) -> None:
+    """Only where it reads files of applications."""
+    values = settings.validate(
+        [*settings.read_layers({}), settings.Layer("test", {"app_hosts": {"apps": [APP]}})]
+    )
+    facts = {
+        "user": 0, "os": "debian", "os_name": "Debian", "machine": platform.machine(),
+        "systemd": True, "memory": 2**40, "disk": 2**50, "time": 1.0, "listening": {},
+        "kernel": "6.1.0-18-amd64", "hard_links": True, "log_links": [], **fact,
+    }  # fmt: skip
+    mounts = HostFile(agent_view.SCRIPT, "", "0644", "root")
+    agent = replace(PLAN.components[0], files=(mounts,))
+    found = preflight.problems(facts, replace(PLAN, components=(agent,)), values, now=1.0)
+    assert [text[: len(sentence)] for text in found] == ([sentence] if sentence else [])
     assert preflight.problems(facts, PLAN, values, now=1.0) == []

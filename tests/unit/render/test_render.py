@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
     ) == [
         "otelcol/config.yaml",
         "seaweedfs/s3.json",
+        "seaweedfs/security.toml",
         "supervisord.conf",
     ]
 
@@ -84,6 +86,18 @@ def test_the_object_store_knows_three_users_with_the_least_rights(tmp_path: Path
     ]
 
 
+def test_the_object_stores_servers_ask_each_other_for_keys_of_this_store(tmp_path: Path) -> None:
+    """One to write and one to read, which no other store has and nobody has to keep."""
+    keys = []
+    for admin in (ARCHIVE_SECRETS["LOGSTACK_ARCHIVE_ADMIN"], "another:secret"):
+        secrets = {**ARCHIVE_SECRETS, "LOGSTACK_ARCHIVE_ADMIN": admin}
+        files = render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS, secrets)
+        signing = tomllib.loads(files["seaweedfs/security.toml"])["jwt"]["signing"]
+        keys += [signing["key"], signing["read"]["key"]]
+    assert len(set(keys)) == 4
+    assert {len(key) for key in keys} == {64}
+
+
 def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
     """The tenants' limits and the rules are apart from what needs a restart."""
     target = target_in(tmp_path, stack={"engine": "loki", "agent": "promtail"})
@@ -92,6 +106,7 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
         "loki/tenants.yaml",
         "promtail/config.yaml",
         "seaweedfs/s3.json",
+        "seaweedfs/security.toml",
         "supervisord.conf",
     ]
 
@@ -147,9 +162,9 @@ def test_supervisord_restarts_without_end_and_stops_whole_groups(tmp_path: Path)
         assert program.startretries == 1_000_000
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("200ms", 1), ("0s", 1), ("1500ms", 2), ("20s", 20)])
+@pytest.mark.parametrize(("text", "seconds"), [("8200ms", 8), ("9500ms", 10), ("20s", 20)])
 def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds: int) -> None:
-    """supervisord knows no fraction, and zero would be a kill."""
+    """supervisord knows no fraction."""
     target = target_in(tmp_path, timing={"stop_timeout": text})
     rendered = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
         "supervisord.conf"
@@ -203,10 +218,13 @@ def test_paths_reach_the_collector_as_they_are(tmp_path: Path, folder: str) -> N
     storage = str(target.storage_dir("otelcol"))
     assert scalars(text, "directory") == [storage, storage]
     archiver = as_pattern(target.archiver_log_file)
-    assert scalars(text, "include") == [[path, f"{path}.*"] for path in (log, archiver)]
-    assert scalars(text, "exclude") == [
-        [f"{path}.*.gz", f"{path}.*.zst", f"{path}.gz"] for path in (log, archiver)
+    year = "[0-9]" * 4
+    read = [[path, f"{path}.*", f"{path}-{year}*"] for path in (log, archiver)]
+    assert scalars(text, "include") == read
+    others = [
+        f"{path}*.{{gz,zst,xz,bz2,lz4,lzma,Z,zip,7z,swp,swo,swx}}" for path in (log, archiver)
     ]
+    assert scalars(text, "exclude") == [[others[0]], [others[1], *read[0]]]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +255,9 @@ def test_another_log_file_is_another_receiver(tmp_path: Path) -> None:
     assert scalars(text, "receivers") == [["file_log/1", "file_log/2", "file_log/3"]]
     first, rest = text.split("  file_log/2:\n")
     second = rest.partition("  file_log/3:\n")[0]
-    assert scalars(second, "include") == [["/var/log/$x/*.log", "/var/log/$x/*.log.*"]]
+    assert [patterns[:2] for patterns in scalars(second, "include")] == [
+        ["/var/log/$x/*.log", "/var/log/$x/*.log.*"]
+    ]
     assert '"/var/log/$$x/*.log"' in second
     assert second.count('value: "billing"') == 2
     assert "billing" not in first

@@ -35,6 +35,16 @@ def how_to_set(variable: str) -> str:
     return f"Set it in stack/settings.toml, in settings.local.toml or as {variable}."
 
 
+@pytest.mark.parametrize(
+    ("stop", "flush"), [("20s", "500ms"), ("20s", "2600ms"), ("7s", "1s"), ("0s", "0s")]
+)
+def test_the_engine_has_written_everything_before_it_is_killed(stop: str, flush: str) -> None:
+    """A flush that is rarer than the time to stop allows would lose records at every stop."""
+    variables = {"LOGSTACK_TIMING__STOP_TIMEOUT": stop, "LOGSTACK_TIMING__FLUSH_INTERVAL": flush}
+    with pytest.raises(SettingsError, match="flush_interval: expected 1s or more, and at most an"):
+        settings.load(variables)
+
+
 def test_the_shipped_settings_are_valid(root: Path) -> None:
     """A fresh clone has every value and no mistake."""
     shipped = tomllib.loads((root / "stack" / "settings.toml").read_text(encoding="utf-8"))

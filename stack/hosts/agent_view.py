@@ -1,0 +1,79 @@
+"""Which folders the agent of a host sees through mounts of its own, and how. Pure.
+
+Its own rights are read by no link of an application's folder then, and it needs no capability for
+Docker's. agent_mounts.py makes the mounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from stack.components.files import CONTAINER_LOGS, log_sources
+from stack.hosts import HostsError, agent_mounts
+from stack.hosts.files import PYTHON
+from stack.settings.targets import Target
+
+LOGS = PurePosixPath("/var/log")
+SCRIPT = "/etc/logstack/otelcol/mounts.py"
+
+
+@dataclass(frozen=True)
+class View:
+    """A folder of log files. `kind` is one of agent_mounts.py's."""
+
+    kind: str
+    folder: str
+
+    @property
+    def source(self) -> str:
+        """Where the mount is that is bound to `folder`."""
+        return f"{agent_mounts.VIEWS}{self.folder}"
+
+    @property
+    def above(self) -> str:
+        """The folder that it lies in."""
+        return str(PurePosixPath(self.folder).parent)
+
+
+def views(target: Target) -> tuple[View, ...]:
+    """The folders of every file that the agent reads. Raises HostsError."""
+    folders: set[PurePosixPath] = set()
+    docker = False
+    for source in log_sources(target):
+        if source.kind == "docker":
+            docker = True
+        elif source.kind == "file":
+            folders.add(_folder_of(source.path))
+    outermost = sorted(f for f in folders if not folders.intersection(f.parents))
+    owned = [View("owned", CONTAINER_LOGS)] if docker else []
+    return (*(View("links", str(folder)) for folder in outermost), *owned)
+
+
+def commands(target: Target, user: str) -> tuple[Sequence[str], Sequence[str]]:
+    """What root runs before the agent starts, and once it has stopped; nothing without views."""
+    if not views(target):
+        return (), ()
+    program = (PYTHON, "-I", SCRIPT)
+    folders = [f"{view.kind}:{view.folder}" for view in views(target)]
+    return (*program, "mount", user, *folders), (*program, "unmount")
+
+
+def script() -> str:
+    """The text of agent_mounts.py."""
+    return Path(agent_mounts.__file__).read_text(encoding="utf-8")
+
+
+def _folder_of(pattern: str) -> PurePosixPath:
+    """/var/log for what is below it, which nobody but root replaces; else as far as it is fixed."""
+    folder = PurePosixPath(pattern).parent
+    while set("*?[{\\") & set(str(folder)):
+        folder = folder.parent
+    if LOGS in (folder, *folder.parents):
+        return LOGS
+    if folder == PurePosixPath("/"):
+        raise HostsError(
+            f"agent.files: expected patterns below a folder without wildcards, got {pattern}"
+        )
+    return folder

@@ -1,0 +1,198 @@
+"""What the store lists and does not give, or gives otherwise: verify, the gate and an erase."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from stack.archive import ArchiveError, erase, expire, export, failpoints, verify
+from stack.archive.format.layout import DAY, day_of
+from stack.archive.storage import store
+from tests.support.archives import (
+    ENGINES,
+    ArchiveUnderTest,
+    at,
+    in_folder,
+    keys_of,
+    three_users,
+    yesterday,
+)
+from tests.support.native_stack import Combination
+from tests.support.store_proxy import Proxy
+
+pytestmark = pytest.mark.native
+COMBINATIONS = ENGINES
+NOT_FOUND = "404 NoSuchKey"
+
+
+@pytest.fixture
+def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+    """Keeps a day hot for one day, and takes late records for an hour."""
+    under_test = in_folder(
+        tmp_path,
+        **combination.variables,
+        LOGSTACK_RETENTION__HOT_DAYS="1",
+        LOGSTACK_RETENTION__MARGIN_DAYS="3",
+        LOGSTACK_ARCHIVE__LATENESS="1h",
+    )
+    under_test.start("seaweedfs")
+    if under_test.engine_name == "loki":
+        under_test.start("loki")
+    else:
+        under_test.start("victorialogs", extra=["-maxBackfillAge=0"])
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture
+def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
+    """Three records of three users in each of two hours, archived."""
+    archive.push(three_users())
+    archive.ok("archive", "run")
+    return archive
+
+
+@contextmanager
+def faulty(archive: ArchiveUnderTest, fault: str, of: str) -> Iterator[None]:
+    """The store behind a proxy that answers so for the objects whose path has `of` in it."""
+    proxy = Proxy(archive.target.url("seaweedfs"), fault, of)
+    archive.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
+    try:
+        yield
+    finally:
+        proxy.stop()
+        archive.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
+
+
+def keys(archive: ArchiveUnderTest, what: str) -> list[str]:
+    held = archive.store()
+    found = keys_of(held, what)
+    held.close()
+    return found
+
+
+def named(archive: ArchiveUnderTest) -> tuple[list[verify.Problem], list[str]]:
+    """What verify --deep finds, and why yesterday may not leave the engine."""
+    view = archive.archive
+    try:
+        problems = verify.run(view, deep=True).problems
+        return problems, expire.check_day(view, view.ledger(), day_of(yesterday()))
+    finally:
+        view.store.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (NOT_FOUND, "part-missing"),
+        ("403 AccessDenied", "part-unreadable"),
+        ("503 SlowDown", "part-unreadable"),
+        ("silent", "part-unreadable"),
+        ("wrong bytes, no checksum", "part-changed"),
+        ("short", "part-changed"),
+    ],
+)
+def test_a_listed_part_that_is_not_given_as_it_was_is_named_and_keeps_its_day(
+    archived: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch, fault: str, kind: str
+) -> None:
+    """Whatever the listing says of it."""
+    monkeypatch.setattr(store, "READ_SECONDS", 1)
+    [key] = keys(archived, "hr=03/part")
+    with faulty(archived, fault, "hr%3D03/part"):
+        problems, kept = named(archived)
+    assert [(item.kind, item.what) for item in problems] == [(kind, key)]
+    assert kept == [item.text for item in problems]
+    assert named(archived) == ([], [])
+
+
+def test_a_day_with_a_listed_part_that_is_missing_does_not_leave_the_engine(
+    archive: ArchiveUnderTest,
+) -> None:
+    """It leaves once the part can be read again."""
+    old = yesterday(3) - 2 * DAY
+    archive.push([at(old, "old"), at(yesterday(3), "young")])
+    view = archive.archive
+    export.run(view)
+    view.store.close()
+    with faulty(archive, NOT_FOUND, f"{old:%Y-%m-%d}/hr%3D03/part"):
+        result = archive.run("archive", "verify", "--deep")
+        assert result.returncode == 1
+        assert "part-missing" in result.stdout
+        gate = json.loads(archive.ok("archive", "run", "--json"))["gate"]
+        assert (list(gate["kept"]), gate["dropped"]) == ([f"{old:%Y-%m-%d}"], [])
+        assert f"{old:%Y-%m-%d}" not in gate["verified"]
+    gate = json.loads(archive.ok("archive", "run", "--json"))["gate"]
+    assert gate["dropped"] == [f"{old:%Y-%m-%d}"]
+
+
+def test_a_deleted_part_whose_version_is_still_there_is_missing(archived: ArchiveUnderTest) -> None:
+    """A plain delete puts a marker over it; who reads it gets a 404."""
+    held = archived.store()
+    [key] = keys_of(held, "hr=03/part")
+    held.admin.delete_object(Bucket=held.access.bucket, Key=key)
+    assert held.versions(key)[key]
+    held.close()
+    problems, kept = named(archived)
+    assert [(item.kind, item.what) for item in problems] == [("part-missing", key)]
+    assert kept == [item.text for item in problems]
+
+
+@pytest.mark.parametrize("options", [(), ("--deep",)], ids=["shallow", "deep"])
+def test_a_part_lost_below_the_store_is_named_at_once(
+    archived: ArchiveUnderTest, options: tuple[str, ...]
+) -> None:
+    """SeaweedFS lists it until somebody reads it."""
+    [key] = keys(archived, "hr=03/part")
+    filer = archived.target.url("seaweedfs_filer", f"/buckets/{archived.store().access.bucket}")
+    folder = f"{filer}/{key}.versions/"
+    entries = requests.get(folder, headers={"Accept": "application/json"}, timeout=10).json()
+    for entry in entries["Entries"]:
+        name = entry["FullPath"].rpartition("/")[2]
+        assert requests.delete(folder + name, timeout=10).status_code == 204
+    assert key in keys(archived, "hr=03/part")
+    assert archived.problems(*options) == {("part-missing", key)}
+
+
+@pytest.mark.parametrize("place", ["middle", "newest"])
+def test_a_listed_manifest_that_is_missing_is_named_and_keeps_its_day(
+    archived: ArchiveUnderTest, place: str
+) -> None:
+    """This machine has it in its cache, which proves nothing of the archive; another has not."""
+    manifests = keys(archived, "/manifests/")
+    key = manifests[1] if place == "middle" else manifests[-1]
+    with faulty(archived, NOT_FOUND, key.rpartition("/")[2]):
+        problems, kept = named(archived)
+        missing = [item.text for item in problems if item.kind == "manifest-missing"]
+        assert [item.what for item in problems if item.kind == "manifest-missing"] == [key]
+        assert {item.kind for item in problems} <= {"manifest-missing", "hour-missing"}
+        assert len(kept) == (place == "middle")  # the newest one is of today
+        assert all(key in text for text in [*missing, *kept])
+        folder = archived.target.data_dir / "archive"
+        folder.rename(folder.with_name("elsewhere"))
+        result = archived.run("archive", "search", "--from", "4d")
+        assert result.returncode == 1
+        assert f"cannot read {key}" in " ".join(result.stderr.split())
+
+
+def test_an_erase_says_which_unsealed_part_it_could_not_look_into(
+    archive: ArchiveUnderTest,
+) -> None:
+    """It may hold such records; everything else is erased."""
+    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
+    killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "part-uploaded"})
+    assert killed.returncode == -9, killed.stderr
+    [key] = keys(archive, "hr=03/part")
+    archive.push([at(yesterday(3, minutes=9), "late", user_id=9)])
+    archive.ok("archive", "run")
+    with faulty(archive, NOT_FOUND, key.rpartition("/")[2]):
+        view = archive.archive
+        with pytest.raises(ArchiveError, match="Erased 1 records of 1 hours") as raised:
+            erase.run(view, "user_id", "2", "asked for")
+        view.store.close()
+    assert f"{key}: the store lists it" in str(raised.value)
+    assert "run the same erase again" in str(raised.value)
