@@ -86,7 +86,6 @@ VALUES: dict[str, tuple[bytes, str | None, bool]] = {
     "NUL": (b'"s\\u0000x"', "s\0x", False),
     "controls": (b'"s\\n\\t\\u0001\\u007f\\u0085\\u2028x"', "s\n\t\x01\x7f\x85\u2028x", False),
     "quotes": (b'"s\\"\\\\`x"', 's"\\`x', False),
-    "noncharacters": ('"s\ufffe\uffffx"'.encode(), "s\ufffe\uffffx", False),
     "long": (b'"%b"' % (b"s" * 1_000_000), "s" * LOKI_LABEL_LENGTH, False),
     "long and wide": (f'"{WIDE * 900}"'.encode(), WIDE * LOKI_LABEL_LENGTH, False),
     "empty": (b'""', None, False),
