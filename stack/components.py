@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from stack.contract import OTLP_FIELDS
 from stack.settings import ROOT, Settings, SettingsError
 from stack.targets import Target
 from stack.units import (
@@ -31,7 +32,7 @@ ArgumentsAt = Callable[[Path], list[str]]
 # The fields that make a stream in VictoriaLogs; `level` is a field there, a label in Loki.
 VL_STREAM_FIELDS = ("service_name", "environment", "host")
 # OTLP adds these to every record; `level` says the same and the scope is always the collector's.
-VL_IGNORED_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version")
+VL_IGNORED_FIELDS = OTLP_FIELDS
 # The service_name of what the archiver reports; alert rules look for it.
 ARCHIVER_SERVICE = "logstack-archiver"
 # How far ahead of its own time an engine takes a record; and what clocks and ways may differ by.
@@ -97,6 +98,7 @@ def _victorialogs(target: Target) -> list[str]:
         *_victorialogs_at(target, "victorialogs"),
         f"-retentionPeriod={kept_days(target)}d",
         f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
+        f"-futureRetention={AHEAD['victorialogs'].days}d",
         *(["-delete.enable"] if shorter else []),
     ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,13 @@ Value = str | int | float | bool
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# What goes before a line's own name where that name belongs to the agent or the engine.
+ASIDE = "extra_"
+# Where the agent notes the file of a line that is no record of the contract.
+LOG_FILE = "log.file.path"
+# The fields that VictoriaLogs makes itself, and those that OTLP adds to every record.
+ENGINE_FIELDS = ("", "_msg", "_time", "_stream", "_stream_id")
+OTLP_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version")
 
 
 @dataclass(frozen=True)
@@ -81,13 +88,26 @@ def agent_fields() -> list[str]:
     return [f.name for f in fields().values() if f.set_by == "agent" and f.placement == "line"]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Nested values as dotted names and text, the way VictoriaLogs keeps them; lists as JSON."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", _as_text(value)
+def reserved_names() -> list[str]:
+    """The names that the agent or the engine gives: those of a line itself are moved aside."""
+    labels = [f.name for f in fields().values() if f.set_by == "agent" and f.placement == "label"]
+    return [*labels, *agent_fields(), LOG_FILE, *ENGINE_FIELDS, *OTLP_FIELDS]
+
+
+def moved_aside(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line's own values under the names that the agent gives them: `host` as `extra_host`."""
+    reserved, labels = set(reserved_names()), set(names("label"))
+    return {
+        f"{ASIDE}{name}"
+        if name in reserved or (name in labels and isinstance(value, Mapping | list))
+        else name: value
+        for name, value in line.items()
+    }
+
+
+def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Each value as text, the way the engines keep it; objects and lists as compact JSON."""
+    return {name: _as_text(value) for name, value in values.items()}
 
 
 def typed(values: Mapping[str, str]) -> dict[str, Value]:
@@ -102,8 +122,8 @@ def typed(values: Mapping[str, str]) -> dict[str, Value]:
 
 def normalised(line: Mapping[str, Any]) -> dict[str, Value]:
     """A record as the application wrote it, in the form in which an engine gives it back."""
-    texts = {name: text for name, text in flatten(line) if text != "" or name == "message"}
-    return typed(texts)
+    texts = texts_of(line)
+    return typed({name: text for name, text in texts.items() if text != "" or name == "message"})
 
 
 def levels_from(level: str) -> list[str]:
@@ -124,4 +144,5 @@ def _as_text(value: Any) -> str:
         return str(int(value))
     if value is None:
         return ""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # An engine that takes objects apart does not know in which order their names stood.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

@@ -15,8 +15,10 @@ from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from stack import agent_expressions as expressions
 from stack import contract
 from stack.components import (
+    AHEAD,
     ARCHIVER_SERVICE,
     CATALOGUE,
     LOKI_LABEL_LENGTH,
@@ -137,6 +139,11 @@ def render_otelcol(target: Target) -> str:
         service_label=SERVICE_LABEL,
         most_lines=MOST_LINES,
         most_replaced=MOST_REPLACED,
+        is_plain=expressions.is_plain(),
+        has_no_reserved_name=expressions.has_no_reserved_name(),
+        is_one_object=expressions.is_one_object(),
+        as_fields=expressions.as_fields("resource.record"),
+        in_window=expressions.in_window(*window(target)),
     )
 
 
@@ -192,6 +199,7 @@ def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
         "kept_days": kept_days(target),
         "shorter": loki_streams(target),
         "line": parse_bytes(settings.limits.line),
+        "ahead": AHEAD["loki"].days * 24,
         "rate_mb": max(1, parse_bytes(settings.limits.ingestion_rate) // 1024**2),
     }
     return {

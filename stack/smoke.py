@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from stack.components import sample_app_env
-from stack.contract import fields, normalised
+from stack.contract import agent_fields, fields, normalised
 from stack.engines import Engine, EngineError, Record, Selection
 from stack.targets import Target
 
 WAIT = 30.0  # seconds until a record that has not come back counts as lost
 SETTLE = 1.0  # seconds to wait for a second copy
 # Set only where there was something to cut, to repair or to keep as text.
-CONDITIONAL = {"truncated", "format", "encoding_repaired", "timestamp_original"}
+CONDITIONAL = {"truncated", *agent_fields()}
 
 
 class SmokeError(Exception):

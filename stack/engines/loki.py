@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from stack.components import LOKI_LABEL_LENGTH, LOKI_TENANT
-from stack.contract import LEVELS, agent_fields, flatten, names, typed
+from stack.contract import LEVELS, agent_fields, moved_aside, names, texts_of, typed
 from stack.engines import EngineError, Record, Selection
 from stack.engines.http import ask, from_json
 from stack.engines.logql import to_logql
@@ -30,6 +30,8 @@ TIMEOUT = (3.05, 90)
 LOG_FILE = "log_file_path"
 # A JSON line without one of these is of another shape: what is missing was added by the agent.
 REQUIRED = {"service_name", "environment", "message"}
+# Where the agent keeps the time of a record that it gave another one.
+CHANGED_TIMES = ("timestamp_original", "timestamp_invalid")
 LOG_QUERY_REFUSED = "log queries are not supported as an instant query type"
 
 
@@ -191,7 +193,7 @@ def _range(selection: Selection) -> tuple[int, int]:
 
 def entry_from(record: Mapping[str, Any]) -> Entry:
     """How a record in the contract's form is kept: what the agents make of the same record."""
-    texts = dict(flatten(record))
+    texts = texts_of(record)
     labels = {name: _label(texts[name]) for name in names("label") if texts.get(name)}
     if labels.get("level") not in LEVELS:
         labels.pop("level", None)
@@ -216,14 +218,14 @@ def record_from(entry: Entry) -> Record:
     beside = {name: entry.metadata[name] for name in agent_fields() if name in entry.metadata}
     file = {"log.file.path": entry.metadata[LOG_FILE]} if LOG_FILE in entry.metadata else {}
     always = {**beside, **entry.labels, "timestamp": rfc3339(entry.time)}
-    written = None if beside.get("format") == "text" else _json_object(entry.line)
-    if written is None:
+    texts = None if beside.get("format") == "text" else _texts_in(entry.line)
+    if texts is None:
         return typed({"message": entry.line, **file, **always})
-    texts = {name: text for name, text in flatten(written) if text != "" or name == "message"}
     stamp = texts.get("timestamp", "")
-    if stamp and "timestamp_original" not in beside and not _is_at(stamp, entry.time):
-        texts["timestamp_invalid"] = stamp
-    if not stamp or "timestamp_invalid" in texts or not set(texts) >= REQUIRED:
+    moment = _moment(stamp)
+    if stamp and moment != entry.time // 1000 and not {*CHANGED_TIMES} & set(beside):
+        texts["timestamp_invalid" if moment is None else "timestamp_original"] = stamp
+    if moment != entry.time // 1000 or not set(texts) >= REQUIRED:
         texts = {"message": entry.line, **file, **texts}  # JSON of another shape
     return typed({**texts, **always})
 
@@ -234,21 +236,23 @@ def _label(text: str) -> str:
     return whole.replace("\ufffd", "?")
 
 
-def _json_object(line: str) -> dict[str, Any] | None:
+def _texts_in(line: str) -> dict[str, str] | None:
+    """The fields of a JSON line as the agent names them; none where it cannot be read as such."""
     try:
         value = json.loads(line)
-    except ValueError:
+        texts = texts_of(moved_aside(value)) if isinstance(value, dict) else None
+    except (ValueError, RecursionError):  # RecursionError: nested a thousand deep
         return None
-    return value if isinstance(value, dict) else None
+    return texts and {name: text for name, text in texts.items() if text or name == "message"}
 
 
-def _is_at(stamp: str, time: int) -> bool:
-    """Whether a record's own timestamp is the time that Loki has for it, to the microsecond."""
+def _moment(stamp: str) -> int | None:
+    """A record's own time in microseconds since the epoch; none where it cannot be read."""
     try:
         moment = datetime.fromisoformat(stamp)
-        return moment.tzinfo is not None and nanoseconds(moment) // 1000 == time // 1000
+        return nanoseconds(moment) // 1000 if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
-        return False
+        return None
 
 
 def _row(entry: Entry) -> dict[str, str]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from stack import contract
+from stack.archive.lines import parse_ns
 from stack.hosts.plan import plan_for
+from stack.render import SERVICE_LABEL
+from stack.settings import Settings
 from tests.native.harness import line, marker, poll, record
 from tests.native.host_plan import (
     HostUnderTest,
@@ -37,16 +43,18 @@ def entry(message: Any, unit: str = "backup.service", **fields: str) -> str:
     return json.dumps(values)
 
 
+def ask(values: Settings, query: str) -> list[dict[str, Any]]:
+    """The engine's own rows of a query, of any time."""
+    url = f"http://127.0.0.1:{values.ports.victorialogs}/select/logsql/query"
+    answer = requests.post(url, data={"query": query}, timeout=10)
+    return [json.loads(text) for text in answer.text.splitlines()]
+
+
 @pytest.fixture
 def records(tmp_path: Path) -> Iterator[Any]:
     """A function that lets the agent read entries and returns the records of a query."""
     values = fleet_settings(app_hosts={"journal": True})
     known = made_secrets(tmp_path, values)
-    engine = f"http://127.0.0.1:{values.ports.victorialogs}"
-
-    def ask(query: str) -> list[dict[str, Any]]:
-        answer = requests.post(f"{engine}/select/logsql/query", data={"query": query}, timeout=10)
-        return [json.loads(text) for text in answer.text.splitlines()]
 
     def read(entries: list[str], query: str, count: int) -> list[dict[str, Any]]:
         bin_dir = journalctl(tmp_path, entries)
@@ -55,10 +63,10 @@ def records(tmp_path: Path) -> Iterator[Any]:
         path = {"PATH": f"{bin_dir}:{os.environ['PATH']}"}
         with agent.run("otelcol", folder, path) as process:
             poll(
-                lambda: len(ask(query)) >= count,
+                lambda: len(ask(values, query)) >= count,
                 lambda: f"{count} records\n{process.log.read_text()}",
             )
-        return ask(query)
+        return ask(values, query)
 
     with running_host(tmp_path / "server", values, known, "logs-1", "victorialogs", "gateway"):
         yield read
@@ -113,3 +121,90 @@ def test_entries_become_records(records: Any) -> None:
     app = found["from an app"]
     assert (app["service_name"], app["user_id"], app["level"]) == ("erp-backend-api", "7", "INFO")
     assert not [key for key in {**full, **app} if key in ("stream", "priority", "logstack.service")]
+
+
+ODD_LINES: list[dict[str, Any]] = [
+    {"host": "own", "stream": "out", "priority": "3", "docker": {"log": "x"}, "time": "12:00"},
+    {"log.file.path": "/own", "format": "text", "service.name": "own", "logstack.service": "own"},
+    {"service_name": {"a": 1}, "environment": ["x"], "timestamp": "9999-12-31T23:59:59Z"},
+    {"timestamp": "yesterday", "prices": {"sku-1": {"net": 1.5}}},
+    {"record": {"timestamp": "x"}, "aside": "own", "arrival": "own", "none": "own"},
+]
+
+
+def check_odd_lines(found: list[dict[str, Any]], service: str) -> None:
+    """What ODD_LINES become in each receiver, beside whatever it sets itself."""
+    by_number = {int(item["number"]): item for item in found if "number" in item}
+    assert set(by_number) == set(range(len(ODD_LINES)))
+    for number, values in enumerate(ODD_LINES):
+        item = by_number[number]
+        assert item["host"] == "app-1"
+        own = contract.texts_of(contract.moved_aside(values))
+        stamp = own.pop("timestamp", "")
+        kept = "timestamp_invalid" if stamp == "yesterday" else "timestamp_original"
+        own |= {kept: stamp} if stamp else {}
+        assert {name: item.get(name) for name in own} == own
+        assert item["environment"] == ("staging" if "environment" in values else "dev")
+        assert item["service_name"] == (service if "service_name" in values else "erp-backend-api")
+        assert abs(parse_ns(item["_time"]) / 1e9 - time.time()) < 600
+        others = {"stream", "priority", "time", "record", "aside", "arrival", "none"}
+        assert not (others | {"docker", "logstack.service"}) & set(item) - set(values)
+
+
+def odd_lines(mark: str) -> list[str]:
+    """ODD_LINES as records that can be found by their mark."""
+    numbered = enumerate(ODD_LINES)
+    return [line(record(mark, number=n) | {"mark": mark} | values) for n, values in numbered]
+
+
+def test_entries_with_the_names_of_the_agent_are_stored(records: Any) -> None:
+    """And those whose time cannot be read or is not taken; entries of another month, too."""
+    mark = marker()
+    entries = [entry(text, unit="app.service") for text in odd_lines(mark)]
+    found = records(entries, f'"{mark}"', len(entries))
+    check_odd_lines(found, "backup")
+
+
+def test_lines_of_containers_with_the_names_of_the_agent_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And those that were written a month ago or by a clock that is ahead, text and JSON."""
+    mark = marker()
+    folder = tmp_path / "containers"
+    monkeypatch.setattr("stack.render.CONTAINER_LOGS", str(folder))
+    (folder / "abc").mkdir(parents=True)
+
+    def written(text: str, at: str) -> str:
+        attrs = {SERVICE_LABEL: "shop"}
+        return json.dumps({"log": f"{text}\n", "stream": "stdout", "attrs": attrs, "time": at})
+
+    now = datetime.now(UTC)
+    stamps = {
+        name: (now + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.%f123Z")
+        for name, days in {"old": -30, "now": 0, "ahead": 3}.items()
+    }
+    lines = [written(text, stamps["now"]) for text in odd_lines(mark)]
+    for name, at in stamps.items():
+        lines += [written(f"{name} text {mark}", at), written(line({"msg": name, "m": mark}), at)]
+    (folder / "abc" / "abc-json.log").write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+    values = fleet_settings(app_hosts={"docker_logs": True})
+    known = made_secrets(tmp_path, values)
+    with running_host(tmp_path / "server", values, known, "logs-1", "victorialogs", "gateway"):
+        agent = HostUnderTest(tmp_path / "app", values, plan_for(values, known, "app-1"))
+        with agent.run("otelcol", binaries_of(values, "otelcol")["otelcol"]) as process:
+            poll(
+                lambda: len(ask(values, f'"{mark}"')) >= len(lines),
+                lambda: f"{len(lines)} records\n{process.log.read_text()}",
+            )
+        found = ask(values, f'"{mark}"')
+    assert len(found) == len(lines)
+    check_odd_lines(found, "shop")
+    for name, at in stamps.items():
+        of_name = [item for item in found if name in (item.get("msg"), item["_msg"].split()[0])]
+        assert len(of_name) == 2
+        for item in of_name:
+            assert item["service_name"] == "shop"
+            assert item.get("timestamp_original") == (None if name == "now" else at)
+            own = parse_ns(at) if name == "now" else time.time_ns()
+            assert abs(parse_ns(item["_time"]) - own) < (1 if name == "now" else 600e9)

@@ -31,6 +31,7 @@ ARGV = {
         *COMMON_OF_VICTORIALOGS,
         "-retentionPeriod=52d",
         "-maxBackfillAge=36h",
+        "-futureRetention=2d",
     ],
     "loki": ["-config.file=/srv/stack/run/loki/config.yaml"],
     "otelcol": [

@@ -42,7 +42,8 @@ EXAMPLE: dict[str, Any] = {
     "stack_trace": "Traceback (most recent call last):\nValueError: no name",
     "truncated": True,
     "encoding_repaired": False,
-    "timestamp_original": "9999-12-31T23:59:59Z",
+    "timestamp_original": "2099-01-31T10:30:01.123456Z",
+    "timestamp_invalid": "yesterday",
 }
 TEXT_LINE = {
     "timestamp": "2026-01-31T10:30:01.123456Z",
@@ -138,7 +139,8 @@ def test_a_record_without_a_level_is_refused_unless_it_is_text() -> None:
         (
             "line",
             "timestamp message duration_ms method route path status response_bytes "
-            "exception_message stack_trace truncated format encoding_repaired timestamp_original",
+            "exception_message stack_trace truncated format encoding_repaired "
+            "timestamp_original timestamp_invalid",
         ),
     ],
 )
@@ -200,15 +202,27 @@ def test_text_becomes_a_value_only_where_it_is_one(name: str, text: str, wanted:
     assert (found, type(found)) == (wanted, type(wanted))
 
 
-def test_nested_values_become_dotted_names() -> None:
-    """As VictoriaLogs keeps them: lists as JSON, whole numbers without a fraction."""
+def test_nested_values_become_json_in_one_field() -> None:
+    """Free keys make no fields; whole numbers have no fraction."""
     nested = {"a": {"b": {"c": 1}, "d": [1, "x", None]}, "e": 2.0, "f": True, "g": None, "h": {}}
-    assert dict(contract.flatten(nested)) == {
-        "a.b.c": "1",
-        "a.d": '[1,"x",null]',
+    assert contract.texts_of(nested) == {
+        "a": '{"b":{"c":1},"d":[1,"x",null]}',
         "e": "2",
         "f": "true",
         "g": "",
+        "h": "{}",
+    }
+
+
+def test_a_lines_own_values_move_aside_for_those_of_the_agent() -> None:
+    """As in logstack_django; a label is text, so that a nested one is none."""
+    line = {"host": "web", "format": None, "_time": 1, "service_name": ["x"], "level": "INFO"}
+    assert contract.moved_aside(line) == {
+        "extra_host": "web",
+        "extra_format": None,
+        "extra__time": 1,
+        "extra_service_name": ["x"],
+        "level": "INFO",
     }
 
 
@@ -225,7 +239,7 @@ def test_a_typed_record_has_the_contracts_fields_first() -> None:
 
 def test_a_normalised_record_has_no_empty_values_except_the_message() -> None:
     """An engine that keeps no empty field gives back the same."""
-    written = {"message": "", "username": "", "user_id": None, "extra": {"note": ""}}
+    written = {"message": "", "username": "", "user_id": None}
     assert contract.normalised(written) == {"message": ""}
 
 

@@ -117,6 +117,33 @@ def test_a_timestamp_that_the_agent_could_not_read_is_kept() -> None:
     assert record["timestamp"] == FULL["timestamp"]
 
 
+@pytest.mark.parametrize("stamp", ["2099-01-31T10:30:01Z", "0001-01-01T00:00:00+14:00"])
+def test_a_timestamp_that_the_agent_replaced_is_kept(stamp: str) -> None:
+    """It could be read, and the engine does not take it."""
+    line = json.dumps({**FULL, "timestamp": stamp})
+    record = record_from(Entry(TIME, line, {"host": "web-1"}, {}))
+    assert record["timestamp_original"] == stamp
+    assert "timestamp_invalid" not in record
+    assert record["timestamp"] == FULL["timestamp"]
+
+
+@pytest.mark.parametrize("depth", [*range(900, 1000, 7), 1000, 9000])
+@pytest.mark.parametrize("brackets", [('{"a":', "}"), ("[", "]")], ids=["objects", "lists"])
+def test_a_line_that_is_nested_too_deep_is_a_record(depth: int, brackets: tuple[str, str]) -> None:
+    """Whoever reads its time reads the others, too."""
+    line = f'{{"message": "deep", "n": {brackets[0] * depth}1{brackets[1] * depth}}}'
+    assert "deep" in str(record_from(Entry(TIME, line, {"host": "web-1"}, {}))["message"])
+
+
+def test_a_lines_own_host_stands_aside_of_the_agents() -> None:
+    """And its `format` says nothing of the line."""
+    line = json.dumps({**FULL, "host": "own", "format": "text"})
+    record = record_from(Entry(TIME, line, {"host": "web-1"}, {}))
+    assert (record["host"], record["extra_host"]) == ("web-1", "own")
+    assert record["extra_format"] == "text"
+    assert "format" not in record
+
+
 def test_json_without_a_message_is_its_own_message() -> None:
     """And what it lacks comes from the labels."""
     line = '{"msg": "nginx says", "status": 502}'

@@ -40,7 +40,9 @@ EVENT_FIELDS = {
 COERCED_FIELDS = CONTEXT_FIELDS | EVENT_FIELDS
 HEAD_FIELDS = ("timestamp", "level", "logger_name", "message", "service_name", "environment")
 ERROR_FIELDS = ("exception_type", "exception_message", "stack_trace")
-AGENT_FIELDS = frozenset({"host", "format", "encoding_repaired", "timestamp_original"})
+AGENT_FIELDS = frozenset(
+    {"host", "format", "encoding_repaired", "timestamp_original", "timestamp_invalid"}
+)
 
 # Nothing that an application sends may stand under these names. The underscored ones are the
 # built-in fields of an engine, where an application's value would replace the record's own time
