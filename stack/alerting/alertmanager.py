@@ -13,7 +13,7 @@ from typing import Any
 from stack.alerting.channels import CHANNELS, Channel, Channels
 from stack.alerting.rule_files import dump
 from stack.alerting.rules import Rule
-from stack.components.catalogue import as_pattern
+from stack.components.component import as_pattern
 from stack.settings import ROOT, Settings
 from stack.settings.alerts import MuteTime, Severity
 from stack.settings.targets import Target

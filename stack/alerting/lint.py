@@ -15,7 +15,7 @@ from stack.alerting.alertmanager import CHANNELS_OF
 from stack.alerting.channels import Channels
 from stack.alerting.files import alert_files, load
 from stack.common import last_lines
-from stack.components.catalogue import as_pattern
+from stack.components.component import as_pattern
 from stack.settings.secrets import write_private
 from stack.settings.targets import Target
 

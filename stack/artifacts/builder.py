@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import mkdtemp
 
-from stack.artifacts.artifact import Artifact, ArtifactError, OnProgress, find
+from stack.artifacts.artifact import ArtifactError, OnProgress, find
 from stack.artifacts.go import BuildEnvironment
 from stack.common import exclusive_lock
+from stack.components.component import Artifact
 
 VERSION_VARIABLES = (
     "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",

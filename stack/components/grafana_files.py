@@ -9,10 +9,8 @@ from typing import Any
 
 import yaml
 
-from stack.components.catalogue import selected
 from stack.components.grafana_links import LINKS, link_url
-from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
-from stack.engines.kinds import KINDS
+from stack.engines.kinds import EngineKind, kind_of
 from stack.settings import ROOT
 from stack.settings.targets import Target
 
@@ -22,25 +20,14 @@ FOLDER, FOLDER_UID = "Logs", "logstack"
 MAX_LINES = 1000  # that Explore asks for
 
 
-def grafana_files(target: Target, names: set[str] | None = None) -> dict[str, str]:
-    """Every file by its path below the run folder; none where Grafana is not wanted.
-
-    `names` are the components there; without them those that the settings ask for.
-    """
-    if names is None:
-        chosen = selected(target.settings, in_containers=target.in_containers)
-        names = {component.name for component in chosen}
-    if "grafana" not in names:
-        return {}
-    engine: str = "loki" if target.settings.stack.engine == "loki" else "victorialogs"
+def grafana_files(target: Target) -> dict[str, str]:
+    """Every file by its path below the run folder."""
     boards = {
         f"grafana/dashboards/{path.name}": path.read_text(encoding="utf-8")
-        for path in sorted((GENERATED / engine).glob("*.json"))
+        for path in sorted((GENERATED / kind_of(target.settings).name).glob("*.json"))
     }
     return {
-        "grafana/provisioning/datasources/logstack.yaml": _yaml(
-            data_sources(target, engine, names)
-        ),
+        "grafana/provisioning/datasources/logstack.yaml": _yaml(data_sources(target)),
         "grafana/provisioning/dashboards/logstack.yaml": _yaml(provider(target)),
         **boards,
     }
@@ -61,18 +48,15 @@ def provider(target: Target) -> dict[str, Any]:
     return {"apiVersion": 1, "providers": [values]}
 
 
-def data_sources(target: Target, engine: str, names: set[str]) -> dict[str, Any]:
+def data_sources(target: Target) -> dict[str, Any]:
     """The engine's records, those that the archive brought back, and Alertmanager."""
-    sources = [
-        _loki(target, "Loki", "loki", LOKI_TENANT),
-        _loki(target, "Loki, restored", "loki-restored", LOKI_RESTORED_TENANT),
-    ]
-    if engine == "victorialogs":
-        sources = [_victorialogs(target, "VictoriaLogs", engine, engine)]
-        if "restored" in names:
-            sources.append(
-                _victorialogs(target, "VictoriaLogs, restored", f"{engine}-restored", "restored")
-            )
+    kind = kind_of(target.settings)
+    sources = [_engine(target, kind, kind.title, kind.name, kind.name, kind.tenant)]
+    # A second engine for them runs in the native runtime alone; a tenant is there everywhere.
+    is_native = not (target.in_containers or target.on_host)
+    if kind.restored_tenant or is_native:
+        names = f"{kind.title}, restored", f"{kind.name}-restored"
+        sources.append(_engine(target, kind, *names, kind.restored_component, kind.restored_tenant))
     sources[0]["isDefault"] = True
     alertmanager = _source(
         "Alertmanager", "alertmanager", "alertmanager", target.peer("alertmanager")
@@ -81,27 +65,21 @@ def data_sources(target: Target, engine: str, names: set[str]) -> dict[str, Any]
     return {"apiVersion": 1, "datasources": [*sources, alertmanager]}
 
 
-def _loki(target: Target, name: str, uid: str, tenant: str) -> dict[str, Any]:
-    return {
-        **_source(name, KINDS["loki"].grafana_type, uid, target.peer("loki")),
-        "jsonData": {
-            "maxLines": MAX_LINES,
-            "timeout": 60,
-            "derivedFields": _derived_fields("loki"),
-            "httpHeaderName1": "X-Scope-OrgID",
-        },
-        "secureJsonData": {"httpHeaderValue1": tenant},
+def _engine(
+    target: Target, kind: EngineKind, name: str, uid: str, component: str, tenant: str
+) -> dict[str, Any]:
+    source = _source(name, kind.grafana_type, uid, target.peer(component))
+    shown = {
+        "maxLines": MAX_LINES,
+        "timeout": 60,
+        "derivedFields": _derived_fields(kind.name),
     }
-
-
-def _victorialogs(target: Target, name: str, uid: str, component: str) -> dict[str, Any]:
+    if not tenant:
+        return {**source, "jsonData": shown}
     return {
-        **_source(name, KINDS["victorialogs"].grafana_type, uid, target.peer(component)),
-        "jsonData": {
-            "maxLines": MAX_LINES,
-            "timeout": 60,
-            "derivedFields": _derived_fields("victorialogs"),
-        },
+        **source,
+        "jsonData": {**shown, "httpHeaderName1": "X-Scope-OrgID"},
+        "secureJsonData": {"httpHeaderValue1": tenant},
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from stack.components.files import CONTAINER_LOGS, log_sources
+from stack.components.log_sources import CONTAINER_LOGS, log_sources
 from stack.hosts import HostsError, agent_mounts
 from stack.hosts.files import PYTHON
 from stack.settings.targets import Target

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from stack.components.files import CLUSTER_NAME
+from stack.components.loki import CLUSTER_NAME
 from stack.settings.units import is_ip_address
 
 AUTHORITY_LIFE = timedelta(days=3650)

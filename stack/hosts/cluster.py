@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from stack.components.files import CLUSTER_NAME
+from stack.components.loki import CLUSTER_NAME
 from stack.hosts.secrets import CA_CERTIFICATE, secret
 from stack.settings.targets import Target
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from stack.components.files import SERVICE_LABEL, app_log_dir
+from stack.components.log_sources import SERVICE_LABEL, app_log_dir
 from stack.hosts.files import RENDERED as HEAD
 from stack.hosts.files import UNITS, HostFile
 from stack.settings import Settings

@@ -10,8 +10,11 @@ from stack.alerting.files import SECRETS, alert_files
 from stack.archive.on_host import KEYS_FILE, archiver_files
 from stack.artifacts import host_programs as programs
 from stack.components import catalogue as components
-from stack.components import files as render
+from stack.components.component import Artifact
 from stack.components.grafana_files import grafana_files
+from stack.components.loki import render_loki
+from stack.components.otelcol import render_otelcol
+from stack.components.seaweedfs import render_seaweedfs
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError, agent_view
 from stack.hosts import log_files as app_logging
@@ -73,6 +76,8 @@ class HostPlan:
 
 
 OPT = "/opt/logstack"
+# Its program on a host is the archive alone, which reads what it would start with.
+ARCHIVER_CHECK = (PYTHON, "-I", "{folder}/lib", "check", "{config}")
 GRAFANA_PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file's name
 # Grafana takes its variable for the password only when it makes its database. Where there is one
 # and the file is not what was set last, its own command sets it, from standard input.
@@ -82,34 +87,6 @@ GRAFANA_BEFORE = (
     ' "$2" cli --homepath="$3" admin reset-admin-password --password-from-stdin < "$4"'
     ' && sha256sum "$4" > "$1/password.sha256"; }'
 )
-
-
-def _rewritten(component: str, file: str) -> str:
-    """Shell for a configuration whose paths lead to the folder with the new files, as `$1`."""
-    return f'sed "s#{Path("/etc/logstack") / component}/#$1/#g" "$1/{file}"'
-
-
-CHECKS: Mapping[str, tuple[str, ...]] = {
-    "otelcol": (
-        *("sh", "-c"),
-        f'CONFIG="$({_rewritten("otelcol", "config.yaml")})" '
-        'exec "$0" validate --config=env:CONFIG',
-        *("{binary}", "{config}"),
-    ),
-    "gateway": (
-        *("sh", "-c"),
-        f"{_rewritten('gateway', 'Caddyfile')} | "
-        'HOME=/nonexistent "$0" validate --adapter caddyfile --config -',
-        *("{binary}", "{config}"),
-    ),
-    "alertmanager": ("{folder}/amtool", "check-config", "{config}/alertmanager.yml"),
-    "vmalert": (
-        *("{binary}", "-dryRun", "-rule={config}/rules/*.yaml"),
-        "-rule.defaultRuleType=vlogs",
-    ),
-    "loki": ("{binary}", "-verify-config", "-config.file={config}/config.yaml"),
-    "archiver": (PYTHON, "-I", "{folder}/lib", "check", "{config}"),
-}
 
 
 @dataclass(frozen=True)
@@ -198,11 +175,6 @@ class _Start:
 def _start(name: str, context: _Context, folder: str, program: str) -> _Start:
     """`folder` has the version in use, `program` is the first of its files."""
     target = context.target
-    if name == "gateway":
-        caddyfile = target.config_dir(name) / "Caddyfile"
-        argv = [f"{folder}/{program}", "run", "--adapter=caddyfile", f"--config={caddyfile}"]
-        env = {"HOME": str(target.storage_dir(name))}
-        return _Start(argv, env, target.url("gateway_health", "/health"))
     if name == "archiver":
         return _Start([PYTHON, "-I", f"{folder}/lib", "run"], {"PYTHONUNBUFFERED": "1"}, "")
     component = components.by_name(name)
@@ -242,7 +214,7 @@ def _component(name: str, context: _Context) -> HostComponent:
     # It removes days from the engine's folder, which are the engine's user's alone.
     user = f"logstack-{settings.stack.engine if is_archiver else name}"
     texts, private = FILES_OF[name](context)
-    artifact = programs.catalogue(settings)["caddy" if name == "gateway" else name]
+    artifact = _artifact(name, settings)
     start = _start(name, context, f"{OPT}/{artifact.name}/current", artifact.binaries[0])
     state_dir = str(target.archive_dir if is_archiver else target.storage_dir(name))
     writable = [str(target.storage_dir(settings.stack.engine))] if is_archiver else []
@@ -266,10 +238,17 @@ def _component(name: str, context: _Context) -> HostComponent:
         unit=render_unit(
             name, user, start.argv, start.env, [state_dir, *writable], target, start.before
         ),
-        check=CHECKS.get(name, ()),
+        check=ARCHIVER_CHECK if is_archiver else components.by_name(name).check,
         health=start.health,
         serial=name != "otelcol",
     )
+
+
+def _artifact(name: str, settings: Settings) -> Artifact:
+    """What hosts get of a component: a bundle for some, static programs for others."""
+    known = programs.catalogue(settings)
+    program = components.by_name(name).program
+    return known[program(settings).name if program else name]
 
 
 Texts = tuple[dict[str, str], set[str]]
@@ -280,7 +259,7 @@ def _otelcol(context: _Context) -> Texts:
     target, settings = context.target, context.settings
     password = secret(context.secrets, writer_secret(context.host))
     files = {
-        "otelcol/config.yaml": render.render_otelcol(target),
+        "otelcol/config.yaml": render_otelcol(target),
         # Without a newline: it would be a part of the header.
         "otelcol/authorization": basic_authorization(context.host, password),
     }
@@ -327,7 +306,7 @@ def _loki(context: _Context) -> Texts:
     storage = ""
     if context.settings.loki_storage.bucket:
         storage = secret(context.secrets, LOKI_STORAGE)
-    files = render.render_loki(target, storage)
+    files = render_loki(target, storage)
     files |= {p: text for p, text in context.alerts.items() if p.startswith("loki/")}
     cluster, keys = cluster_files("loki", target, context.host, context.secrets)
     private = keys | ({"loki/config.yaml"} if storage else set())
@@ -335,7 +314,7 @@ def _loki(context: _Context) -> Texts:
 
 
 def _seaweedfs(context: _Context) -> Texts:
-    files = render.render_seaweedfs(context.target, _archive_keys(context))
+    files = render_seaweedfs(context.target, _archive_keys(context))
     return files, set(files)
 
 
@@ -358,8 +337,7 @@ def _archive_keys(context: _Context) -> dict[str, str]:
 
 def _grafana(context: _Context) -> Texts:
     path = f"grafana/{GRAFANA_PASSWORD_FILE}"
-    names = {"grafana", context.settings.stack.engine}
-    files = grafana_files(context.target, names)
+    files = grafana_files(context.target)
     return {**files, path: secret(context.secrets, GRAFANA_ADMIN)}, {path}
 
 

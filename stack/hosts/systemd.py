@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stack.components.catalogue import by_name
-from stack.components.files import reads_journal
+from stack.components.log_sources import reads_journal
 from stack.hosts import agent_view
 from stack.hosts.files import HostFile
 from stack.render.templates import render_template
@@ -29,7 +29,7 @@ def render_unit(
     """
     settings = target.settings
     stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
-    own = 0 if name == "gateway" else by_name(name).stop_seconds
+    own = by_name(name).stop_seconds
     is_agent = name == "otelcol"
     mount, unmount = agent_view.commands(target, user) if is_agent else ((), ())
     text = render_template(
@@ -47,13 +47,6 @@ def render_unit(
         stop_seconds=own or stop,
         memory=settings.services.agent_memory if is_agent else settings.services.memory,
         open_files=settings.services.open_files,
-        capabilities=_capabilities(name, target),
+        capabilities=by_name(name).capabilities(settings),
     )
     return HostFile(f"/etc/systemd/system/logstack-{name}.service", text, "0644", "root")
-
-
-def _capabilities(name: str, target: Target) -> list[str]:
-    settings = target.settings
-    if name == "gateway" and settings.ports.effective("gateway") < 1024:
-        return ["CAP_NET_BIND_SERVICE"]
-    return []

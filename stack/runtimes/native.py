@@ -20,11 +20,10 @@ from stack.alerting.files import alert_files
 from stack.alerting.loaded import rule_differences
 from stack.common import wait_until
 from stack.components import catalogue as components
-from stack.components import files as render
-from stack.components.catalogue import Component
-from stack.components.grafana_files import grafana_files
+from stack.components.component import Component
 from stack.engines.kinds import kind_of
 from stack.render.templates import RenderError
+from stack.runtimes.files import render_native
 from stack.runtimes.preflight import PreflightError, check_data_dir, check_ports
 from stack.runtimes.supervisor import Process, Supervisor, SupervisorError
 from stack.settings import Settings
@@ -91,14 +90,12 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
         was_running = supervisor.is_running()
         check_ports(target, supervisor.pid() if was_running else 0)
         binaries = {name: str(folder / _binary(settings, name)) for name, folder in folders.items()}
-        binaries["seaweedfs"] = str(artifacts.from_wheel("weed"))
-        files = render.render_native(
-            target,
-            binaries,
-            {**sample_app_secrets(target.data_dir), **grafana_secrets(target.data_dir)},
-            local_store_secrets(target.data_dir),
-        )
-        files |= alert_files(target) | grafana_files(target)
+        secrets = {
+            **sample_app_secrets(target.data_dir),
+            **grafana_secrets(target.data_dir),
+            **local_store_secrets(target.data_dir),
+        }
+        files = {**render_native(target, binaries, secrets), **alert_files(target)}
     except (
         AlertError,
         artifacts.ArtifactError,
@@ -321,7 +318,7 @@ def _stop_quietly(supervisor: Supervisor) -> None:
 
 
 def _binary(settings: Settings, artifact: str) -> str:
-    return artifacts.catalogue(settings)[artifact].binaries[0]
+    return components.programs(settings)[artifact].binaries[0]
 
 
 def read_tail(path: Path, size: int) -> str:

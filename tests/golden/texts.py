@@ -25,12 +25,11 @@ from stack.alerting.files import alert_files
 from stack.artifacts import bundles
 from stack.cli.main import build_app
 from stack.components import catalogue as components
-from stack.components import files as render
-from stack.components.grafana_files import grafana_files
 from stack.hosts import secrets
 from stack.hosts.plan import HostPlan, plan_for
 from stack.runtimes.docker import images
 from stack.runtimes.docker import runtime as docker
+from stack.runtimes.files import render_components, render_native
 from stack.settings import ROOT, Layer, Settings, targets
 from stack.settings.secrets import ARCHIVE_SECRETS, SAMPLE_APP_SECRETS
 
@@ -46,6 +45,8 @@ FLEETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
     "prod": ("prod", READERS),
     "prod-loki": ("prod", {**READERS, **BUCKET}),
 }
+# Keys that are made from a secret.
+DERIVED = re.compile(r'key = "[0-9a-f]{64}"')
 BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 # What a change of a source file changes, and nothing else about what is rendered.
 ARCHIVER_VERSION = re.compile(r"0\.1\.0-[0-9a-f]{12}")
@@ -96,8 +97,8 @@ def _native(values: Settings) -> dict[str, str]:
     binaries = {name: f"/programs/{name}" for name in names}
     known = {name: f"<{name}>" for name in (*SAMPLE_APP_SECRETS, "GF_SECURITY_ADMIN_PASSWORD")}
     with mock.patch("sys.executable", "/programs/python3"):
-        files = render.render_native(target, binaries, known, _archive_keys())
-    return files | alert_files(target) | grafana_files(target)
+        files = render_native(target, binaries, {**known, **_archive_keys()})
+    return files | alert_files(target)
 
 
 def _archive_keys() -> dict[str, str]:
@@ -116,9 +117,8 @@ def _docker(values: Settings) -> dict[str, str]:
         for component in runtime.components
     }
     return {
-        **render.render_components(target, {}),
+        **render_components(target, {}),
         **alert_files(target),
-        **grafana_files(target),
         "commands.json": _json(started),
     }
 
@@ -166,6 +166,7 @@ def _without(known: Mapping[str, str], text: str) -> str:
             for part in (value, *(p for p in value.split(":", 1) if len(p) > 15)):
                 text = text.replace(part, f"<{name}>")
     text = re.sub(r"Basic ([A-Za-z0-9+/=]+)", _user_of, text)
+    text = DERIVED.sub('key = "<derived>"', text)
     return ARCHIVER_VERSION.sub("0.1.0-<sources>", BCRYPT.sub("<bcrypt>", text))
 
 

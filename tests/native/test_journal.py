@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from stack.archive.format.lines import parse_ns
-from stack.components.files import SERVICE_LABEL
+from stack.components.log_sources import SERVICE_LABEL
 from stack.hosts.plan import plan_for
 from stack.records import contract
 from stack.settings import Settings

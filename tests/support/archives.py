@@ -20,10 +20,11 @@ from stack.archive.context import Archive, open_native
 from stack.archive.format.layout import DAY, day_of
 from stack.archive.storage.store import Store
 from stack.components import catalogue as components
-from stack.components import files as render
+from stack.components.catalogue import programs
 from stack.engines.facts import VL_STREAM_FIELDS
 from stack.engines.loki import Entry, Loki, entry_from
 from stack.runtimes import native
+from stack.runtimes.files import render_native
 from stack.settings import targets
 from stack.settings.secrets import archive_secrets, sample_app_secrets
 from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll, record
@@ -47,12 +48,11 @@ class ArchiveUnderTest(StackUnderTest):
         target = self.target
         folders = artifacts.obtain_all(target.settings, lambda name, text: None)
         binaries = {
-            name: str(folder / artifacts.catalogue(target.settings)[name].binaries[0])
+            name: str(folder / programs(target.settings)[name].binaries[0])
             for name, folder in folders.items()
         }
-        binaries["seaweedfs"] = str(artifacts.from_wheel("weed"))
         secrets = archive_secrets(target.data_dir, {})
-        files = render.render_native(target, binaries, sample_app_secrets(target.data_dir), secrets)
+        files = render_native(target, binaries, {**sample_app_secrets(target.data_dir), **secrets})
         native.write_files(target, files)
         (target.config_dir("loki") / "rules").mkdir(parents=True, exist_ok=True)
         for name in names or NAMES[target.settings.stack.engine]:

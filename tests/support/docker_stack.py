@@ -12,7 +12,7 @@ from docker.types import LogConfig
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
-from stack.components.files import SERVICE_LABEL
+from stack.components.log_sources import SERVICE_LABEL
 from stack.engines import Engine
 from stack.engines.factory import engine_of
 from stack.runtimes.docker.runtime import DockerRuntime

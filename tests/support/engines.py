@@ -16,8 +16,8 @@ import pytest
 
 from stack import artifacts, settings
 from stack.alerting.throwaway import flush, running
-from stack.components.catalogue import by_name, command
-from stack.components.files import render_loki
+from stack.components.catalogue import by_name, command, programs
+from stack.components.loki import render_loki
 from stack.engines.loki import Loki
 from stack.engines.victorialogs import VictoriaLogs
 from stack.settings import targets, variable_name
@@ -55,7 +55,7 @@ def running_loki(folder: Path) -> Iterator[Loki]:
     """One Loki with the configuration that the native runtime gives it, where it is on PATH."""
     target = target_in(folder, "loki", "loki", "loki_grpc")
     values = target.settings
-    found = artifacts.find(artifacts.catalogue(values)["loki"], artifacts.cache_dir(values))
+    found = artifacts.find(programs(values)["loki"], artifacts.cache_dir(values))
     if found is None:
         unavailable("loki", f"no loki {values.versions.loki} on PATH")
     for name, text in render_loki(target).items():
@@ -69,7 +69,7 @@ def running_loki(folder: Path) -> Iterator[Loki]:
 @contextmanager
 def _running_component(name: str, target: targets.Target, binaries: Path) -> Iterator[None]:
     component = by_name(name)
-    program = artifacts.catalogue(target.settings)[name].binaries[0]
+    program = programs(target.settings)[name].binaries[0]
     argv = command(component, target, {name: str(binaries / program)})
     with running(argv, target.url(name), component.health, target.data_dir / f"{name}-process"):
         yield

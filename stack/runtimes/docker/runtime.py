@@ -19,12 +19,13 @@ from stack import artifacts
 from stack.alerting.files import SECRETS, alert_files
 from stack.alerting.loaded import rule_differences
 from stack.common import wait_until
-from stack.components import files as render
-from stack.components.catalogue import Component, selected
-from stack.components.grafana_files import grafana_files
+from stack.components.catalogue import selected
+from stack.components.component import Component
+from stack.components.log_sources import SERVICE_LABEL
 from stack.engines.kinds import kind_of
 from stack.runtimes.docker.checks import check_log_mount, check_room, explain, log_hint
 from stack.runtimes.docker.engine import DockerError, ask, compose_command, run
+from stack.runtimes.files import render_components
 from stack.runtimes.native import OnProgress, Status, UpResult
 from stack.settings import ROOT, Settings
 from stack.settings.secrets import SecretsError, grafana_secrets, sample_app_secrets, write_private
@@ -214,8 +215,7 @@ class DockerRuntime:
         return Path(json.loads(ask("info", "--format", "{{json .DockerRootDir}}")))
 
     def _write(self, probe: Path) -> None:
-        files = render.render_components(self.target, {}) | self._alert_files()
-        files |= grafana_files(self.target)
+        files = render_components(self.target, {}) | self._alert_files()
         self._keep_private()
         self._remove_others(files)
         for name, text in files.items():
@@ -296,7 +296,7 @@ class DockerRuntime:
             "LOGSTACK_CONTAINER_LOGS": f"{self._root()}/containers",
             "LOGSTACK_MEMORY": str(parse_bytes(settings.images.memory)),
             "LOGSTACK_PROBE": str(probe),
-            "LOGSTACK_SERVICE_LABEL": render.SERVICE_LABEL,
+            "LOGSTACK_SERVICE_LABEL": SERVICE_LABEL,
             "LOGSTACK_START_TIMEOUT": settings.timing.start_timeout,
             "LOGSTACK_STOP_TIMEOUT": settings.timing.stop_timeout,
             "LOGSTACK_SAMPLE_ENVIRONMENT": settings.stack.environment,

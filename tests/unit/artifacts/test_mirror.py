@@ -14,6 +14,7 @@ import pytest
 
 from stack import artifacts
 from stack.artifacts import ArtifactError, mirror
+from stack.components.catalogue import programs
 from stack.settings import Settings
 from tests.support.example import settings_with
 
@@ -53,7 +54,7 @@ def values(tmp_path: Path, shelf: Path) -> Iterator[Settings]:
 
 
 def obtain(values: Settings, name: str = "vmalert") -> dict[str, Path]:
-    known = {name: artifacts.catalogue(values)[name]}
+    known = {name: programs(values)[name]}
     return artifacts.obtain_all(values, lambda name, text: None, known)
 
 
@@ -78,7 +79,7 @@ def test_a_program_with_another_sum_is_refused(values: Settings, shelf: Path) ->
 
 def test_a_mirror_without_the_program_is_passed_over(values: Settings, tmp_path: Path) -> None:
     """Then it is looked for where it would have been without a mirror."""
-    known = artifacts.catalogue(values)["loki"]
+    known = programs(values)["loki"]
     assert artifacts.from_mirror(known, values, lambda name, text: None) is None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from stack import settings
 from stack.components.agent_expressions import nesting
-from stack.components.catalogue import window
+from stack.components.log_sources import window
 from stack.settings import targets
 
 

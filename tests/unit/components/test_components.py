@@ -102,6 +102,11 @@ ARGV = {
     ],
     "traffic": ["-P", "-m", "stack.traffic.steady", "http://127.0.0.1:21006", "--rate=1.5"],
     "grafana": ["server"],
+    "gateway": [
+        "run",
+        "--adapter=caddyfile",
+        "--config=/srv/stack/run/gateway/Caddyfile",
+    ],
 }
 VALUES: dict[str, dict[str, Any]] = {
     "retention": {"hot_days": 45, "margin_days": 7},
@@ -176,6 +181,7 @@ def test_the_variables_of_a_component_are_exactly_these() -> None:
     """The collector's garbage collector, and what our own programs need besides secrets."""
     assert {c.name: c.env(TARGET) for c in CATALOGUE if c.env(TARGET)} == {
         "otelcol": {"GOGC": "250"},
+        "gateway": {"HOME": "/srv/stack/data/gateway"},
         "archiver": {"LOGSTACK_PATHS__RUN": "/srv/stack", "LOGSTACK_PATHS__DATA": "/srv/stack"},
         "sample_app": {
             "LOGSTACK_SAMPLE_DATABASE": "/srv/stack/data/sample_app/erp.sqlite3",
@@ -219,13 +225,14 @@ def test_health_is_asked_for_at_exactly_these_addresses() -> None:
         "seaweedfs": "http://127.0.0.1:21011/healthz",
         "sample_app": "http://127.0.0.1:21006/healthz",
         "grafana": "http://127.0.0.1:21023/api/health",
+        "gateway": "http://127.0.0.1:21020/health",
     }
 
 
 def test_every_port_of_the_settings_belongs_to_one_component() -> None:
-    """Preflight and the table of addresses forget none; four of them are used on hosts alone."""
+    """Preflight and the table of addresses forget none; two of them are used on hosts alone."""
     used = [port for component in CATALOGUE for port in component.ports]
-    used += ["gateway", "gateway_health", "alertmanager_cluster", "loki_memberlist"]
+    used += ["alertmanager_cluster", "loki_memberlist"]
     assert sorted(used) == sorted(name for name in PORTS if name != "offset")
 
 

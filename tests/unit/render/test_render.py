@@ -15,9 +15,12 @@ import yaml
 from jinja2 import UndefinedError
 from supervisor.options import ServerOptions
 
-from stack.components.catalogue import CATALOGUE, as_pattern, by_name, command, selected
-from stack.components.files import SECRETS_OF, render_loki, render_native, render_otelcol
+from stack.components.catalogue import CATALOGUE, by_name, command, selected
+from stack.components.component import as_pattern
+from stack.components.loki import render_loki
+from stack.components.otelcol import render_otelcol
 from stack.render.templates import RenderError, render_template
+from stack.runtimes.files import render_native
 from stack.settings import ROOT
 from stack.settings.targets import Target, docker
 from stack.settings.units import parse_duration
@@ -61,7 +64,7 @@ def scalars(text: str, key: str) -> list[Any]:
 def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
     """One folder per component that reads a file, and supervisord's own."""
     assert list(
-        render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)
+        render_native(target_in(tmp_path), binaries_in(tmp_path), {**SECRETS, **ARCHIVE_SECRETS})
     ) == [
         "otelcol/config.yaml",
         "seaweedfs/s3.json",
@@ -73,7 +76,7 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
 def test_the_object_store_knows_three_users_with_the_least_rights(tmp_path: Path) -> None:
     """The writer writes, the reader reads and lists, both in the archive's bucket alone."""
     target = target_in(tmp_path, archive={"bucket": "shelf"})
-    text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)
+    text = render_native(target, binaries_in(tmp_path), {**SECRETS, **ARCHIVE_SECRETS})
     users = json.loads(text["seaweedfs/s3.json"])["identities"]
     assert {user["name"]: user["actions"] for user in users} == {
         "admin": ["Admin", "Read", "Write", "List", "Tagging"],
@@ -91,7 +94,7 @@ def test_the_object_stores_servers_ask_each_other_for_keys_of_this_store(tmp_pat
     keys = []
     for admin in (ARCHIVE_SECRETS["LOGSTACK_ARCHIVE_ADMIN"], "another:secret"):
         secrets = {**ARCHIVE_SECRETS, "LOGSTACK_ARCHIVE_ADMIN": admin}
-        files = render_native(target_in(tmp_path), binaries_in(tmp_path), SECRETS, secrets)
+        files = render_native(target_in(tmp_path), binaries_in(tmp_path), {**SECRETS, **secrets})
         signing = tomllib.loads(files["seaweedfs/security.toml"])["jwt"]["signing"]
         keys += [signing["key"], signing["read"]["key"]]
     assert len(set(keys)) == 4
@@ -101,7 +104,7 @@ def test_the_object_stores_servers_ask_each_other_for_keys_of_this_store(tmp_pat
 def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
     """The tenants' limits and the rules are apart from what needs a restart."""
     target = target_in(tmp_path, stack={"engine": "loki", "agent": "promtail"})
-    assert list(render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)) == [
+    assert list(render_native(target, binaries_in(tmp_path), {**SECRETS, **ARCHIVE_SECRETS})) == [
         "loki/config.yaml",
         "loki/tenants.yaml",
         "promtail/config.yaml",
@@ -114,8 +117,8 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
 def test_rendering_twice_gives_the_same(tmp_path: Path) -> None:
     """Otherwise every `up` would restart something."""
     target, binaries = target_in(tmp_path), binaries_in(tmp_path)
-    assert render_native(target, binaries, SECRETS, ARCHIVE_SECRETS) == render_native(
-        target, binaries, SECRETS, ARCHIVE_SECRETS
+    assert render_native(target, binaries, {**SECRETS, **ARCHIVE_SECRETS}) == render_native(
+        target, binaries, {**SECRETS, **ARCHIVE_SECRETS}
     )
 
 
@@ -130,13 +133,13 @@ def test_supervisord_reads_exactly_what_was_meant(tmp_path: Path, folder: str) -
     """Command, variables and every path, as supervisord's own reader understands them."""
     base = tmp_path / folder
     target, binaries = target_in(base), binaries_in(base)
-    text = render_native(target, binaries, SECRETS, ARCHIVE_SECRETS)["supervisord.conf"]
+    text = render_native(target, binaries, {**SECRETS, **ARCHIVE_SECRETS})["supervisord.conf"]
     options = read_by_supervisord(target, text)
     programs = {p.name: p for g in options.process_group_configs for p in g.process_configs}
     assert sorted(programs) == sorted(component.name for component in selected(target.settings))
     for component in selected(target.settings):
         program = programs[component.name]
-        secrets = {name: SECRETS[name] for name in SECRETS_OF.get(component.name, ())}
+        secrets = {name: SECRETS[name] for name in component.variables}
         assert shlex.split(program.command) == command(component, target, binaries)
         assert program.environment == {**component.env(target), **secrets}
         assert program.directory == str(ROOT)
@@ -149,7 +152,7 @@ def test_supervisord_reads_exactly_what_was_meant(tmp_path: Path, folder: str) -
 def test_supervisord_restarts_without_end_and_stops_whole_groups(tmp_path: Path) -> None:
     """A crash at night is not the end, and no worker outlives its parent."""
     target = target_in(tmp_path, timing={"stop_timeout": "1m30s"})
-    text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
+    text = render_native(target, binaries_in(tmp_path), {**SECRETS, **ARCHIVE_SECRETS})[
         "supervisord.conf"
     ]
     options = read_by_supervisord(target, text)
@@ -166,7 +169,7 @@ def test_supervisord_restarts_without_end_and_stops_whole_groups(tmp_path: Path)
 def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds: int) -> None:
     """supervisord knows no fraction."""
     target = target_in(tmp_path, timing={"stop_timeout": text})
-    rendered = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
+    rendered = render_native(target, binaries_in(tmp_path), {**SECRETS, **ARCHIVE_SECRETS})[
         "supervisord.conf"
     ]
     others = [item for item in selected(target.settings) if not item.stop_seconds]
@@ -176,7 +179,7 @@ def test_the_time_to_stop_is_in_whole_seconds(tmp_path: Path, text: str, seconds
 def test_the_engine_is_started_first_and_stopped_last(tmp_path: Path) -> None:
     """supervisord starts by rising priority and stops by falling: the engine outlives senders."""
     target = target_in(tmp_path)
-    text = render_native(target, binaries_in(tmp_path), SECRETS, ARCHIVE_SECRETS)[
+    text = render_native(target, binaries_in(tmp_path), {**SECRETS, **ARCHIVE_SECRETS})[
         "supervisord.conf"
     ]
     groups = read_by_supervisord(target, text).process_group_configs
@@ -190,7 +193,7 @@ def test_a_path_that_supervisord_cannot_read_is_refused(tmp_path: Path, folder: 
     """It would be cut, and supervisord would start something else."""
     target = target_in(tmp_path / folder)
     with pytest.raises(RenderError, match="wanted a path that supervisord can read") as caught:
-        render_native(target, binaries_in(tmp_path / folder), SECRETS, ARCHIVE_SECRETS)
+        render_native(target, binaries_in(tmp_path / folder), {**SECRETS, **ARCHIVE_SECRETS})
     assert repr(folder)[1:-1] in str(caught.value)
     assert "set paths.run, paths.data and paths.cache to other folders" in str(caught.value)
 
@@ -202,7 +205,7 @@ def test_a_secret_that_supervisord_cannot_read_is_refused_and_not_shown(
     """The app would be started with another one, or with none."""
     secrets = {**SECRETS, "LOGSTACK_SAMPLE_PASSWORD": secret}
     with pytest.raises(RenderError) as caught:
-        render_native(target_in(tmp_path), binaries_in(tmp_path), secrets, ARCHIVE_SECRETS)
+        render_native(target_in(tmp_path), binaries_in(tmp_path), {**secrets, **ARCHIVE_SECRETS})
     assert str(caught.value) == (
         "LOGSTACK_SAMPLE_PASSWORD: wanted a value that supervisord can read: not with both kinds "
         "of quotes, a quote or space at either end, ` #`, ` ;` or a control character"

@@ -1,0 +1,29 @@
+"""The archiver: exports every hour, verifies, and expires days of the engine."""
+
+from __future__ import annotations
+
+from stack.components.component import Component
+from stack.settings.targets import Target
+
+
+def arguments(target: Target) -> list[str]:
+    return ["-P", "-m", "stack.cli.main", "archive", "run", "--every-interval"]
+
+
+def archiver_env(target: Target) -> dict[str, str]:
+    """The archiver reads the settings that the stack was started with from the run folder."""
+    return {
+        "LOGSTACK_PATHS__RUN": str(target.run_dir.parent),
+        "LOGSTACK_PATHS__DATA": str(target.data_dir.parent),
+    }
+
+
+COMPONENTS = (
+    Component(
+        "archiver",
+        90,
+        arguments,
+        env=archiver_env,
+        is_wanted=lambda settings, containers: not containers,
+    ),
+)

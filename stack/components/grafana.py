@@ -1,0 +1,72 @@
+"""Grafana: shows records and dashboards; nothing depends on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stack.components.component import Artifact, Component, Container
+from stack.components.grafana_files import grafana_files
+from stack.engines.kinds import kind_of
+from stack.settings import variable_name
+from stack.settings.secrets import GRAFANA_PASSWORD
+from stack.settings.targets import Target
+
+
+def grafana_home(program: Path) -> list[str]:
+    """Where a Grafana that is installed here has its web pages: beside it, or where packages do."""
+    beside = program.resolve().parent.parent
+    home = beside if (beside / "public").is_dir() else Path("/usr/share/grafana")
+    return [f"--homepath={home}"]
+
+
+def arguments(target: Target) -> list[str]:
+    """Its image's own entry point gives the arguments there."""
+    return [] if target.in_containers else ["server"]
+
+
+def grafana_env(target: Target) -> dict[str, str]:
+    """Nobody but the administrator, whose password is a secret; nothing is sent to anybody."""
+    storage = target.storage_dir("grafana")
+    plugin = kind_of(target.settings).grafana_plugin
+    return {
+        "GF_SERVER_HTTP_ADDR": target.listen_host,
+        "GF_SERVER_HTTP_PORT": str(target.port("grafana")),
+        "GF_SERVER_ROOT_URL": target.settings.alerts.grafana_url or target.url("grafana"),
+        "GF_PATHS_DATA": str(storage),
+        "GF_PATHS_LOGS": str(storage / "log"),
+        "GF_PATHS_PLUGINS": str(storage / "plugins"),
+        "GF_PATHS_PROVISIONING": str(target.config_dir("grafana") / "provisioning"),
+        "GF_LOG_MODE": "console",
+        "GF_AUTH_ANONYMOUS_ENABLED": "false",
+        "GF_USERS_ALLOW_SIGN_UP": "false",
+        "GF_SECURITY_DISABLE_GRAVATAR": "true",
+        "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
+        "GF_NEWS_NEWS_FEED_ENABLED": "false",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+        # Others are not wanted. Without a network it goes on without this one, too.
+        "GF_PLUGINS_PREINSTALL_DISABLED": "false" if plugin else "true",
+        **({"GF_PLUGINS_PREINSTALL": plugin} if plugin else {}),
+    }
+
+
+COMPONENTS = (
+    Component(
+        "grafana",
+        120,
+        arguments,
+        lambda settings: Artifact("grafana", settings.versions["grafana"], binaries=("grafana",)),
+        port="grafana",
+        health="/api/health",
+        env=grafana_env,
+        argv_at=grafana_home,
+        files=lambda target, secrets: grafana_files(target),
+        variables=(GRAFANA_PASSWORD,),
+        is_wanted=lambda settings, containers: (
+            settings.stack.grafana == "on" or (settings.stack.grafana == "auto" and containers)
+        ),
+        container=Container(storage="/var/lib/grafana", has_tmp=True),
+        instead=f"{variable_name('stack', 'grafana')}=off",
+    ),
+)

@@ -1,0 +1,118 @@
+"""The OpenTelemetry Collector: the agent."""
+
+from __future__ import annotations
+
+from stack.components import agent_expressions as expressions
+from stack.components.component import Artifact, Component, Container, config_check
+from stack.components.log_sources import MOST_LINES, SERVICE_LABEL, log_sources, window
+from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT, VL_IGNORED_FIELDS, VL_STREAM_FIELDS
+from stack.engines.kinds import kind_of
+from stack.records import contract
+from stack.render.templates import render_template
+from stack.settings import Settings
+from stack.settings.targets import Target
+from stack.settings.units import (
+    parse_bytes,
+)
+
+# Characters of a line whose undecodable bytes stay U+FFFD, three bytes for one: with four bytes for
+# each of them it is still an entry that VictoriaLogs takes (2 MiB). Beyond, each becomes `?`.
+MOST_REPLACED = 480_000
+
+
+# The agent's own unit on hosts.
+AGENT_UNIT = "logstack-otelcol.service"
+
+
+# The Go module proxy does not serve it, and only a test of the journald receiver imports it.
+EMPTIED = ("github.com/open-telemetry/opentelemetry-collector-contrib/pkg/semconvtest",)
+
+
+def arguments(target: Target) -> list[str]:
+    return [
+        f"--config={target.config_dir('otelcol') / 'config.yaml'}",
+        # Without it entries wait in memory after their file position was stored: a kill loses them.
+        "--feature-gates=stanza.synchronousLogEmitter",
+    ]
+
+
+def render_otelcol(target: Target) -> str:
+    """The collector's configuration."""
+    settings = target.settings
+    sources = log_sources(target)
+    return render_template(
+        "otelcol/config.yaml.j2",
+        settings=settings,
+        target=target,
+        storage=str(target.storage_dir("otelcol")),
+        sources=sources,
+        receivers=[source.receiver for source in sources],
+        exporters=exporters(target),
+        agent_unit=AGENT_UNIT,
+        queue_bytes=parse_bytes(settings.limits.queue),
+        stream_fields=VL_STREAM_FIELDS,
+        ignored_fields=VL_IGNORED_FIELDS,
+        levels=contract.LEVELS,
+        kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
+        loki_tenant=LOKI_TENANT,
+        label_length=LOKI_LABEL_LENGTH,
+        service_label=SERVICE_LABEL,
+        most_lines=MOST_LINES,
+        most_replaced=MOST_REPLACED,
+        is_plain=expressions.is_plain(),
+        has_no_reserved_name=expressions.has_no_reserved_name(),
+        is_one_object=expressions.is_one_object(),
+        as_fields=expressions.as_fields("resource.record"),
+        in_window=expressions.in_window(*window(target)),
+    )
+
+
+def exporters(target: Target) -> list[dict[str, str]]:
+    """Where the collector sends to: the engine beside it, or the gateways of the log servers."""
+    if not target.destinations:
+        engine = kind_of(target.settings)
+        url = target.peer(engine.name, engine.ingestion)
+        return [{"name": "otlp_http", "url": url, "authorization_file": "", "ca_file": ""}]
+    return [
+        {
+            "name": f"otlp_http/{destination.name}",
+            "url": destination.url,
+            "authorization_file": destination.authorization_file,
+            "ca_file": destination.ca_file,
+        }
+        for destination in target.destinations
+    ]
+
+
+def program(settings: Settings) -> Artifact:
+    version = settings.versions["otelcol"]
+    return Artifact(
+        "otelcol",
+        version,
+        manifest=render_template("otelcol/builder.yaml.j2", version=version, emptied=EMPTIED),
+        binaries=("otelcol-logstack",),
+        emptied=EMPTIED,
+    )
+
+
+COMPONENTS = (
+    Component(
+        "otelcol",
+        30,
+        arguments,
+        program,
+        port="otelcol_health",
+        health="/",
+        other_ports=("otelcol_metrics",),
+        env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
+        files=lambda target, secrets: {"otelcol/config.yaml": render_otelcol(target)},
+        is_wanted=lambda settings, containers: settings.stack.agent == "otelcol",
+        check=config_check(
+            "otelcol",
+            "config.yaml",
+            'CONFIG="$({rewritten})" exec "$0" validate --config=env:CONFIG',
+        ),
+        # Docker's log files are root's; it has no capability.
+        container=Container(user="0:0", is_built=True, reads_logs=True),
+    ),
+)

