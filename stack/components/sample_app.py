@@ -26,9 +26,14 @@ def traffic_arguments(target: Target) -> list[str]:
 
 def sample_app_env(target: Target) -> dict[str, str]:
     """The variables, secrets apart, that every command of the sample app runs with."""
+    folder = target.data_dir if target.in_containers else target.storage_dir("sample_app")
+    # In a container its records go to standard output.
+    log_file = (
+        {} if target.in_containers else {"LOGSTACK_SAMPLE_LOG_FILE": str(target.app_log_file)}
+    )
     return {
-        "LOGSTACK_SAMPLE_DATABASE": str(target.storage_dir("sample_app") / "erp.sqlite3"),
-        "LOGSTACK_SAMPLE_LOG_FILE": str(target.app_log_file),
+        "LOGSTACK_SAMPLE_DATABASE": str(folder / "erp.sqlite3"),
+        **log_file,
         "LOGSTACK_SAMPLE_ENVIRONMENT": target.settings.stack.environment,
         "LOGSTACK_SAMPLE_SERVICE": target.settings.sample_app.service,
     }
