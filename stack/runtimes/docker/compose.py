@@ -35,8 +35,8 @@ def compose_document(
 
     A digest is of the files that a component reads: Compose replaces a container when it differs,
     while it does not watch mounted files. `configured` are those with a folder of files in
-    `run_dir`. `probe` is the program that asks for a container's health, `container_logs` the folder
-    of Docker's log files on this machine.
+    `run_dir`. `probe` is the program that asks for a container's health, `container_logs` the
+    folder of Docker's log files on this machine.
     """
     services = {}
     for component in components:
