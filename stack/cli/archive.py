@@ -19,6 +19,7 @@ from stack.archive.verify import NOT_THERE
 from stack.cli.console import AsJson, in_bytes, out, plain, print_json, progress, say
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, time_range
+from stack.components.catalogue import by_name
 from stack.engines import Selection
 from stack.engines.kinds import kind_of
 from stack.records.contract import LEVELS
@@ -237,6 +238,8 @@ def bring_back(
 
     Example: logstack archive restore --from 2026-01-31 --to 2026-02-01
     """
+    from stack.runtimes import native  # heavy, and only this needs it
+
     start, end = time_range(since, until, FROM_TO)
     wanted = restore.Wanted(start, end, frozenset(service_name or []))
     archive = open_archive()
@@ -253,6 +256,9 @@ def bring_back(
                 print_json(asdict(planned))
             return
         with progress() as display:
+            kind = kind_of(archive.settings)
+            if by_name(kind.restored_component).on_demand:
+                native.ensure_started(archive.settings, kind.restored_component, display.update)
             result = restore.run(archive, wanted, on_progress=display.update)
     finally:
         archive.store.close()

@@ -51,8 +51,8 @@ def _console(stderr: bool) -> Console:
 out = _console(stderr=False)
 err = _console(stderr=True)
 
-STATE_STYLES = {"healthy": "green", "starting": "yellow", "restarting": "yellow"}
-FINAL_STATES = ("healthy", "built", "failed")
+STATE_STYLES = {"healthy": "green", "idle": "dim", "starting": "yellow", "restarting": "yellow"}
+FINAL_STATES = ("healthy", "idle", "built", "failed")
 
 
 def say(text: str, style: str = "") -> None:

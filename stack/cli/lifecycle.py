@@ -100,7 +100,7 @@ def status(as_json: AsJson = False) -> None:
         print_json([item.as_dict() for item in statuses], indent=2)
     else:
         print_statuses(statuses)
-    if any(item.state != "healthy" for item in statuses):
+    if not all(item.is_good for item in statuses):
         raise typer.Exit(1)
 
 

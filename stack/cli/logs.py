@@ -14,8 +14,9 @@ from stack.cli.follow import Follower
 from stack.cli.record_format import print_record
 from stack.cli.text import visible
 from stack.cli.time_range import time_range
-from stack.engines import Engine, Selection
+from stack.engines import Engine, EngineError, Selection
 from stack.engines.factory import engine_of, restored_engine_of
+from stack.engines.kinds import kind_of
 from stack.records.contract import LEVELS
 from stack.runtimes import selection as runtime
 
@@ -30,8 +31,16 @@ def register(app: typer.Typer) -> None:
 
 def open_engine(restored: bool = False) -> Engine:
     """The engine of the stack that runs in this checkout, or the one for restored records."""
-    target = runtime.running(settings.load()).target
-    return restored_engine_of(target) if restored else engine_of(target)
+    running = runtime.running(settings.load())
+    if not restored:
+        return engine_of(running.target)
+    name = kind_of(running.target.settings).restored_component
+    if any(item.name == name and item.state == "idle" for item in running.statuses()):
+        raise EngineError(
+            "cannot read restored records: nothing is restored. "
+            "Run: ./logstack archive restore --from 2026-01-31 --to 2026-02-01"
+        )
+    return restored_engine_of(running.target)
 
 
 def logs(

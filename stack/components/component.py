@@ -45,8 +45,8 @@ class Artifact:
 
     @property
     def is_built(self) -> bool:
-        """Whether this project builds it; otherwise it has to be on PATH."""
-        return bool(self.packages or self.manifest or self.source)
+        """Whether this project builds or installs it; otherwise it has to be on PATH."""
+        return bool(self.packages or self.manifest or self.source or self.wheel)
 
     @property
     def key(self) -> str:
@@ -90,6 +90,9 @@ class Component:
     while it runs. `files` are what it reads, by their path below the run folder, made from a target
     and secrets; `variables` name the secrets that it gets as environment variables.
 
+    A component that is `on_demand` is started by the command that needs it, and by `up` only where
+    it has data.
+
     `is_wanted` says whether the settings ask for it, in containers or not. `check` is the command
     line of its own checker on a host, where `{binary}`, `{folder}` and `{config}` stand for the
     new binary, its folder and the folder with the new configuration. `instead` is how to do without
@@ -114,6 +117,7 @@ class Component:
     variables: tuple[str, ...] = ()
     stop_seconds: int = 0  # until it is killed; 0: settings.timing.stop_timeout
     is_wanted: Callable[[Settings, bool], bool] = field(default=lambda settings, containers: True)
+    on_demand: bool = False
     check: tuple[str, ...] = ()
     capabilities: Callable[[Settings], list[str]] = field(default=lambda settings: [])
     container: Container = field(default=Container())

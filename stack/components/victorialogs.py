@@ -96,6 +96,7 @@ COMPONENTS = (
         port="restored",
         health="/health",
         page="/select/vmui/",
+        on_demand=True,
         is_wanted=lambda settings, containers: (
             not containers and kind_of(settings).restored_component == "restored"
         ),

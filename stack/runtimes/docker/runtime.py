@@ -117,7 +117,7 @@ class DockerRuntime:
             timeout=seconds + 120,
         )
         statuses = self._wait_for_rules() if result.returncode == 0 else self.status()
-        sick = [item for item in statuses if item.state != "healthy"]
+        sick = [item for item in statuses if not item.is_good]
         if result.returncode != 0 or sick:
             problems = [self._describe(item) for item in sick]
             if result.returncode != 0:
@@ -137,7 +137,7 @@ class DockerRuntime:
 
         def are_healthy() -> bool:
             statuses[:] = self.status()
-            return all(item.state == "healthy" for item in statuses)
+            return all(item.is_good for item in statuses)
 
         wait_until(are_healthy, timeout, every=0.5)
         return statuses
