@@ -22,16 +22,16 @@ _NO_LABEL = {"stats_result": ""}
 def render_rules(rules: Sequence[Rule], target: Target, dialect: Dialect) -> str:
     """One file of groups, for what evaluates rules in this dialect."""
     interval = go_duration(target.settings.timing.alert_interval)
-    vmalert = dialect == "logsql"
-    labels = _NO_LABEL if vmalert else {}
+    is_vlogs = dialect == "logsql"
+    labels = _NO_LABEL if is_vlogs else {}
     asked: dict[str, Any] = {}
-    if vmalert:
+    if is_vlogs:
         # Otherwise vmalert asks as of the last whole interval, up to half a minute more behind.
         asked = {"eval_delay": go_duration(target.settings.alerts.delay), "eval_alignment": False}
     groups = [
         {
             "name": name,
-            **({"type": "vlogs"} if vmalert else {"interval": interval}),
+            **({"type": "vlogs"} if is_vlogs else {"interval": interval}),
             **({"interval": scan_interval(target)} if scans else {}),
             **asked,
             "rules": [_entry(alert_rule(rule, target, dialect), labels) for rule in members],
