@@ -1,9 +1,9 @@
 """Seconds for a first and a second deploy, beside the same work by a plain Ansible playbook.
 
-Both bring 1 and 5 bare test hosts (containers) to the same plans: users, folders, binaries,
-configuration, units, services, and both wait for health. Ansible runs with pipelining and
-as many forks as there are hosts, which is its fast way; its playbook checks no configuration and
-keeps nothing for a rollback. `python -m bench hosts`.
+Both apply the same plans to 1 and 5 bare test hosts (containers): users, folders, binaries,
+configuration, units, services, and wait for health checks. Ansible runs with pipelining and one
+fork per host, its fastest mode; its playbook does not check configurations and cannot roll back.
+Run: python -m bench hosts
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _measure(tool: str, names: tuple[str, ...]) -> tuple[float, float]:
-    """Seconds of the first and of the second run on hosts of their own."""
+    """Seconds of the first and of the second run on new hosts."""
     with tempfile.TemporaryDirectory(prefix="bench-hosts-") as folder:
         hosts = start_hosts(names, Path(folder))
         fleet = next(hosts)

@@ -215,7 +215,7 @@ def find(
                     say(f"Only the oldest {number} records are shown; -n shows more.", "dim")
                     break
                 found += 1
-                display.give_way()
+                display.stop_on_terminal()
                 print_record(record, as_json)
     finally:
         archive.store.close()

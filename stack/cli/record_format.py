@@ -16,7 +16,7 @@ LEVEL_STYLES = {
     "ERROR": "red",
     "CRITICAL": "bold white on red",
 }
-# Shown by position, below the line, or the same in every line.
+# Shown elsewhere in the line, below it, or the same in every line.
 NOT_IN_DETAILS = {
     *("timestamp", "level", "service_name", "logger_name", "message", "stack_trace"),
     *("environment", "host", "session_id", "trace_id", "format"),
@@ -24,7 +24,7 @@ NOT_IN_DETAILS = {
 
 
 def print_record(record: Record, as_json: bool) -> None:
-    """The record as a result: for people, or as one line of JSON."""
+    """Print the record, as coloured text or as one line of JSON."""
     if as_json:
         print_json(record)
     else:
@@ -32,7 +32,7 @@ def print_record(record: Record, as_json: bool) -> None:
 
 
 def format_record(record: Record) -> Text:
-    """The record for people; control characters are shown, not obeyed."""
+    """The record as text; control characters are shown, not sent to the terminal."""
     level = str(record.get("level", "TEXT"))
     head, *rest = str(record["message"]).split("\n")
     text = Text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stack.components.component import Component
+from stack.components.component import HOST_PYTHON, Component
 from stack.settings.targets import Target
 
 
@@ -25,5 +25,7 @@ COMPONENTS = (
         arguments,
         env=archiver_env,
         is_wanted=lambda settings, containers: not containers,
+        # On a host it is a program of its own, which reads what it would start with.
+        check=(HOST_PYTHON, "-I", "{folder}/lib", "check", "{config}"),
     ),
 )

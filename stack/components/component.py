@@ -16,6 +16,8 @@ from stack.settings.targets import Target
 
 # The user of the images that this project builds. Fixed, so that a volume outlives an image.
 IMAGE_USER = "10001:10001"
+# The Python of a host.
+HOST_PYTHON = "/usr/bin/python3"
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def test_clean_after_down_removes_the_volumes(own_stack: DockerStackUnderTest) -
     assert ask("volume", "ls", "--quiet", "--filter", label) != ""
     result = own_stack.run("clean")
     assert result.returncode == 0, result.stderr
-    assert "nothing to remove" not in result.stderr
+    assert "Nothing to remove" not in result.stderr
     assert ask("volume", "ls", "--quiet", "--filter", label) == ""
     assert not own_stack.runtime.run_dir.exists()
     assert not own_stack.runtime.data_dir.exists()

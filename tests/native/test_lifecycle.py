@@ -273,7 +273,7 @@ def test_down_keeps_the_data_and_clean_removes_it(own_stack: StackUnderTest) -> 
     assert not own_stack.target.data_dir.exists()
     assert not own_stack.target.run_dir.exists()
     assert processes_of(own_stack) == []
-    assert "nothing to remove" in own_stack.run("clean").stderr
+    assert "Nothing to remove" in own_stack.run("clean").stderr
 
 
 def test_a_taken_port_is_named_and_nothing_is_started(own_stack: StackUnderTest) -> None:

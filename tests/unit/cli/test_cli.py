@@ -108,8 +108,8 @@ def test_help_lists_every_command_with_a_sentence() -> None:
     [
         (
             ["logs", "--level", "fatal"],
-            "Invalid value for --level: wanted one of DEBUG, INFO, WARNING, ERROR, CRITICAL, "
-            "found 'fatal'",
+            "Invalid value for --level: expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, "
+            "got 'fatal'",
         ),
         (
             ["logs", "--since", "yesterday"],
@@ -149,8 +149,8 @@ def test_a_start_after_the_end_is_refused(command: str, first: str, second: str)
     result = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "250", "TERM": "dumb"})
     assert result.exit_code == 2
     text = " ".join(result.output.replace("│", " ").split())
-    assert f"Invalid value for {first}, {second}: wanted a start before the end, found 5m (" in text
-    assert f"Type: {first} 1h {second} 5m" in text
+    assert f"Invalid value for {first}, {second}: expected a start before the end, got 5m (" in text
+    assert f"Use: {first} 1h {second} 5m" in text
 
 
 @pytest.mark.parametrize(("command", "first", "second"), RANGES)
@@ -160,7 +160,7 @@ def test_a_time_range_without_a_moment_is_refused(command: str, first: str, seco
     environ = {"COLUMNS": "250", "TERM": "dumb", "LOGSTACK_PORTS__OFFSET": "no number"}
     result = CliRunner().invoke(build_app(), arguments, env=environ)
     text = " ".join(result.output.replace("│", " ").split())
-    refused = "found 2026-01-31 (2026-01-31 00:00:00) for both" in text
+    refused = "got 2026-01-31 (2026-01-31 00:00:00) for both" in text
     assert refused is (command != "logs --follow")
 
 
@@ -317,7 +317,7 @@ def test_status_of_a_stack_that_is_not_running_is_1(logstack: Logstack) -> None:
 
 def test_clean_and_down_have_nothing_to_do_where_nothing_was(logstack: Logstack) -> None:
     """Both say so, and it is no error."""
-    assert logstack("clean") == (0, "", "There is nothing to remove.\n")
+    assert logstack("clean") == (0, "", "Nothing to remove.\n")
     assert logstack("down") == (0, "", "Nothing was running.\n")
 
 
@@ -341,7 +341,7 @@ def test_clean_says_what_it_removes(logstack: Logstack, own_folders: Path) -> No
     assert logstack("clean") == (
         0,
         "",
-        "Removing data/native (2.0 KiB)\nBuilt binaries stay in the cache.\n",
+        "Removing data/native (2.0 KiB)\nThe built binaries stay in the cache.\n",
     )
     assert list((own_folders / "data").iterdir()) == []
 

@@ -181,7 +181,7 @@ def test_a_firewall_that_is_not_in_force_is_started(
     changed: dict[str, Any], wanted: list[str]
 ) -> None:
     """Stopped, disabled, or flushed below its unit, which then stays active."""
-    unit = HostFile(firewall.UNIT, firewall.UNIT_TEXT, "0644", "root")
+    unit = HostFile(firewall.UNIT, firewall.unit_text(), "0644", "root")
     plan = HostPlan("logs-1", ("log_server",), PLAN.components, (JOURNALD, unit))
     state = {"active": True, "enabled": True} | {
         k: v for k, v in changed.items() if k in ["active", "enabled"]

@@ -133,8 +133,8 @@ def test_what_nobody_does_the_first_log_server_does() -> None:
 
 def test_a_host_that_is_not_there_is_named_with_those_that_are() -> None:
     """A typing mistake in a command."""
-    with pytest.raises(HostsError, match=r"wanted one of a, found 'b'"):
-        fleet.host_named(settings_with(hosts={"a": SERVER}), "b")
+    with pytest.raises(HostsError, match=r"expected one of a, got 'b'"):
+        fleet.find_host(settings_with(hosts={"a": SERVER}), "b")
 
 
 def test_agents_write_to_every_victorialogs_and_to_one_address_of_loki() -> None:
