@@ -6,7 +6,6 @@ rules with the settings' thresholds and overrides filled in; it reports every pr
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stack.alerting import AlertError
 from stack.alerting.yaml_files import read_yaml
+from stack.common import suggest
 from stack.queries import alert_rules as alert_queries
 from stack.queries import catalogue as queries
 from stack.queries.language import Query, QueryError, Scope, over
@@ -250,7 +250,7 @@ def _check_query(
     if function is None:
         raise AlertError(
             f"{where}: wanted a query of stack/queries/, "
-            f"found {name!r}.{_nearest(name, list(query_functions()))}"
+            f"found {name!r}.{suggest(name, query_functions())}"
         )
     known = [
         parameter
@@ -280,7 +280,7 @@ def _value(where: str, value: Any, settings: Settings) -> Any:
     if value.setting not in setting_keys():
         raise AlertError(
             f"{where}: wanted a setting, found {value.setting!r}."
-            f"{_nearest(value.setting, list(setting_keys()))}"
+            f"{suggest(value.setting, setting_keys())}"
         )
     return getattr(getattr(settings, section), key)
 
@@ -307,13 +307,13 @@ def _cross_checks(
             if name not in seen:
                 yield (
                     f"{file}: rule {text.name}: inhibits: wanted alerts, found {name!r}."
-                    f"{_nearest(name, list(seen))}"
+                    f"{suggest(name, seen)}"
                 )
     for name in settings.alerts.rules:
         if name not in seen:
             yield (
                 f"settings: alerts.rules.{name}: wanted the name of a rule, found {name!r}."
-                f"{_nearest(name, list(seen))}"
+                f"{suggest(name, seen)}"
             )
 
 
@@ -351,11 +351,6 @@ def _wanted(key: str, item: Any) -> str:
 
 def _keys() -> list[str]:
     return [field.alias or name for name, field in RuleText.model_fields.items()]
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" Did you mean {nearest[0]}?" if nearest else ""
 
 
 def _shown(path: Path) -> str:

@@ -101,15 +101,6 @@ def shorten_path(path: str) -> str:
     return relative if len(relative) < len(path) else path
 
 
-def in_bytes(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
-
-
 class Progress:
     """One line per name that says what is going on; plain lines where there is no terminal."""
 
