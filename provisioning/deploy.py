@@ -76,7 +76,7 @@ def prepare(settings: Settings, secrets: Mapping[str, str], on_progress: OnProgr
     plans = {name: plan_for(settings, secrets, name) for name in settings.hosts}
     known = programs.catalogue(settings)
     needed = {c.artifact for plan in plans.values() for c in plan.components if c.artifact}
-    folders = programs.obtain(settings, sorted(needed), on_progress)
+    folders = programs.ensure(settings, sorted(needed), on_progress)
     sources, sums = {}, {}
     for name in sorted(needed):
         for program in known[name].binaries:

@@ -54,8 +54,8 @@ USER {user}
 def build_all(settings: Settings, on_progress: OnProgress, base: str = "") -> list[str]:
     """Make every local image and return their names. Raises DockerError and ArtifactError."""
     runtime = DockerRuntime(settings)
-    parts = artifacts.for_images(settings)
-    folders = artifacts.obtain_all(settings, on_progress, parts)
+    parts = artifacts.list_for_images(settings)
+    folders = artifacts.ensure_all(settings, on_progress, parts)
     built = []
     for name in ("victorialogs", "vmalert", "alertmanager", "otelcol"):
         on_progress(name, "packing")
