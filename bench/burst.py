@@ -70,7 +70,7 @@ def is_here(pair: Combination) -> bool:
     cache = artifacts.cache_dir(values)
     return all(
         artifact.is_built or artifacts.find(artifact, cache)
-        for artifact in artifacts.wanted(values).values()
+        for artifact in artifacts.required(values).values()
     )
 
 

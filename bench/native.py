@@ -29,7 +29,7 @@ IDLE_SECONDS = 20
 
 def main() -> None:
     """Measure everything and print one table."""
-    artifacts.obtain_all(settings.load({}), lambda name, text: None)
+    artifacts.ensure_all(settings.load({}), lambda name, text: None)
     with tempfile.TemporaryDirectory(prefix="bench ") as folder:
         stack = StackUnderTest(Path(folder))
         try:

@@ -21,10 +21,10 @@ from dashboards.run import Answer, Shown, TimeRange, show
 from stack.engines import Record
 from stack.queries.evaluate import Evaluator
 from stack.queries.language import Scope
+from stack.records.contract import LEVELS
 from stack.records.timestamps import local
 
 RECORDS_SHOWN = 50
-LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 
 
 @dataclass(frozen=True)

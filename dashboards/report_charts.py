@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from dashboards.model import NOT_JSON, Panel, Unit
 from dashboards.run import Answer, Shown, TimeRange
+from stack.settings.units import format_bytes
 
 COLORS = {
     "DEBUG": "#3274d9",
@@ -27,7 +28,6 @@ COLORS = {
 BAR_COLOR = "#3274d9"
 ROW_PIXELS = 38  # a row of Grafana's grid
 LABEL_LENGTH = 48
-SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def chart_html(shown: Shown, times: TimeRange) -> Markup:
@@ -110,9 +110,6 @@ def format_value(value: float, unit: Unit) -> str:
     if unit == "percentunit":
         return f"{value:.2%}"
     if unit == "bytes":
-        number = 0
-        while value >= 1024 and number < len(SIZES) - 1:
-            value, number = value / 1024, number + 1
-        return f"{value:.4g} {SIZES[number]}"
+        return format_bytes(value)
     suffix = {"ms": " ms", "s": " s", "reqps": " req/s", "cps": "/s"}.get(unit, "")
     return f"{value:,.0f}{suffix}" if value == int(value) else f"{value:,.4g}{suffix}"

@@ -24,6 +24,7 @@ from provisioning.fleet import Fleet, Remote, errors_of, results_of
 from stack.artifacts import OnProgress
 from stack.artifacts import host_programs as programs
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
+from stack.records.timestamps import format_time
 from stack.settings import Settings
 from stack.settings.units import parse_duration
 
@@ -75,7 +76,7 @@ def prepare(settings: Settings, secrets: Mapping[str, str], on_progress: OnProgr
     plans = {name: plan_for(settings, secrets, name) for name in settings.hosts}
     known = programs.catalogue(settings)
     needed = {c.artifact for plan in plans.values() for c in plan.components if c.artifact}
-    folders = programs.obtain(settings, sorted(needed), on_progress)
+    folders = programs.ensure(settings, sorted(needed), on_progress)
     sources, sums = {}, {}
     for name in sorted(needed):
         for program in known[name].binaries:
@@ -153,7 +154,7 @@ def _in_order(work: Work, outcome: Outcome, do: Callable[[list[str]], Mapping[st
 
 
 def _new_run() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return format_time(datetime.now(UTC))
 
 
 def rollback(work: Work, on_progress: OnProgress) -> tuple[Outcome, dict[str, list[str]]]:

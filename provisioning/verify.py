@@ -18,6 +18,7 @@ from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
 from stack.hosts.files import PYTHON
 from stack.hosts.roles import is_archived, roles_of, with_role
+from stack.records.timestamps import format_time
 from stack.settings.targets import host
 
 refuse_as_deploy(__name__)
@@ -77,7 +78,7 @@ def check_canary(work: Work, fleet: Fleet, remote: Remote) -> str:
     app = settings.app_hosts.apps[0]
     mark = f"canary-{uuid.uuid4()}"
     record = {
-        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "timestamp": format_time(datetime.now(UTC)),
         "level": "INFO",
         "logger_name": "logstack.canary",
         "message": "A canary of `logstack hosts verify`",

@@ -13,7 +13,7 @@ from stack.artifacts.bundles import PYTHONS
 from stack.hosts import agent_view
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
-from stack.settings.units import parse_bytes
+from stack.settings.units import format_bytes, parse_bytes
 
 refuse_as_deploy(__name__)
 
@@ -39,10 +39,15 @@ def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: 
             f"binaries, found {facts['machine']}"
         )
     if facts["memory"] < MEMORY:
-        found.append(f"memory: wanted {_mib(MEMORY)}, found {_mib(facts['memory'])}")
+        found.append(
+            f"memory: wanted {format_bytes(MEMORY)}, found {format_bytes(facts['memory'])}"
+        )
     room = ROOM + parse_bytes(settings.limits.free_disk)
     if facts["disk"] < room:
-        found.append(f"disk: wanted {_mib(room)} free in /var/lib, found {_mib(facts['disk'])}")
+        found.append(
+            f"disk: expected {format_bytes(room)} free in /var/lib, "
+            f"got {format_bytes(facts['disk'])}"
+        )
     if abs(facts["time"] - now) > CLOCK_SECONDS:
         found.append(
             f"clock: wanted at most {CLOCK_SECONDS} s of difference to the control machine, found "
@@ -82,7 +87,3 @@ def _log_folders(facts: Mapping[str, Any], services: Sequence[str]) -> list[str]
             f"Mount the folder there (fstab: bind) instead"
         )
     return found
-
-
-def _mib(size: int) -> str:
-    return f"{size // 1024**2} MiB"

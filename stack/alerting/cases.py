@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from stack.alerting import AlertError
 from stack.alerting.rules import Rule, read_yaml, shown_path
+from stack.records.timestamps import format_time
 from stack.settings import ROOT, Settings, read_layers, validate
 from stack.settings.base import Section
 from stack.settings.units import Duration, parse_duration
@@ -66,7 +67,7 @@ class Case:
             for number in range(group.count):
                 moment = made - timedelta(microseconds=number)
                 yield {
-                    "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                    "timestamp": format_time(moment),
                     "message": "a record of a rule test",
                     "service_name": "erp-backend-api",
                     "environment": environment,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote_plus
 
 from stack.alerting.rules import RUNBOOKS, Rule
+from stack.common import quote
 from stack.components.catalogue import selected
 from stack.components.grafana_links import uid
 from stack.engines.kinds import Dialect, kind_of
@@ -93,7 +94,7 @@ def samples(behind: Query, rule: Rule, dialect: Dialect) -> str:
     text, label = (query.logql, "message") if dialect == "logql" else (query.logsql, "_msg")
     labels = _PLACEHOLDER.findall(text)
     form = _PLACEHOLDER.sub("%q", text.replace("%", "%%"))
-    arguments = " ".join([go_string(form), *(f"$labels.{name}" for name in labels)])
+    arguments = " ".join([quote(form), *(f"$labels.{name}" for name in labels)])
     return (
         f"{{{{ range query (printf {arguments}) }}}}"
         f'{{{{ . | label "{label}" | printf "%.{SAMPLE_LENGTH}s" }}}}\n'
@@ -153,11 +154,6 @@ def runbook_link(heading: str, target: Target) -> str:
 def number(value: float) -> str:
     """A number without an exponent and without `.0`."""
     return f"{value:.12f}".rstrip("0").rstrip(".")
-
-
-def go_string(text: str) -> str:
-    """Text as a string literal of a Go template."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _link_text(query: str, *, in_json: bool) -> str:

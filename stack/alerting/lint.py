@@ -22,7 +22,7 @@ from stack.settings.targets import Target
 
 def check_files(target: Target) -> int:
     """Render all files, check them with amtool and vmalert, count the rules. Raises AlertError."""
-    folders = artifacts.obtain_all(target.settings, lambda name, text: None)
+    folders = artifacts.ensure_all(target.settings, lambda name, text: None)
     with tempfile.TemporaryDirectory(prefix="logstack-") as name:
         scratch = replace(target, run_dir=Path(name))
         for path, text in alert_files(scratch).items():

@@ -6,7 +6,6 @@ the thresholds and overrides of the settings; it reports all problems at once.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stack.alerting import AlertError
+from stack.common import suggest
 from stack.queries import alert_rules as alert_queries
 from stack.queries import catalogue as queries
 from stack.queries.language import Query, QueryError, Scope, over
@@ -255,7 +255,7 @@ def _check_query(
     if function is None:
         raise AlertError(
             f"{where}: expected a query of stack/queries/, "
-            f"got {name!r}.{_nearest(name, list(query_functions()))}"
+            f"got {name!r}.{suggest(name, query_functions())}"
         )
     known = [
         parameter
@@ -285,7 +285,7 @@ def _value(where: str, value: Any, settings: Settings) -> Any:
     if value.setting not in setting_keys():
         raise AlertError(
             f"{where}: expected the name of a setting, got {value.setting!r}."
-            f"{_nearest(value.setting, list(setting_keys()))}"
+            f"{suggest(value.setting, setting_keys())}"
         )
     return getattr(getattr(settings, section), key)
 
@@ -312,13 +312,13 @@ def _cross_checks(
             if name not in seen:
                 yield (
                     f"{file}: rule {text.name}: inhibits: expected alerts, got {name!r}."
-                    f"{_nearest(name, list(seen))}"
+                    f"{suggest(name, seen)}"
                 )
     for name in settings.alerts.rules:
         if name not in seen:
             yield (
                 f"alerts.rules.{name}: expected the name of a rule, got {name!r}."
-                f"{_nearest(name, list(seen))}"
+                f"{suggest(name, seen)}"
             )
 
 
@@ -356,11 +356,6 @@ def _expected(key: str, item: Any) -> str:
 
 def _keys() -> list[str]:
     return [field.alias or name for name, field in RuleText.model_fields.items()]
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" Did you mean {nearest[0]}?" if nearest else ""
 
 
 def shown_path(path: Path) -> str:

@@ -92,7 +92,7 @@ def _answers(url: str) -> bool:
 @contextmanager
 def throwaway_victorialogs(settings: Settings) -> Iterator[VictoriaLogs]:
     """An empty VictoriaLogs that accepts records of any age. Raises EngineError, ArtifactError."""
-    folders = artifacts.obtain_all(settings, lambda name, text: None)
+    folders = artifacts.ensure_all(settings, lambda name, text: None)
     with tempfile.TemporaryDirectory(prefix="logstack-") as name:
         folder = Path(name)
         address = f"{HOST}:{free_port()}"

@@ -17,7 +17,7 @@ from stack.archive.storage.bucket import expiry_of, lock_of
 from stack.archive.storage.store import WITH_READER
 from stack.engines import EngineError
 from stack.engines.kinds import KINDS
-from stack.settings.units import parse_bytes, parse_duration
+from stack.settings.units import format_bytes, parse_bytes, parse_duration
 
 # How long before the engine deletes an unverified day the gate's check begins to fail.
 AHEAD = timedelta(days=7)
@@ -103,8 +103,8 @@ def check_disk(archive: Archive) -> tuple[bool, str]:
     limit = parse_bytes(archive.settings.limits.hot_disk)
     used = archive.engine.disk_bytes()
     if not limit:
-        return True, f"the records take {used // 1024**2} MiB; there is no limits.hot_disk"
-    text = f"the records take {used // 1024**2} MiB of {archive.settings.limits.hot_disk}"
+        return True, f"the records take {format_bytes(used)}; there is no limits.hot_disk"
+    text = f"the records take {format_bytes(used)} of {archive.settings.limits.hot_disk}"
     return used <= limit, text
 
 

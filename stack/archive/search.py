@@ -25,10 +25,9 @@ from stack.archive.scan import Found, scan_all
 from stack.archive.storage.ledger import Ledger
 from stack.archive.suppression import Suppression, text_of
 from stack.engines import Record, Selection
-from stack.records.contract import levels_from
+from stack.records.contract import SEARCHED_FIELDS, levels_from
 from stack.records.timestamps import nanoseconds
 
-GREP_FIELDS = ("message", "exception_message", "stack_trace")
 # Text that JSON writes as it is, however deep it is nested.
 PLAIN = re.compile(r"[A-Za-z0-9 _.:@/+-]{3,}")
 
@@ -82,7 +81,7 @@ class Matcher:
             if name not in record or text_of(record[name]) != value:
                 return None
         if self.grep is None or any(
-            self.grep.search(str(record[name])) for name in GREP_FIELDS if name in record
+            self.grep.search(str(record[name])) for name in SEARCHED_FIELDS if name in record
         ):
             return record
         return None

@@ -105,7 +105,7 @@ def run_tests(
     missing = missing_cases([item for item in rules if not rule or item.name == rule], cases)
     values = settings.load()
     results = rule_tests.run_with_victorialogs(values, cases)
-    with_loki = artifacts.is_there("loki", values)
+    with_loki = artifacts.is_available("loki", values)
     if with_loki:
         results += rule_tests.run_with_loki(values, cases)
     failed = [item for item in results if item.problem]

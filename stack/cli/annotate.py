@@ -12,6 +12,7 @@ from stack.cli.console import AsJson, print_json, say
 from stack.engines import Record
 from stack.engines.factory import engine_of
 from stack.queries.catalogue import DEPLOYED
+from stack.records.timestamps import format_time
 from stack.runtimes import selection as runtime
 from stack.settings import Settings
 
@@ -71,7 +72,7 @@ def deployment(
 ) -> Record:
     """The record of a deployment, in the form of the record contract."""
     return {
-        "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "timestamp": format_time(moment),
         "level": "INFO",
         "logger_name": "logstack.annotate",
         "message": message or f"Version {version} is live",

@@ -16,7 +16,7 @@ from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
 from stack.archive.lifecycle import describe, find_expired
 from stack.archive.verify import NOT_THERE
-from stack.cli.console import AsJson, in_bytes, out, plain, print_json, progress, say
+from stack.cli.console import AsJson, out, plain, print_json, progress, say
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, time_range
 from stack.components.catalogue import by_name
@@ -25,6 +25,7 @@ from stack.engines.kinds import kind_of
 from stack.records.contract import LEVELS
 from stack.settings.targets import Target, started_with
 from stack.settings.targets import native as native_target
+from stack.settings.units import format_bytes
 
 From = Annotated[str, typer.Option("--from", help="Start: a duration ago (7d) or a time.")]
 To = Annotated[str, typer.Option("--to", help="End: a duration ago, a time, or now.")]
@@ -114,7 +115,7 @@ def run(
     exported = result.exported
     out.print(
         f"Archived {exported.records} records of {exported.hours} hours in {exported.parts} parts: "
-        f"{in_bytes(exported.raw_bytes)}, {in_bytes(exported.compressed_bytes)} compressed."
+        f"{format_bytes(exported.raw_bytes)}, {format_bytes(exported.compressed_bytes)} compressed."
     )
     for day, count in result.gate.shortened.items():
         out.print(f"{count} records of {day} leave the engine before the day: retention.shorter.")
@@ -247,8 +248,8 @@ def bring_back(
         planned = restore.estimate(archive, wanted)
         say(
             f"{planned.records} records of {planned.hours} hours, "
-            f"{in_bytes(planned.compressed_bytes)} to read, {in_bytes(planned.raw_bytes)} of "
-            f"lines, about {max(1, round(planned.seconds))} s."
+            f"{format_bytes(planned.compressed_bytes)} to read, "
+            f"{format_bytes(planned.raw_bytes)} of lines, about {max(1, round(planned.seconds))} s."
         )
         say_expired(archive, planned.expired_hours)
         if dry_run:

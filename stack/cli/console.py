@@ -101,16 +101,6 @@ def shorten_path(path: str) -> str:
     return relative if len(relative) < len(path) else path
 
 
-def in_bytes(size: int) -> str:
-    """A number of bytes with its unit: `1.5 MiB`."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
-
-
 class Progress:
     """One live line per name with its current step; plain lines when there is no terminal."""
 

@@ -39,7 +39,7 @@ def build(
             compose_command(values)
         except DockerError:
             plugin = artifacts.compose_plugin(values)
-            artifacts.obtain_all(values, display.update, {plugin.name: plugin})
+            artifacts.ensure_all(values, display.update, {plugin.name: plugin})
         check_engine(values)
         built = images.build_all(values, display.update, base)
     for name in built:

@@ -7,7 +7,6 @@ import typer
 from stack import settings
 from stack.cli.console import (
     AsJson,
-    in_bytes,
     out,
     print_json,
     print_statuses,
@@ -19,6 +18,7 @@ from stack.runtimes import native
 from stack.runtimes import selection as runtime
 from stack.runtimes.docker import runtime as docker
 from stack.settings.secrets import GRAFANA_PASSWORD, secrets_file
+from stack.settings.units import format_bytes
 
 NEXT_STEPS = (
     ("./logstack smoke", "check that a record arrives, field by field"),
@@ -120,6 +120,6 @@ def clean() -> None:
             say("Nothing to remove.")
         return
     for path, size in folders.items():
-        say(f"Removing {shorten_path(str(path))} ({in_bytes(size)})")
+        say(f"Removing {shorten_path(str(path))} ({format_bytes(size)})")
     native.clean(values)
     say("The built binaries stay in the cache.")

@@ -1,8 +1,8 @@
-"""What differs between log engines, one object each: addresses, tenants, dialect, what it reports.
+"""What differs between log engines, one object each: paths, tenants, dialect, reports.
 
-Nothing else asks which engine runs: a runtime, a host, a rule or a dashboard asks `kind_of` for the
-object and uses its attributes. A new engine is one more `EngineKind` here, its client beside this
-file, its component and its archive adapter.
+No other code compares the engine's name: runtimes, hosts, rules and dashboards get the object from
+`kind_of` and use its attributes. A new engine is one more `EngineKind` here, a client beside this
+file, a component and an archive adapter.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from stack.settings import Settings
 
 Dialect = Literal["logql", "logsql"]
 Fetch = Callable[[str], str]
-"""The text that the engine answers with at a path: over HTTP from here, or on its own host."""
+"""Gets the engine's answer at a path, over HTTP from here or on the engine's host."""
 
 
 @dataclass(frozen=True)
 class EngineKind:
-    """One log engine. Its component, its port and `settings.stack.engine` are called `name`.
+    """One log engine. `name` is that of its component, of its port and in settings.stack.engine.
 
-    `ingestion` is the path that takes records of the collector, `reading` what people may ask
-    through a gateway. `rules` is the path of Prometheus' rules API below `evaluator`, the component
-    that evaluates the rules; `reports_expressions` says that it reports them as they were shipped.
-    Restored records go to `restored_component` with `restored_tenant`. `is_cluster`: log servers
-    are one engine with one set of records, not one each. `grafana_type` is the type of its data
-    source in Grafana and `grafana_plugin` what has to be installed for it. It takes records up to
-    `ahead` of its own time. A gateway sets `write_headers`, in Caddy's words, on every batch.
+    `ingestion` is the path where the collector sends records, `reading` the paths that users may
+    read through a gateway. `rules` is the path of Prometheus' rules API at `evaluator`, the
+    component that evaluates the rules; `reports_expressions` means that it reports expressions
+    unchanged. Restored records go to `restored_component` with `restored_tenant`. `is_cluster`: all
+    log servers share one set of records. `grafana_type` is the type of the data source in Grafana,
+    `grafana_plugin` the plugin that it needs. The engine takes records up to `ahead` of its clock.
+    A gateway sets `write_headers`, in Caddy's syntax, on every batch.
     """
 
     name: str
@@ -65,7 +65,7 @@ class EngineKind:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request carries."""
+        """Headers of every request."""
         return {"X-Scope-OrgID": self.tenant} if self.tenant else {}
 
 
@@ -85,7 +85,7 @@ KINDS: Mapping[str, EngineKind] = {
             ahead=timedelta(days=2),
             write_headers={
                 "VL-Stream-Fields": ",".join(VL_STREAM_FIELDS),
-                # Takes the place of what the batch says: a host writes as itself.
+                # Replaces the host in the batch: a host can only write as itself.
                 "VL-Extra-Fields": "host={http.auth.user.id}",
                 "VL-Ignore-Fields": ",".join(VL_IGNORED_FIELDS),
             },
@@ -120,7 +120,7 @@ KINDS: Mapping[str, EngineKind] = {
         ),
     )
 }
-# Components that evaluate rules beside an engine that does not.
+# Components that evaluate the rules of an engine.
 EVALUATORS = {kind.evaluator for kind in KINDS.values()}
 
 

@@ -90,7 +90,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
     """
     target = native(settings)
     try:
-        folders = artifacts.obtain_all(settings, on_progress)
+        folders = artifacts.ensure_all(settings, on_progress)
         check_data_dir(target)
         archive_secrets(target.data_dir, endpoint=settings.archive.endpoint)
         supervisor = Supervisor(target)

@@ -51,7 +51,7 @@ def grafana(
     if program is None:
         unavailable("grafana", "grafana is not on PATH")
     engine: Loki | None = None
-    if artifacts.is_there("loki", settings.load({})):
+    if artifacts.is_available("loki", settings.load({})):
         engine = request.getfixturevalue("loki")
     [port] = free_ports(1)
     target = target_with(tmp_path_factory.mktemp("a grafana"), port, engine)

@@ -25,7 +25,7 @@ def started(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
     """Bare hosts, removed whatever happens. Raises DockerError and ArtifactError."""
     values = settings.load({})
     built = [n for n, a in programs.catalogue(values).items() if a.is_built]
-    programs.obtain(values, [*built, "seaweedfs", "archiver"], lambda name, text: None)
+    programs.ensure(values, [*built, "seaweedfs", "archiver"], lambda name, text: None)
     hosts = start_hosts(names, folder)
     fleet = next(hosts)
     try:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 def test_loki_on_a_host(fleet: FleetUnderTest) -> None:
     """Deployed in place of the other engine; its policies are read back, records come in order."""
     try:
-        programs.obtain(settings.load({}), ["loki"], lambda name, text: None)
+        programs.ensure(settings.load({}), ["loki"], lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("loki", str(error))
     fleet.values = {**fleet.values, "stack": {"engine": "loki"}, "timing": {"start_timeout": "60s"}}

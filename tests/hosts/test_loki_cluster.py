@@ -38,7 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest
     if run("version").returncode != 0:
         unavailable("hosts", "no Docker engine answers")
     try:
-        programs.obtain(settings.load({}), ["loki"], lambda name, text: None)
+        programs.ensure(settings.load({}), ["loki"], lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("loki", str(error))
     hosts = started((*SERVERS, "app-1", "store"), tmp_path_factory.mktemp("cluster"))
@@ -69,7 +69,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest
 
 def start_store(host: TestHost, folder: Path) -> None:
     """A SeaweedFS with one user and one bucket, on a machine of its own."""
-    weed = artifacts.from_wheel("weed")
+    weed = artifacts.find_in_venv("weed")
     credentials = [{"accessKey": KEY, "secretKey": SECRET}]
     identities = [{"name": "loki", "credentials": credentials, "actions": ["Admin"]}]
     (folder / "weed.json").write_text(json.dumps({"identities": identities}), encoding="utf-8")

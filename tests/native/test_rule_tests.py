@@ -31,7 +31,7 @@ def test_every_case_passes(binaries: None) -> None:
     found = json.loads(result.stdout)
     assert found["missing"] == {}
     engines = {case["engine"] for case in found["cases"]}
-    there = artifacts.is_there("loki", settings.load({}))
+    there = artifacts.is_available("loki", settings.load({}))
     assert engines == {"victorialogs", *(["loki"] if there else [])}
     assert len(found["cases"]) == len(load_cases()) * len(engines)
 

@@ -46,7 +46,7 @@ class ArchiveUnderTest(StackUnderTest):
     def start(self, *names: str, extra: Iterable[str] = ()) -> None:
         """Start the programs named, or all, and wait until they answer."""
         target = self.target
-        folders = artifacts.obtain_all(target.settings, lambda name, text: None)
+        folders = artifacts.ensure_all(target.settings, lambda name, text: None)
         binaries = {
             name: str(folder / programs(target.settings)[name].binaries[0])
             for name, folder in folders.items()

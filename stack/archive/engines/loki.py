@@ -24,7 +24,7 @@ from stack.archive.format import lines
 from stack.archive.format.layout import DAY, day_of, hours, rfc3339
 from stack.common import wait_until
 from stack.engines import EngineError, Record
-from stack.engines.http import ask
+from stack.engines.http import send_request
 from stack.engines.logql import selector_of
 from stack.engines.loki import ENTRIES, Entry, read_retention, record_from
 from stack.records.timestamps import nanoseconds
@@ -347,7 +347,7 @@ class LokiArchive:
 
     def _ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
         headers = {"Content-Type": "application/json"} if "data" in arguments else {}
-        return ask(
+        return send_request(
             self._session,
             "Loki",
             method,

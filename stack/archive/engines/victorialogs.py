@@ -16,10 +16,11 @@ from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
 from stack.archive.format.layout import DAY, rfc3339
 from stack.archive.format.manifest import subtract
+from stack.common import quote
 from stack.engines import EngineError, Record
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
-from stack.engines.http import ask
-from stack.engines.victorialogs import quote, read_flag, record_from
+from stack.engines.http import send_request
+from stack.engines.victorialogs import read_flag, record_from
 from stack.settings.tables import ShorterRetention
 
 CHUNK = 1024 * 1024
@@ -191,7 +192,7 @@ class VictoriaLogsArchive:
     def _ask(
         self, method: str, path: str, data: bytes | dict[str, str] | None = None
     ) -> requests.Response:
-        return ask(
+        return send_request(
             self._session,
             "VictoriaLogs",
             method,

@@ -36,8 +36,8 @@ APP_FOLDERS = ("sample_app", "traffic")
 def build_all(settings: Settings, on_progress: OnProgress, base: str = "") -> list[str]:
     """Make every local image and return their names. Raises DockerError and ArtifactError."""
     runtime = DockerRuntime(settings)
-    parts = artifacts.for_images(settings)
-    folders = artifacts.obtain_all(settings, on_progress, parts)
+    parts = artifacts.list_for_images(settings)
+    folders = artifacts.ensure_all(settings, on_progress, parts)
     built = []
     for component in CATALOGUE:
         if not component.container.is_built:

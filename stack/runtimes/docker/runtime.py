@@ -102,8 +102,8 @@ class DockerRuntime:
         self._keep_private()
         self.pull(self.missing_images(), on_progress)
         note = self.leave_out_grafana(on_progress)
-        probe = artifacts.for_images(self.settings)["probe"]
-        folder = artifacts.obtain_all(self.settings, on_progress, {"probe": probe})["probe"]
+        probe = artifacts.list_for_images(self.settings)["probe"]
+        folder = artifacts.ensure_all(self.settings, on_progress, {"probe": probe})["probe"]
         root = self._root()
         check_room(root, self.settings)
         check_log_mount(self.image("sample_app"), f"{root}/containers")
