@@ -21,6 +21,7 @@ from stack.render import (
     render_loki,
     render_native,
     render_otelcol,
+    render_promtail,
     render_template,
 )
 from stack.settings import ROOT
@@ -332,3 +333,14 @@ def test_rules_are_within_lokis_reach(tmp_path: Path, retention: dict[str, int])
     rule_ends_before = timedelta(days=values.hot_days + values.margin_days + 1)
     assert parse_duration(limits["max_query_lookback"]) > rule_ends_before
     assert parse_duration(limits["max_query_lookback"]) >= timedelta(days=8)  # a week and a window
+
+
+def test_promtail_drops_the_lines_of_other_peoples_containers() -> None:
+    """What it writes where the label is missing is what it looks for."""
+    target = docker(settings_with(stack={"engine": "loki", "agent": "promtail"}))
+    [job] = yaml.safe_load(render_promtail(target))["scrape_configs"]
+    stages = [(name, values) for stage in job["pipeline_stages"] for name, values in stage.items()]
+    of_containers = [pair for pair in stages if pair[1].get("source") == "docker_service"]
+    (_, mark), (name, drop) = of_containers[:2]
+    assert name == "drop"
+    assert mark["template"].endswith("{{ else }}" + drop["value"] + "{{ end }}")
