@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.archive import failpoints
+from stack.archive import export, failpoints
 from stack.archive.format import lines
 from stack.archive.storage.parts import fetch_lines
 from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, mixed_day, yesterday
@@ -131,6 +131,21 @@ def test_the_hour_under_way_is_archived_with_now(archive: ArchiveUnderTest) -> N
     archive.push([at(moment + timedelta(seconds=1), "two")])
     archive.ok("archive", "run", "--now")
     assert archive.verify("--deep")["records"] == 2
+
+
+def test_an_hour_that_is_completed_is_not_late(archive: ArchiveUnderTest) -> None:
+    """Its first half was archived while it was the current hour."""
+    archive.push([at(yesterday(3)), at(yesterday(3, minutes=40))])
+    view = archive.archive
+    result = export.Exported()
+    try:
+        view.prepare()
+        ledger = view.ledger()
+        for until in (yesterday(3, minutes=30), yesterday(4)):
+            export.export_hour(view, ledger, yesterday(3), until, result)
+    finally:
+        view.store.close()
+    assert (result.hours, result.late_hours, result.records) == (2, 0, 2)
 
 
 def test_a_large_service_has_parts_of_its_own(
@@ -282,10 +297,10 @@ def test_ctrl_c_ends_a_search(day: ArchiveUnderTest) -> None:
 
 
 def test_a_hold_of_nothing_is_a_failure(day: ArchiveUnderTest) -> None:
-    """Somebody believes that nobody can delete what was not held."""
+    """Otherwise an operator believes that the records are protected."""
     result = day.run("archive", "hold", "--from", "2020-01-01", "--to", "2020-01-02")
     assert result.returncode == 1
-    assert "wanted archived parts from 2020-01-01 to 2020-01-02, found none" in result.stderr
+    assert "cannot hold parts from 2020-01-01 to 2020-01-02: there are none" in result.stderr
     assert "./logstack archive run --now" in result.stderr
 
 

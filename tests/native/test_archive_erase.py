@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.archive import ArchiveError, erase, failpoints
-from stack.archive import orphans as unsealed
+from stack.archive import ArchiveError, erase, failpoints, orphans
 from stack.archive.format.manifest import parse
 from stack.archive.storage.store import StoreError
 from tests.support.archives import (
@@ -113,21 +112,21 @@ def test_erased_records_are_gone_from_parts_that_no_manifest_names(
 ) -> None:
     """A young part may be of an exporter at work: it is named, and goes with a later erase."""
     archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
-    unsealed_key = killed_with_a_part_of_its_own(archive)
+    orphan = killed_with_a_part_of_its_own(archive)
     archive.ok("archive", "run")
-    assert {note["what"] for note in archive.verify()["notes"]} == {unsealed_key}
+    assert {note["what"] for note in archive.verify()["notes"]} == {orphan}
     command = ("archive", "erase", "--reason", "asked for", "--match")
     archive.ok(*command, "user_id=9")  # the part holds none of it
     result = archive.run(*command, "user_id=2")
     assert result.returncode == 1
     text = " ".join(result.stderr.split())
-    assert "Erased 1 records of 1 hours" in text
-    assert f"{unsealed_key}: no manifest names it" in text
+    assert "1 records of 1 hours are erased" in text
+    assert f"{orphan}: no manifest names it" in text
     assert "Run the same erase again at 20" in text
-    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
-    assert erase_in_process(archive, "2").deleted == [unsealed_key]
+    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
+    assert erase_in_process(archive, "2").deleted == [orphan]
     store = archive.store()
-    assert unsealed_key not in store.versions("v1/")
+    assert orphan not in store.versions("v1/")
     store.close()
     report = archive.verify("--deep")
     assert report["ok"], report["problems"]
@@ -144,8 +143,8 @@ def test_a_hold_on_a_part_that_no_manifest_names_refuses_an_erase(
     store = archive.store()
     [version] = store.versions(key)[key]
     store.hold(key, version, True)
-    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
-    with pytest.raises(ArchiveError, match=f"Nothing was erased:\n{key}: a legal hold"):
+    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
+    with pytest.raises(ArchiveError, match=f"nothing was erased:\n{key}: under a legal hold"):
         erase_in_process(archive, "2")
     assert archive.verify("--deep")["records"] == 3
     store.hold(key, version, False)
@@ -160,7 +159,7 @@ def test_an_erase_before_an_hour_is_sealed_says_that_the_engine_has_the_records(
     """No tombstone keeps them out of the next run: the same erase has to come after it."""
     archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     killed_with_a_part_of_its_own(archive)
-    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
+    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
     with pytest.raises(ArchiveError, match="Run the same erase again after it"):
         erase_in_process(archive, "2")
     archive.ok("archive", "run")

@@ -1,4 +1,4 @@
-"""What goes wrong with an archive: tampering, a store that fails, erasure, and the gate."""
+"""What goes wrong with an archive: tampering, a store that fails, erasure, and expiry."""
 
 from __future__ import annotations
 
@@ -175,14 +175,14 @@ def test_the_store_being_down_loses_nothing(archive: ArchiveUnderTest) -> None:
         ("full", "InsufficientStorage"),
         ("wrong bytes", "corrupts"),
         ("wrong bytes, no checksum", "corrupts"),
-        ("breaks off", "broke off"),
+        ("breaks off", "connection broke"),
         ("slow", ""),
     ],
 )
 def test_a_store_that_is_full_slow_or_wrong(
     archive: ArchiveUnderTest, fault: str, text: str
 ) -> None:
-    """Out of space, wrong bytes and answers that end early seal nothing and are said; slowness only
+    """Out of space, wrong bytes and broken connections seal nothing and are reported; slowness only
     takes time."""
     archive.push([at(yesterday(3))])
     proxy = Proxy(archive.target.url("seaweedfs"), fault)
@@ -204,12 +204,12 @@ def test_a_store_that_is_full_slow_or_wrong(
 
 
 @pytest.mark.parametrize(
-    ("fault", "text"), [("breaks off", "broke off"), ("wrong bytes", "as it says itself")]
+    ("fault", "text"), [("breaks off", "connection broke"), ("wrong bytes", "its own checksum")]
 )
 def test_what_cannot_be_read_is_not_called_tampered_with(
     archived: ArchiveUnderTest, fault: str, text: str
 ) -> None:
-    """Verify says what the store said, of each part, and the gate lets no such day go."""
+    """Verify gives the store's answer for each part, and the day is not deleted."""
     store = archived.store()
     parts = keys_of(store, "/part-")
     store.close()
@@ -218,7 +218,7 @@ def test_what_cannot_be_read_is_not_called_tampered_with(
     view = archived.archive
     try:
         problems = archived.verify("--deep")["problems"]
-        kept = expire.check_day(view, view.ledger(), day_of(yesterday()))
+        blocked = expire.check_day(view, view.ledger(), day_of(yesterday()))
     finally:
         view.store.close()
         proxy.stop()
@@ -226,8 +226,8 @@ def test_what_cannot_be_read_is_not_called_tampered_with(
     assert [(item["kind"], item["what"]) for item in problems] == [
         ("part-unreadable", key) for key in parts
     ]
-    assert all(text in item["text"] and "wanted the SHA" not in item["text"] for item in problems)
-    assert kept == [item["text"] for item in problems]
+    assert all(text in item["text"] and "expected the SHA" not in item["text"] for item in problems)
+    assert blocked == [item["text"] for item in problems]
     assert archived.verify("--deep")["ok"]
 
 
@@ -295,7 +295,7 @@ def test_an_archiver_that_starts_before_the_store_reports_no_failure(
 
 
 def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnderTest) -> None:
-    """SeaweedFS itself refuses to store; the next run after somebody made room archives all."""
+    """SeaweedFS itself refuses to store; the next run with free space archives all."""
     archive.push([at(yesterday(3))])
     archive.ok("archive", "run")
     archive.push([at(yesterday(4))])
@@ -304,7 +304,7 @@ def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnd
     result = archive.run("archive", "run")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "wanted to store v1/" in result.stderr
+    assert "cannot store v1/" in result.stderr
     events = archive.target.archiver_log_file.read_text(encoding="utf-8").splitlines()
     assert json.loads(events[-1])["event_type"] == "archive_run_failed"
     archive.stop("seaweedfs")
@@ -315,7 +315,7 @@ def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnd
     assert report["records"] == 2
 
 
-# --- the gate
+# --- expiry
 
 
 def short_lived(tmp_path: Path) -> ArchiveUnderTest:
@@ -346,7 +346,7 @@ def test_an_archived_and_verified_day_leaves_the_engine_in_time(
         before = archive.stored()
         result = json.loads(archive.ok("archive", "run", "--json"))
         old = f"{day_of(yesterday()) - 2 * DAY:%Y-%m-%d}"
-        assert result["gate"]["dropped"] == [old]
+        assert result["expiry"]["dropped"] == [old]
         poll(lambda: len(archive.stored()) == 1, "one record left")
         assert not (
             archive.target.storage_dir("victorialogs") / "partitions" / old.replace("-", "")
@@ -399,8 +399,8 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
         destroy(store, key)
         store.close()
         result = json.loads(archive.ok("archive", "run", "--json"))
-        assert list(result["gate"]["kept"]) == [f"{old:%Y-%m-%d}"]
-        assert result["gate"]["dropped"] == []
+        assert list(result["expiry"]["blocked"]) == [f"{old:%Y-%m-%d}"]
+        assert result["expiry"]["dropped"] == []
         assert len(archive.stored()) == 2
         findings = archive.findings()
         assert not findings["gate"]["ok"]
@@ -425,7 +425,7 @@ def test_days_leave_early_when_the_disk_limit_is_reached(tmp_path: Path, binarie
         archive.push([at(datetime.now(UTC) - timedelta(minutes=1), "today")])
         result = json.loads(archive.ok("archive", "run", "--json"))
         gone = [f"{day:%Y-%m-%d}" for day in days]
-        assert result["gate"]["dropped_for_space"] == gone
+        assert result["expiry"]["dropped_for_space"] == gone
         assert [json.loads(line)["line"] for line in archive.stored()] == ["today"]
         assert "archive_day_dropped_for_space" in archive.target.archiver_log_file.read_text()
         report = archive.verify("--deep")

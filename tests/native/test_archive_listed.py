@@ -1,4 +1,4 @@
-"""What the store lists and does not give, or gives otherwise: verify, the gate and an erase."""
+"""Objects that the store lists and does not have, or corrupts: verify, expiry and an erase."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def keys(archive: ArchiveUnderTest, what: str) -> list[str]:
 
 
 def named(archive: ArchiveUnderTest) -> tuple[list[verify.Problem], list[str]]:
-    """What verify --deep finds, and why yesterday may not leave the engine."""
+    """What verify --deep finds, and why yesterday may not be deleted in the engine."""
     view = archive.archive
     try:
         problems = verify.run(view, deep=True).problems
@@ -123,11 +123,11 @@ def test_a_day_with_a_listed_part_that_is_missing_does_not_leave_the_engine(
         result = archive.run("archive", "verify", "--deep")
         assert result.returncode == 1
         assert "part-missing" in result.stdout
-        gate = json.loads(archive.ok("archive", "run", "--json"))["gate"]
-        assert (list(gate["kept"]), gate["dropped"]) == ([f"{old:%Y-%m-%d}"], [])
-        assert f"{old:%Y-%m-%d}" not in gate["verified"]
-    gate = json.loads(archive.ok("archive", "run", "--json"))["gate"]
-    assert gate["dropped"] == [f"{old:%Y-%m-%d}"]
+        expiry = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
+        assert (list(expiry["blocked"]), expiry["dropped"]) == ([f"{old:%Y-%m-%d}"], [])
+        assert f"{old:%Y-%m-%d}" not in expiry["verified"]
+    expiry = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
+    assert expiry["dropped"] == [f"{old:%Y-%m-%d}"]
 
 
 def test_a_deleted_part_whose_version_is_still_there_is_missing(archived: ArchiveUnderTest) -> None:
@@ -179,7 +179,7 @@ def test_a_listed_manifest_that_is_missing_is_named_and_keeps_its_day(
         assert f"cannot read {key}" in " ".join(result.stderr.split())
 
 
-def test_an_erase_says_which_unsealed_part_it_could_not_look_into(
+def test_an_erase_says_which_orphaned_part_it_could_not_look_into(
     archive: ArchiveUnderTest,
 ) -> None:
     """It may hold such records; everything else is erased."""
@@ -191,7 +191,7 @@ def test_an_erase_says_which_unsealed_part_it_could_not_look_into(
     archive.ok("archive", "run")
     with faulty(archive, NOT_FOUND, key.rpartition("/")[2]):
         view = archive.archive
-        with pytest.raises(ArchiveError, match="Erased 1 records of 1 hours") as raised:
+        with pytest.raises(ArchiveError, match="1 records of 1 hours are erased") as raised:
             erase.run(view, "user_id", "2", "asked for")
         view.store.close()
     assert f"{key}: the store lists it" in str(raised.value)

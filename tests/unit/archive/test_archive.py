@@ -21,11 +21,11 @@ from stack.archive.failpoints import NAMES, failpoint
 from stack.archive.format import id_filter, lines
 from stack.archive.format.layout import further_part_key, hours, manifest_key, part_key
 from stack.archive.format.manifest import Manifest, parse, signed
-from stack.archive.format.ordering import beyond, in_batches, in_order, sorted_batches
+from stack.archive.format.ordering import difference, in_batches, in_order, sorted_batches
 from stack.archive.search import Matcher, needle
 from stack.archive.service import next_run
 from stack.archive.storage.ledger import Ledger
-from stack.archive.storage.part_cache import Copies, NoCopyError
+from stack.archive.storage.part_cache import NotCachedError, PartCache
 from stack.archive.storage.parts import PartWriter, own_parts, read_lines
 from stack.archive.storage.store import Access, Store
 from stack.engines import Selection
@@ -70,7 +70,7 @@ def test_a_byte_that_is_no_utf8_stays_that_byte() -> None:
 @pytest.mark.parametrize("text", [b"{}", b"[]", b"null", b'{"ts_ns":"1","labels":{}}', b"no"])
 def test_what_is_no_line_is_refused(text: bytes) -> None:
     """With a ValueError, whatever it is instead."""
-    with pytest.raises(ValueError, match=r"wanted|Expecting"):
+    with pytest.raises(ValueError, match=r"expected|Expecting"):
         lines.decode(text)
 
 
@@ -117,7 +117,7 @@ def test_batches_hold_every_line_in_order(held: list[bytes]) -> None:
 @given(st.lists(st.sampled_from("abcd")), st.lists(st.sampled_from("abcd")))
 def test_the_difference_counts_equal_lines(ours: list[str], theirs: list[str]) -> None:
     """Of three equal ones of which one is known, two are left."""
-    found = list(beyond(_bytes(ours), _bytes(theirs)))
+    found = list(difference(_bytes(ours), _bytes(theirs)))
     assert found == _bytes(
         [t for t in "abcd" for _ in range(max(0, ours.count(t) - theirs.count(t)))]
     )
@@ -269,15 +269,15 @@ def test_few_parts_are_read_in_vain() -> None:
     assert id_filter.may_hold(text, "request_id", "not only letters")
 
 
-def kept_copies(folder: Path, count: int) -> tuple[Copies, list[str]]:
+def kept_copies(folder: Path, count: int) -> tuple[PartCache, list[str]]:
     """Copies of 10 bytes, one an hour from noon on, of which 25 bytes may stay."""
-    copies = Copies(folder, 25)
+    copies = PartCache(folder, 25)
     keys = []
     for number in range(count):
         body = b"%010d" % number
         digest = hashlib.sha256(body).hexdigest()
         keys.append(part_key("t", NOON + timedelta(hours=number), 0, digest))
-        copies.keep(keys[-1], io.BytesIO(body))
+        copies.add(keys[-1], io.BytesIO(body))
     return copies, keys
 
 
@@ -289,7 +289,7 @@ def test_copies_are_of_the_window_of_known_parts_and_within_their_limit(tmp_path
     assert left == [keys[4], keys[5]]
     assert b"".join(copies.chunks(keys[5])) == b"0000000005"
     for key in keys[:4]:
-        with pytest.raises(NoCopyError, match=key):
+        with pytest.raises(NotCachedError, match=key):
             list(copies.chunks(key))
 
 
@@ -297,7 +297,7 @@ def test_a_damaged_copy_is_none(tmp_path: Path) -> None:
     """Comparing with it would archive records twice."""
     copies, [key] = kept_copies(tmp_path, 1)
     (tmp_path / key[12:].replace("/", " ")).write_bytes(b"0000000001")
-    with pytest.raises(NoCopyError, match="damaged"):
+    with pytest.raises(NotCachedError, match="damaged"):
         list(copies.chunks(key))
 
 
@@ -305,7 +305,7 @@ def test_a_part_whose_key_is_taken_has_the_next_number() -> None:
     """Of the hour; its hash stays in it."""
     key = part_key("t", NOON, 9, "3f6c0a1d9b52" + "0" * 52)
     assert further_part_key(key) == key.replace("part-9-", "part-10-")
-    with pytest.raises(ValueError, match="wanted the key of a part"):
+    with pytest.raises(ValueError, match="expected the key of a part"):
         further_part_key(manifest_key("t", 1))
 
 
@@ -340,5 +340,5 @@ def test_another_tenants_manifest_is_no_link_of_the_chain() -> None:
     store = Store(Access("http://127.0.0.1:1", "r", "b", "", "", ""))
     document = signed(manifest(), KEY)
     Ledger(store, "t", KEY).append(manifest_key("t", 0), document)
-    with pytest.raises(ArchiveError, match="wanted tenant u, found t"):
+    with pytest.raises(ArchiveError, match="expected tenant u, got t"):
         Ledger(store, "u", KEY).append(manifest_key("u", 0), document)
