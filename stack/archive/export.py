@@ -254,7 +254,7 @@ def _missing(
     """Lines of the engine, in order, that the archive lacks and no tombstone names."""
     records = sum(counts.values())
     batches = _in_order(archive, *window, records) if records else iter(())
-    if not (known or suppression.wanted):
+    if not (known or suppression.digests):
         return batches
     allowed = suppression.filter(chain.from_iterable(batches))
     return in_batches(difference(allowed, archived_lines(archive, known)) if known else allowed)

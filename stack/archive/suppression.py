@@ -37,15 +37,15 @@ class Suppression:
     ) -> None:
         self.key = key
         self.engine = engine
-        self.wanted: dict[str, set[str]] = {}
+        self.digests: dict[str, set[str]] = {}
         for erasure in erasures:
-            self.wanted.setdefault(erasure.field, set()).add(erasure.match_hmac)
+            self.digests.setdefault(erasure.field, set()).add(erasure.match_hmac)
         self.streams: dict[str, int] = {}
         self._known: dict[tuple[str, str], bool] = {}
 
     def excludes(self, record: Record) -> bool:
         """Whether a tombstone names the record."""
-        for field, digests in self.wanted.items():
+        for field, digests in self.digests.items():
             if field not in record:
                 continue
             value = text_of(record[field])
@@ -61,7 +61,7 @@ class Suppression:
 
     def filter(self, stored: Iterable[bytes]) -> Iterator[bytes]:
         """The lines that no tombstone names."""
-        if not self.wanted:
+        if not self.digests:
             yield from stored
             return
         for line in stored:

@@ -122,7 +122,7 @@ def test_a_record_earlier_than_the_first_archived_hour_is_archived(
     assert report["records"] == 2
 
 
-def test_the_hour_under_way_is_archived_with_now(archive: ArchiveUnderTest) -> None:
+def test_the_current_hour_is_archived_with_now(archive: ArchiveUnderTest) -> None:
     """And again, with what came since, in a further part."""
     moment = datetime.now(UTC) - timedelta(seconds=20)
     archive.push([at(moment, "one")])
@@ -148,7 +148,7 @@ def test_an_hour_that_is_completed_is_not_late(archive: ArchiveUnderTest) -> Non
     assert (result.hours, result.late_hours, result.records) == (2, 0, 2)
 
 
-def test_a_large_service_has_parts_of_its_own(
+def test_a_large_service_has_own_parts(
     tmp_path: Path, binaries: None, combination: Combination
 ) -> None:
     """Restoring it reads no other service's records; small services share a part."""
@@ -212,7 +212,7 @@ def test_a_restore_killed_anywhere_is_finished_by_the_next(
 def test_two_exporters_at_once_archive_every_record_once(
     archive: ArchiveUnderTest, same_machine: bool
 ) -> None:
-    """They wait for each other on one machine; on two the store lets one write each manifest."""
+    """They wait for each other on one machine; of two machines the store accepts one manifest."""
     archive.push(mixed_day())
     other = dict(archive.environ)
     if not same_machine:
@@ -353,7 +353,7 @@ def peak_of_a_search_for_everything(archive: ArchiveUnderTest) -> int:
     return peak
 
 
-def test_the_estimate_says_what_a_restore_reads(day: ArchiveUnderTest) -> None:
+def test_the_estimate_is_what_a_restore_reads(day: ArchiveUnderTest) -> None:
     """Before anything is restored; a dry run restores nothing."""
     result = day.run("archive", "restore", "--from", "4d", "--to", "now", "--dry-run", "--json")
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""What `logstack doctor` says of an archive."""
+"""What `logstack doctor` reports about an archive."""
 
 from __future__ import annotations
 

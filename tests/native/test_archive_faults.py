@@ -41,7 +41,7 @@ def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
 
 
 def overwrite(store: Store, key: str, body: bytes) -> None:
-    """As somebody does who has the admin's key: no trace but another version."""
+    """As the admin's key allows: the only trace is another version."""
     store.admin.put_object(Bucket=store.access.bucket, Key=key, Body=body)
 
 
@@ -51,7 +51,7 @@ def destroy(store: Store, key: str) -> None:
 
 
 def replace_silently(store: Store, key: str, body: bytes) -> None:
-    """The object and its history are gone and another one has its key."""
+    """The object and its history are deleted, and another one has its key."""
     destroy(store, key)
     overwrite(store, key, body)
 
@@ -73,7 +73,7 @@ def test_a_changed_part_is_found_and_named(archived: ArchiveUnderTest) -> None:
     assert all(b"T03:" not in line for line in archived.stored("restored"))
 
 
-def test_a_part_that_is_gone_cut_or_written_over_is_named_without_reading(
+def test_a_missing_cut_or_overwritten_part_is_reported_without_reading(
     archived: ArchiveUnderTest,
 ) -> None:
     """The listing is enough."""
@@ -130,7 +130,7 @@ def test_a_count_that_differs_from_the_engine_is_named(archived: ArchiveUnderTes
 
 def test_keys_can_do_what_they_are_for_and_no_more(archived: ArchiveUnderTest) -> None:
     """The writer neither reads nor deletes, the reader neither writes nor deletes, nor can the
-    admin delete without saying that the lock is to be passed."""
+    admin delete without asking to bypass the lock."""
     store = archived.store()
     key = keys_of(store, "hr=03/part")[0]
     [version] = store.versions(key)[key]
@@ -206,7 +206,7 @@ def test_a_store_that_is_full_slow_or_wrong(
 @pytest.mark.parametrize(
     ("fault", "text"), [("breaks off", "connection broke"), ("wrong bytes", "its own checksum")]
 )
-def test_what_cannot_be_read_is_not_called_tampered_with(
+def test_an_unreadable_part_is_not_reported_as_changed(
     archived: ArchiveUnderTest, fault: str, text: str
 ) -> None:
     """Verify gives the store's answer for each part, and the day is not deleted."""
@@ -249,7 +249,7 @@ def test_a_forgotten_signing_key_is_asked_for_and_not_made_up(archived: ArchiveU
     assert json.loads(archived.ok("archive", "verify", "--json", extra=given))["ok"]
 
 
-def test_a_fault_of_this_machines_disk_is_recorded_and_the_archiver_goes_on(
+def test_a_fault_of_this_machines_disk_is_logged_and_the_archiver_continues(
     archive: ArchiveUnderTest,
 ) -> None:
     """It does not end without a word: the alert rules look for a record of the failure."""
@@ -319,7 +319,7 @@ def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnd
 
 
 def short_lived(tmp_path: Path) -> ArchiveUnderTest:
-    """Keeps a day hot for one day, and takes late records for an hour."""
+    """Keeps a day hot for one day, and accepts late records for an hour."""
     return in_folder(
         tmp_path,
         LOGSTACK_RETENTION__HOT_DAYS="1",
@@ -333,10 +333,8 @@ def old_rows() -> list[bytes]:
     return [at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")]
 
 
-def test_an_archived_and_verified_day_leaves_the_engine_in_time(
-    tmp_path: Path, binaries: None
-) -> None:
-    """The hot records of the day are gone, its archive stays and can be restored."""
+def test_an_archived_and_verified_day_is_deleted_in_time(tmp_path: Path, binaries: None) -> None:
+    """The hot records of the day are deleted, its archive stays and can be restored."""
     archive = short_lived(tmp_path)
     archive.start(extra=())
     try:
@@ -359,10 +357,10 @@ def test_an_archived_and_verified_day_leaves_the_engine_in_time(
 
 
 @pytest.mark.parametrize("name", failpoints.EXPIRE)
-def test_the_gate_killed_anywhere_is_finished_by_the_next(
+def test_an_expiry_killed_anywhere_is_finished_by_the_next(
     tmp_path: Path, binaries: None, name: str
 ) -> None:
-    """The day is gone afterwards, and nothing else is."""
+    """The day is deleted afterwards, and no other."""
     archive = short_lived(tmp_path)
     archive.start("seaweedfs", "restored")
     try:
@@ -379,7 +377,7 @@ def test_the_gate_killed_anywhere_is_finished_by_the_next(
         archive.stop()
 
 
-def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
+def test_a_day_whose_archive_is_damaged_stays_and_doctor_reports_it(
     tmp_path: Path, binaries: None
 ) -> None:
     """The engine keeps it, the archiver records why, and doctor fails before it is too late."""
@@ -413,7 +411,9 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
         archive.stop()
 
 
-def test_days_leave_early_when_the_disk_limit_is_reached(tmp_path: Path, binaries: None) -> None:
+def test_days_are_deleted_early_when_the_disk_limit_is_reached(
+    tmp_path: Path, binaries: None
+) -> None:
     """Verified ones, the oldest first; an unverified one stays although the limit is passed."""
     archive = in_folder(tmp_path, LOGSTACK_LIMITS__HOT_DISK="1B", LOGSTACK_ARCHIVE__LATENESS="1h")
     archive.start("seaweedfs", "restored")

@@ -1,4 +1,4 @@
-"""What is Loki's own about the archive: deletions that take their time, and reading by pages."""
+"""What differs with Loki: deletions that are delayed, and reading in pages."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def deletions(archive: ArchiveUnderTest, tenant: str) -> list[str]:
 
 
 def restart(archive: ArchiveUnderTest) -> None:
-    """Loki remembers for minutes which deletions there are; a new one reads them at once."""
+    """Loki caches deletions for minutes; a restarted one reads them at once."""
     archive.stop("loki")
     archive.start("loki")
 
@@ -75,10 +75,10 @@ def test_a_verified_day_is_deleted_once_and_its_archive_stays(archive: ArchiveUn
     assert archive.stored("restored") == before
 
 
-def test_what_comes_very_late_is_archived_before_its_day_leaves(
+def test_very_late_records_are_archived_before_their_day_is_deleted(
     archive: ArchiveUnderTest,
 ) -> None:
-    """Loki takes records of any age; the last look at a day is before it is dropped."""
+    """Loki accepts records of any age; a day is checked a last time before it is deleted."""
     moment = yesterday(3) - 2 * DAY
     archive.push([at(moment, "in time")])
     killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "day-verified"})
@@ -93,7 +93,7 @@ def test_what_comes_very_late_is_archived_before_its_day_leaves(
 def test_what_was_unrestored_is_hidden_and_can_be_restored_again(
     archive: ArchiveUnderTest,
 ) -> None:
-    """A restore takes back the deletion that Loki has not made yet; nothing is there twice."""
+    """A restore cancels the pending deletion; no record is duplicated."""
     archive.push([at(yesterday(3), "one"), at(yesterday(4), "two")])
     archive.ok("archive", "run")
     before = archive.stored()
@@ -145,7 +145,7 @@ def test_streams_without_a_service_are_archived_too(archive: ArchiveUnderTest) -
     )
 
 
-def test_above_the_disk_limit_one_day_leaves_and_the_next_waits(
+def test_above_the_disk_limit_one_day_is_deleted_and_the_next_waits(
     tmp_path: Path, binaries: None, combination: Combination
 ) -> None:
     """The room of a day becomes free hours later; until then no further day has to go."""

@@ -22,7 +22,7 @@ SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL",
 
 @pytest.fixture
 def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
-    """DEBUG of one service leaves after a day; records of two days ago, and of yesterday."""
+    """DEBUG of one service is deleted after a day; records of two days ago, and of yesterday."""
     under_test = in_folder(
         tmp_path,
         **combination.variables,
@@ -53,7 +53,7 @@ def expiry(archive: ArchiveUnderTest) -> dict[str, Any]:
 
 
 def messages(archive: ArchiveUnderTest) -> list[str]:
-    """What the engine shows. Loki is asked anew: it remembers for minutes what is deleted."""
+    """What the engine shows. Loki is restarted: it caches deletions for minutes."""
     if archive.engine_name == "loki":
         archive.stop("loki")
         archive.start("loki")
@@ -62,8 +62,8 @@ def messages(archive: ArchiveUnderTest) -> list[str]:
     return sorted(json.loads(row)["line"] for row in archive.stored())
 
 
-def test_they_are_gone_once_and_the_archive_keeps_them(archive: ArchiveUnderTest) -> None:
-    """Their absence is no fault to verify, they are counted, and a restore brings them back."""
+def test_they_are_deleted_once_and_the_archive_keeps_them(archive: ArchiveUnderTest) -> None:
+    """Verify expects their absence, they are counted, and a restore restores them."""
     before = archive.stored()
     killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "records-due"})
     assert killed.returncode == -9, killed.stderr

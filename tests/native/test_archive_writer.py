@@ -54,7 +54,7 @@ def export(archive: ArchiveUnderTest, *options: str) -> dict[str, int]:
 
 
 def refused(archive: ArchiveUnderTest) -> CompletedProcess[str]:
-    """A run with the writer's key alone that fails and says what to type."""
+    """A run with the writer's key alone that fails and prints the command to run."""
     result = archive.run("archive", "run", extra=keys(archive, "writer"))
     assert result.returncode == 1, result.stdout
     assert "Traceback" not in result.stderr
@@ -71,7 +71,7 @@ def copies(archive: ArchiveUnderTest) -> Path:
 
 
 def test_a_day_is_archived_once_and_comes_back(archive: ArchiveUnderTest) -> None:
-    """Whoever has the reader's key finds it complete; the exporter did not have it."""
+    """With the reader's key it is complete; the exporter did not have that key."""
     archive.push(mixed_day())
     before = archive.stored()
     assert export(archive)["records"] == len(before)
@@ -87,7 +87,7 @@ def test_a_day_is_archived_once_and_comes_back(archive: ArchiveUnderTest) -> Non
         assert "the reader's key" in result.stderr
 
 
-def test_late_records_and_the_hour_under_way_are_archived_once(archive: ArchiveUnderTest) -> None:
+def test_late_records_and_the_current_hour_are_archived_once(archive: ArchiveUnderTest) -> None:
     """What the archive has of an hour is known from the copies; they hold nothing else."""
     archive.push([at(yesterday(3), f"in time {n}") for n in range(3)])
     export(archive)
@@ -127,7 +127,7 @@ def test_without_a_copy_late_records_wait_for_the_readers_key(archive: ArchiveUn
 def test_another_exporters_manifest_is_read_once_with_the_readers_key(
     archive: ArchiveUnderTest,
 ) -> None:
-    """It cannot be read without, and not be written over: the text says what to type."""
+    """It can neither be read nor overwritten: the text gives the command to run."""
     archive.push([at(yesterday(3))])
     export(archive)
     folder = archive.target.data_dir / "archive"
@@ -146,7 +146,7 @@ def test_another_exporters_manifest_is_read_once_with_the_readers_key(
 
 
 @pytest.mark.parametrize("name", failpoints.EXPORT)
-def test_an_export_killed_anywhere_goes_on(archive: ArchiveUnderTest, name: str) -> None:
+def test_an_export_killed_anywhere_continues(archive: ArchiveUnderTest, name: str) -> None:
     """By itself, unless a manifest is stored of which this machine does not know."""
     archive.push([at(yesterday(hour), f"{hour}") for hour in (3, 4)])
     extra = {**keys(archive, "writer"), failpoints.VARIABLE: name}
@@ -176,10 +176,10 @@ def test_a_store_that_confirms_no_hash_is_not_trusted(archive: ArchiveUnderTest)
     assert export(archive)["records"] == 1
 
 
-def test_days_leave_the_engine_when_somebody_with_the_readers_key_has_looked(
+def test_days_are_deleted_after_a_run_with_the_readers_key(
     tmp_path: Path, binaries: None, combination: Combination
 ) -> None:
-    """Until then they stay, and the run and doctor say what to type."""
+    """Until then they stay, and the run and doctor give the command to run."""
     archive = in_folder(
         tmp_path,
         **combination.variables,

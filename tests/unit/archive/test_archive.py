@@ -52,7 +52,7 @@ def test_a_line_is_exactly_this() -> None:
 def test_a_line_is_read_back_as_it_was(
     ts_ns: int, label: str, metadata: dict[str, str], text: str
 ) -> None:
-    """Whatever the text is, bytes that are no UTF-8 included; it holds no line break."""
+    """Whatever the text is, invalid UTF-8 included; it has no line break."""
     labels = lines.stream_key({"service_name": label})
     line = lines.encode(b"%019d" % ts_ns, labels, metadata, text)
     wanted = {"service_name": label} if label else {}
@@ -61,14 +61,14 @@ def test_a_line_is_read_back_as_it_was(
     assert (lines.timestamp(line), lines.stream(line)) == (ts_ns, labels)
 
 
-def test_a_byte_that_is_no_utf8_stays_that_byte() -> None:
+def test_an_invalid_utf8_byte_stays_that_byte() -> None:
     """It is not replaced on the way through."""
     row = lines.load(b'{"_msg":"caf\xe9"}')
     assert b"caf\xe9" in lines.encode(b"%019d" % 1, b"{}", {}, row["_msg"])
 
 
 @pytest.mark.parametrize("text", [b"{}", b"[]", b"null", b'{"ts_ns":"1","labels":{}}', b"no"])
-def test_what_is_no_line_is_refused(text: bytes) -> None:
+def test_an_invalid_line_is_refused(text: bytes) -> None:
     """With a ValueError, whatever it is instead."""
     with pytest.raises(ValueError, match=r"expected|Expecting"):
         lines.decode(text)
@@ -123,7 +123,7 @@ def test_the_difference_counts_equal_lines(ours: list[str], theirs: list[str]) -
     )
 
 
-def test_large_services_have_parts_of_their_own_and_at_most_sixteen_of_them() -> None:
+def test_at_most_sixteen_large_services_have_own_parts() -> None:
     """Each under way holds a compressor's memory."""
     streams = {f'{{"host":"{h}","service_name":"s{n}"}}': n for h in "ab" for n in range(40)}
     assert own_parts(streams, 70) == {"s35", "s36", "s37", "s38", "s39"}
@@ -228,7 +228,7 @@ def test_the_archiver_wakes_shortly_after_each_hour(now: str, wanted: str) -> No
     assert moment < found <= moment + timedelta(hours=1)
 
 
-def test_a_failpoint_that_is_not_listed_is_a_mistake() -> None:
+def test_an_unknown_failpoint_is_an_error() -> None:
     """A test that names one that is nowhere would prove nothing."""
     with pytest.raises(ValueError, match="not listed"):
         failpoint("nowhere")
@@ -247,7 +247,7 @@ def _bytes(texts: list[str]) -> list[bytes]:
 
 @given(st.sets(st.from_regex(r"\A[A-Za-z0-9_.:-]{1,40}\Z"), max_size=50))
 def test_an_id_that_is_there_is_never_passed_over(ids: set[str]) -> None:
-    """Wherever it stands: beside the line, or in a line of JSON."""
+    """In the metadata, or in a line of JSON."""
     rows = [lines.encode(b"%019d" % 1, b"{}", {"request_id": value}, "") for value in ids]
     rows += [
         lines.encode(b"%019d" % 1, b"{}", {}, json.dumps({"trace_id": f"{value}x"}))
@@ -293,7 +293,7 @@ def test_copies_are_of_the_window_of_known_parts_and_within_their_limit(tmp_path
             list(copies.chunks(key))
 
 
-def test_a_damaged_copy_is_none(tmp_path: Path) -> None:
+def test_a_damaged_copy_is_refused(tmp_path: Path) -> None:
     """Comparing with it would archive records twice."""
     copies, [key] = kept_copies(tmp_path, 1)
     (tmp_path / key[12:].replace("/", " ")).write_bytes(b"0000000001")
@@ -335,7 +335,7 @@ def test_equal_lines_make_equal_parts_however_they_came(tmp_path: Path) -> None:
     assert len(keys) == 1
 
 
-def test_another_tenants_manifest_is_no_link_of_the_chain() -> None:
+def test_another_tenants_manifest_is_refused() -> None:
     """The cache of a machine whose settings were changed holds such ones."""
     store = Store(Access("http://127.0.0.1:1", "r", "b", "", "", ""))
     document = signed(manifest(), KEY)

@@ -156,7 +156,7 @@ def test_a_closed_search_stops_its_scans_and_closes_what_waits(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("pattern", ["(", "*", "[a", "a{2,1}", "(?P<a"])
-def test_what_is_no_regular_expression_is_said(pattern: str) -> None:
+def test_an_invalid_regular_expression_is_refused(pattern: str) -> None:
     """With what was expected, and where it is wrong."""
     with pytest.raises(ArchiveError) as caught:
         Matcher(Selection(NOON, NOON, grep=pattern))
