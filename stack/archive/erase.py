@@ -123,8 +123,7 @@ def _affected(
         blocks = decompress(fetch(archive.store, part, archive.work))
         return any(matcher.matches(line, record_of) for line in matcher.candidates(blocks))
 
-    parts = [part for key, part in hour.parts.items() if key not in expired.parts]
-    return Affected(hour, tuple(part for part in parts if holds(part)))
+    return Affected(hour, tuple(part for part in expired.remaining(hour) if holds(part)))
 
 
 def _matcher(hour: HourState, name: str, value: str) -> Matcher:
@@ -147,8 +146,7 @@ def _erase_hour(
     def kept(part: Part) -> Iterator[bytes]:
         for line in fetch_lines(archive.store, part, archive.work):
             if matcher.matches(line, record_of):
-                stream = lines.stream(line).decode("utf-8", "replace")
-                taken[stream] = taken.get(stream, 0) + 1
+                lines.count(line, taken)
             else:
                 yield line
 

@@ -240,7 +240,7 @@ def archived_lines(archive: Archive, known: HourState) -> Iterator[bytes]:
     """
     source = archive.store if archive.store.can_read else archive.part_cache
     expired = find_expired(archive, [known]) if archive.store.can_read else Expired()
-    parts = [part for key, part in known.parts.items() if key not in expired.parts]
+    parts = expired.remaining(known)
     return heapq.merge(*(fetch_lines(source, part, archive.work) for part in parts))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from stack.archive.context import Archive
+from stack.archive.format.manifest import Part
 from stack.archive.storage.ledger import READERS, HourState
 
 
@@ -21,6 +22,10 @@ class Expired:
 
     parts: frozenset[str] = frozenset()
     hours: int = 0
+
+    def remaining(self, hour: HourState) -> list[Part]:
+        """The parts of an hour that have not expired."""
+        return [part for key, part in hour.parts.items() if key not in self.parts]
 
 
 def may_have_expired(archive: Archive, hour: HourState) -> bool:

@@ -113,8 +113,7 @@ def _select(
     expired = find_expired(archive, hours)
     found = []
     for hour in hours:
-        stored = [part for key, part in hour.parts.items() if key not in expired.parts]
-        if parts := [part for part in stored if scope.takes(part)]:
+        if parts := [part for part in expired.remaining(hour) if scope.takes(part)]:
             found.append((hour, parts))
     return found, expired.hours
 
@@ -182,8 +181,7 @@ def _within(stored: Iterator[bytes], scope: RestoreFilter) -> Iterator[bytes]:
 def _count(stored: Iterator[bytes], counts: Counts) -> Iterator[bytes]:
     """The same lines; adds to the counts of their streams."""
     for line in stored:
-        stream = lines.stream(line).decode("utf-8", "replace")
-        counts[stream] = counts.get(stream, 0) + 1
+        lines.count(line, counts)
         yield line
 
 

@@ -66,7 +66,6 @@ class Suppression:
             return
         for line in stored:
             if self.excludes(self.engine.record(line)):
-                stream = lines.stream(line).decode("utf-8", "replace")
-                self.streams[stream] = self.streams.get(stream, 0) + 1
+                lines.count(line, self.streams)
             else:
                 yield line

@@ -89,6 +89,12 @@ def stream(line: bytes) -> bytes:
     return line[40 : line.index(b',"metadata":{', 40)]
 
 
+def count(line: bytes, counts: dict[str, int]) -> None:
+    """Add a line to the counts by stream."""
+    key = stream(line).decode("utf-8", "replace")
+    counts[key] = counts.get(key, 0) + 1
+
+
 def parse_ns(text: str) -> int:
     """Nanoseconds since the epoch of an RFC 3339 time in UTC with up to nine decimals."""
     whole, _, fraction = text.removesuffix("Z").partition(".")

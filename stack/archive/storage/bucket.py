@@ -7,8 +7,6 @@ import json
 import secrets
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-
 from stack.archive import ArchiveError
 from stack.archive.format.layout import tenant_prefix
 from stack.archive.storage.store import Store, StoreError, UnprovenError
@@ -86,30 +84,22 @@ def probe(store: Store) -> None:
 
 def lock_of(store: Store, bucket: str) -> tuple[str, int]:
     """The mode and days of the bucket's lock of new objects; ("none", 0) without a lock."""
-    try:
-        answer = store.admin.get_object_lock_configuration(Bucket=bucket)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return "none", 0
-        raise StoreError(f"{bucket}: {error}") from None
-    except (BotoCoreError, HTTPClientError) as error:
-        raise StoreError(f"{bucket}: {error}") from None
-    rule: dict[str, Any] = dict(answer["ObjectLockConfiguration"].get("Rule", {}))
+    answer = store.ask_optional(
+        "read the lock of new objects",
+        lambda: store.admin.get_object_lock_configuration(Bucket=bucket),
+    )
+    rule = answer.get("ObjectLockConfiguration", {}).get("Rule", {})
     retention = rule.get("DefaultRetention", {})
     return str(retention.get("Mode", "none")).lower(), int(retention.get("Days", 0))
 
 
 def expiry_of(store: Store, settings: Archive) -> int:
     """After how many days the bucket deletes parts; 0 without a rule for them."""
-    try:
-        answer = store.admin.get_bucket_lifecycle_configuration(Bucket=settings.bucket)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return 0
-        raise StoreError(f"{settings.bucket}: {error}") from None
-    except (BotoCoreError, HTTPClientError) as error:
-        raise StoreError(f"{settings.bucket}: {error}") from None
-    for rule in answer["Rules"]:
+    answer = store.ask_optional(
+        "read the expiry of objects",
+        lambda: store.admin.get_bucket_lifecycle_configuration(Bucket=settings.bucket),
+    )
+    for rule in answer.get("Rules", []):
         prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
         if rule["Status"] == "Enabled" and prefix == parts_prefix(settings):
             return int(rule.get("Expiration", {}).get("Days", 0))

@@ -114,7 +114,7 @@ class Store:
         """
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         try:
-            answer = self._do(
+            answer = self.ask(
                 f"store {key}",
                 lambda: self.writer.put_object(
                     Bucket=self.access.bucket,
@@ -141,7 +141,7 @@ class Store:
     def chunks(self, key: str) -> Iterator[bytes]:
         """An object in chunks. Raises MissingError when it does not exist."""
         bucket = self.access.bucket
-        body = self._do(
+        body = self.ask(
             f"read {key}", lambda: self.reader.get_object(Bucket=bucket, Key=key)["Body"]
         )
         try:
@@ -162,7 +162,7 @@ class Store:
         """Whether an object can be read; reads a byte of it, because a listing may be stale."""
         bucket, first = self.access.bucket, "bytes=0-0"
         try:
-            self._do(
+            self.ask(
                 f"read {key}",
                 lambda: self.reader.get_object(Bucket=bucket, Key=key, Range=first)["Body"].read(),
             )
@@ -181,7 +181,7 @@ class Store:
     def listing(self, prefix: str, after: str = "") -> list[Listed]:
         """The objects with a prefix, in the order of their keys, or those after one."""
         pages = self.reader.get_paginator("list_objects_v2")
-        return self._do(
+        return self.ask(
             f"list {prefix}",
             lambda: [
                 Listed(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
@@ -203,24 +203,27 @@ class Store:
                     found.setdefault(item["Key"], []).append(item["VersionId"])
             return found
 
-        return self._do(f"list versions of {prefix}", all_of)
+        return self.ask(f"list versions of {prefix}", all_of)
 
     def lock(self, key: str, version: str) -> Lock:
         """What protects a version; needs the admin's key."""
         where: dict[str, Any] = {"Bucket": self.access.bucket, "Key": key, "VersionId": version}
-        retention: dict[str, Any] = dict(
-            self._optional(lambda: self.admin.get_object_retention(**where)["Retention"])
+        what, absent = f"read the lock of {key}", (400, 404)
+        retention = self.ask_optional(
+            what, lambda: self.admin.get_object_retention(**where)["Retention"], absent
         )
-        hold = self._optional(lambda: self.admin.get_object_legal_hold(**where)["LegalHold"])
+        hold = self.ask_optional(
+            what, lambda: self.admin.get_object_legal_hold(**where)["LegalHold"], absent
+        )
         return Lock(
             mode=str(retention.get("Mode", "")).lower(),
             until=retention.get("RetainUntilDate"),
-            legal_hold=dict(hold).get("Status") == "ON",
+            legal_hold=hold.get("Status") == "ON",
         )
 
     def hold(self, key: str, version: str, on: bool) -> None:
         """Set or release the legal hold of a version; needs the admin's key."""
-        self._do(
+        self.ask(
             f"hold {key}",
             lambda: self.admin.put_object_legal_hold(
                 Bucket=self.access.bucket,
@@ -232,7 +235,7 @@ class Store:
 
     def delete(self, key: str, version: str) -> None:
         """Delete a version, also under a governance lock; needs the admin's key."""
-        self._do(
+        self.ask(
             f"delete {key}",
             lambda: self.admin.delete_object(
                 Bucket=self.access.bucket,
@@ -243,8 +246,34 @@ class Store:
         )
 
     def ask(self, what: str, call: Callable[[], T]) -> T:
-        """Any other call of a client; its errors become StoreErrors."""
-        return self._do(what, call)
+        """Any call of a client; its errors become StoreErrors."""
+        try:
+            return call()
+        except ClientError as error:
+            code = error.response["Error"].get("Code", "")
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 412 or code == "ConditionalRequestConflict":
+                raise _TakenError(what) from None
+            kind = MissingError if code in ABSENT else StoreError
+            hint = f". Run: {self._set_up}" if code == "NoSuchBucket" else ""
+            raise kind(f"cannot {what} in {self._where}: {_explain(error)}{hint}") from None
+        except (BotoCoreError, HTTPClientError) as error:
+            raise StoreError(
+                f"cannot {what} in {self._where}: {error}. Run: ./logstack status"
+            ) from None
+
+    def ask_optional(
+        self, what: str, call: Callable[[], Any], absent: tuple[int, ...] = (404,)
+    ) -> dict[str, Any]:
+        """The result of a call, or nothing where the answer has a status of `absent`."""
+        try:
+            return dict(call())
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in absent:
+                return {}
+            raise StoreError(f"cannot {what} in {self._where}: {_explain(error)}") from None
+        except (BotoCoreError, HTTPClientError) as error:
+            raise StoreError(f"cannot {what} in {self._where}: {error}") from None
 
     def _client(self, role: str) -> S3Client:
         key, _, secret = getattr(self.access, role).partition(":")
@@ -276,33 +305,6 @@ class Store:
     @property
     def _where(self) -> str:
         return f"{self.access.endpoint}/{self.access.bucket}"
-
-    def _optional(self, call: Callable[[], Any]) -> Any:
-        """The result of the call, or nothing where the object has no such property."""
-        try:
-            return call()
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 404):
-                return {}
-            raise StoreError(f"{self._where}: {_explain(error)}") from None
-        except (BotoCoreError, HTTPClientError) as error:
-            raise StoreError(f"{self._where}: {error}") from None
-
-    def _do(self, what: str, call: Callable[[], T]) -> T:
-        try:
-            return call()
-        except ClientError as error:
-            code = error.response["Error"].get("Code", "")
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == 412 or code == "ConditionalRequestConflict":
-                raise _TakenError(what) from None
-            kind = MissingError if code in ABSENT else StoreError
-            hint = f". Run: {self._set_up}" if code == "NoSuchBucket" else ""
-            raise kind(f"cannot {what} in {self._where}: {_explain(error)}{hint}") from None
-        except (BotoCoreError, HTTPClientError) as error:
-            raise StoreError(
-                f"cannot {what} in {self._where}: {error}. Run: ./logstack status"
-            ) from None
 
 
 class _TakenError(Exception):
