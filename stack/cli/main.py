@@ -28,7 +28,7 @@ COMMANDS = {
     "logs": ("logs", "Show the newest records, or follow new ones."),
     "query": ("logs", "Run a raw LogsQL or LogQL query."),
     "smoke": ("smoke", "Send one record through the pipeline, compare every field."),
-    "doctor": ("archive", "Check rules, retention and archive against the settings."),
+    "doctor": ("doctor", "Check rules, retention and archive against the settings."),
     "report": ("dashboards", "Write the dashboards as one HTML file."),
     "traffic": ("traffic", "Send the sample app a realistic mix of requests."),
     "settings": ("settings", "List every setting, its value and where it comes from."),

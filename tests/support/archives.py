@@ -1,4 +1,4 @@
-"""A real engine, what takes restored records and a real SeaweedFS, and nothing else."""
+"""A real engine, an engine for restored records and a real SeaweedFS, and nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMES = {
     "victorialogs": ("victorialogs", "restored", "seaweedfs"),
     "loki": ("loki", "seaweedfs"),
 }
-# What the archive's tests run with; the agent takes no part in them.
+# The combinations of the archive's tests, in which the agent has no part.
 ENGINES = (DEFAULT, Combination("loki", "otelcol"))
 
 
@@ -79,7 +79,7 @@ class ArchiveUnderTest(StackUnderTest):
         path.write_text(self.settings.model_dump_json(), encoding="utf-8")
 
     def stop(self, *names: str) -> None:
-        """End the programs named, or all: engines in order, for they write late what they have."""
+        """Stop the programs named, or all: engines gracefully, because they flush to disk."""
         for name in names or list(self.processes):
             process = self.processes.pop(name, None)
             if process is not None:
@@ -87,13 +87,13 @@ class ArchiveUnderTest(StackUnderTest):
                 process.wait(timeout=60)
 
     def findings(self) -> dict[str, dict[str, Any]]:
-        """What doctor finds, by check. It fails: no rules are evaluated here."""
+        """The findings of doctor, by check. It fails: no rules are evaluated here."""
         result = self.run("doctor", "--json")
         assert result.returncode == 1, result.stderr
         return {item["check"]: item for item in json.loads(result.stdout)}
 
     def lose_everything(self) -> None:
-        """The engine's disk is gone; what restores are put into runs again, empty."""
+        """The engine's disk is lost; the engine for restored records runs again, empty."""
         self.stop(self.engine_name)
         shutil.rmtree(self.target.storage_dir(self.engine_name))
         if self.engine_name == "loki":
@@ -117,7 +117,7 @@ class ArchiveUnderTest(StackUnderTest):
         return len(set(held)) if self.engine_name == "loki" else len(held)
 
     def push(self, rows: Iterable[bytes], port: str = "victorialogs") -> None:
-        """Store JSON lines of the contract as they are, bytes that are no UTF-8 included."""
+        """Store JSON lines of the contract as they are, invalid UTF-8 included."""
         if self.engine_name == "loki":
             engine = Loki(self.target.url("loki"))
             for batch in batched(rows, 2000):
@@ -183,12 +183,12 @@ def three_users() -> list[bytes]:
 
 
 def keys_of(store: Store, what: str) -> list[str]:
-    """The keys in which this stands."""
+    """The keys that contain this."""
     return [item.key for item in store.listing("v1/") if what in item.key]
 
 
 def mixed_day() -> list[bytes]:
-    """A day of records with everything that has ever gone wrong with one."""
+    """A day of records with every value that once caused a fault."""
     rows: list[bytes] = []
     for hour in range(24):
         start = yesterday(hour)
@@ -214,7 +214,7 @@ def mixed_day() -> list[bytes]:
 
 
 def entry_of(row: bytes) -> Entry:
-    """A row as the agents hand it to Loki: the line as it is, except for what is no text."""
+    """A row as the agents send it to Loki: the line unchanged, invalid UTF-8 replaced."""
     text = row.decode("utf-8", "replace")
     repaired = re.sub(r"\\ud83d(?!\\u)", "\ufffd", text)
     return replace(entry_from(json.loads(repaired)), line=text)

@@ -370,11 +370,11 @@ def test_a_path_is_shown_the_short_way(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_docker_runtime_says_that_it_has_no_archive(
     logstack: Logstack, own_folders: Path, command: tuple[str, ...]
 ) -> None:
-    """And what to type for one, in place of an object store that does not answer."""
+    """And what to run for one, in place of an object store that does not answer."""
     start_docker(own_folders)
     status, printed, errors = logstack(*command)
     assert (status, printed) == (1, "")
-    assert "the Docker runtime, which has no archive" in errors
+    assert "the Docker runtime has none" in errors
     assert "RUNTIME=native make up" in errors
 
 
