@@ -127,7 +127,7 @@ def test_every_server_answers_with_what_one_was_sent(cluster: FleetUnderTest) ->
     with load(cluster, ("app-1",)) as writers:
         result = cluster.run("hosts", "verify", "staging")
         assert result.returncode == 0, result.stdout + result.stderr + cluster.journals()
-    assert "a canary record came back parsed from logs-1, logs-2, logs-3" in result.stdout
+    assert "a canary record was read back parsed from logs-1, logs-2, logs-3" in result.stdout
     assert result.stdout.count("records are kept") == 3
     wait_for_all(cluster, writers[0])
 
