@@ -49,19 +49,17 @@ def main() -> None:
 
 
 def _measure(tool: str, names: tuple[str, ...]) -> tuple[float, float]:
-    """Seconds of the first and of the second run on new hosts."""
-    with tempfile.TemporaryDirectory(prefix="bench-hosts-") as folder:
-        hosts = start_hosts(names, Path(folder))
-        fleet = next(hosts)
-        try:
-            fleet.roles = {
-                name: ("log_server",) if name == "logs-1" else ("app_host",) for name in names
-            }
-            fleet.prepare()
-            argv = _playbook(fleet) if tool == PEER else []
-            return _timed(fleet, argv), _timed(fleet, argv)
-        finally:
-            next(hosts, None)
+    """Seconds of the first and of the second run on hosts of their own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-hosts-") as folder,
+        start_hosts(names, Path(folder)) as fleet,
+    ):
+        fleet.roles = {
+            name: ("log_server",) if name == "logs-1" else ("app_host",) for name in names
+        }
+        fleet.prepare()
+        argv = _playbook(fleet) if tool == PEER else []
+        return _timed(fleet, argv), _timed(fleet, argv)
 
 
 def _timed(fleet: FleetUnderTest, argv: list[str]) -> float:

@@ -1,4 +1,4 @@
-"""What an engine on a host reports of itself, asked on that host's loopback, for verify.py."""
+"""What an engine on a host reports about itself, read on the host's loopback, for verify.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOK_BACK = "10m"
 
 
 def find_record(remote: Remote, settings: Settings, request_id: str) -> dict[str, str] | None:
-    """The newest record with a request id, its fields as text; None while there is none."""
+    """The newest record with a request id, its fields as text; None until it arrives."""
     kind = kind_of(settings)
     try:
         return kind.find(_fetcher(remote, settings, kind.name), request_id, LOOK_BACK)

@@ -35,7 +35,7 @@ PACKAGES = (
     *("python-dateutil", "pyyaml", "requests", "s3transfer", "six", "typing-extensions"),
     *("typing-inspection", "urllib3", "zstandard"),
 )
-# The folders that the archiver imports: changes elsewhere do not make a new version of it.
+# What the archiver imports and reads: a change anywhere else does not make a new version of it.
 BUNDLED_ROOMS = (
     "common",
     "archive",
@@ -43,9 +43,10 @@ BUNDLED_ROOMS = (
     "records",
     "settings",
     "log_record.schema.json",
+    "settings.toml",  # names the fields of the settings' tables
     "__init__.py",
 )
-SOURCES = ("*.py", "log_record.schema.json")
+SOURCES = ("*.py", "log_record.schema.json", "settings.toml")
 MAIN = """\
 import sys
 
@@ -80,10 +81,7 @@ def make_archiver(path: Path, on_progress: OnProgress) -> None:
             on_progress("archiver", f"packages for Python {python}")
             _install(requirements, folder / python, python)
             shutil.copytree(folder / python, lib, dirs_exist_ok=True)
-        for source in _sources():
-            copy = lib / source.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
+        copy_sources(lib)
         (lib / "__main__.py").write_text(MAIN, encoding="utf-8")
         own = lib / f"logstack-{version('logstack')}.dist-info"
         own.mkdir()
@@ -92,6 +90,14 @@ def make_archiver(path: Path, on_progress: OnProgress) -> None:
         )
         on_progress("archiver", "packing")
         pack(lib, path)
+
+
+def copy_sources(lib: Path) -> None:
+    """Copy the modules and data files of `stack` that the archiver needs."""
+    for source in _sources():
+        copy = lib / source.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
 
 
 def pack(folder: Path, path: Path, roots: Iterable[str] = ("",)) -> None:

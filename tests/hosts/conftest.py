@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,18 +26,27 @@ def started(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
     values = settings.load({})
     built = [n for n, a in programs.catalogue(values).items() if a.is_built]
     programs.ensure(values, [*built, "seaweedfs", "archiver"], lambda name, text: None)
-    hosts = start_hosts(names, folder)
-    fleet = next(hosts)
-    try:
+    with start_hosts(names, folder) as fleet:
         fleet.roles = {
             name: ("log_server",) if name.startswith("logs") else ("app_host",) for name in names
         }
         app = {"service": "erp-backend-api", "user": "erp"}
-        fleet.values = {"timing": {"start_timeout": "20s"}, "app_hosts": {"apps": [app]}}
+        fleet.values = {"timing": {"start_timeout": "60s"}, "app_hosts": {"apps": [app]}}
         fleet.prepare()
         yield fleet
-    finally:
-        next(hosts, None)  # removes the containers
+
+
+@contextmanager
+def started_or_skipped(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
+    """Bare hosts; the test is skipped where the machine cannot have them."""
+    if run("version").returncode != 0:
+        unavailable("hosts", "no Docker engine answers")
+    with ExitStack() as stack:
+        try:
+            fleet = stack.enter_context(started(names, folder))
+        except (DockerError, artifacts.ArtifactError) as error:
+            unavailable("hosts", str(error))
+        yield fleet
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,15 +78,9 @@ def go_through_an_outage(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def bare_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest]:
     """Hosts that nothing was deployed to yet."""
-    if run("version").returncode != 0:
-        unavailable("hosts", "no Docker engine answers")
-    hosts = started(("logs-1", "app-1", "app-2"), tmp_path_factory.mktemp("hosts"))
-    try:
-        fleet = hosts.__enter__()
-    except (DockerError, artifacts.ArtifactError) as error:
-        unavailable("hosts", str(error))
-    yield fleet
-    hosts.__exit__(None, None, None)
+    names = ("logs-1", "app-1", "app-2")
+    with started_or_skipped(names, tmp_path_factory.mktemp("hosts")) as fleet:
+        yield fleet
 
 
 @pytest.fixture

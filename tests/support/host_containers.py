@@ -212,8 +212,9 @@ def _toml(value: object) -> str:
     return json.dumps(value)
 
 
+@contextmanager
 def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
-    """Containers that every test shares; removed whatever happens."""
+    """Containers that are removed at the end, whatever happens."""
     key = folder / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     public = key.with_suffix(".pub").read_text(encoding="utf-8")

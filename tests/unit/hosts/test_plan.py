@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from provisioning import changes
-from provisioning.deploys.files import HANDLING
+from provisioning.deploys.files import FILE_HOOKS
 from stack import settings
 from stack.archive import on_host
 from stack.hosts import HostsError, log_files, secrets
@@ -375,7 +375,7 @@ def test_every_file_of_a_host_can_leave_its_plan(folder: Path) -> None:
     sections["app_hosts"]["apps"] = [app]
     paths = {file.path for file in plans(folder, "staging", **sections)["logs-1"].files}
     assert paths == {*changes.OWNED, "/etc/docker/daemon.json"} - set(log_files.EARLIER)
-    assert paths == set(HANDLING)
+    assert paths == set(FILE_HOOKS)
 
 
 def test_a_log_server_alone_has_no_files_of_applications(folder: Path) -> None:
