@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from logstack_django.card_numbers import CARD_INT_MIN
 from logstack_django.contexts import Context
@@ -23,12 +23,9 @@ _MAX_HEADS = 4096
 _MAX_PLAIN = 256
 
 
-class ContextPieces(NamedTuple):
-    """A context as JSON members, each part with a leading comma or empty."""
-
-    contract: bytes
-    others: bytes
-    names: frozenset[str]  # a record with a field of such a name takes the full path
+# A context as JSON members: fields of the contract, others (each with a leading comma, or empty),
+# and the names with which a record takes the full path. A plain tuple, which is unpacked fastest.
+ContextPieces = tuple[bytes, bytes, frozenset[str]]
 
 
 class Pieces:
@@ -98,7 +95,7 @@ class Pieces:
         names = ordered.keys() | others.keys()
         if not names.isdisjoint(EVENT_FIELDS):
             names |= EVENT_FIELDS.keys()  # those of the record have to stand between them
-        return ContextPieces(
+        return (
             b"," + self._encode(ordered)[1:-1] if ordered else b"",
             b"," + self._encode(others)[1:-1] if others else b"",
             frozenset(names),
