@@ -45,9 +45,16 @@ verify: ## ENV=staging: prove that records arrive and policies hold
 rollback: ## ENV=staging: put back what the last deploy changed
 	@$(LOGSTACK) hosts rollback $(ENV)
 
+# Two processes; tests that share what a session starts are in one of them (tests/conftest.py).
+PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
+SLOW := docker or hosts or browser or loki or own_stack
 .PHONY: test
-test: ## run every test that this machine can run
-	@$(IN_ROOT)python -m pytest $(TEST)
+test: ## run the quick tests, no Docker needed; TEST=tests/unit: run these
+	@$(IN_ROOT)python -m pytest $(or $(TEST),$(PARALLEL) -m "not ($(SLOW))")
+
+.PHONY: test-all
+test-all: ## run every test that this machine can run
+	@$(IN_ROOT)python -m pytest $(PARALLEL)
 
 PYTHON ?= /usr/bin/python3
 OTHER_VENV := $(ROOT)/.venv$(subst /,-,$(PYTHON))

@@ -71,6 +71,7 @@ def count_marks(text: str, folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.native
+@pytest.mark.browser
 @pytest.mark.timeout(400)
 def test_every_panel_has_marks_in_a_browser(
     evaluator: VictoriaLogsEvaluator, recent: SampleRecords, tmp_path: Path
@@ -83,6 +84,7 @@ def test_every_panel_has_marks_in_a_browser(
 
 
 @pytest.mark.native
+@pytest.mark.browser
 @pytest.mark.timeout(400)
 def test_an_empty_report_has_no_marks(
     evaluator: VictoriaLogsEvaluator, recent: SampleRecords, tmp_path: Path

@@ -141,13 +141,6 @@ def wait_until(condition: Callable[[], Any], timeout: float = 20, what: str = ""
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Server:
     """A child process that serves the test project, with its output in files."""
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.library.support import Server, child_environment, free_port, parse, serve, wait_until
+from tests.library.support import Server, child_environment, parse, serve, wait_until
+from tests.support.ports import free_ports
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "tests.library.project.wsgi", "-w", "2"]
 LOGGER_CLASS = ["--logger-class", "logstack_django.gunicorn.Logger"]
@@ -30,7 +31,7 @@ def gunicorn(tmp_path: Path) -> Start:
     def start(
         *arguments: str, environment: dict[str, str] | None = None
     ) -> AbstractContextManager[Server]:
-        port = free_port()
+        [port] = free_ports(1)
         own = ["-b", f"127.0.0.1:{port}", *arguments]
         own += LOGGER_CLASS
         variables = {"LOGSTACK_DJANGO_SERVICE": "erp-server", **(environment or {})}
@@ -107,7 +108,7 @@ def test_gunicorn_takes_a_configuration_file(gunicorn: Start, tmp_path: Path) ->
         "import logstack_django.gunicorn\n"
         "logconfig_dict = logstack_django.gunicorn.logconfig_dict(service='from-file')\n"
     )
-    port = free_port()
+    [port] = free_ports(1)
     arguments = [*GUNICORN, "-b", f"127.0.0.1:{port}", "-c", str(config)]
     with serve(arguments, port, tmp_path / "conf") as server:
         get(server, "/ok/?mark=x")
@@ -215,7 +216,7 @@ def uvicorn(tmp_path: Path) -> Iterator[Server]:
     assert json.loads(written)["version"] == 1
     config = tmp_path / "log_config.json"
     config.write_bytes(written)
-    port = free_port()
+    [port] = free_ports(1)
     arguments = [sys.executable, "-m", "uvicorn", "tests.library.project.asgi:application"]
     arguments += ["--port", str(port), "--log-config", str(config), "--lifespan", "off"]
     with serve(arguments, port, tmp_path / "uvicorn", environment) as server:
@@ -251,7 +252,7 @@ def test_a_client_that_leaves_uvicorn_is_told_apart(uvicorn: Server) -> None:
 
 def test_runserver_logs_each_request_once_as_json(tmp_path: Path) -> None:
     """Its own line only for what never reached the middleware."""
-    port = free_port()
+    [port] = free_ports(1)
     arguments = [sys.executable, "-W", "ignore", "-m", "django", "runserver", "--noreload"]
     arguments += ["--skip-checks", "--nothreading", f"127.0.0.1:{port}"]
     environment = {

@@ -15,7 +15,7 @@ from stack.settings import Settings
 from tests.support.host_processes import HostUnderTest, binaries_of, fleet_settings, made_secrets
 from tests.support.native_stack import poll
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
 ADDRESSES = {"logs-1": "127.0.0.1", "logs-2": "127.0.0.2"}
 HOSTS = {

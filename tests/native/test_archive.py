@@ -22,7 +22,7 @@ from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, mix
 from tests.support.native_stack import Combination, logstack_argv
 from tests.support.terminal import interrupt
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = ENGINES
 
 

@@ -13,7 +13,7 @@ from stack.archive import failpoints
 from stack.archive.format.layout import DAY, rfc3339
 from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
 
 @pytest.fixture

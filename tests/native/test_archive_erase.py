@@ -23,7 +23,7 @@ from tests.support.archives import (
 )
 from tests.support.native_stack import Combination
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = ENGINES
 
 

@@ -13,7 +13,7 @@ from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, key
 from tests.support.native_stack import Combination
 from tests.support.store_proxy import Proxy
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = ENGINES
 RANGE = ("--from", "5d", "--to", "now")
 ERASE = ("archive", "erase", "--reason", "asked for", "--match")

@@ -21,7 +21,7 @@ from tests.support.archives import ArchiveUnderTest, at, in_folder, keys_of, thr
 from tests.support.native_stack import poll
 from tests.support.store_proxy import Proxy
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
 
 @pytest.fixture

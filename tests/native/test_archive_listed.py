@@ -25,7 +25,7 @@ from tests.support.archives import (
 from tests.support.native_stack import Combination
 from tests.support.store_proxy import Proxy
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = ENGINES
 NOT_FOUND = "404 NoSuchKey"
 

@@ -17,7 +17,7 @@ from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
 from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
 from tests.support.native_stack import Combination
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = (Combination("loki", "otelcol"),)
 
 

@@ -15,7 +15,7 @@ from stack.settings import ROOT
 from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
 from tests.support.require import unavailable
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
 PAGE = (ROOT / "docs" / "archive.md").read_text(encoding="utf-8")
 PROGRAMS = ("curl", "jq", "openssl", "sha256sum", "zstd")

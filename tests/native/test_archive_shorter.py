@@ -14,7 +14,7 @@ from stack.archive.format.layout import DAY
 from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, yesterday
 from tests.support.native_stack import Combination, poll
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = ENGINES
 OLD = yesterday(3) - DAY
 SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL", days = 20}]'

@@ -19,7 +19,7 @@ from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, mix
 from tests.support.native_stack import Combination
 from tests.support.store_proxy import Proxy
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = ENGINES
 WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
 

@@ -12,7 +12,7 @@ from stack.hosts.plan import plan_for
 from tests.support.host_checks import check
 from tests.support.host_processes import fleet_settings, made_secrets
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
 CLUSTER = {
     f"logs-{n}": {"address": f"127.0.0.{n}", "roles": ["log_server", "alerting"]} for n in (1, 2, 3)

@@ -137,6 +137,7 @@ def test_the_object_store_gives_and_deletes_nothing_without_a_key(
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.browser
 def test_a_page_in_a_browser_reads_and_silences_nothing(
     stack: StackUnderTest, site: tuple[Path, str]
 ) -> None:

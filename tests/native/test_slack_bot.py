@@ -18,7 +18,7 @@ from tests.support.message_formats import check_slack
 from tests.support.ports import free_ports
 from tests.support.sinks import http_sink
 
-pytestmark = pytest.mark.native
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
 TOKEN = "xoxb-1234567890-abcdefghij"
 

@@ -457,10 +457,10 @@ def test_values_in_texts_and_tables_are_shown_as_they_are(
     assert printed.err == f"{shown}\n"
 
 
-def test_a_path_with_brackets_is_shown_whole(logstack: Logstack, own_folders: Path) -> None:
+def test_a_path_with_brackets_is_shown_whole(logstack: Logstack) -> None:
     """In results and in errors."""
-    path = str(own_folders / "[hotfix] :warning:[/docs]")
+    path = "/[hotfix] :warning:[/docs]"  # tmp_path can be longer than a line
     code, text, _ = logstack("settings", "--json", LOGSTACK_PATHS__CACHE=path)
     assert (code, json.loads(text)["paths.cache"]["value"]) == (0, path)
-    code, text, _ = logstack("settings", COLUMNS="300")
+    code, text, _ = logstack("settings")
     assert (code, path in text) == (0, True)
