@@ -207,7 +207,7 @@ def test_the_launcher_leaves_a_linked_environment_alone(
     argv = [str(tmp_path / "logstack"), "--prepare"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "found a link" in done.stderr
+    assert "got a link" in done.stderr
     assert [path.name for path in elsewhere.iterdir()] == ["kept"]
 
 
