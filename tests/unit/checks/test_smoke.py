@@ -77,4 +77,6 @@ def test_a_missing_log_file_says_what_to_type(tmp_path: Path) -> None:
     """The stack was never started."""
     with pytest.raises(SmokeError) as caught:
         find_written(tmp_path / "app.log", "m")
-    assert str(caught.value) == f"{tmp_path / 'app.log'}: No such file or directory. Type: make up"
+    assert str(caught.value) == (
+        f"cannot read {tmp_path / 'app.log'}: No such file or directory. Run: make up"
+    )

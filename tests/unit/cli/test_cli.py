@@ -108,8 +108,8 @@ def test_help_lists_every_command_with_a_sentence() -> None:
     [
         (
             ["logs", "--level", "fatal"],
-            "Invalid value for --level: expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, "
-            "got 'fatal'",
+            "Invalid value for --level: wanted one of DEBUG, INFO, WARNING, ERROR, CRITICAL, "
+            "found 'fatal'",
         ),
         (
             ["logs", "--since", "yesterday"],
@@ -188,7 +188,7 @@ def test_the_launcher_reports_a_wrong_setting_in_one_line(own_folders: Path) -> 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "ports.ofset: there is no such setting (from the environment). "
-        "Did you mean ports.offset? `./logstack settings` lists all of them.\n"
+        "Did you mean ports.offset? `./logstack settings` lists all settings.\n"
     )
 
 
@@ -207,7 +207,7 @@ def test_the_launcher_leaves_a_linked_environment_alone(
     argv = [str(tmp_path / "logstack"), "--prepare"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "found a link" in done.stderr
+    assert "got a link" in done.stderr
     assert [path.name for path in elsewhere.iterdir()] == ["kept"]
 
 
@@ -341,7 +341,7 @@ def test_clean_says_what_it_removes(logstack: Logstack, own_folders: Path) -> No
     assert logstack("clean") == (
         0,
         "",
-        "Removing data/native (2.0 KiB)\nThe built binaries stay in the cache.\n",
+        "Removing data/native (2 KiB)\nThe built binaries stay in the cache.\n",
     )
     assert list((own_folders / "data").iterdir()) == []
 

@@ -193,7 +193,7 @@ def test_the_engine_is_started_first_and_stopped_last(tmp_path: Path) -> None:
 def test_a_path_that_supervisord_cannot_read_is_refused(tmp_path: Path, folder: str) -> None:
     """It would be cut, and supervisord would start something else."""
     target = target_in(tmp_path / folder)
-    with pytest.raises(RenderError, match="wanted a path that supervisord can read") as caught:
+    with pytest.raises(RenderError, match="supervisor: expected a path without") as caught:
         render_native(target, binaries_in(tmp_path / folder), {**SECRETS, **ARCHIVE_SECRETS})
     assert repr(folder)[1:-1] in str(caught.value)
     assert "set paths.run, paths.data and paths.cache to other folders" in str(caught.value)
@@ -208,8 +208,8 @@ def test_a_secret_that_supervisord_cannot_read_is_refused_and_not_shown(
     with pytest.raises(RenderError) as caught:
         render_native(target_in(tmp_path), binaries_in(tmp_path), {**secrets, **ARCHIVE_SECRETS})
     assert str(caught.value) == (
-        "LOGSTACK_SAMPLE_PASSWORD: wanted a value that supervisord can read: not with both kinds "
-        "of quotes, a quote or space at either end, ` #`, ` ;` or a control character"
+        "LOGSTACK_SAMPLE_PASSWORD: expected a value without quotes of both kinds, quotes and "
+        "spaces at its ends, ` #`, ` ;` and control characters, which supervisord cannot read"
     )
 
 
