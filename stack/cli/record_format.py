@@ -7,16 +7,10 @@ from rich.text import Text
 from stack.cli.console import out, print_json
 from stack.cli.text import visible
 from stack.engines import Record
+from stack.records.contract import LEVEL_COLORS
 from stack.records.timestamps import local
 
-LEVEL_STYLES = {
-    "DEBUG": "dim",
-    "INFO": "green",
-    "WARNING": "yellow",
-    "ERROR": "red",
-    "CRITICAL": "bold white on red",
-}
-# Shown elsewhere in the line, below it, or the same in every line.
+# Shown by position, below the line, or the same in every line.
 NOT_IN_DETAILS = {
     *("timestamp", "level", "service_name", "logger_name", "message", "stack_trace"),
     *("environment", "host", "session_id", "trace_id", "format"),
@@ -37,7 +31,8 @@ def format_record(record: Record) -> Text:
     head, *rest = str(record["message"]).split("\n")
     text = Text()
     text.append(visible(local(str(record.get("timestamp", "")))), "dim")
-    text.append(f" {visible(level):<8}", LEVEL_STYLES.get(level, "blue"))
+    style = LEVEL_COLORS[level].terminal if level in LEVEL_COLORS else "blue"
+    text.append(f" {visible(level):<8}", style)
     text.append(f" {visible(str(record.get('service_name', '-')))}", "cyan")
     text.append(f" {visible(str(record.get('logger_name', '-')))}", "dim")
     text.append(f" {visible(head)}")

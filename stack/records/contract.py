@@ -18,10 +18,31 @@ SCHEMA_FILE = Path(__file__).parents[1] / "log_record.schema.json"
 
 Placement = Literal["label", "metadata", "line"]
 Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Color:
+    """One colour in the words of each display: Grafana's name for it, the web's code in charts and
+    for text on white, and a style of Rich for terminals."""
+
+    grafana: str
+    chart: str
+    text: str
+    terminal: str
+
+
+# Grafana's own colours of levels, so that every display shows a level alike.
+LEVEL_COLORS = {
+    "DEBUG": Color("blue", "#3274d9", "#3274d9", "dim"),
+    "INFO": Color("green", "#56a64b", "#2f7d32", "green"),
+    "WARNING": Color("yellow", "#e0b400", "#9a6700", "yellow"),
+    "ERROR": Color("red", "#e02f44", "#cf222e", "red"),
+    "CRITICAL": Color("purple", "#8f3bb8", "#8f3bb8", "bold white on red"),
+}
+LEVELS = tuple(LEVEL_COLORS)
 # Numbers as JSON writes them.
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # The fields that a search for text looks at.
 SEARCHED_FIELDS = ("message", "exception_message", "stack_trace")
 # The prefix of a line's field whose name is reserved for the agent or the engine.
