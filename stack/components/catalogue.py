@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from stack.components import catalogue as components
+from stack import components
 from stack.components.component import Artifact, Component
 from stack.settings import Settings
 from stack.settings.targets import Target
