@@ -8,7 +8,8 @@ from provisioning import DeployError, refuse_as_deploy
 from provisioning.fleet import Remote
 from stack.alerting.loaded import LoadedRule, parse_rules
 from stack.engines import EngineError
-from stack.engines.kinds import Fetch, kind_of
+from stack.engines.kind import Fetch
+from stack.engines.kinds import kind_of
 from stack.settings import Settings
 
 refuse_as_deploy(__name__)

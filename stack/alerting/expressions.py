@@ -15,7 +15,8 @@ from stack.alerting.rules import RUNBOOKS, Rule
 from stack.common import quote
 from stack.components.catalogue import selected
 from stack.components.grafana_links import uid
-from stack.engines.kinds import Dialect, kind_of
+from stack.engines.kind import Dialect
+from stack.engines.kinds import kind_of
 from stack.queries.alert_rules import message_samples
 from stack.queries.language import Query, equals, over
 from stack.settings.targets import Target

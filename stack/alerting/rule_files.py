@@ -10,7 +10,7 @@ import yaml
 
 from stack.alerting.expressions import AlertRule, alert_rule
 from stack.alerting.rules import Rule
-from stack.engines.kinds import Dialect
+from stack.engines.kind import Dialect
 from stack.settings.targets import Target
 from stack.settings.units import go_duration, parse_duration
 

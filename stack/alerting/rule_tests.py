@@ -15,7 +15,7 @@ from stack.alerting.cases import Case, problem_with, shipped_settings
 from stack.alerting.expressions import expression
 from stack.alerting.rules import Rule, load_rules
 from stack.alerting.throwaway import flush, throwaway_loki, throwaway_victorialogs
-from stack.engines.kinds import Dialect
+from stack.engines.kind import Dialect
 from stack.queries.evaluate import Evaluator, LokiEvaluator, Sample, VictoriaLogsEvaluator
 from stack.queries.language import Query
 from stack.settings import Settings

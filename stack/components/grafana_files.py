@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from stack.components.grafana_links import LINKS, link_url
-from stack.engines.kinds import EngineKind, kind_of
+from stack.engines.kind import EngineKind
+from stack.engines.kinds import kind_of
 from stack.settings import ROOT
 from stack.settings.targets import Target
 

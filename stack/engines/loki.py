@@ -17,8 +17,9 @@ import requests
 import yaml
 
 from stack.engines import EngineError, Record, Selection
-from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT
+from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.engines.http import from_json, send_request
+from stack.engines.kind import EngineKind
 from stack.engines.logql import to_logql
 from stack.records.contract import LEVELS, agent_fields, names, rename_reserved, texts_of, typed
 from stack.records.timestamps import nanoseconds, rfc3339
@@ -274,3 +275,30 @@ def _moment(stamp: str) -> int | None:
 def _row(entry: Entry) -> dict[str, str]:
     moment = {"_time": rfc3339(entry.time)}
     return {**moment, **entry.labels, **entry.metadata, "_line": entry.line}
+
+
+KIND = EngineKind(
+    name="loki",
+    title="Loki",
+    dialect="logql",
+    connect=Loki,
+    ingestion="/otlp/v1/logs",
+    reading=(
+        *("/loki/api/v1/query", "/loki/api/v1/query_range", "/loki/api/v1/labels"),
+        *("/loki/api/v1/label/*", "/loki/api/v1/series", "/loki/api/v1/tail"),
+        *("/loki/api/v1/index/*", "/loki/api/v1/patterns", "/loki/api/v1/detected_*"),
+    ),
+    retention=read_retention,
+    find=find_record,
+    evaluator="loki",
+    restored_component="loki",
+    grafana_type="loki",
+    tenant=LOKI_TENANT,
+    restored_tenant=LOKI_RESTORED_TENANT,
+    rules="/prometheus/api/v1/rules",
+    rules_file=f"rules/{LOKI_TENANT}/logstack.yaml",
+    reports_expressions=False,
+    is_cluster=True,
+    cluster_ports=("loki_memberlist", "loki_grpc"),
+    takes_any_age=True,
+)

@@ -13,8 +13,15 @@ import requests
 
 from stack.common import quote
 from stack.engines import EngineError, Record, Selection
-from stack.engines.facts import VL_EMPTY_MESSAGE, VL_SEARCHED_FIELDS, VL_STREAM_FIELDS
+from stack.engines.facts import (
+    VL_DATA_SOURCE,
+    VL_EMPTY_MESSAGE,
+    VL_IGNORED_FIELDS,
+    VL_SEARCHED_FIELDS,
+    VL_STREAM_FIELDS,
+)
 from stack.engines.http import from_json, send_request
+from stack.engines.kind import EngineKind
 from stack.records.contract import levels_from, normalised, typed
 from stack.records.timestamps import format_time
 from stack.settings.units import parse_go_duration
@@ -148,3 +155,26 @@ def contract_time(text: str) -> str:
     """An RFC 3339 time of any precision with exactly six digits, as records have it."""
     whole, _, rest = text.removesuffix("Z").partition(".")
     return f"{whole}.{rest[:6]:0<6}Z"
+
+
+KIND = EngineKind(
+    name="victorialogs",
+    title="VictoriaLogs",
+    dialect="logsql",
+    connect=lambda url, tenant: VictoriaLogs(url),
+    ingestion="/insert/opentelemetry/v1/logs",
+    reading=("/select/*",),
+    retention=read_retention,
+    find=find_record,
+    evaluator="vmalert",
+    ahead=timedelta(days=2),
+    write_headers={
+        "VL-Stream-Fields": ",".join(VL_STREAM_FIELDS),
+        # Replaces the host in the batch: a host can only write as itself.
+        "VL-Extra-Fields": "host={http.auth.user.id}",
+        "VL-Ignore-Fields": ",".join(VL_IGNORED_FIELDS),
+    },
+    restored_component="restored",
+    grafana_type=VL_DATA_SOURCE,
+    grafana_plugin=VL_DATA_SOURCE,
+)

@@ -20,7 +20,8 @@ import requests
 
 from stack.engines import EngineError, Record, Selection
 from stack.engines.http import from_json, shorten
-from stack.engines.kinds import Dialect, kind_of
+from stack.engines.kind import Dialect
+from stack.engines.kinds import kind_of
 from stack.engines.loki import Entry, Loki
 from stack.engines.loki import record_from as record_from_entry
 from stack.engines.victorialogs import record_from
