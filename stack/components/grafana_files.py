@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from stack.components.grafana_links import LINKS, link_url
 from stack.engines.kinds import EngineKind, kind_of
 from stack.settings import ROOT
@@ -114,4 +112,6 @@ def _literal(text: str) -> str:
 
 
 def _yaml(document: dict[str, Any]) -> str:
+    import yaml  # most commands write none
+
     return HEAD + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
