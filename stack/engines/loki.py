@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
-import yaml
 
 from stack.engines import EngineError, Record, Selection
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_RESTORED_TENANT, LOKI_TENANT
@@ -187,6 +186,8 @@ class Loki:
 
 def read_retention(fetch: Callable[[str], str]) -> timedelta:
     """How long the running Loki keeps records, as it reports. Raises EngineError."""
+    import yaml  # a search needs none
+
     config = yaml.safe_load(fetch("/config"))
     if config["compactor"]["retention_enabled"] is not True:
         raise EngineError("expected Loki's retention to be enabled, got retention_enabled: false")
