@@ -22,7 +22,7 @@ from stack.cli.time_range import FROM_TO, time_range
 from stack.engines import Selection
 from stack.engines.kinds import kind_of
 from stack.records.contract import LEVELS
-from stack.settings.targets import Target, started_with
+from stack.settings.targets import Target, read_started_settings
 from stack.settings.targets import native as native_target
 from stack.settings.units import format_bytes
 
@@ -47,12 +47,12 @@ def open_archive() -> Archive:
 def running_target() -> Target:
     """Where the stack of this checkout runs. Raises ArchiveError for the runtime without one."""
     values = settings.load()
-    if started_with(values, "docker"):
+    if read_started_settings(values, "docker"):
         raise ArchiveError(
             "wanted the native runtime, found the Docker runtime, which has no archive: its engine "
             "keeps records for retention.hot_days. Type: make down && RUNTIME=native make up"
         )
-    return native_target(started_with(values, "native") or values)
+    return native_target(read_started_settings(values, "native") or values)
 
 
 def diagnose(

@@ -7,7 +7,7 @@ from rich.text import Text
 from stack.cli.console import out, print_json
 from stack.cli.text import visible
 from stack.engines import Record
-from stack.records.timestamps import local
+from stack.records.timestamps import to_local
 
 LEVEL_STYLES = {
     "DEBUG": "dim",
@@ -36,7 +36,7 @@ def format_record(record: Record) -> Text:
     level = str(record.get("level", "TEXT"))
     head, *rest = str(record["message"]).split("\n")
     text = Text()
-    text.append(visible(local(str(record.get("timestamp", "")))), "dim")
+    text.append(visible(to_local(str(record.get("timestamp", "")))), "dim")
     text.append(f" {visible(level):<8}", LEVEL_STYLES.get(level, "blue"))
     text.append(f" {visible(str(record.get('service_name', '-')))}", "cyan")
     text.append(f" {visible(str(record.get('logger_name', '-')))}", "dim")
