@@ -28,7 +28,7 @@ from stack.settings.secrets import (
     sample_app_secrets,
     write_private,
 )
-from stack.settings.targets import SETTINGS_FILE, Target, native, started_with
+from stack.settings.targets import SETTINGS_FILE, Target, native, read_started_settings
 from stack.settings.units import parse_duration
 
 LOG_LINES_SHOWN = 15
@@ -239,7 +239,7 @@ def wait_until_healthy(target: Target, on_progress: OnProgress) -> list[Status]:
 
 def running_settings(settings: Settings) -> Settings:
     """The settings that the stack in this run folder was started with, if it was."""
-    return started_with(settings, "native") or settings
+    return read_started_settings(settings, "native") or settings
 
 
 def write_files(target: Target, files: Mapping[str, str]) -> set[str]:

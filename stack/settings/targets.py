@@ -139,7 +139,7 @@ class Target:
         return Path(tempfile.gettempdir()) / f"logstack-{os.getuid()}-{digest}" / "supervisor.sock"
 
 
-def started_with(settings: Settings, runtime: str) -> Settings | None:
+def read_started_settings(settings: Settings, runtime: str) -> Settings | None:
     """The settings that a runtime (`native`, `docker`) was started with; None if it was not."""
     path = (ROOT / settings.paths.run / runtime / SETTINGS_FILE).absolute()
     try:
