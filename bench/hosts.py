@@ -23,7 +23,7 @@ from bench.table import Row, print_table
 from provisioning import changes, deploy
 from stack import settings
 from stack.hosts import secrets
-from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, start_hosts
+from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, running_hosts
 
 ANSIBLE = {
     "ANSIBLE_HOST_KEY_CHECKING": "False",
@@ -50,18 +50,16 @@ def main() -> None:
 
 def _measure(tool: str, names: tuple[str, ...]) -> tuple[float, float]:
     """Seconds of the first and of the second run on hosts of their own."""
-    with tempfile.TemporaryDirectory(prefix="bench-hosts-") as folder:
-        hosts = start_hosts(names, Path(folder))
-        fleet = next(hosts)
-        try:
-            fleet.roles = {
-                name: ("log_server",) if name == "logs-1" else ("app_host",) for name in names
-            }
-            fleet.prepare()
-            argv = _playbook(fleet) if tool == PEER else []
-            return _timed(fleet, argv), _timed(fleet, argv)
-        finally:
-            next(hosts, None)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-hosts-") as folder,
+        running_hosts(names, Path(folder)) as fleet,
+    ):
+        fleet.roles = {
+            name: ("log_server",) if name == "logs-1" else ("app_host",) for name in names
+        }
+        fleet.prepare()
+        argv = _playbook(fleet) if tool == PEER else []
+        return _timed(fleet, argv), _timed(fleet, argv)
 
 
 def _timed(fleet: FleetUnderTest, argv: list[str]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from stack import artifacts, settings
 from stack.artifacts import host_programs as programs
 from stack.runtimes.docker.engine import DockerError, run
-from tests.support.host_containers import FleetUnderTest, start_hosts
+from tests.support.host_containers import FleetUnderTest, running_hosts
 from tests.support.host_load import load, wait_for_all
 from tests.support.require import unavailable
 
@@ -26,9 +26,7 @@ def started(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
     values = settings.load({})
     built = [n for n, a in programs.catalogue(values).items() if a.is_built]
     programs.obtain(values, [*built, "seaweedfs", "archiver"], lambda name, text: None)
-    hosts = start_hosts(names, folder)
-    fleet = next(hosts)
-    try:
+    with running_hosts(names, folder) as fleet:
         fleet.roles = {
             name: ("log_server",) if name.startswith("logs") else ("app_host",) for name in names
         }
@@ -36,8 +34,6 @@ def started(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
         fleet.values = {"timing": {"start_timeout": "20s"}, "app_hosts": {"apps": [app]}}
         fleet.prepare()
         yield fleet
-    finally:
-        next(hosts, None)  # removes the containers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,13 +67,13 @@ def bare_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderT
     """Hosts that nothing was deployed to yet."""
     if run("version").returncode != 0:
         unavailable("hosts", "no Docker engine answers")
-    hosts = started(("logs-1", "app-1", "app-2"), tmp_path_factory.mktemp("hosts"))
-    try:
-        fleet = hosts.__enter__()
-    except (DockerError, artifacts.ArtifactError) as error:
-        unavailable("hosts", str(error))
-    yield fleet
-    hosts.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            hosts = started(("logs-1", "app-1", "app-2"), tmp_path_factory.mktemp("hosts"))
+            fleet = stack.enter_context(hosts)
+        except (DockerError, artifacts.ArtifactError) as error:
+            unavailable("hosts", str(error))
+        yield fleet
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -41,12 +42,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest
         programs.obtain(settings.load({}), ["loki"], lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("loki", str(error))
-    hosts = started((*SERVERS, "app-1", "store"), tmp_path_factory.mktemp("cluster"))
-    try:
-        fleet = hosts.__enter__()
-    except (DockerError, artifacts.ArtifactError) as error:
-        unavailable("hosts", str(error))
-    try:
+    with ExitStack() as stack:
+        try:
+            hosts = started((*SERVERS, "app-1", "store"), tmp_path_factory.mktemp("cluster"))
+            fleet = stack.enter_context(hosts)
+        except (DockerError, artifacts.ArtifactError) as error:
+            unavailable("hosts", str(error))
         store = fleet.hosts["store"]
         start_store(store, fleet.folder)
         fleet.roles = {
@@ -63,8 +64,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest
         fleet.prepare()
         fleet.deploy()
         yield fleet
-    finally:
-        hosts.__exit__(None, None, None)
 
 
 def start_store(host: TestHost, folder: Path) -> None:

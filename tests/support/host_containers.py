@@ -212,8 +212,9 @@ def _toml(value: object) -> str:
     return json.dumps(value)
 
 
-def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
-    """Containers that every test shares; removed whatever happens."""
+@contextmanager
+def running_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
+    """Containers, removed whatever happens."""
     key = folder / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     public = key.with_suffix(".pub").read_text(encoding="utf-8")
@@ -248,4 +249,4 @@ def wait_until_booted(host: TestHost) -> None:
     )
 
 
-__all__ = ["FleetUnderTest", "TestHost", "start_hosts", "wait_until_booted"]
+__all__ = ["FleetUnderTest", "TestHost", "running_hosts", "wait_until_booted"]
