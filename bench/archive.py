@@ -38,8 +38,9 @@ def main() -> None:
     for measure in (measure_hour, measure_search):
         with tempfile.TemporaryDirectory(prefix="bench ") as folder:
             variables = {"LOGSTACK_RETENTION__HOT_DAYS": "60", "LOGSTACK_ARCHIVE__LATENESS": "40d"}
-            archive = in_folder(Path(folder), **variables)
+            archive = in_folder(Path(folder), None, **variables)
             archive.start()
+            archive.start_restored()
             try:
                 rows += measure(archive)
             finally:

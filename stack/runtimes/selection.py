@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stack.settings import Settings
 from stack.settings.secrets import sample_app_secrets
-from stack.settings.targets import Target, started_with
+from stack.settings.targets import Target, read_started_settings
 from stack.settings.targets import native as native_target
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ class Running:
 
 def running(settings: Settings) -> Running:
     """The runtime that is up; the native one where none is."""
-    if started := started_with(settings, "docker"):
+    if started := read_started_settings(settings, "docker"):
         from stack.runtimes.docker.runtime import DockerRuntime
 
         runtime = DockerRuntime(started)
         return Running(runtime.target, runtime, runtime.data_dir)
-    target = native_target(started_with(settings, "native") or settings)
+    target = native_target(read_started_settings(settings, "native") or settings)
     return Running(target, None, target.data_dir)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stack import artifacts, settings
+from tests.support.archives import SharedStore
 from tests.support.native_stack import DEFAULT, Combination, StackUnderTest
 from tests.support.require import unavailable
 
@@ -56,3 +57,14 @@ def own_stack(tmp_path: Path, combination: Combination, binaries: None) -> Itera
     under_test = StackUnderTest(folder, combination.variables)
     yield under_test
     under_test.run("down")
+
+
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStore]:
+    """A SeaweedFS for archives in buckets of their own; use it after `binaries`."""
+    under_test = SharedStore.in_folder(tmp_path_factory.mktemp("object store"))
+    try:
+        under_test.start_store()
+        yield under_test
+    finally:
+        under_test.stop()

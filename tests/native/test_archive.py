@@ -18,7 +18,15 @@ import pytest
 from stack.archive import export, failpoints
 from stack.archive.format import lines
 from stack.archive.storage.parts import fetch_lines
-from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, mixed_day, yesterday
+from tests.support.archives import (
+    ENGINES,
+    ArchiveUnderTest,
+    SharedStore,
+    at,
+    in_folder,
+    mixed_day,
+    yesterday,
+)
 from tests.support.native_stack import Combination, logstack_argv
 from tests.support.terminal import interrupt
 
@@ -27,8 +35,10 @@ COMBINATIONS = ENGINES
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path, **combination.variables)
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
+    under_test = in_folder(tmp_path, shared_store, **combination.variables)
     under_test.start()
     yield under_test
     under_test.stop()
@@ -36,10 +46,13 @@ def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterato
 
 @pytest.fixture(scope="module")
 def day(
-    tmp_path_factory: pytest.TempPathFactory, binaries: None, combination: Combination
+    tmp_path_factory: pytest.TempPathFactory,
+    binaries: None,
+    shared_store: SharedStore,
+    combination: Combination,
 ) -> Iterator[ArchiveUnderTest]:
     """A mixed day, archived; for tests that change nothing."""
-    under_test = in_folder(tmp_path_factory.mktemp("day"), **combination.variables)
+    under_test = in_folder(tmp_path_factory.mktemp("day"), shared_store, **combination.variables)
     under_test.start()
     under_test.push(mixed_day())
     under_test.ok("archive", "run")
@@ -149,11 +162,11 @@ def test_an_hour_that_is_completed_is_not_late(archive: ArchiveUnderTest) -> Non
 
 
 def test_a_large_service_has_own_parts(
-    tmp_path: Path, binaries: None, combination: Combination
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> None:
     """Restoring it reads no other service's records; small services share a part."""
     small = {"LOGSTACK_ARCHIVE__OWN_PART": "100", "LOGSTACK_ARCHIVE__PART": "64KiB"}
-    archive = in_folder(tmp_path, **combination.variables, **small)
+    archive = in_folder(tmp_path, shared_store, **combination.variables, **small)
     archive.start()
     try:
         rows = [at(yesterday(3, seconds=n), "x" * 500, service_name="large") for n in range(300)]
@@ -305,11 +318,12 @@ def test_a_hold_of_nothing_is_a_failure(day: ArchiveUnderTest) -> None:
 
 
 def test_memory_stays_bounded_whatever_an_hour_holds(
-    tmp_path: Path, binaries: None, combination: Combination
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> None:
     """An hour of 200 MB goes through less than that: it is sorted on disk."""
-    archive = in_folder(tmp_path, **combination.variables)
+    archive = in_folder(tmp_path, shared_store, **combination.variables)
     archive.start()
+    archive.start_restored()
     try:
         for batch in range(10):
             text = f"{batch} " + "abcdefghij" * 200

@@ -11,14 +11,16 @@ import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, rfc3339
-from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
+from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path)
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore
+) -> Iterator[ArchiveUnderTest]:
+    under_test = in_folder(tmp_path, shared_store)
     under_test.start()
     yield under_test
     under_test.stop()

@@ -15,6 +15,7 @@ from stack.archive.storage.store import StoreError
 from tests.support.archives import (
     ENGINES,
     ArchiveUnderTest,
+    SharedStore,
     at,
     in_folder,
     keys_of,
@@ -28,8 +29,10 @@ COMBINATIONS = ENGINES
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path, **combination.variables)
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
+    under_test = in_folder(tmp_path, shared_store, **combination.variables)
     under_test.start()
     yield under_test
     under_test.stop()
@@ -181,11 +184,11 @@ def test_a_legal_hold_refuses_an_erase_until_it_is_lifted(archived: ArchiveUnder
 
 
 def test_a_compliance_lock_refuses_an_erase_and_gives_its_end(
-    tmp_path: Path, binaries: None, combination: Combination
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> None:
     """Not even the admin can shorten that lock."""
     lock = {"LOGSTACK_ARCHIVE__LOCK": "compliance", "LOGSTACK_ARCHIVE__DAYS": "2"}
-    archive = in_folder(tmp_path, **combination.variables, **lock)
+    archive = in_folder(tmp_path, shared_store, **combination.variables, **lock)
     archive.start()
     try:
         archive.push([at(yesterday(3), user_id=2)])

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from stack.archive.format.layout import DAY
-from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, keys_of, yesterday
+from tests.support.archives import (
+    ENGINES,
+    ArchiveUnderTest,
+    SharedStore,
+    at,
+    in_folder,
+    keys_of,
+    yesterday,
+)
 from tests.support.native_stack import Combination
 from tests.support.store_proxy import Proxy
 
@@ -23,12 +31,14 @@ YOUNG = yesterday(12)
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
     """Two hours that may have expired and one that may not, with two users in each.
 
     The first hour has a second part with what came late to it.
     """
-    under_test = in_folder(tmp_path, **combination.variables)
+    under_test = in_folder(tmp_path, shared_store, **combination.variables)
     under_test.start()
     hours = (THIRD, FOURTH, YOUNG)
     under_test.push(

@@ -17,7 +17,15 @@ from stack.archive.format.layout import DAY, day_of
 from stack.archive.format.manifest import canonical
 from stack.archive.storage.store import Store, StoreError
 from stack.settings.secrets import archive_secrets
-from tests.support.archives import ArchiveUnderTest, at, in_folder, keys_of, three_users, yesterday
+from tests.support.archives import (
+    ArchiveUnderTest,
+    SharedStore,
+    at,
+    in_folder,
+    keys_of,
+    three_users,
+    yesterday,
+)
 from tests.support.native_stack import poll
 from tests.support.store_proxy import Proxy
 
@@ -25,8 +33,19 @@ pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path)
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore
+) -> Iterator[ArchiveUnderTest]:
+    under_test = in_folder(tmp_path, shared_store)
+    under_test.start()
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture
+def with_store(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
+    """With a SeaweedFS of its own, to be stopped, or with exactly the rights of its keys."""
+    under_test = in_folder(tmp_path, None)
     under_test.start()
     yield under_test
     under_test.stop()
@@ -128,10 +147,12 @@ def test_a_count_that_differs_from_the_engine_is_named(archived: ArchiveUnderTes
     assert kinds == {"engine-counts"}
 
 
-def test_keys_can_do_what_they_are_for_and_no_more(archived: ArchiveUnderTest) -> None:
+def test_keys_can_do_what_they_are_for_and_no_more(with_store: ArchiveUnderTest) -> None:
     """The writer neither reads nor deletes, the reader neither writes nor deletes, nor can the
     admin delete without asking to bypass the lock."""
-    store = archived.store()
+    with_store.push(three_users())
+    with_store.ok("archive", "run")
+    store = with_store.store()
     key = keys_of(store, "hr=03/part")[0]
     [version] = store.versions(key)[key]
     where: dict[str, Any] = {"Bucket": store.access.bucket, "Key": key}
@@ -154,8 +175,9 @@ def test_keys_can_do_what_they_are_for_and_no_more(archived: ArchiveUnderTest) -
     store.close()
 
 
-def test_the_store_being_down_loses_nothing(archive: ArchiveUnderTest) -> None:
+def test_the_store_being_down_loses_nothing(with_store: ArchiveUnderTest) -> None:
     """The run fails with one clear text, is recorded, and the next one archives everything."""
+    archive = with_store
     archive.push([at(yesterday(3))])
     archive.stop("seaweedfs")
     result = archive.run("archive", "run")
@@ -276,9 +298,10 @@ def test_a_fault_of_this_machines_disk_is_logged_and_the_archiver_continues(
 
 
 def test_an_archiver_that_starts_before_the_store_reports_no_failure(
-    archive: ArchiveUnderTest,
+    with_store: ArchiveUnderTest,
 ) -> None:
     """`make up` starts both at once, and an alert would fire for each start."""
+    archive = with_store
     archive.push([at(yesterday(3))])
     archive.stop("seaweedfs")
     archiver = archive.popen("archive", "run", "--every-interval")
@@ -294,8 +317,9 @@ def test_an_archiver_that_starts_before_the_store_reports_no_failure(
         archiver.communicate()
 
 
-def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnderTest) -> None:
+def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(with_store: ArchiveUnderTest) -> None:
     """SeaweedFS itself refuses to store; the next run with free space archives all."""
+    archive = with_store
     archive.push([at(yesterday(3))])
     archive.ok("archive", "run")
     archive.push([at(yesterday(4))])
@@ -318,10 +342,11 @@ def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(archive: ArchiveUnd
 # --- expiry
 
 
-def short_lived(tmp_path: Path) -> ArchiveUnderTest:
+def short_lived(tmp_path: Path, shared_store: SharedStore) -> ArchiveUnderTest:
     """Keeps a day hot for one day, and accepts late records for an hour."""
     return in_folder(
         tmp_path,
+        shared_store,
         LOGSTACK_RETENTION__HOT_DAYS="1",
         LOGSTACK_RETENTION__MARGIN_DAYS="3",
         LOGSTACK_ARCHIVE__LATENESS="1h",
@@ -333,12 +358,12 @@ def old_rows() -> list[bytes]:
     return [at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")]
 
 
-def test_an_archived_and_verified_day_is_deleted_in_time(tmp_path: Path, binaries: None) -> None:
+def test_an_archived_and_verified_day_is_deleted_in_time(
+    tmp_path: Path, binaries: None, shared_store: SharedStore
+) -> None:
     """The hot records of the day are deleted, its archive stays and can be restored."""
-    archive = short_lived(tmp_path)
-    archive.start(extra=())
+    archive = short_lived(tmp_path, shared_store)
     try:
-        archive.stop("victorialogs")
         archive.start("victorialogs", extra=["-maxBackfillAge=0"])
         archive.push(old_rows())
         before = archive.stored()
@@ -358,11 +383,10 @@ def test_an_archived_and_verified_day_is_deleted_in_time(tmp_path: Path, binarie
 
 @pytest.mark.parametrize("name", failpoints.EXPIRE)
 def test_an_expiry_killed_anywhere_is_finished_by_the_next(
-    tmp_path: Path, binaries: None, name: str
+    tmp_path: Path, binaries: None, shared_store: SharedStore, name: str
 ) -> None:
     """The day is deleted afterwards, and no other."""
-    archive = short_lived(tmp_path)
-    archive.start("seaweedfs", "restored")
+    archive = short_lived(tmp_path, shared_store)
     try:
         archive.start("victorialogs", extra=["-maxBackfillAge=0"])
         archive.push(old_rows())
@@ -378,11 +402,10 @@ def test_an_expiry_killed_anywhere_is_finished_by_the_next(
 
 
 def test_a_day_whose_archive_is_damaged_stays_and_doctor_reports_it(
-    tmp_path: Path, binaries: None
+    tmp_path: Path, binaries: None, shared_store: SharedStore
 ) -> None:
     """The engine keeps it, the archiver records why, and doctor fails before it is too late."""
-    archive = short_lived(tmp_path)
-    archive.start("seaweedfs", "restored")
+    archive = short_lived(tmp_path, shared_store)
     try:
         archive.start("victorialogs", extra=["-maxBackfillAge=0"])
         archive.push(old_rows())
@@ -412,11 +435,12 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_reports_it(
 
 
 def test_days_are_deleted_early_when_the_disk_limit_is_reached(
-    tmp_path: Path, binaries: None
+    tmp_path: Path, binaries: None, shared_store: SharedStore
 ) -> None:
     """Verified ones, the oldest first; an unverified one stays although the limit is passed."""
-    archive = in_folder(tmp_path, LOGSTACK_LIMITS__HOT_DISK="1B", LOGSTACK_ARCHIVE__LATENESS="1h")
-    archive.start("seaweedfs", "restored")
+    archive = in_folder(
+        tmp_path, shared_store, LOGSTACK_LIMITS__HOT_DISK="1B", LOGSTACK_ARCHIVE__LATENESS="1h"
+    )
     try:
         archive.start("victorialogs", extra=["-maxBackfillAge=0"])
         # Yesterday is not final in the first hour of a day.

@@ -16,6 +16,7 @@ from stack.archive.storage import store
 from tests.support.archives import (
     ENGINES,
     ArchiveUnderTest,
+    SharedStore,
     at,
     in_folder,
     keys_of,
@@ -31,16 +32,18 @@ NOT_FOUND = "404 NoSuchKey"
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
     """Keeps a day hot for one day, and accepts late records for an hour."""
     under_test = in_folder(
         tmp_path,
+        shared_store,
         **combination.variables,
         LOGSTACK_RETENTION__HOT_DAYS="1",
         LOGSTACK_RETENTION__MARGIN_DAYS="3",
         LOGSTACK_ARCHIVE__LATENESS="1h",
     )
-    under_test.start("seaweedfs")
     if under_test.engine_name == "loki":
         under_test.start("loki")
     else:

@@ -14,7 +14,7 @@ import requests
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, day_of
 from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
-from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
+from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
 from tests.support.native_stack import Combination
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
@@ -22,14 +22,16 @@ COMBINATIONS = (Combination("loki", "otelcol"),)
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
     """Keeps a day hot for one day, and waits an hour for late records."""
     short = {
         "LOGSTACK_RETENTION__HOT_DAYS": "1",
         "LOGSTACK_RETENTION__MARGIN_DAYS": "3",
         "LOGSTACK_ARCHIVE__LATENESS": "1h",
     }
-    under_test = in_folder(tmp_path, **combination.variables, **short)
+    under_test = in_folder(tmp_path, shared_store, **combination.variables, **short)
     under_test.start()
     yield under_test
     under_test.stop()
@@ -146,11 +148,12 @@ def test_streams_without_a_service_are_archived_too(archive: ArchiveUnderTest) -
 
 
 def test_above_the_disk_limit_one_day_is_deleted_and_the_next_waits(
-    tmp_path: Path, binaries: None, combination: Combination
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> None:
     """The room of a day becomes free hours later; until then no further day has to go."""
     archive = in_folder(
         tmp_path,
+        shared_store,
         **combination.variables,
         LOGSTACK_LIMITS__HOT_DISK="1B",
         LOGSTACK_ARCHIVE__LATENESS="1h",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stack.settings import ROOT
-from tests.support.archives import ArchiveUnderTest, at, in_folder, yesterday
+from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
 from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
@@ -23,11 +23,13 @@ STACK_TRACE = "Traceback:\n  one\n  two"
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory, binaries: None) -> Iterator[ArchiveUnderTest]:
+def archive(
+    tmp_path_factory: pytest.TempPathFactory, binaries: None, shared_store: SharedStore
+) -> Iterator[ArchiveUnderTest]:
     for program in PROGRAMS:
         if shutil.which(program) is None:
             unavailable("archive-page", f"no {program} on PATH")
-    under_test = in_folder(tmp_path_factory.mktemp("page"))
+    under_test = in_folder(tmp_path_factory.mktemp("page"), shared_store)
     under_test.start()
     under_test.push([at(yesterday(3), f"number {n}", level="ERROR", user_id=n) for n in range(9)])
     under_test.ok("archive", "run")

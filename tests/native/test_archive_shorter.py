@@ -11,7 +11,7 @@ import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY
-from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, yesterday
+from tests.support.archives import ENGINES, ArchiveUnderTest, SharedStore, at, in_folder, yesterday
 from tests.support.native_stack import Combination, poll
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
@@ -21,10 +21,13 @@ SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL",
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
     """DEBUG of one service is deleted after a day; records of two days ago, and of yesterday."""
     under_test = in_folder(
         tmp_path,
+        shared_store,
         **combination.variables,
         LOGSTACK_RETENTION__SHORTER=SHORTER,
         LOGSTACK_ARCHIVE__LATENESS="1h",

@@ -15,7 +15,15 @@ from stack.archive import failpoints
 from stack.archive.format.layout import DAY
 from stack.archive.storage import bucket
 from stack.settings.secrets import STORE_KEYS, local_store_secrets
-from tests.support.archives import ENGINES, ArchiveUnderTest, at, in_folder, mixed_day, yesterday
+from tests.support.archives import (
+    ENGINES,
+    ArchiveUnderTest,
+    SharedStore,
+    at,
+    in_folder,
+    mixed_day,
+    yesterday,
+)
 from tests.support.native_stack import Combination
 from tests.support.store_proxy import Proxy
 
@@ -25,9 +33,11 @@ WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
 
 
 @pytest.fixture
-def archive(tmp_path: Path, binaries: None, combination: Combination) -> Iterator[ArchiveUnderTest]:
+def archive(
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
     """The bucket is there; everything else is the exporter's."""
-    under_test = in_folder(tmp_path, **combination.variables)
+    under_test = in_folder(tmp_path, shared_store, **combination.variables)
     under_test.start()
     set_up(under_test)
     yield under_test
@@ -177,11 +187,12 @@ def test_a_store_that_confirms_no_hash_is_not_trusted(archive: ArchiveUnderTest)
 
 
 def test_days_are_deleted_after_a_run_with_the_readers_key(
-    tmp_path: Path, binaries: None, combination: Combination
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> None:
     """Until then they stay, and the run and doctor give the command to run."""
     archive = in_folder(
         tmp_path,
+        shared_store,
         **combination.variables,
         LOGSTACK_RETENTION__HOT_DAYS="1",
         LOGSTACK_RETENTION__MARGIN_DAYS="3",

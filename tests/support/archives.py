@@ -1,7 +1,12 @@
-"""A real engine, an engine for restored records and a real SeaweedFS, and nothing else."""
+"""A real engine, an engine for restored records and a real SeaweedFS, and nothing else.
+
+SeaweedFS takes the longest to start: a test that does not stop or configure it gets its own bucket
+in the session's store (`SharedStore`).
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -25,26 +30,48 @@ from stack.engines.facts import VL_STREAM_FIELDS
 from stack.engines.loki import Entry, Loki, entry_from
 from stack.runtimes import native
 from stack.runtimes.files import render_native
-from stack.settings import targets
-from stack.settings.secrets import archive_secrets, sample_app_secrets
+from stack.settings import targets, variable_name
+from stack.settings.secrets import (
+    archive_secrets,
+    local_store_secrets,
+    sample_app_secrets,
+    secrets_file,
+    write_private,
+)
 from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll, record
 
-NAMES = {
-    "victorialogs": ("victorialogs", "restored", "seaweedfs"),
-    "loki": ("loki", "seaweedfs"),
-}
+BUCKETS = "tests"
+NUMBERS = itertools.count(1)
 # The combinations of the archive's tests, in which the agent has no part.
 ENGINES = (DEFAULT, Combination("loki", "otelcol"))
+RESTORING = (("archive", "restore"), ("archive", "unrestore"))
 
 
 @dataclass
 class ArchiveUnderTest(StackUnderTest):
-    """These programs; `logstack archive ...` finds them as it finds a whole stack."""
+    """These programs; `logstack archive ...` finds them as it finds a whole stack.
 
+    The engine for restored records is started by the first command that restores.
+    """
+
+    store_of: SharedStore | None = None
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.store_of is not None:
+            self.variables = {**self.variables, **self.store_of.bucket_of_its_own()}
+            write_private(secrets_file(self.target.data_dir), json.dumps(self.store_of.keys()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a test has running from the beginning."""
+        own_store = () if self.store_of else ("seaweedfs",)
+        return (self.engine_name, *own_store)
 
     def start(self, *names: str, extra: Iterable[str] = ()) -> None:
         """Start the programs named, or all, and wait until they answer."""
+        assert self.store_of is None or "seaweedfs" not in names, "other tests use this store"
         target = self.target
         folders = artifacts.ensure_all(target.settings, lambda name, text: None)
         binaries = {
@@ -52,10 +79,10 @@ class ArchiveUnderTest(StackUnderTest):
             for name, folder in folders.items()
         }
         secrets = archive_secrets(target.data_dir, {})
-        files = render_native(target, binaries, {**sample_app_secrets(target.data_dir), **secrets})
+        files = self.render(binaries, {**sample_app_secrets(target.data_dir), **secrets})
         native.write_files(target, files)
         (target.config_dir("loki") / "rules").mkdir(parents=True, exist_ok=True)
-        for name in names or NAMES[target.settings.stack.engine]:
+        for name in names or self.names:
             component = components.by_name(name)
             with target.log_file(name).open("ab") as log:
                 self.processes[name] = subprocess.Popen(
@@ -64,8 +91,11 @@ class ArchiveUnderTest(StackUnderTest):
                     stderr=subprocess.STDOUT,
                     cwd=self.folder,
                 )
-        for name in names or NAMES[target.settings.stack.engine]:
+        for name in names or self.names:
             self.wait(name)
+
+    def render(self, binaries: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+        return render_native(self.target, binaries, secrets)
 
     def wait(self, name: str) -> None:
         """Until a program answers."""
@@ -80,11 +110,25 @@ class ArchiveUnderTest(StackUnderTest):
 
     def stop(self, *names: str) -> None:
         """Stop the programs named, or all: engines gracefully, because they flush to disk."""
+        assert self.store_of is None or "seaweedfs" not in names, "other tests use this store"
         for name in names or list(self.processes):
             process = self.processes.pop(name, None)
             if process is not None:
                 (process.kill if name == "seaweedfs" else process.terminate)()
                 process.wait(timeout=60)
+
+    def run(
+        self, *arguments: str, extra: Mapping[str, str] | None = None, timeout: float = 240
+    ) -> subprocess.CompletedProcess[str]:
+        """One command to its end, with what it needs."""
+        if arguments[:2] in RESTORING:
+            self.start_restored()
+        return super().run(*arguments, extra=extra, timeout=timeout)
+
+    def start_restored(self) -> None:
+        """Start what takes restored records, where that is a program of its own."""
+        if self.engine_name == "victorialogs" and "restored" not in self.processes:
+            self.start("restored")
 
     def findings(self) -> dict[str, dict[str, Any]]:
         """The findings of doctor, by check. It fails: no rules are evaluated here."""
@@ -138,6 +182,8 @@ class ArchiveUnderTest(StackUnderTest):
 
     def stored(self, port: str = "victorialogs") -> list[bytes]:
         """Every record of an engine as a line of the archive, in order."""
+        if port == "restored":
+            self.start_restored()
         archive = self.archive
         engine = archive.restored if port == "restored" else archive.engine
         now = datetime.now(UTC)
@@ -160,6 +206,39 @@ class ArchiveUnderTest(StackUnderTest):
     def problems(self, *options: str) -> set[tuple[str, str]]:
         """Kind and object of every problem that verify names."""
         return {(item["kind"], item["what"]) for item in self.verify(*options)["problems"]}
+
+
+class SharedStore(ArchiveUnderTest):
+    """A SeaweedFS in which each test has a bucket of its own."""
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> SharedStore:
+        return cls(folder, {variable_name("archive", "bucket"): BUCKETS})
+
+    def render(self, binaries: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+        """The keys are for every test's bucket, each of which begins with one volume."""
+        files = super().render(binaries, secrets)
+        identities = files["seaweedfs/s3.json"]
+        return {
+            **files,
+            "seaweedfs/s3.json": identities.replace(f':{BUCKETS}"', f':{BUCKETS}*"'),
+            "seaweedfs/master.toml": "[master.volume_growth]\ncopy_1 = 1\n",
+        }
+
+    def start_store(self) -> None:
+        self.start("seaweedfs", extra=["-volume.max=10000"])
+
+    def bucket_of_its_own(self) -> dict[str, str]:
+        """The variables of an archive in a new bucket of this store."""
+        ports = {
+            name: text
+            for name, text in self.variables.items()
+            if name.startswith(variable_name("ports", "seaweedfs"))
+        }
+        return {**ports, variable_name("archive", "bucket"): f"{BUCKETS}-{next(NUMBERS)}"}
+
+    def keys(self) -> dict[str, str]:
+        return local_store_secrets(self.target.data_dir, {})
 
 
 def yesterday(hour: int = 0, **more: float) -> datetime:
@@ -238,7 +317,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def in_folder(path: Path, **variables: str) -> ArchiveUnderTest:
+def in_folder(path: Path, store: SharedStore | None, **variables: str) -> ArchiveUnderTest:
+    """An archive with a bucket in `store`, else with a SeaweedFS of its own."""
     folder = path / "an archive"
     folder.mkdir(parents=True)
-    return ArchiveUnderTest(folder, variables)
+    return ArchiveUnderTest(folder, variables, store)

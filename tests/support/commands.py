@@ -1,0 +1,72 @@
+"""`logstack` commands in this process: an interpreter takes longer to start than most of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+from stack.cli.main import run
+
+
+def run_here(
+    arguments: tuple[str, ...], environ: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """One command as the launcher runs it: its exit status and what it printed.
+
+    For tests of what a command does and prints; where signals, an end that is forced or memory
+    matter, start a process.
+    """
+    printed, remarks = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with (
+        _environment(environ, ["logstack", *arguments]),
+        _signal_handlers(),
+        chdir(folder),
+        redirect_stdout(printed),
+        redirect_stderr(remarks),
+    ):
+        try:
+            run()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return subprocess.CompletedProcess(arguments, code, _text(printed), _text(remarks))
+
+
+def _text(stream: TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
+@contextmanager
+def _environment(environ: Mapping[str, str], argv: list[str]) -> Iterator[None]:
+    before, sys_argv = dict(os.environ), sys.argv
+    try:
+        _replace(environ)
+        sys.argv = argv
+        yield
+    finally:
+        _replace(before)
+        sys.argv = sys_argv
+
+
+def _replace(environ: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(environ):
+        del os.environ[name]
+    os.environ.update(environ)
+
+
+@contextmanager
+def _signal_handlers() -> Iterator[None]:
+    """The launcher's end with the command."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
