@@ -230,7 +230,7 @@ def test_of_fifty_alerts_five_are_shown(amtool: Path, tmp_path: Path) -> None:
     for name in ("logstack.text", "logstack.slack.text"):
         text = render(amtool, tmp_path, name, MESSAGES["fifty"])
         assert len(set(re.findall(r"service-\d+", text))) == 5
-        assert "50 fire and 0 are resolved" in text
+        assert "50 firing, 0 resolved" in text
 
 
 def test_a_resolved_message_says_until_when(amtool: Path, tmp_path: Path) -> None:
