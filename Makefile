@@ -1,4 +1,4 @@
-# `make help` lists the targets. Every one works from any directory with `make -C` or `make -f`.
+# `make help` lists the targets, which work from any directory with `make -C` or `make -f`.
 .DEFAULT_GOAL := help
 ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd -P)
 LOGSTACK := "$(ROOT)/logstack"
@@ -8,7 +8,7 @@ IN_ROOT := cd "$(ROOT)" && ./logstack --prepare && .venv/bin/
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' "$(ROOT)/Makefile" | expand -t 14
 
-# RUNTIME=native or RUNTIME=docker chooses for one command what settings.stack.runtime chooses.
+# RUNTIME=native or RUNTIME=docker overrides settings.stack.runtime for one command.
 ifdef RUNTIME
 export LOGSTACK_STACK__RUNTIME := $(RUNTIME)
 endif
@@ -18,11 +18,11 @@ up: ## start everything on this machine
 	@$(LOGSTACK) up
 
 .PHONY: down
-down: ## stop everything, keep the data
+down: ## stop everything and keep the data
 	@$(LOGSTACK) down
 
 .PHONY: status
-status: ## show every component; fails when one is not healthy
+status: ## show the state of every component; fails when one is not healthy
 	@$(LOGSTACK) status
 
 .PHONY: clean
@@ -34,15 +34,15 @@ plan: ## ENV=staging: show what a deploy would change
 	@$(LOGSTACK) hosts plan $(ENV)
 
 .PHONY: deploy
-deploy: ## ENV=staging: bring the hosts to their plan
+deploy: ## ENV=staging: deploy to the hosts of an environment
 	@$(LOGSTACK) hosts deploy $(ENV)
 
 .PHONY: verify
-verify: ## ENV=staging: prove that records arrive and policies hold
+verify: ## ENV=staging: check that records arrive and that policies are in effect
 	@$(LOGSTACK) hosts verify $(ENV)
 
 .PHONY: rollback
-rollback: ## ENV=staging: put back what the last deploy changed
+rollback: ## ENV=staging: undo the changes of the last deploy
 	@$(LOGSTACK) hosts rollback $(ENV)
 
 # Two processes; tests that share what a session starts are in one of them (tests/conftest.py).
@@ -59,31 +59,31 @@ test-all: ## run every test that this machine can run
 PYTHON ?= /usr/bin/python3
 OTHER_VENV := $(ROOT)/.venv$(subst /,-,$(PYTHON))
 .PHONY: test-library
-test-library: ## PYTHON=/usr/bin/python3: run the library's tests on another Python
+test-library: ## PYTHON=/usr/bin/python3: run the tests of the library on another Python
 	@cd "$(ROOT)" && LOGSTACK_PYTHON="$(PYTHON)" LOGSTACK_VENV="$(OTHER_VENV)" ./logstack --prepare && \
 		"$(OTHER_VENV)/bin/python" -m pytest tests/library
 
 .PHONY: lint
-lint: ## check style, types and which room imports which
+lint: ## check style, types and the directions of imports
 	@$(IN_ROOT)ruff check .
 	@$(IN_ROOT)ruff format --check .
 	@$(IN_ROOT)mypy
 	@$(IN_ROOT)lint-imports --no-logo
 
 .PHONY: golden
-golden: ## show what a change changes in every rendered text; ACCEPT=1 keeps it
+golden: ## show the differences in all rendered texts; ACCEPT=1 accepts them
 	@$(IN_ROOT)python -m tests.golden $(if $(ACCEPT),accept)
 
 .PHONY: dashboards
-dashboards: ## write dashboards/generated/ again from the pages
+dashboards: ## generate dashboards/generated/ from the pages
 	@$(LOGSTACK) dashboards generate
 
 .PHONY: bench
-bench: ## measure: start, latency, throughput, memory, the logging library (BENCH=name)
+bench: ## measure start, latency, throughput, memory and the library; BENCH=name for one
 	@$(IN_ROOT)python -m bench $(BENCH)
 
 .PHONY: lock
-lock: ## resolve requirements.lock again
+lock: ## update requirements.lock
 	@$(IN_ROOT)python -m pip install --quiet --require-hashes -r requirements-uv.lock
 	@$(IN_ROOT)uv pip compile --quiet pyproject.toml logstack_django/pyproject.toml --extra dev \
 		--universal --python-version 3.11 --generate-hashes --no-emit-package logstack-django \

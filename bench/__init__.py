@@ -1,1 +1,1 @@
-"""Measurements, never tests: `make bench`, or `python -m bench NAME` for one of them."""
+"""Measurements: `make bench` runs the quick ones, `make bench BENCH=name` one of them."""

@@ -1,4 +1,4 @@
-"""Runs the measurements one after the other; see each module for what it measures."""
+"""Runs the measurements one after the other; each module says what it measures."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ ALL = (*QUICK, "archive", "cold", "hosts")
 
 
 def main(names: list[str]) -> int:
+    """Run the named measurements, or the quick ones; the exit status, 2 for an unknown name."""
     unknown = [name for name in names if name not in ALL]
     if unknown:
-        sys.stderr.write(f"wanted some of {', '.join(ALL)}, found {', '.join(unknown)}\n")
+        sys.stderr.write(f"expected some of {', '.join(ALL)}, got {', '.join(unknown)}\n")
         return 2
     statuses = [importlib.import_module(f"bench.{name}").main() for name in names or QUICK]
     return int(any(statuses))

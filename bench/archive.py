@@ -1,8 +1,8 @@
 """Figures of the archive: export, restore, size, memory, and a search in thirty days.
 
-`python -m bench archive` starts a VictoriaLogs, a second one and a SeaweedFS on free ports. Beside
-each figure stands what people do without an archive, on the same records: a plain query whose
-answer is piped into gzip, and zgrep over such files.
+`python -m bench archive` starts two VictoriaLogs and a SeaweedFS on free ports. Each figure is
+compared with the usual way without an archive, on the same records: a query whose output is piped
+into gzip, and zgrep over such files.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure_hour(archive: ArchiveUnderTest) -> Iterator[Row]:
-    """One hour of one service: out, in, and how large it is in each form."""
+    """One hour of one service: export, restore, and its size in each form."""
     start = yesterday(3)
     push(archive, (start + n * HOUR / HOUR_RECORDS for n in range(HOUR_RECORDS)))
     seconds, peak = run_logstack(archive, "archive", "run")
@@ -88,24 +88,24 @@ def measure_hour(archive: ArchiveUnderTest) -> Iterator[Row]:
 
 
 def measure_search(archive: ArchiveUnderTest) -> Iterator[Row]:
-    """One request among thirty days of hourly parts."""
+    """Search for one request in thirty days of hourly parts."""
     first = yesterday() - (DAYS - 1) * DAY
-    wanted = uuid.uuid4().hex
+    request_id = uuid.uuid4().hex
     moments = (
         first + n * HOUR + k * HOUR / RECORDS_A_DAY_HOUR
         for n in range(DAYS * 24)
         for k in range(RECORDS_A_DAY_HOUR)
     )
     push(archive, moments)
-    archive.push([at(first + 17 * DAY, "this one", request_id=wanted)])
+    archive.push([at(first + 17 * DAY, "this one", request_id=request_id)])
     seconds, _ = run_logstack(archive, "archive", "run")
     yield Row(f"export of {DAYS * 24} small hours", f"{DAYS * 24 / seconds:.0f} hours/s")
     span = ("--from", "40d", "--json")
-    run_logstack(archive, "archive", "search", *span, "--request-id", "nobody's")  # compiles
+    run_logstack(archive, "archive", "search", *span, "--request-id", "unknown")  # compiles
     for name in ("search of a request_id in 30 days", "  the same again"):
         began = time.monotonic()
         found = subprocess.run(
-            logstack_argv("archive", "search", *span, "--request-id", wanted),
+            logstack_argv("archive", "search", *span, "--request-id", request_id),
             env=environ(archive),
             cwd=archive.folder,
             capture_output=True,
@@ -123,14 +123,14 @@ def measure_search(archive: ArchiveUnderTest) -> Iterator[Row]:
     began = time.monotonic()
     files = sorted(str(path) for path in folder.glob("*.gz"))
     found = subprocess.run(
-        ["zgrep", "-h", wanted, *files], capture_output=True, text=True, check=True
+        ["zgrep", "-h", request_id, *files], capture_output=True, text=True, check=True
     ).stdout
     check(json.loads(found)["_msg"] == "this one", "zgrep found another record")
     yield Row("  zgrep over daily .gz files", f"{time.monotonic() - began:.2f} s")
 
 
 def push(archive: ArchiveUnderTest, moments: Iterator[datetime]) -> None:
-    """A record of about 560 bytes at each moment, the same ones in every run."""
+    """Push a record of about 560 bytes for each moment, the same in every run."""
     random = Random(7)  # noqa: S311 -- the same records in every run
     batch = []
     for moment in moments:
@@ -158,7 +158,7 @@ def push(archive: ArchiveUnderTest, moments: Iterator[datetime]) -> None:
 
 
 def run_logstack(archive: ArchiveUnderTest, *arguments: str) -> tuple[float, int]:
-    """Seconds and peak resident bytes of one command."""
+    """Run a command; its seconds and peak resident bytes."""
     began, peak = time.monotonic(), 0
     process = psutil.Popen(
         logstack_argv(*arguments),
@@ -178,12 +178,12 @@ def run_logstack(archive: ArchiveUnderTest, *arguments: str) -> tuple[float, int
 
 
 def environ(archive: ArchiveUnderTest) -> dict[str, str]:
-    """As people have it: Python keeps what it has compiled, so that a command starts sooner."""
+    """As in normal use: Python caches compiled modules, so that commands start faster."""
     return {k: v for k, v in archive.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def plain_export(archive: ArchiveUnderTest, path: Path, since: datetime, until: datetime) -> float:
-    """What people do: a query over HTTP, piped into gzip. Returns seconds."""
+    """Seconds of the usual way without an archive: a query over HTTP, piped into gzip."""
     url = archive.target.url("victorialogs", "/select/logsql/query")
     query = f"_time:[{since:%Y-%m-%dT%H:%M:%SZ}, {until:%Y-%m-%dT%H:%M:%SZ}) *"
     began = time.monotonic()
@@ -198,10 +198,11 @@ def plain_export(archive: ArchiveUnderTest, path: Path, since: datetime, until: 
 
 
 def check(right: bool, text: str) -> None:
-    """A figure of something that went wrong is none."""
+    """Raises RuntimeError for a measurement that went wrong."""
     if not right:
         raise RuntimeError(text)
 
 
 def speed(raw: int, records: int, seconds: float) -> str:
+    """Megabytes (of lines) and records per second, as text."""
     return f"{raw / 1e6 / seconds:.1f} MB/s, {records / seconds:,.0f} records/s"

@@ -1,8 +1,8 @@
-"""Throughput of agent and engine: 200,000 records that are in the file at once.
+"""Throughput of agent and engine: 200,000 records that are written to the file at once.
 
-`python -m bench burst` measures the default pair and, where Loki and Promtail are on PATH, those
-beside it in the same run: compare the ratios, for machines differ and change from hour to hour.
-Each pair gets three bursts in turn; the table shows the middle one and the range of all.
+`python -m bench burst` measures the default pair and, if Loki and Promtail are on PATH, pairs with
+them in the same run. Compare the ratios: machines differ, and change from hour to hour. Each pair
+gets three bursts in turn; the table shows the median and the range.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ DEADLINE = 300.0  # seconds
 
 @dataclass(frozen=True)
 class Burst:
-    """What one pair of agent and engine did.
+    """The figures of one pair of agent and engine.
 
-    `cpu`: seconds per million records until the engine has taken in all of them, with what its
-    alert rules asked meanwhile and without the questions of this bench.
+    `cpu`: seconds per million records until the engine has ingested all of them. It includes the
+    evaluation of alert rules and excludes the queries of this bench.
     """
 
     lost: int
@@ -52,10 +52,10 @@ class Burst:
 
 
 def main() -> None:
-    """Measure every pair that this machine has and print one table."""
+    """Measure every pair that can run on this machine and print one table for each."""
     pairs = [pair for pair in EVERY_COMBINATION if is_here(pair)]
     bursts: dict[str, list[Burst]] = {str(pair): [] for pair in pairs}
-    for _ in range(ROUNDS):  # in turn, so that a slow minute of the machine meets every pair
+    for _ in range(ROUNDS):  # in turn, so that a slow phase of the machine affects every pair
         for pair in pairs:
             bursts[str(pair)].append(measure(pair))
     default, *peers = bursts
@@ -65,17 +65,17 @@ def main() -> None:
 
 
 def is_here(pair: Combination) -> bool:
-    """Whether the binaries are there or can be built."""
+    """Whether the binaries exist or can be built."""
     values = settings.load(pair.variables)
     cache = artifacts.cache_dir(values)
     return all(
         artifact.is_built or artifacts.find(artifact, cache)
-        for artifact in artifacts.wanted(values).values()
+        for artifact in artifacts.required(values).values()
     )
 
 
 def measure(pair: Combination, variables: Mapping[str, str] | None = None) -> Burst:
-    """Start a stack of its own, write the burst, and wait until the last record is searchable."""
+    """Start a stack, write the burst, and wait until the last record is searchable."""
     with tempfile.TemporaryDirectory(prefix="bench ") as folder:
         stack = StackUnderTest(Path(folder), {**pair.variables, **(variables or {})})
         try:
@@ -86,7 +86,7 @@ def measure(pair: Combination, variables: Mapping[str, str] | None = None) -> Bu
 
 
 def rows(name: str, bursts: list[Burst], ours: list[Burst] | None = None) -> Iterator[Row]:
-    """The figures; with `ours` given, also how many times better the default pair does."""
+    """The figures; with `ours` also the ratios of the default pair to this one."""
     aims = ("0, 0", ">= 31,000", "<= 45") if ours is None else ("", "", "")
     lost, doubled = (sum(getattr(burst, kind) for burst in bursts) for kind in ("lost", "doubled"))
     yield Row(f"{name}: lost, doubled", f"{lost}, {doubled}", aims[0])
@@ -115,7 +115,7 @@ def _cpu_of(component: str, burst: Burst) -> float:
 
 
 def lines_received(stack: StackUnderTest, pair: Combination) -> int:
-    """How many lines the engine says that it has taken in since it started."""
+    """The number of lines that the engine has ingested since it started, by its metrics."""
     name = {
         "victorialogs": "vl_rows_ingested_total",
         "loki": "loki_distributor_lines_received_total",
@@ -137,7 +137,7 @@ def _measure(stack: StackUnderTest, pair: Combination) -> Burst:
     began = time.monotonic()
     stack.write(*lines)
     while lines_received(stack, pair) < received + BURST and time.monotonic() < began + DEADLINE:
-        time.sleep(0.2)  # a query would cost the engine CPU time that is not the burst's
+        time.sleep(0.2)  # metrics only: a query would add to the engine's CPU time
     used = {name: _cpu_seconds(process) - before[name] for name, process in processes.items()}
     while (found := stack.count({"service_name": service})) < BURST:
         if time.monotonic() > began + DEADLINE:

@@ -1,4 +1,4 @@
-"""The first start of a newcomer: a fresh clone, an empty home and empty caches.
+"""The very first start: a fresh clone, an empty home and empty caches.
 
 `python -m bench cold` downloads everything again and takes minutes.
 """

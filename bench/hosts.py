@@ -1,9 +1,9 @@
 """Seconds for a first and a second deploy, beside the same work by a plain Ansible playbook.
 
-Both bring 1 and 5 bare test hosts (containers) to the same plans: users, folders, binaries,
-configuration, units, services, and both wait for health. Ansible runs with pipelining and
-as many forks as there are hosts, which is its fast way; its playbook checks no configuration and
-keeps nothing for a rollback. `python -m bench hosts`.
+Both apply the same plans to 1 and 5 bare test hosts (containers): users, folders, binaries,
+configuration, units, services, and wait for health checks. Ansible runs with pipelining and one
+fork per host, its fastest mode; its playbook does not check configurations and cannot roll back.
+Run: python -m bench hosts
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.table import Row, print_table
 from provisioning import changes, deploy
 from stack import settings
 from stack.hosts import secrets
-from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, running_hosts
+from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, start_hosts
 
 ANSIBLE = {
     "ANSIBLE_HOST_KEY_CHECKING": "False",
@@ -52,7 +52,7 @@ def _measure(tool: str, names: tuple[str, ...]) -> tuple[float, float]:
     """Seconds of the first and of the second run on hosts of their own."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-hosts-") as folder,
-        running_hosts(names, Path(folder)) as fleet,
+        start_hosts(names, Path(folder)) as fleet,
     ):
         fleet.roles = {
             name: ("log_server",) if name == "logs-1" else ("app_host",) for name in names

@@ -1,7 +1,7 @@
 """Figures of the native runtime: start, latency and memory; burst.py has the throughput.
 
-`python -m bench native` starts a stack of its own on free ports and stops it. Every figure is of
-this machine and this moment: compare runs of one machine only.
+`python -m bench native` starts a separate stack on free ports and stops it. Compare only runs of
+one machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IDLE_SECONDS = 20
 
 def main() -> None:
     """Measure everything and print one table."""
-    artifacts.obtain_all(settings.load({}), lambda name, text: None)
+    artifacts.ensure_all(settings.load({}), lambda name, text: None)
     with tempfile.TemporaryDirectory(prefix="bench ") as folder:
         stack = StackUnderTest(Path(folder))
         try:
@@ -40,15 +40,15 @@ def main() -> None:
 
 
 def measure_start(stack: StackUnderTest) -> Iterator[Row]:
-    """First start of a stack whose binaries are built, and a second `up`."""
-    for name, wanted in (("start, binaries built", "<= 15 s"), ("`up` again", "")):
+    """The first start with built binaries, and a second `up`."""
+    for name, aim in (("start, binaries built", "<= 15 s"), ("`up` again", "")):
         began = time.monotonic()
         stack.up()
-        yield Row(name, f"{time.monotonic() - began:.1f} s", wanted)
+        yield Row(name, f"{time.monotonic() - began:.1f} s", aim)
 
 
 def measure_latency(stack: StackUnderTest) -> Iterator[Row]:
-    """From a line being written to its record being found, for single lines."""
+    """The time from writing a line until its record is found, for single lines."""
     mark = uuid.uuid4().hex
     written: dict[int, float] = {}
     seconds: dict[int, float] = {}
@@ -71,7 +71,7 @@ def measure_latency(stack: StackUnderTest) -> Iterator[Row]:
 
 
 def measure_idle_memory(stack: StackUnderTest) -> Iterator[Row]:
-    """Resident memory of supervisord and all components after a quiet while."""
+    """Resident memory of supervisord and all components, IDLE_SECONDS after the load."""
     time.sleep(IDLE_SECONDS)
     root = psutil.Process(Supervisor(stack.target).pid())
     resident = sum(process.memory_info().rss for process in (root, *root.children(recursive=True)))

@@ -1,4 +1,4 @@
-"""One way to print figures for every bench."""
+"""The table in which every bench prints its figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """A figure as text, with its unit, and what the project aims for (empty: nothing)."""
+    """A figure as text with its unit, and the project's target (empty: none)."""
 
     name: str
     value: str
@@ -19,6 +19,7 @@ class Row:
 
 
 def print_table(title: str, rows: Sequence[Row]) -> None:
+    """Print the figures with a title."""
     table = Table("figure", "measured", "aim", title=title, title_justify="left", box=None)
     for row in rows:
         table.add_row(row.name, row.value, row.aim)

@@ -1,4 +1,4 @@
-"""Asks a running engine every panel's query and says which are empty, failing or slow."""
+"""Runs every panel's query on an engine and reports which are empty, failing or slow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from dashboards.model import Page
-from dashboards.run import Shown, TimeRange, show
+from dashboards.run import PanelResult, TimeRange, show
 from stack.queries.evaluate import Evaluator
 from stack.queries.language import Scope
 
@@ -17,7 +17,7 @@ SPANS = {"1h": timedelta(hours=1), "30d": timedelta(days=30)}
 
 @dataclass(frozen=True)
 class Finding:
-    """How one panel fared over one time range. `problem` is empty when all is well."""
+    """The result of one panel over one time range. `problem` is empty if there is none."""
 
     span: str
     page: str
@@ -34,31 +34,31 @@ class Finding:
 def check(
     evaluator: Evaluator, pages: Sequence[Page], scope: Scope, now: datetime
 ) -> Iterator[Finding]:
-    """Every panel of the pages over the last hour and over thirty days."""
+    """Check every panel of the pages over the last hour and over 30 days."""
     for span, length in SPANS.items():
         for page in pages:
-            for shown in show(evaluator, page, scope, TimeRange(now, length)):
-                yield judge(shown, span)
+            for result in show(evaluator, page, scope, TimeRange(now, length)):
+                yield judge(result, span)
 
 
-def judge(shown: Shown, span: str) -> Finding:
-    """Whether a panel shows what it has to, in time."""
-    slowest = max(answer.seconds for answer in shown.answers)
+def judge(result: PanelResult, span: str) -> Finding:
+    """The finding for a panel: an error, a slow query, or no data."""
+    slowest = max(answer.seconds for answer in result.answers)
     problem = note = ""
-    if shown.error:
-        problem = shown.error
+    if result.error:
+        problem = result.error
     elif slowest > SLOW_SECONDS:
-        problem = f"a query took {slowest:.1f} s, wanted {SLOW_SECONDS:g} s at most"
-    elif not shown.rows and shown.panel.filled:
-        problem = "empty, and the sample app's traffic must fill it"
-    elif not shown.rows:
-        note = "empty, which may be"
+        problem = f"expected a query to take at most {SLOW_SECONDS:g} s, got {slowest:.1f} s"
+    elif not result.rows and result.panel.filled:
+        problem = "no data, expected some from the sample app's traffic"
+    elif not result.rows:
+        note = "no data (allowed)"
     return Finding(
         span=span,
-        page=shown.page.name,
-        panel=shown.panel.title,
-        rows=shown.rows,
-        milliseconds=round(1000 * sum(answer.seconds for answer in shown.answers)),
+        page=result.page.name,
+        panel=result.panel.title,
+        rows=result.rows,
+        milliseconds=round(1000 * sum(answer.seconds for answer in result.answers)),
         problem=problem,
         note=note,
     )

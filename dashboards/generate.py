@@ -1,27 +1,27 @@
-"""`make dashboards`: writes the dashboards to dashboards/generated/<engine>/<uid>.json."""
+"""Writes the dashboards to dashboards/generated/<engine>/<uid>.json (`make dashboards`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from dashboards.grafana import build, encode
-from dashboards.model import ENGINES
+from dashboards.grafana_sources import SOURCES
 from dashboards.pages import PAGES
 from stack.components.grafana_files import GENERATED
 from stack.components.grafana_links import uid
 
 
 def render() -> dict[str, str]:
-    """Every file by its name below GENERATED."""
+    """The text of every file, by its name below GENERATED."""
     return {
         f"{engine}/{uid(page.name, engine)}.json": encode(build(page, engine))
-        for engine in ENGINES
+        for engine in SOURCES
         for page in PAGES
     }
 
 
 def write(folder: Path = GENERATED) -> list[str]:
-    """Write what differs and remove what is no longer generated; the files that changed."""
+    """Write what differs and remove what is no longer generated. Returns the changed names."""
     files = render()
     changed = []
     for name, text in files.items():

@@ -1,7 +1,7 @@
-"""A page as a Grafana dashboard: classic JSON that imports by hand and provisions from a file.
+"""Renders a page as a Grafana dashboard: classic JSON for import by hand and for provisioning.
 
-`build(page, engine)` is pure. The same file works both ways because the data source is a variable
-with a fixed uid and nothing in it is filled in by an import.
+`build(page, engine)` is pure. The same file works both ways, because the data source is a variable
+with a fixed uid and an import has nothing to fill in.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards.grafana_panels import build_panel
-from dashboards.grafana_targets import data_source, target_for_annotation
-from dashboards.model import ANY, Ask, Page, TextBox, panel_ids
+from dashboards.grafana_sources import SOURCES
+from dashboards.model import ANY, Page, QueryContext, TextBox, panel_ids
 from stack.components.grafana_links import uid
 from stack.engines.kinds import KINDS
 from stack.queries import catalogue as queries
 from stack.queries.language import Scope, over, per_step
 
 OWNER_TAG = "logstack"
-ENGINE_TITLES: dict[str, str] = {"loki": "Loki", "victorialogs": "VictoriaLogs"}
 
-# What Grafana fills in when it asks.
-GRAFANA_ASK = Ask(
+# The variables that Grafana replaces in each query.
+GRAFANA_CONTEXT = QueryContext(
     scope=Scope("$environment", ("$service",)),
     organization=Scope("$environment", ("$service",), "$organization_id"),
     whole=over("$__range"),
-    step=per_step("$__interval"),  # $__auto means the same, in newer releases alone
+    step=per_step("$__interval"),  # $__auto means the same, but only in newer releases
     recent=over("6h"),
     exception_type="$exception_type",
     request="$request_id",
@@ -37,7 +36,7 @@ GRAFANA_ASK = Ask(
 
 
 def build(page: Page, engine: str) -> models.Dashboard:
-    """The dashboard in the SDK's own model."""
+    """The dashboard in the SDK's model."""
     dashboard = (
         builders.Dashboard(f"Logs / {page.title} ({KINDS[engine].title})")
         .uid(uid(page.name, engine))
@@ -57,12 +56,12 @@ def build(page: Page, engine: str) -> models.Dashboard:
     for number, row in enumerate(page.rows, start=1):
         dashboard.with_row(builders.Row(row.title).id(100 * number))
         for panel in row.panels:
-            dashboard.with_panel(build_panel(panel, next(ids), engine, GRAFANA_ASK))
+            dashboard.with_panel(build_panel(panel, next(ids), engine, GRAFANA_CONTEXT))
     return dashboard.build()
 
 
 def encode(dashboard: models.Dashboard) -> str:
-    """The dashboard as the text of a file: keys sorted, so that a change shows as what it is."""
+    """The dashboard as the text of a file, with sorted keys for readable diffs."""
     return JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False).encode(dashboard) + "\n"
 
 
@@ -73,7 +72,8 @@ def as_json(page: Page, engine: str) -> dict[str, Any]:
 
 
 def _variables(page: Page, engine: str) -> list[Any]:
-    source = (
+    source = SOURCES[engine]
+    data_source = (
         builders.DatasourceVariable("datasource")
         .label("Data source")
         .type(KINDS[engine].grafana_type)
@@ -83,17 +83,17 @@ def _variables(page: Page, engine: str) -> list[Any]:
         builders.QueryVariable("environment")
         .label("Environment")
         .description("Deployment environment of the records.")
-        .datasource(data_source(engine))
-        .query(_values_of("environment", engine))
+        .datasource(source.reference)
+        .query(source.values_of("environment"))
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
     )
     service = (
         builders.QueryVariable("service")
         .label("Service")
-        .description("Services whose records are looked at.")
-        .datasource(data_source(engine))
-        .query(_values_of("service_name", engine))
+        .description("Services whose records are shown.")
+        .datasource(source.reference)
+        .query(source.values_of("service_name"))
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
@@ -101,7 +101,7 @@ def _variables(page: Page, engine: str) -> list[Any]:
         .all_value(ANY)
         .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
     )
-    return [source, environment, service, *map(_text_box, page.text_boxes)]
+    return [data_source, environment, service, *map(_text_box, page.text_boxes)]
 
 
 def _text_box(box: TextBox) -> builders.TextBoxVariable:
@@ -114,30 +114,15 @@ def _text_box(box: TextBox) -> builders.TextBoxVariable:
     )
 
 
-def _values_of(field: str, engine: str) -> dict[str, object]:
-    """The data source's question for all values of a field."""
-    if engine == "loki":
-        return {"refId": "values", "type": 1, "label": field, "stream": ""}
-    return {"refId": "values", "type": "fieldValue", "field": field, "query": "*", "limit": 1000}
-
-
 def _option(text: str, value: str) -> models.VariableOption:
     return models.VariableOption(selected=True, text=text, value=value)
 
 
 def _deployments(engine: str) -> builders.AnnotationQuery:
-    query = queries.deployments(GRAFANA_ASK.scope)
     annotation = (
-        builders.AnnotationQuery()
-        .name("Deployments")
-        .datasource(data_source(engine))
-        .enable(True)
-        .hide(False)
-        .icon_color("blue")
-        .target(target_for_annotation(query, engine))
+        builders.AnnotationQuery().name("Deployments").enable(True).hide(False).icon_color("blue")
     )
-    if engine == "loki":  # its plugin reads the query from here
-        annotation.expr(query.logql).title_format("{{service_name}}").tag_keys("environment")
+    SOURCES[engine].annotate(annotation, queries.deployments(GRAFANA_CONTEXT.scope))
     return annotation
 
 

@@ -1,7 +1,7 @@
-"""Brings the dashboards into a running Grafana through its HTTP API, and asks their panels there.
+"""Imports the dashboards into a running Grafana over its HTTP API, and runs their queries there.
 
-`logstack dashboards import` is the caller. A dashboard belongs to us when it has our uid and our
-tag; one with our uid and without the tag is somebody else's and stays as it is.
+The caller is `logstack dashboards import`. Only a dashboard with our uid and our tag is ours; one
+with our uid and without the tag is left unchanged.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import requests
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards.grafana import OWNER_TAG, as_json
-from dashboards.grafana_targets import target
-from dashboards.model import Ask, GrafanaError, Panel
+from dashboards.grafana_sources import SOURCES
+from dashboards.model import GrafanaError, Panel, QueryContext
 from dashboards.pages import PAGES
-from dashboards.run import NO_REQUEST, TimeRange, ask_for
+from dashboards.run import NO_REQUEST, TimeRange, context_for
 from stack.components.grafana_files import FOLDER_UID
 from stack.components.grafana_links import uid
 from stack.engines.kinds import KINDS
 from stack.queries.language import Scope
 
 TIMEOUT = (3.05, 30)
-# What Grafana itself adds to a stored dashboard.
-GRAFANAS_OWN = ("id", "version", "iteration")
+# Fields that Grafana adds to a stored dashboard.
+ADDED_BY_GRAFANA = ("id", "version", "iteration")
 
 Document = dict[str, Any]
 
 
 class Grafana:
-    """One Grafana's API. Every method raises GrafanaError; the token is in none of its texts."""
+    """A client of one Grafana. Its methods raise GrafanaError, whose text never has the token."""
 
     def __init__(self, url: str, token: str):
         self.url = url.rstrip("/")
@@ -40,18 +40,18 @@ class Grafana:
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str) -> Any | None:
-        """The answer's values, or None where there is nothing (404)."""
+        """The decoded answer, or None for 404."""
         answer = self._send("GET", path)
         return None if answer.status_code == requests.codes.not_found else _values(answer)
 
     def post(self, path: str, values: Document) -> Any:
         answer = self._send("POST", path, values)
         if answer.status_code == requests.codes.not_found:
-            raise GrafanaError(f"{self.url}{path}: HTTP 404. Is this Grafana's address?")
+            raise GrafanaError(f"cannot write to {self.url}{path}: HTTP 404. Check --url")
         return _values(answer)
 
     def query(self, queries: list[Document], times: TimeRange) -> Mapping[str, Document]:
-        """Results by refId; a failed query has an `error` in place of frames."""
+        """Results by refId; a failed query has `error` instead of frames."""
         body = {
             "queries": queries,
             "from": str(round(times.since.timestamp() * 1000)),
@@ -73,30 +73,28 @@ class Grafana:
                 method, url, data=data, headers=headers, timeout=TIMEOUT, allow_redirects=False
             )
         except requests.RequestException as error:
-            raise GrafanaError(
-                f"{url}: wanted Grafana to answer, found: {error}. Is --url right?"
-            ) from None
+            raise GrafanaError(f"cannot reach Grafana at {url}: {error}. Check --url") from None
         if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
             raise GrafanaError(
-                f"{url}: HTTP {answer.status_code}: wanted a token that may do this. Make one of a "
-                "service account with the role Editor, and give it as GRAFANA_TOKEN."
+                f"cannot use {url}: HTTP {answer.status_code}, the token is invalid or lacks "
+                "permission. Set GRAFANA_TOKEN to a token of a service account with the role Editor"
             )
         return answer
 
 
 def import_all(grafana: Grafana, engine: str, folder: str) -> dict[str, str]:
-    """Create or update every dashboard; what became of each, by uid."""
+    """Create or update every dashboard. Returns the outcome of each, by uid."""
     if grafana.get(f"/api/folders/{FOLDER_UID}") is None:
         grafana.post("/api/folders", {"uid": FOLDER_UID, "title": folder})
     outcomes = {}
     for page in PAGES:
-        wanted = as_json(page, engine)
+        ours = as_json(page, engine)
         identifier = uid(page.name, engine)
         found = grafana.get(f"/api/dashboards/uid/{identifier}")
-        outcome = decide(found, wanted)
+        outcome = decide(found, ours)
         if outcome in ("created", "updated"):
             body = {
-                "dashboard": {**wanted, "id": None},
+                "dashboard": {**ours, "id": None},
                 "folderUid": FOLDER_UID,
                 "overwrite": True,
                 "message": "logstack dashboards import",
@@ -106,30 +104,30 @@ def import_all(grafana: Grafana, engine: str, folder: str) -> dict[str, str]:
     return outcomes
 
 
-def decide(found: Document | None, wanted: Document) -> str:
-    """What to do about a dashboard, given what Grafana has under its uid."""
+def decide(found: Document | None, ours: Document) -> str:
+    """The outcome for a dashboard, given what Grafana has under its uid."""
     if found is None:
         return "created"
     if OWNER_TAG not in (found["dashboard"].get("tags") or []):
-        return f"left alone: a dashboard with this uid has no tag {OWNER_TAG}, so it is not ours"
+        return f"left alone: the dashboard with this uid is not ours (no tag {OWNER_TAG})"
     if found.get("meta", {}).get("provisioned"):
-        return "left alone: Grafana reads it from a file"
-    return "unchanged" if _content(found["dashboard"]) == _content(wanted) else "updated"
+        return "left alone: it is provisioned from a file"
+    return "unchanged" if _content(found["dashboard"]) == _content(ours) else "updated"
 
 
 def check_panels(grafana: Grafana, engine: str, scope: Scope) -> dict[str, str]:
-    """Panels whose query fails or is empty over the last hour, with the reason."""
+    """Panels whose query fails or has no data in the last hour, with the reason."""
     sources = grafana.get("/api/datasources") or []
     kind = KINDS[engine].grafana_type
     source = next((item["uid"] for item in sources if item["type"] == kind), "")
     if not source:
-        return {"every panel": f"there is no data source of the type {kind} in this Grafana"}
+        return {"every panel": f"this Grafana has no data source of type {kind}"}
     times = TimeRange(datetime.now(UTC), timedelta(hours=1))
-    ask = ask_for(scope, times, NO_REQUEST)
+    context = context_for(scope, times, NO_REQUEST)
     problems = {}
     for page in PAGES:
         for panel in page.panels:
-            queries = panel_queries(panel, ask, engine, source, times)
+            queries = panel_queries(panel, context, engine, source, times)
             problem = judge(grafana.query(queries, times))
             if problem:
                 problems[f"{page.title}: {panel.title}"] = problem
@@ -137,12 +135,14 @@ def check_panels(grafana: Grafana, engine: str, scope: Scope) -> dict[str, str]:
 
 
 def panel_queries(
-    panel: Panel, ask: Ask, engine: str, source: str, times: TimeRange
+    panel: Panel, context: QueryContext, engine: str, source: str, times: TimeRange
 ) -> list[Document]:
-    """A panel's queries as the API takes them."""
+    """A panel's queries in the form of the API."""
     found = []
     for number, item in enumerate(panel.targets):
-        built = target(item.build(ask), f"Q{number}", item.name, panel.kind, engine).build()
+        built = (
+            SOURCES[engine].target(item.build(context), f"Q{number}", item.name, panel.kind).build()
+        )
         values: Document = json.loads(json.dumps(built, cls=JSONEncoder))
         values["datasource"] = {"type": KINDS[engine].grafana_type, "uid": source}
         values["intervalMs"] = round(times.step.total_seconds() * 1000)
@@ -154,17 +154,17 @@ def panel_queries(
 
 
 def judge(results: Mapping[str, Document]) -> str:
-    """What is wrong with the results of a panel, or nothing."""
+    """The problem with the results of a panel, or an empty text."""
     for result in results.values():
         if result.get("error"):
             return f"failed: {result['error']}"
     frames = [frame for result in results.values() for frame in result.get("frames") or []]
     rows = sum(len(values[0]) for values in (frame["data"]["values"] for frame in frames) if values)
-    return "" if rows else "empty"
+    return "" if rows else "no data"
 
 
 def _content(dashboard: Document) -> Document:
-    return {name: value for name, value in dashboard.items() if name not in GRAFANAS_OWN}
+    return {name: value for name, value in dashboard.items() if name not in ADDED_BY_GRAFANA}
 
 
 def _values(answer: requests.Response) -> Any:

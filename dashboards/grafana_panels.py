@@ -1,4 +1,4 @@
-"""A panel of the model as a panel of Grafana: what it looks like and where its values lead."""
+"""Renders a panel of the model as a Grafana panel, with the links of its values."""
 
 from __future__ import annotations
 
@@ -11,38 +11,33 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 
-from dashboards.grafana_targets import data_source, target
-from dashboards.model import NOT_JSON, Ask, Panel
+from dashboards.grafana_sources import SOURCES
+from dashboards.model import NOT_JSON, STATUS_COLORS, Panel, QueryContext
 from stack.components.grafana_links import LINKS, Link, link_url
+from stack.records.contract import LEVEL_COLORS
 
-# The colours that Grafana itself gives to levels.
-LEVEL_COLORS = {
-    "DEBUG": "blue",
-    "INFO": "green",
-    "WARNING": "yellow",
-    "ERROR": "red",
-    "CRITICAL": "purple",
-}
-STATUS_COLORS = {"2xx": "green", "3xx": "blue", "4xx": "yellow", "5xx": "red"}
 REFS = "ABCDEFGH"
-# What the column of numbers is called in a table.
+# The heading of a table's column of numbers.
 VALUE_NAMES = {"ms": "Duration", "s": "Age", "bytes": "Size"}
 VALUE = "Value"
-# What the axis of a chart without anything on it goes up to.
+# The top of the axis of an empty chart, or of one with smaller values.
 SOFT_MAX = {"percentunit": 0.05}
 
 
-def build_panel(panel: Panel, panel_id: int, engine: str, ask: Ask) -> Builder[models.Panel]:
-    """The panel with its queries. Places are given by Grafana's SDK, line by line."""
+def build_panel(
+    panel: Panel, panel_id: int, engine: str, context: QueryContext
+) -> Builder[models.Panel]:
+    """The panel with its queries. Grafana's SDK sets positions, line by line."""
+    source = SOURCES[engine]
     built: Any = BUILDERS[panel.kind](panel)
     built.id(panel_id).title(panel.title).description(panel.description)
-    built.datasource(data_source(engine)).span(panel.width).height(panel.height)
+    built.datasource(source.reference).span(panel.width).height(panel.height)
     fields: list[str] = []
     for ref, item in zip(REFS, panel.targets, strict=False):
-        query = item.build(ask)
+        query = item.build(context)
         fields += [name for name in query.by if name not in fields]
         legend = item.name or " ".join(f"{{{{{name}}}}}" for name in query.by) or panel.title
-        built.with_target(target(query, ref, legend, panel.kind, engine))
+        built.with_target(source.target(query, ref, legend, panel.kind))
     if panel.kind in ("bars", "table"):
         _one_row_per_value(built, fields)
     links = [link for link in LINKS if link.field in fields]
@@ -53,8 +48,10 @@ def build_panel(panel: Panel, panel_id: int, engine: str, ask: Ask) -> Builder[m
     elif panel.kind == "bars":
         cells = " ".join(f"${{__cell_{place}}}" for place in range(len(fields)))
         names = cells or panel.title
-        built.display_name(names)  # or Grafana hides the name of a lone bar
-        _numbers(built, unit=panel.unit, displayName=names)  # or it takes the column's name
+        # Without the first, Grafana hides the name of a single bar; without the second, it shows
+        # the column's name.
+        built.display_name(names)
+        _numbers(built, unit=panel.unit, displayName=names)
         built.data_links(_links(links, engine, "__data.fields"))
     elif panel.kind == "timeseries":
         built.data_links(_links(links, engine, "__field.labels"))
@@ -93,8 +90,8 @@ def _timeseries(panel: Panel) -> timeseries.Panel:
     if panel.stacked:
         built.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL))
     for name, color in (LEVEL_COLORS if panel.levels else STATUS_COLORS).items():
-        built.override_by_name(name, [_fixed_color(color)])
-    if panel.levels:  # Grafana would show the query in place of an empty name
+        built.override_by_name(name, [_fixed_color(color.grafana)])
+    if panel.levels:  # Grafana shows the query where a series has no name
         names = "|".join(LEVEL_COLORS)
         built.override_by_regexp(
             f"/^(?!({names})$)/",
@@ -133,15 +130,15 @@ def _table(panel: Panel) -> table.Panel:
 
 
 def _numbers(built: Any, **properties: str) -> None:
-    """Properties of numbers alone: with a unit for all, Grafana shows a status as 200 ms."""
+    """Set properties of numbers only: a unit for all fields would show the status 200 as 200 ms."""
     values = [models.DynamicConfigValue(name, value) for name, value in properties.items()]
     built.override_by_field_type("number", values)
 
 
 def _one_row_per_value(built: Any, labels: list[str]) -> None:
-    """The numbers of one query as a table, largest first: labels are the first columns.
+    """Turn the numbers of one query into a table, largest first, with labels as first columns.
 
-    Plugins give numbers as of now as a frame each, with labels, or as a table with `Value #A`.
+    Plugins return one labelled frame per number, or one table with the column `Value #A`.
     """
     transformations: tuple[tuple[str, dict[str, Any]], ...] = (
         ("labelsToFields", {"mode": "columns"}),

@@ -1,7 +1,7 @@
 """What a page of charts consists of, independent of Grafana, of an engine and of the HTML report.
 
-A panel holds functions from an `Ask` to queries: the same panel is asked with Grafana's variables
-for the JSON and with real values for checks and the report.
+A panel holds functions from a `QueryContext` to queries: Grafana's JSON is rendered with variables
+in the context, checks and the report run with real values.
 """
 
 from __future__ import annotations
@@ -11,30 +11,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stack.queries.language import Query, Scope, Window
+from stack.records.contract import LEVEL_COLORS
 
 WIDTH = 24  # columns of Grafana's grid
-ANY = ".*"
+ANY = ".*"  # the pattern of every value
 
-NOT_JSON = "not JSON"  # what has no level
+NOT_JSON = "not JSON"  # the name of records without a level
+# Status classes have the colours of the levels that are as bad.
+STATUS_COLORS = {
+    "2xx": LEVEL_COLORS["INFO"],
+    "3xx": LEVEL_COLORS["DEBUG"],
+    "4xx": LEVEL_COLORS["WARNING"],
+    "5xx": LEVEL_COLORS["ERROR"],
+}
 
 Kind = Literal["timeseries", "stat", "bars", "table", "logs"]
 Unit = Literal["short", "percentunit", "ms", "s", "bytes", "reqps", "cps"]
 
 
-ENGINES: tuple[str, ...] = ("loki", "victorialogs")
-
-
 class GrafanaError(Exception):
-    """Grafana did not do what it was asked; the text says what and how it answered."""
+    """A request to Grafana failed; the text names the address and the answer."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What a panel's queries are asked about.
+class QueryContext:
+    """The arguments of a panel's queries.
 
-    `whole` is the time range that is looked at, `step` one step of a chart in it. `recent` is the
-    last hours whatever that range is, because the engine keeps no day before the oldest one.
-    `request` is a request_id or trace_id.
+    `whole` is the chosen time range, `step` one step of a chart in it. `recent` is the last six
+    hours, whatever the chosen range: new exception types are compared with the day before, which
+    the engine must still have. `request` is a request_id or trace_id.
     """
 
     scope: Scope
@@ -46,19 +51,23 @@ class Ask:
     request: str
 
 
+BuildQuery = Callable[[QueryContext], Query]
+
+
 @dataclass(frozen=True)
 class Target:
-    """One query of a panel. `name` is what its only number is called."""
+    """One query of a panel. `name` is the legend of its only series."""
 
-    build: Callable[[Ask], Query]
+    build: BuildQuery
     name: str = ""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel. `filled` means that the sample app's traffic must show in it.
+    """One panel, `width` columns wide (of WIDTH) and `height` grid rows high.
 
-    `levels` colours series by level; `bad_above` colours a number red from there on.
+    `levels` colours series by level. A number of `bad_above` or more is red. `filled`: the sample
+    app's traffic must give it data; `logstack dashboards check` fails otherwise.
     """
 
     title: str
@@ -85,7 +94,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TextBox:
-    """A variable that people type or that a link sets."""
+    """A variable that users type or a link sets."""
 
     name: str
     label: str
@@ -95,7 +104,7 @@ class TextBox:
 
 @dataclass(frozen=True)
 class Page:
-    """One dashboard. `name` is the stable part of its address."""
+    """One dashboard. `name` is part of its uid and never changes."""
 
     name: str
     title: str
@@ -110,7 +119,7 @@ class Page:
 
 
 def panel_ids(page: Page) -> list[int]:
-    """Ids by place: a row has its hundred, its panels count up from there."""
+    """Panel ids in order: the first row has 100, its panels 101, 102 and so on."""
     return [
         100 * number + place
         for number, row in enumerate(page.rows, start=1)
@@ -118,30 +127,28 @@ def panel_ids(page: Page) -> list[int]:
     ]
 
 
-def chart(
-    title: str, description: str, *queries: Callable[[Ask], Query], **options: object
-) -> Panel:
+def chart(title: str, description: str, *queries: BuildQuery, **options: object) -> Panel:
     """A chart over time."""
     return _panel(title, description, "timeseries", queries, options)
 
 
-def number(title: str, description: str, query: Callable[[Ask], Query], **options: object) -> Panel:
+def number(title: str, description: str, query: BuildQuery, **options: object) -> Panel:
     """One number over the whole time range."""
     return _panel(title, description, "stat", (query,), {"width": 4, "height": 4, **options})
 
 
-def bars(title: str, description: str, query: Callable[[Ask], Query], **options: object) -> Panel:
+def bars(title: str, description: str, query: BuildQuery, **options: object) -> Panel:
     """The largest values as bars."""
     return _panel(title, description, "bars", (query,), options)
 
 
-def table(title: str, description: str, query: Callable[[Ask], Query], **options: object) -> Panel:
-    """Values with all of their labels."""
+def table(title: str, description: str, query: BuildQuery, **options: object) -> Panel:
+    """Values with all their labels."""
     return _panel(title, description, "table", (query,), options)
 
 
-def logs(title: str, description: str, query: Callable[[Ask], Query], **options: object) -> Panel:
-    """Whole records."""
+def logs(title: str, description: str, query: BuildQuery, **options: object) -> Panel:
+    """Log records."""
     return _panel(title, description, "logs", (query,), {"width": WIDTH, "height": 12, **options})
 
 
@@ -149,7 +156,7 @@ def _panel(
     title: str,
     description: str,
     kind: Kind,
-    queries: Sequence[Callable[[Ask], Query]],
+    queries: Sequence[BuildQuery],
     options: dict[str, object],
 ) -> Panel:
     names = options.pop("names", ("",) * len(queries))

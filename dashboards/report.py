@@ -1,8 +1,8 @@
-"""The pages as one HTML file that opens without a network: for e-mail, tickets and no Grafana.
+"""Writes the pages as one HTML file that opens without a network, for e-mail and tickets.
 
 Charts are drawn by Plotly in the reader's browser; its code is part of the file. Numbers, tables
-and records are plain HTML. Everything that comes from a log is escaped, and the file forbids itself
-to load anything.
+and records are plain HTML. Everything that comes from a log is escaped, and the file's
+Content-Security-Policy forbids loading anything.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from plotly.offline import get_plotlyjs
 
 from dashboards.model import Page, Panel
 from dashboards.report_charts import chart_html, format_value
-from dashboards.run import Answer, Shown, TimeRange, show
+from dashboards.run import Answer, PanelResult, TimeRange, show
 from stack.engines import Record
 from stack.queries.evaluate import Evaluator
 from stack.queries.language import Scope
+from stack.records.contract import LEVEL_COLORS
 from stack.records.timestamps import local
 
 RECORDS_SHOWN = 50
-LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A panel as the template needs it: a chart, a number, a table, records, or nothing."""
+    """The content of one panel for the template: a chart, number, table, records, or nothing."""
 
     panel: Panel
     chart: Markup | None = None
@@ -55,8 +55,8 @@ def render(
     sections = []
     for page in pages:
         on_progress(page.title)
-        shown = iter(show(evaluator, page, scope, times, limit=RECORDS_SHOWN))
-        rows = [(row, [cell_of(next(shown), times) for _ in row.panels]) for row in page.rows]
+        results = iter(show(evaluator, page, scope, times, limit=RECORDS_SHOWN))
+        rows = [(row, [cell_of(next(results), times) for _ in row.panels]) for row in page.rows]
         sections.append((page, rows))
     environment = Environment(
         loader=PackageLoader("dashboards"),
@@ -67,6 +67,7 @@ def render(
     )
     return environment.get_template("report.html.j2").render(
         sections=sections,
+        level_colors=LEVEL_COLORS,
         environment=scope.environment,
         since=_moment(times.since),
         until=_moment(times.until),
@@ -74,20 +75,20 @@ def render(
     )
 
 
-def cell_of(shown: Shown, times: TimeRange) -> Cell:
-    """A panel and its answers as a cell."""
-    panel = shown.panel
-    if shown.error:
-        return Cell(panel, error=shown.error)
+def cell_of(result: PanelResult, times: TimeRange) -> Cell:
+    """The cell of a panel and its answers."""
+    panel = result.panel
+    if result.error:
+        return Cell(panel, error=result.error)
     if panel.kind == "logs":
-        return Cell(panel, records=_records(panel, shown.answers))
+        return Cell(panel, records=_records(panel, result.answers))
     if panel.kind == "stat":
-        samples = shown.answers[0].samples
+        samples = result.answers[0].samples
         value = samples[0].value if samples else 0.0
         return Cell(panel, number=format_value(value, panel.unit))
     if panel.kind == "table":
-        return _table(panel, shown.answers[0])
-    return Cell(panel, chart=chart_html(shown, times) if shown.rows else None)
+        return _table(panel, result.answers[0])
+    return Cell(panel, chart=chart_html(result, times) if result.rows else None)
 
 
 def _table(panel: Panel, answer: Answer) -> Cell:
@@ -109,7 +110,7 @@ def _record(record: Record) -> dict[str, str]:
     head, _, rest = str(record["message"]).partition("\n")
     return {
         "time": local(str(record.get("timestamp", ""))),
-        "level": level if level in LEVELS else "text",
+        "level": level if level in LEVEL_COLORS else "text",
         "service": str(record.get("service_name", "")),
         "logger": str(record.get("logger_name", "")),
         "request": str(record.get("request_id", "")),

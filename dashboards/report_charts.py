@@ -1,4 +1,4 @@
-"""Charts of the report, by Plotly, and values in their units."""
+"""The report's charts, drawn by Plotly, and values in their units."""
 
 from __future__ import annotations
 
@@ -9,32 +9,25 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from dashboards.model import NOT_JSON, Panel, Unit
-from dashboards.run import Answer, Shown, TimeRange
+from dashboards.model import NOT_JSON, STATUS_COLORS, Panel, Unit
+from dashboards.run import Answer, PanelResult, TimeRange
+from stack.records.contract import LEVEL_COLORS
+from stack.settings.units import format_bytes
 
 COLORS = {
-    "DEBUG": "#3274d9",
-    "INFO": "#56a64b",
-    "WARNING": "#e0b400",
-    "ERROR": "#e02f44",
-    "CRITICAL": "#8f3bb8",
+    **{name: color.chart for name, color in {**LEVEL_COLORS, **STATUS_COLORS}.items()},
     NOT_JSON: "#808080",
-    "2xx": "#56a64b",
-    "3xx": "#3274d9",
-    "4xx": "#e0b400",
-    "5xx": "#e02f44",
 }
-BAR_COLOR = "#3274d9"
-ROW_PIXELS = 38  # a row of Grafana's grid
+BAR_COLOR = LEVEL_COLORS["DEBUG"].chart
+ROW_PIXELS = 38  # height of a row in Grafana's grid
 LABEL_LENGTH = 48
-SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def chart_html(shown: Shown, times: TimeRange) -> Markup:
-    """The panel's chart as a fragment of HTML that needs Plotly's code beside it."""
-    figure = _over_time(shown, times) if shown.panel.kind == "timeseries" else _bars(shown)
+def chart_html(result: PanelResult, times: TimeRange) -> Markup:
+    """The panel's chart as a fragment of HTML; the page must contain Plotly's code."""
+    figure = _over_time(result, times) if result.panel.kind == "timeseries" else _bars(result)
     figure.update_layout(
-        height=shown.panel.height * ROW_PIXELS - 40,
+        height=result.panel.height * ROW_PIXELS - 40,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         template="plotly_white",
         font={"size": 12},
@@ -44,13 +37,13 @@ def chart_html(shown: Shown, times: TimeRange) -> Markup:
         include_plotlyjs=False,
         config={"displayModeBar": False, "responsive": True},
     )
-    return Markup(fragment)  # noqa: S704 -- names in it are escaped below, data by Plotly
+    return Markup(fragment)  # noqa: S704 -- names are escaped below, data by Plotly
 
 
-def _over_time(shown: Shown, times: TimeRange) -> go.Figure:
-    panel = shown.panel
+def _over_time(result: PanelResult, times: TimeRange) -> go.Figure:
+    panel = result.panel
     figure = go.Figure()
-    for answer in shown.answers:
+    for answer in result.answers:
         for item in answer.series:
             name = _name(answer, item.labels, panel)
             moments: list[datetime] = [moment.astimezone() for moment in sorted(item.points)]
@@ -60,7 +53,7 @@ def _over_time(shown: Shown, times: TimeRange) -> go.Figure:
             if panel.stacked:
                 figure.add_trace(go.Bar(**common, marker={"color": color}))
             else:
-                # A single point would be a line without length.
+                # As a line only, a single point would be invisible.
                 figure.add_trace(go.Scatter(**common, mode="lines+markers", line={"color": color}))
     figure.update_layout(
         barmode="stack",
@@ -73,8 +66,8 @@ def _over_time(shown: Shown, times: TimeRange) -> go.Figure:
     return figure
 
 
-def _bars(shown: Shown) -> go.Figure:
-    panel, answer = shown.panel, shown.answers[0]
+def _bars(result: PanelResult) -> go.Figure:
+    panel, answer = result.panel, result.answers[0]
     ordered = sorted(answer.samples, key=lambda sample: sample.value)
     figure = go.Figure(
         go.Bar(
@@ -106,13 +99,10 @@ def _axis(unit: Unit) -> dict[str, Any]:
 
 
 def format_value(value: float, unit: Unit) -> str:
-    """A value as people read it: `12.5 %`, `340 ms`, `1.2 MiB`."""
+    """A value for readers: `12.50%`, `340 ms`, `1.2 MiB`."""
     if unit == "percentunit":
         return f"{value:.2%}"
     if unit == "bytes":
-        number = 0
-        while value >= 1024 and number < len(SIZES) - 1:
-            value, number = value / 1024, number + 1
-        return f"{value:.4g} {SIZES[number]}"
+        return format_bytes(value)
     suffix = {"ms": " ms", "s": " s", "reqps": " req/s", "cps": "/s"}.get(unit, "")
     return f"{value:,.0f}{suffix}" if value == int(value) else f"{value:,.4g}{suffix}"

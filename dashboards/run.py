@@ -1,4 +1,4 @@
-"""Asks an engine for what the panels of a page show: for checks and for the report."""
+"""Runs the queries of a page's panels on an engine, for checks and for the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from dashboards.model import Ask, Page, Panel
+from dashboards.model import Page, Panel, QueryContext
 from stack.engines import EngineError, Record
 from stack.queries import catalogue as queries
 from stack.queries.evaluate import Evaluator, Sample, Series
@@ -23,7 +23,7 @@ NO_REQUEST = "-"
 
 @dataclass(frozen=True)
 class TimeRange:
-    """What is looked at: `span` before `until`, in steps of `step`."""
+    """The `span` before `until`, in steps of `step`."""
 
     until: datetime
     span: timedelta
@@ -34,13 +34,13 @@ class TimeRange:
 
     @property
     def step(self) -> timedelta:
-        """The shortest of STEPS that gives no more than STEPS_SHOWN of them."""
+        """The shortest of STEPS that divides the span into at most STEPS_SHOWN steps."""
         return next((step for step in STEPS if self.span <= step * STEPS_SHOWN), STEPS[-1])
 
 
 @dataclass
 class Answer:
-    """What one query of a panel gave; one of the three lists, or an error."""
+    """The answer to one query of a panel: one of the three lists, or an error."""
 
     query: Query
     name: str = ""
@@ -52,14 +52,14 @@ class Answer:
 
     @property
     def rows(self) -> int:
-        """How many numbers or records there are; a count of 0 is none."""
+        """The number of values or records; a count that is 0 does not count as one."""
         points = sum(len(item.points) for item in self.series)
-        alone = not self.query.by and len(self.samples) == 1 and self.samples[0].value == 0
-        return points + len(self.records) + (0 if alone else len(self.samples))
+        is_zero = not self.query.by and len(self.samples) == 1 and self.samples[0].value == 0
+        return points + len(self.records) + (0 if is_zero else len(self.samples))
 
 
 @dataclass(frozen=True)
-class Shown:
+class PanelResult:
     """A panel and the answers to its queries."""
 
     page: Page
@@ -75,9 +75,9 @@ class Shown:
         return next((answer.error for answer in self.answers if answer.error), "")
 
 
-def ask_for(scope: Scope, times: TimeRange, request: str) -> Ask:
-    """What Grafana's variables would say: everything in the scope, in this time range."""
-    return Ask(
+def context_for(scope: Scope, times: TimeRange, request: str) -> QueryContext:
+    """The values in place of Grafana's variables: the whole scope, in this time range."""
+    return QueryContext(
         scope=scope,
         organization=scope,
         whole=over(_seconds(times.span)),
@@ -90,20 +90,20 @@ def ask_for(scope: Scope, times: TimeRange, request: str) -> Ask:
 
 def show(
     evaluator: Evaluator, page: Page, scope: Scope, times: TimeRange, *, limit: int = 100
-) -> Iterator[Shown]:
-    """Every panel of a page, asked one after the other; a failure is part of the answer."""
-    ask = ask_for(scope, times, find_request(evaluator, scope, times))
+) -> Iterator[PanelResult]:
+    """Query every panel of a page, one after the other; a failure is part of the answer."""
+    context = context_for(scope, times, find_request(evaluator, scope, times))
     for panel in page.panels:
         answers = []
         for target in panel.targets:
-            answer = Answer(target.build(ask), target.name)
+            answer = Answer(target.build(context), target.name)
             _fill(answer, evaluator, panel, times, limit)
             answers.append(answer)
-        yield Shown(page, panel, answers)
+        yield PanelResult(page, panel, answers)
 
 
 def find_request(evaluator: Evaluator, scope: Scope, times: TimeRange) -> str:
-    """The newest request that failed, as an example for the page about one request."""
+    """The newest failed request, as example for the page `request`, or NO_REQUEST."""
     query = queries.exception_records(scope)
     try:
         found = evaluator.records(query, times.since, times.until, limit=20)

@@ -1,4 +1,4 @@
-"""`python -m provisioning COMMAND` with LOGSTACK_ENV set: what `logstack hosts` starts."""
+"""`python -m provisioning COMMAND` with LOGSTACK_ENV set: started by `logstack hosts`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between a host and its plan. Pure: facts in, changes out."""
+"""The differences between a host and its plan. Pure: facts in, changes out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ refuse_as_deploy(__name__)
 Facts = Mapping[str, Any]
 OPT = "/opt/logstack"
 ETC = "/etc/logstack"
-# Files of programs that not every host has.
+# Files that belong to programs which are not on every host.
 NEEDS_PROGRAM = {
     "/etc/docker/": "docker",
     firewall.RULES: "nft",
@@ -30,14 +30,14 @@ NEEDS_PROGRAM = {
     app_logging.ROTATION_TIMER: "logrotate",
 }
 OWNED = (*app_logging.PATHS, *firewall.PATHS)
-"""Files of the host itself that nobody else has: what is there and in no plan is removed."""
+"""Host files that only Logstack writes: one that is in no plan is removed."""
 ENABLED = (firewall.UNIT, app_logging.ROTATION_TIMER)
-"""Units among them that have to be enabled and active; they are no components."""
+"""Units among them that have to be enabled and active; they are not components."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that a run would do. `component` is empty for files of the host itself."""
+    """One change that a run would make. `component` is empty for host files."""
 
     component: str
     action: str  # create, change, remove, install, restart, start
@@ -49,7 +49,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Binary:
-    """A program of an artifact: where it goes, and what it has to be."""
+    """A program of an artifact: its path on the host and its checksum."""
 
     path: str
     sha256: str
@@ -60,7 +60,7 @@ Binaries = Mapping[str, Sequence[Binary]]
 
 
 def request_for(plan: HostPlan, binaries: Binaries) -> dict[str, Any]:
-    """What has to be asked of a host before it can be compared with its plan."""
+    """The request to a host for the state that is compared with its plan."""
     components = plan.components
     return {
         "components": [component.name for component in components],
@@ -75,7 +75,7 @@ def request_for(plan: HostPlan, binaries: Binaries) -> dict[str, Any]:
 
 
 def link_of(component: HostComponent) -> str:
-    """The link that names the version in use; empty where the component has no artifact."""
+    """The link to the version in use; empty if the component has no artifact."""
     return f"{OPT}/{component.artifact}/current" if component.artifact else ""
 
 
@@ -88,7 +88,7 @@ def config_dir(component: HostComponent) -> str:
 
 
 def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
-    """Everything that a run would do on this host, in its order."""
+    """Every change that a run would make on this host, in order."""
     found = [
         change
         for component in plan.components
@@ -100,12 +100,12 @@ def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
         else Change("", _how(file, facts), f"file {file.path}")
         for file in changed_files(plan, facts)
     ]
-    left = [Change("", "remove", f"file {path}") for path in left_files(plan, facts)]
+    left = [Change("", "remove", f"file {path}") for path in obsolete_files(plan, facts)]
     return [*removals(plan, facts), *left, *found]
 
 
 def removals(plan: HostPlan, facts: Facts) -> list[Change]:
-    """The services that this host has and its plan has not."""
+    """The services on this host that are not in its plan."""
     wanted = {component.name for component in plan.components}
     return [
         Change(name, "remove", f"service logstack-{name}, its unit and its configuration")
@@ -117,7 +117,7 @@ def removals(plan: HostPlan, facts: Facts) -> list[Change]:
 def component_changes(
     component: HostComponent, binaries: Sequence[Binary], facts: Facts
 ) -> list[Change]:
-    """What one component needs; a restart comes last and only where something changed."""
+    """The changes of one component. A restart comes last, and only if something changed."""
 
     def change(action: str, subject: str) -> Change:
         return Change(component.name, action, subject)
@@ -145,7 +145,7 @@ def component_changes(
 
 
 def replacements(component: HostComponent, facts: Facts) -> list[Change]:
-    """The files and the version that differ: what a swap replaces, and what needs a restart."""
+    """The files and the version that differ: a swap replaces them, and they need a restart."""
     name = component.name
     files = (*component.files, component.unit)
     found = [
@@ -168,19 +168,19 @@ def replacements(component: HostComponent, facts: Facts) -> list[Change]:
 
 
 def belongs(file: HostFile, facts: Facts) -> bool:
-    """Whether the program that reads a file is on the host."""
+    """Whether the program that reads a file is installed on the host."""
     needed = [program for start, program in NEEDS_PROGRAM.items() if file.path.startswith(start)]
     return all(program in facts["programs"] for program in needed)
 
 
-def left_files(plan: HostPlan, facts: Facts) -> list[str]:
-    """Files of the host that an earlier plan had and this one has not."""
+def obsolete_files(plan: HostPlan, facts: Facts) -> list[str]:
+    """Host files of an earlier plan that are not in this one."""
     wanted = {file.path for file in plan.files}
     return [path for path in OWNED if path in facts["files"] and path not in wanted]
 
 
 def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
-    """Those that have to be written, and the units that are there and not in force."""
+    """Host files to write, and units to start again because they are not in force."""
     return [
         file
         for file in plan.files
@@ -189,7 +189,7 @@ def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
 
 
 def _in_force(path: str, facts: Facts) -> bool:
-    """Of a unit: it is enabled and active. Rules can be flushed below a unit that stays active."""
+    """Whether a unit is enabled and active. Rules can be flushed while their unit stays active."""
     if path not in ENABLED:
         return True
     state = facts["units"].get(PurePath(path).name, {"active": False, "enabled": False})
@@ -202,7 +202,7 @@ def _how(file: HostFile, facts: Facts) -> str:
 
 
 def _same(file: HostFile, facts: Facts) -> bool:
-    """By what the host says of the file: nothing of the mode and owner of one that others have."""
+    """Compare only what the host reports: no mode or owner for a file shared with others."""
     wanted = {
         "sha256": hashlib.sha256(file.text.encode()).hexdigest(),
         "mode": file.mode,

@@ -1,4 +1,4 @@
-"""The commands as people see them: what is printed, and the exit status."""
+"""The commands of `logstack hosts`: their output and exit status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import gevent
 
 from provisioning import DeployError, deploy, doctor, refuse_as_deploy, verify
-from provisioning.deploy import Outcome, Work
+from provisioning.deploy import Deployment, Outcome
 from provisioning.verify import Finding
 from stack import settings
 from stack.alerting import AlertError
@@ -27,7 +27,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
-    """Run the command that the first argument names; exit status 1 when anything is not well."""
+    """Run the command named by the first argument; exit status 1 if anything failed."""
     commands = {
         "plan": _plan,
         "deploy": _deploy,
@@ -49,19 +49,19 @@ def main() -> None:
         say(str(error), "red")
         ok = False
     except KeyboardInterrupt:
-        say("stopped; the same command again continues")
+        say("stopped. To continue, run the same command again")
         sys.exit(130)
     sys.exit(0 if ok else 1)
 
 
 def _stop(main_greenlet: gevent.Greenlet) -> None:
-    """End in order, once: what is under way is left, and the hosts' locks are given back."""
+    """Shut down in order, once: interrupt the current steps and release the hosts' locks."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     gevent.kill(main_greenlet, KeyboardInterrupt)
 
 
-def _prepare() -> Work:
+def _prepare() -> Deployment:
     environment = os.environ.get("LOGSTACK_ENV", "")
     if not environment:
         raise DeployError("LOGSTACK_ENV: expected an environment such as staging, got nothing")
@@ -71,56 +71,56 @@ def _prepare() -> Work:
         return deploy.prepare(values, known, display.update)
 
 
-def _plan(work: Work) -> bool:
-    outcome = deploy.plan(work)
+def _plan(deployment: Deployment) -> bool:
+    outcome = deploy.plan(deployment)
     _print_changes(outcome)
-    _print_troubles(outcome)
+    _print_failures(outcome)
     return outcome.ok
 
 
-def _deploy(work: Work) -> bool:
+def _deploy(deployment: Deployment) -> bool:
     began = time.monotonic()
     with progress() as display:
-        outcome = deploy.deploy(work, display.update)
+        outcome = deploy.deploy(deployment, display.update)
     _print_changes(outcome)
-    _print_troubles(outcome)
+    _print_failures(outcome)
     total = sum(map(len, outcome.changes.values()))
     seconds = time.monotonic() - began
     out.print(f"{_counted(total)} on {len(outcome.changes)} hosts in {seconds:.0f} s")
     return outcome.ok
 
 
-def _rollback(work: Work) -> bool:
+def _rollback(deployment: Deployment) -> bool:
     with progress() as display:
-        outcome, said = deploy.rollback(work, display.update)
-    for name, sentences in said.items():
+        outcome, results = deploy.rollback(deployment, display.update)
+    for name, sentences in results.items():
         for sentence in sentences:
             out.print(f"{name}: {sentence}", highlight=False)
-    if not any(said.values()) and outcome.ok:
-        out.print("There is nothing to go back to: no deploy has changed anything here.")
-    _print_troubles(outcome)
+    if not any(results.values()) and outcome.ok:
+        out.print("Nothing to roll back: no deploy has changed these hosts.")
+    _print_failures(outcome)
     return outcome.ok
 
 
-def _verify(work: Work) -> bool:
-    findings, silent = verify.verify(work)
+def _verify(deployment: Deployment) -> bool:
+    findings, unreachable = verify.verify(deployment)
     _print_findings(findings)
-    _print_troubles(Outcome(silent=silent))
-    return bool(findings) and all(item.ok for item in findings) and not silent
+    _print_failures(Outcome(unreachable=unreachable))
+    return bool(findings) and all(item.ok for item in findings) and not unreachable
 
 
-def _doctor(work: Work) -> bool:
-    findings = doctor.examine(work)
+def _doctor(deployment: Deployment) -> bool:
+    findings = doctor.examine(deployment)
     _print_findings(findings)
     return all(item.ok for item in findings)
 
 
-def _unlock(work: Work) -> bool:
-    outcome, holders = deploy.unlock(work)
+def _unlock(deployment: Deployment) -> bool:
+    outcome, holders = deploy.unlock(deployment)
     for name, who in holders.items():
-        text = f"took the lock of {who}" if who else "there was no lock"
+        text = f"released the lock of {who}" if who else "not locked"
         out.print(f"{name}: {text}", highlight=False)
-    _print_troubles(outcome)
+    _print_failures(outcome)
     return outcome.ok
 
 
@@ -140,17 +140,17 @@ def _print_changes(outcome: Outcome) -> None:
             out.print(f"  {change}", highlight=False, markup=False)
 
 
-def _print_troubles(outcome: Outcome) -> None:
-    for name, problems in outcome.problems.items():
-        say(f"{name}: cannot be deployed to; nothing was changed on any host:", "red")
-        for problem in problems:
-            say(f"  {problem}", "red")
+def _print_failures(outcome: Outcome) -> None:
+    for name, checks in outcome.failed_checks.items():
+        say(f"{name}: preflight failed; nothing was changed on any host:", "red")
+        for check in checks:
+            say(f"  {check}", "red")
     for name, text in outcome.failures.items():
         say(text if text.startswith(name) else f"{name}: {text}", "red")
-    for name, text in outcome.silent.items():
-        say(f"{name}: wanted an answer by SSH, found: {text}. Nothing was changed there", "red")
+    for name, text in outcome.unreachable.items():
+        say(f"{name}: cannot connect by SSH: {text}. Nothing was changed on this host", "red")
     if outcome.skipped:
-        say(f"Not reached because of that: {', '.join(outcome.skipped)}", "red")
+        say(f"Skipped after the failure: {', '.join(outcome.skipped)}", "red")
 
 
 def _counted(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong on the hosts of an environment and how to mend it: `logstack doctor --env`."""
+"""Diagnose the hosts of an environment: `logstack doctor --env`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from provisioning import DeployError, changes, refuse_as_deploy, verify
-from provisioning.deploy import Work, facts_of
+from provisioning.deploy import Deployment, facts_of
 from provisioning.deploys import preflight
 from provisioning.fleet import Fleet, Remote
 from provisioning.verify import Finding
@@ -16,66 +16,70 @@ refuse_as_deploy(__name__)
 JOURNAL_LINES = 5
 
 
-def examine(work: Work) -> list[Finding]:
-    """Every check of every host; those of records last, and only where the services run."""
-    environment = work.settings.stack.environment
-    with Fleet(work.settings) as fleet:
+def examine(deployment: Deployment) -> list[Finding]:
+    """Run every check on every host. Records are checked last, and only if all else passed."""
+    environment = deployment.settings.stack.environment
+    with Fleet(deployment.settings) as fleet:
         findings = [
             Finding(
                 name, False,
-                f"wanted an answer by SSH, found: {reason}. Look at hosts.{name} in the settings "
-                "and try: ssh", 0.0,
+                f"cannot connect by SSH: {reason}. Check hosts.{name} in the settings, "
+                "then try ssh", 0.0,
             )
-            for name, reason in fleet.silent.items()
+            for name, reason in fleet.unreachable.items()
         ]  # fmt: skip
-        examined = fleet.on_each(list(fleet.remotes), lambda n: list(_host(work, fleet.remotes[n])))
+        examined = fleet.on_each(
+            list(fleet.remotes), lambda n: list(_examine_host(deployment, fleet.remotes[n]))
+        )
         for name, found in examined.items():
             if isinstance(found, DeployError):
                 findings.append(Finding(name, False, str(found), 0.0))
             else:
                 findings += found
         if all(finding.ok for finding in findings):
-            findings += verify.checks(work, fleet)
+            findings += verify.checks(deployment, fleet)
         else:
-            text = f"mend the above first, then: make verify ENV={environment}"
-            findings.append(Finding("records", False, f"not tried: {text}", 0.0))
+            text = f"fix the failed checks first. Run: make verify ENV={environment}"
+            findings.append(Finding("records", False, f"skipped: {text}", 0.0))
     return findings
 
 
-def _host(work: Work, remote: Remote) -> Iterator[Finding]:
+def _examine_host(deployment: Deployment, remote: Remote) -> Iterator[Finding]:
     began = time.monotonic()
-    plan = work.plans[remote.name]
+    plan = deployment.plans[remote.name]
 
     def finding(ok: bool, text: str) -> Finding:
         return Finding(remote.name, ok, text, time.monotonic() - began)
 
-    problems = preflight.problems(remote.ask("facts"), plan, work.settings, time.time())
-    for problem in problems:
-        yield finding(False, problem)
-    if not problems:
-        yield finding(True, "the machine has what it needs")
-    facts = facts_of(work, remote)
+    failed = preflight.failed_checks(remote.ask("facts"), plan, deployment.settings, time.time())
+    for text in failed:
+        yield finding(False, text)
+    if not failed:
+        yield finding(True, "preflight checks passed")
+    facts = facts_of(deployment, remote)
     for component in plan.components:
         service = facts["services"][component.name]
         if component.name not in facts["installed"]:
-            yield finding(False, f"{component.name} is not deployed. {_deploy(work)}")
+            yield finding(False, f"{component.name} is not deployed. {_deploy(deployment)}")
         elif not service["active"]:
             lines = remote.ask("journal", name=component.name, lines=JOURNAL_LINES)["text"]
             text = "\n".join(f"    {line}" for line in lines.splitlines())
-            yield finding(False, f"{component.name} is {service['state']}. {_deploy(work)}\n{text}")
+            yield finding(
+                False, f"{component.name} is {service['state']}. {_deploy(deployment)}\n{text}"
+            )
         else:
             answer = remote.ask("probe", name=component.name, url=component.health, timeout=2)
-            text = "is healthy" if answer["ok"] else f"runs and is not healthy: {answer['text']}"
+            text = "is healthy" if answer["ok"] else f"is running but not healthy: {answer['text']}"
             yield finding(answer["ok"], f"{component.name} {text}")
-    differing = changes.changes(plan, work.binaries[remote.name], facts)
+    differing = changes.changes(plan, deployment.binaries[remote.name], facts)
     if differing:
         first = ", ".join(str(change) for change in differing[:3])
         yield finding(
-            False, f"{len(differing)} differences to its plan ({first}, …). {_deploy(work)}"
+            False, f"{len(differing)} differences from its plan ({first}, …). {_deploy(deployment)}"
         )
     else:
-        yield finding(True, "it is as its plan says")
+        yield finding(True, "no drift from the plan")
 
 
-def _deploy(work: Work) -> str:
-    return f"Type: make deploy ENV={work.settings.stack.environment}"
+def _deploy(deployment: Deployment) -> str:
+    return f"Run: make deploy ENV={deployment.settings.stack.environment}"

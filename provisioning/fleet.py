@@ -1,4 +1,4 @@
-"""The hosts as pyinfra sees them: connected over SSH, one by one or all at once."""
+"""The hosts in pyinfra: SSH connections, used one at a time or in parallel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from stack.settings import Settings
 refuse_as_deploy(__name__)
 
 Result = TypeVar("Result")
-# What is sent to hosts, in the order in which one needs the other.
+# The modules that are sent to hosts, each after those that it imports.
 MODULES = {
     f"provisioning.{name}": Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
     for name in ("remote_base", "remote_changes", "remote")
@@ -45,7 +45,7 @@ for name, text in request.pop("modules"):
 sys.modules["provisioning.remote"].main(request)
 """
 RUN = f"python3 -c {shlex.quote(LOADER)}"
-# What a connection that breaks raises, from pyinfra, paramiko or the system.
+# Exceptions of a broken connection, from pyinfra, paramiko or the system.
 BROKEN = (PyinfraError, SSHException, OSError, EOFError)
 CONNECT_SECONDS = 10
 ASK_SECONDS = 180
@@ -59,7 +59,7 @@ GROUPS = {
 
 
 def groups_of(settings: Settings) -> dict[str, list[tuple[str, dict[str, object]]]]:
-    """The hosts in pyinfra's form, by group, each with its connection's data."""
+    """The hosts as pyinfra's inventory data: by group, each with its connection data."""
     groups: dict[str, list[tuple[str, dict[str, object]]]] = {}
     for role, group in GROUPS.items():
         members = [name for name in settings.hosts if role in roles_of(settings, name)]
@@ -78,9 +78,9 @@ def _connection(settings: Settings, name: str) -> dict[str, object]:
 
 
 def _without_keys(settings: Settings) -> dict[str, str]:
-    """The hosts whose key is not there, and what to mend."""
+    """The hosts whose SSH key cannot be read, each with the error."""
     return {
-        name: f"hosts.{name}.ssh_key: wanted a readable file, found none at {host.ssh_key}"
+        name: f"hosts.{name}.ssh_key: expected a readable file, got {host.ssh_key}"
         for name, host in settings.hosts.items()
         if host.ssh_key and not os.access(Path(host.ssh_key).expanduser(), os.R_OK)
     }
@@ -95,9 +95,9 @@ class Remote:
     sudo: bool = True
 
     def ask(self, action: str, *, timeout: float | None = None, **values: object) -> dict[str, Any]:
-        """Run one action of remote.py. Raises DeployError with what the host said.
+        """Run one action of remote.py. Raises DeployError with the host's error.
 
-        `timeout`: how many seconds the action may wait for something itself, which it is told.
+        `timeout`: how many seconds the action itself may wait; passed on to it.
         """
         if timeout is not None:
             values["timeout"] = timeout
@@ -114,27 +114,27 @@ class Remote:
         try:
             answer: dict[str, Any] = json.loads(output.stdout.strip().splitlines()[-1])
         except (ValueError, IndexError):
-            found = output.stdout.strip()[-200:] or "nothing"
-            raise DeployError(f"{self.name}: {action}: wanted JSON, found {found}") from None
+            answered = output.stdout.strip()[-200:] or "nothing"
+            raise DeployError(f"{self.name}: {action}: expected JSON, got {answered}") from None
         return answer
 
 
 @dataclass
 class Fleet:
-    """The connected hosts, and why the others are not. A context: leaving it disconnects.
+    """The connected hosts, and the errors of the others. A context manager that disconnects.
 
-    Entering it raises DeployError where no host can even be tried.
+    Entering it raises DeployError if no host can be tried.
     """
 
     settings: Settings
     remotes: dict[str, Remote] = field(default_factory=dict)
-    silent: dict[str, str] = field(default_factory=dict)
+    unreachable: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Fleet:
-        self.silent |= _without_keys(self.settings)
-        names = [name for name in self.settings.hosts if name not in self.silent]
+        self.unreachable |= _without_keys(self.settings)
+        names = [name for name in self.settings.hosts if name not in self.unreachable]
         if not names:
-            raise DeployError("\n".join(self.silent.values()))
+            raise DeployError("\n".join(self.unreachable.values()))
         hosts = [(name, _connection(self.settings, name)) for name in names]
         inventory = Inventory((hosts, {}))  # type: ignore[no-untyped-call]
         config = Config(CONNECT_TIMEOUT=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
@@ -148,17 +148,17 @@ class Fleet:
         logger.handlers = [self._errors]
         reasons = _ConnectErrors()
         self._state.add_callback_handler(reasons)  # type: ignore[no-untyped-call]
-        with suppress(PyinfraError):  # raised when not one of them answers
+        with suppress(PyinfraError):  # raised when no host answers
             connect_all(self._state)
         self._state.set_stage(StateStage.Execute)
         self._state.is_executing = True
         for host in inventory:
             if not host.connected:
-                self.silent[host.name] = reasons.texts.get(host.name, "no answer")
+                self.unreachable[host.name] = reasons.texts.get(host.name, "no answer")
         found = self.on_each([host.name for host in inventory if host.connected], self._greet)
         for name, result in found.items():
             if isinstance(result, DeployError):
-                self.silent[name] = str(result)
+                self.unreachable[name] = str(result)
             else:
                 self.remotes[name] = result
         return self
@@ -177,7 +177,7 @@ class Fleet:
     def on_each(
         self, names: Sequence[str], step: Callable[[str], Result]
     ) -> dict[str, Result | DeployError]:
-        """Do a step on several hosts at once; each one's result, or why it has none."""
+        """Run a step on several hosts in parallel; returns each host's result or its error."""
 
         def run(name: str) -> Result | DeployError:
             host = self._state.inventory.get_host(name)
@@ -192,13 +192,13 @@ class Fleet:
         greenlets = {name: self._state.pool.spawn(run, name) for name in names}
         try:
             return {name: greenlet.get() for name, greenlet in greenlets.items()}
-        except BaseException:  # stopped: what is under way must not go on beside what follows
+        except BaseException:  # interrupted: the steps must not run on beside the clean-up
             self._state.pool.kill()
             raise
 
 
 class _Errors(logging.Handler):
-    """What pyinfra would print when an operation fails, kept for the error that ends the step."""
+    """Collects what pyinfra prints when an operation fails, for the step's error."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -208,18 +208,18 @@ class _Errors(logging.Handler):
         self._lines.append(unstyle(record.getMessage()).strip())
 
     def last(self, name: str) -> str:
-        """The newest lines about a host."""
+        """The last lines about a host."""
         return "; ".join([line for line in self._lines if f"[{name}]" in line][-3:])
 
 
 def _make_known_hosts(folder: Path) -> None:
-    """The file that keys of hosts seen for the first time are added to; paramiko needs it there."""
+    """Create the file that new hosts' keys are added to; paramiko needs it to exist."""
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "known_hosts").touch(mode=0o600)
 
 
 class _ConnectErrors(BaseStateCallback):
-    """Remembers why a host cannot be reached; pyinfra only prints it."""
+    """Collects why hosts cannot be reached; pyinfra only prints it."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
@@ -231,30 +231,30 @@ class _ConnectErrors(BaseStateCallback):
 
 
 def _what(error: Exception) -> str:
-    """What broke; some exceptions say nothing."""
+    """The error's text; some exceptions have none."""
     if isinstance(error, TimeoutError):
-        return "wanted an answer in time, found none. Is the host still there?"
-    return str(error) or f"the connection broke off ({type(error).__name__})"
+        return "no answer in time. Check that the host is up"
+    return str(error) or f"connection lost ({type(error).__name__})"
 
 
 def _reason(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
     last = lines[-1] if lines else "no reason given"
     if "python3: not found" in text or "python3: command not found" in text:
-        return "wanted python3 on the host, found none. Type there: apt-get install python3"
+        return "python3 is not installed on the host. Run on it: apt-get install python3"
     if "a password is required" in text or "is not in the sudoers file" in text:
         return (
-            "wanted a user who may use sudo without a password, found that it asks for one. "
-            "Add a rule for the deploy user: <user> ALL=(ALL) NOPASSWD: ALL"
+            "sudo asks the deploy user for a password. "
+            "Add a sudoers rule: <user> ALL=(ALL) NOPASSWD: ALL"
         )
     return last
 
 
 def results_of(results: Mapping[str, Result | DeployError]) -> dict[str, Result]:
-    """What the steps that did not fail returned, by host."""
+    """The results of the steps that succeeded, by host."""
     return {name: item for name, item in results.items() if not isinstance(item, DeployError)}
 
 
 def errors_of(results: Mapping[str, object]) -> dict[str, str]:
-    """The texts of the steps that failed, by host."""
+    """The errors of the steps that failed, by host."""
     return {name: str(item) for name, item in results.items() if isinstance(item, DeployError)}

@@ -1,4 +1,4 @@
-"""What an engine on a host reports of itself, asked on that host's loopback, for verify.py."""
+"""What an engine on a host reports about itself, read on the host's loopback, for verify.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from provisioning import DeployError, refuse_as_deploy
 from provisioning.fleet import Remote
 from stack.alerting.loaded import LoadedRule, parse_rules
 from stack.engines import EngineError
-from stack.engines.kinds import Fetch, kind_of
+from stack.engines.kind import Fetch
+from stack.engines.kinds import kind_of
 from stack.settings import Settings
 
 refuse_as_deploy(__name__)
@@ -17,7 +18,7 @@ LOOK_BACK = "10m"
 
 
 def find_record(remote: Remote, settings: Settings, request_id: str) -> dict[str, str] | None:
-    """The newest record with a request id, its fields as text; None while there is none."""
+    """The newest record with a request id, its fields as text; None until it arrives."""
     kind = kind_of(settings)
     try:
         return kind.find(_fetcher(remote, settings, kind.name), request_id, LOOK_BACK)

@@ -1,7 +1,7 @@
-"""Runs on a host as root: reads its state and changes it. Needs Python 3.7 and nothing else.
+"""Runs on a host as root: reads its state and changes it. Needs only Python 3.7.
 
-fleet.py sends the texts of MODULES and a request as JSON on standard input, so that no secret is
-ever an argument or lies in a temporary file; one line of JSON comes back.
+fleet.py sends the source of MODULES and a request as JSON on standard input, so that no secret is
+in an argument or a temporary file. The answer is one line of JSON.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ APPEND_SECONDS = 10
 
 
 def inspect(request: Json) -> Json:
-    """Everything that changes.py compares, in one answer."""
+    """The state that changes.py compares, in one answer."""
     names = sorted(set(request["components"]) | set(installed_names()))
     files = {}
     for name in names:
@@ -91,7 +91,7 @@ def inspect(request: Json) -> Json:
 
 
 def facts(request: Json) -> Json:
-    """What preflight judges."""
+    """The facts that preflight checks."""
     release = {}
     with open("/etc/os-release", encoding="utf-8") as file:
         for line in file:
@@ -121,20 +121,22 @@ def facts(request: Json) -> Json:
 
 
 def _protects_hard_links() -> bool:
-    """Whether somebody may link to a file only where it is his, or his to write."""
+    """Whether users may make hard links only to files that they own or may write."""
     with open("/proc/sys/fs/protected_hardlinks", encoding="ascii") as file:
         return file.read().strip() == "1"
 
 
 def probe(request: Json) -> Json:
-    """Wait until a service is active and its address answers 200, or, where it has none, until it
-    has been running for some seconds."""
+    """Wait until a service is active and its health address answers 200.
+
+    Without an address: until it has run for SETTLED_SECONDS.
+    """
     deadline = time.monotonic() + request["timeout"]
     while True:
         found = _answer_of(request["url"]) if request["url"] else ""
         service = service_state(request["name"])
         if not (found or request["url"]) and service["seconds"] < SETTLED_SECONDS:
-            found = "it has not been running for %d s" % SETTLED_SECONDS
+            found = "it has run for less than %d s" % SETTLED_SECONDS
         if not found and service["active"]:
             if os.path.exists(pending_file(request["name"])):
                 os.unlink(pending_file(request["name"]))
@@ -146,7 +148,7 @@ def probe(request: Json) -> Json:
 
 
 def _answer_of(url: str) -> str:
-    """What is wrong with the answer of an address; nothing when it is 200."""
+    """The error of a request to an address; empty if the answer is 200."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=3) as answer:
@@ -156,7 +158,7 @@ def _answer_of(url: str) -> str:
 
 
 def fetch(request: Json) -> Json:
-    """The body of an address on the host's loopback."""
+    """The response body of an address on the host's loopback."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     asked = urllib.request.Request(request["url"], headers=request.get("headers", {}))
     try:
@@ -167,9 +169,9 @@ def fetch(request: Json) -> Json:
 
 
 def certificate(request: Json) -> Json:
-    """The certificate that this host shows at the address where others reach it."""
+    """The certificate that this host presents at the address that others use."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # judged by verify.py; it is only fetched here
+    context.check_hostname = False  # checked by verify.py; only fetched here
     context.verify_mode = ssl.CERT_NONE
     try:
         plain = socket.create_connection((request["name"], request["port"]), timeout=10)
@@ -181,9 +183,9 @@ def certificate(request: Json) -> Json:
 
 
 def append(request: Json) -> Json:
-    """Append a line to a log file as the user to whom its folder belongs.
+    """Append a line to a log file as the owner of its folder.
 
-    Not as root: the folder's owner decides what is there, which may be a link to anything.
+    Not as root: the owner controls the folder, so the file may be a link to anything.
     """
     folder = os.path.dirname(request["path"])
     os.makedirs(folder, exist_ok=True)
@@ -199,7 +201,7 @@ def append(request: Json) -> Json:
     )
     if result.returncode != 0:
         text = result.stdout.decode("utf-8", "replace").strip()
-        raise OSError("wanted %s to append to %s, found: %s" % (argv[2], request["path"], text))
+        raise OSError("cannot append to %s as %s: %s" % (request["path"], argv[2], text))
     return {"time": time.time()}
 
 
@@ -213,7 +215,7 @@ def journal(request: Json) -> Json:
 
 
 def _listening() -> Json:
-    """Every TCP port that is listened on, with the user of the process that does."""
+    """Every listening TCP port, with the user of its process."""
     ports = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:

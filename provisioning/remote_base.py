@@ -1,4 +1,4 @@
-"""What the modules that run on a host share: units, files, owners. See remote.py."""
+"""Shared by the modules that run on a host: units, files, owners. See remote.py."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Json = Dict[str, Any]
 ETC = "/etc/logstack"
 UNITS = "/etc/systemd/system"
 PREVIOUS = ETC + "/.previous"
-# Files that the host's owner has too: only these keys of the JSON are compared and written, and
-# the mode and the owner stay.
+# Files shared with the host's administrator: only these keys of the JSON are compared and written;
+# the mode and the owner are kept.
 SHARED = {"/etc/docker/daemon.json": ("log-driver", "log-opts")}
 
 
@@ -61,7 +61,7 @@ def unit_state(unit: str) -> Json:
 
 
 def has_table(name: str) -> bool:
-    """Whether nftables has a table, which is named with its family."""
+    """Whether nftables has a table; its name starts with the family."""
     argv = ["nft", "list", "table", *name.split()]
     try:
         result = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -92,16 +92,16 @@ def described(path: str) -> Json:
 
 
 def read_json(path: str) -> Json:
-    """The object in a file of the host's owner; one that is none is not ours to replace."""
+    """The object in a file shared with the administrator; an invalid file is never replaced."""
     try:
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise SystemExit("%s: wanted JSON, found: %s. Mend it there" % (path, error)) from None
+        raise SystemExit("%s: expected JSON, got: %s. Fix it on the host" % (path, error)) from None
     if not isinstance(values, dict):
-        raise SystemExit("%s: wanted a JSON object. Mend it there" % path)
+        raise SystemExit("%s: expected a JSON object. Fix it on the host" % path)
     return values
 
 
@@ -145,9 +145,9 @@ def set_owner(path: str, user: str, group: str) -> None:
 
 
 def write_file(path: str, item: Json) -> None:
-    """Write by rename; the file never has a wider mode than it ends with.
+    """Write by rename; the file never has a wider mode than its final one.
 
-    `owner` is a user, whose group it gets, or with `group` both are numbers.
+    `owner` is a user name, whose group is used; with `group` both are numeric ids.
     """
     scratch = path + ".new"
     handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -162,7 +162,7 @@ def write_file(path: str, item: Json) -> None:
 
 
 def kept_file(path: str) -> Json:
-    """A file as write_file puts it back: text, mode, owner and group; `text` is None for none."""
+    """A file in write_file's form: text, mode, owner, group; `text` is None if it is missing."""
     if not os.path.isfile(path):
         return {"path": path, "text": None}
     with open(path, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Changes a host: binaries, configuration, units, its own files, and back. See remote.py."""
+"""Changes a host: binaries, configuration, units, host files; and rolls back. See remote.py."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if __name__ == "builtins":
 
 OPT = "/opt/logstack"
 STAGED = ETC + "/.staged"
-LOCK = "/run/logstack-deploy.json"  # gone with a restart of the machine, like who holds it
+LOCK = "/run/logstack-deploy.json"  # removed by a reboot, which also ends the run that holds it
 HOST_FILES = "host-files"  # in PREVIOUS, beside the components
 
 
@@ -69,17 +69,17 @@ def check(request: Json) -> Json:
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, cwd="/"
         )
     except subprocess.TimeoutExpired:
-        return {"ok": False, "text": "the checker did not end within 60 s"}
+        return {"ok": False, "text": "the check did not finish within 60 s"}
     text = result.stdout.decode("utf-8", "replace")
     return {"ok": result.returncode == 0, "text": text[-request.get("most", 2000) :]}
 
 
 def install_binary(request: Json) -> Json:
-    """Move an uploaded binary into its versioned folder once its checksum is right."""
+    """Move an uploaded binary into its versioned folder if its checksum matches."""
     found = sha256(request["upload"])
     if found != request["sha256"]:
         os.unlink(request["upload"])
-        return {"ok": False, "text": "wanted sha256 %s, found %s" % (request["sha256"], found)}
+        return {"ok": False, "text": "expected sha256 %s, got %s" % (request["sha256"], found)}
     os.makedirs(os.path.dirname(request["path"]), exist_ok=True)
     os.chmod(request["upload"], 0o755)
     os.chown(request["upload"], 0, 0)
@@ -90,7 +90,7 @@ def install_binary(request: Json) -> Json:
 
 
 def _unpack(bundle: str, folder: str) -> None:
-    """Unpack a bundle that this project made, whose sum was checked; compile its Python once."""
+    """Unpack a bundle built by this project (checksum verified); compile its Python once."""
     scratch = tempfile.mkdtemp(prefix=".unpacking-", dir=folder)
     with tarfile.open(bundle) as tar:
         safe: Json = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
@@ -111,9 +111,9 @@ def swap(request: Json) -> Json:
     kept = os.path.join(PREVIOUS, name)
     _keep(name, kept, request)
     with open(pending_file(name), "w", encoding="utf-8"):
-        pass  # until it was healthy: a run that is cut off here is finished by the next one
+        pass  # removed once it is healthy; if this run is cut off, the next one finishes the job
     config, staged = os.path.join(ETC, name), os.path.join(STAGED, name)
-    narrow(kept + "/config", staged)
+    restrict_modes(kept + "/config", staged)
     if os.path.isdir(config):
         shutil.rmtree(config)
     os.rename(staged, config)
@@ -124,8 +124,8 @@ def swap(request: Json) -> Json:
     return {}
 
 
-def narrow(kept: str, wanted: str) -> None:
-    """Take from kept files what the same files may not have now: a rollback would open a key."""
+def restrict_modes(kept: str, wanted: str) -> None:
+    """Reduce the modes of kept files to the new ones, so that a rollback does not expose a key."""
     for folder, _, names in os.walk(wanted):
         for path in (os.path.join(folder, name) for name in names):
             twin = os.path.join(kept, os.path.relpath(path, wanted))
@@ -153,9 +153,9 @@ def _keep(name: str, kept: str, request: Json) -> None:
 
 
 def restore(request: Json) -> Json:
-    """Put back what the last swap replaced. `existed`: there was something.
+    """Restore what the last swap replaced. `existed`: the component was installed before it.
 
-    With `keep` what is replaced now is kept in turn.
+    `keep`: keep what is replaced now, so that it can be restored in turn.
     """
     name = request["name"]
     kept = os.path.join(PREVIOUS, name)
@@ -187,7 +187,7 @@ def restore(request: Json) -> Json:
 
 
 def last_run(request: Json) -> Json:
-    """The components and the files of the host that the last run which changed any has changed."""
+    """The components and host files changed by the last run that changed anything."""
     states = {}
     for name in sorted(os.listdir(PREVIOUS)) if os.path.isdir(PREVIOUS) else []:
         try:
@@ -206,7 +206,7 @@ def last_run(request: Json) -> Json:
 
 
 def remove(request: Json) -> Json:
-    """Stop a component that the host has no longer, and remove its unit and configuration."""
+    """Stop a component that is not in the plan any more; remove its unit and configuration."""
     name = request["name"]
     systemctl("disable", "--now", unit_of(name))
     if os.path.isfile(unit_file(name)):
@@ -219,43 +219,43 @@ def remove(request: Json) -> Json:
 
 
 def put_files(request: Json) -> Json:
-    """Write and remove files that belong to no component. Refused, everything is as before."""
+    """Write and remove host files. If a check or a command fails, restore all of them."""
     written, removed = request["files"], request["removed"]
     now = [_shared(item) if item["path"] in SHARED else item for item in written]
     now += [{"path": path, "text": None} for path in removed]
     before = [kept_file(item["path"]) for item in now]
     if request.get("run"):
         _keep_files(before, request["run"])
-    handling = request["handling"]
-    effects = _exchange(now, handling)
-    checks = [handling[item["path"]]["check"] for item in written]
-    refused = next(_failures([argv for argv in checks if argv] + effects), "")
-    if refused:
-        list(_failures(_exchange(before, handling)))
-    return {"ok": not refused, "text": refused}
+    hooks = request["hooks"]
+    effects = _exchange(now, hooks)
+    checks = [hooks[item["path"]]["check"] for item in written]
+    failure = next(_failures([argv for argv in checks if argv] + effects), "")
+    if failure:
+        list(_failures(_exchange(before, hooks)))
+    return {"ok": not failure, "text": failure}
 
 
-def _exchange(items: list[Json], handling: Json) -> list[list[str]]:
-    """Write items and remove those without a text; the commands that make it take effect."""
+def _exchange(items: list[Json], hooks: Json) -> list[list[str]]:
+    """Write items, remove those without text; returns the commands that apply the change."""
     here = [item for item in items if item["text"] is not None]
     gone = [i["path"] for i in items if i["text"] is None and os.path.isfile(i["path"])]
-    list(_failures([argv for path in gone for argv in handling[path]["leaving"]]))
+    list(_failures([argv for path in gone for argv in hooks[path]["leaving"]]))
     for path in gone:
         os.unlink(path)
     for item in here:
         os.makedirs(os.path.dirname(item["path"]), exist_ok=True)
         write_file(item["path"], item)
-    effects = [argv for item in here for argv in handling[item["path"]]["written"]]
-    effects += [argv for path in gone for argv in handling[path]["removed"]]
+    effects = [argv for item in here for argv in hooks[item["path"]]["written"]]
+    effects += [argv for path in gone for argv in hooks[path]["removed"]]
     return [argv for n, argv in enumerate(effects) if argv not in effects[:n]]
 
 
 def _failures(commands: list[list[str]]) -> Iterator[str]:
-    """Run commands one by one; those that fail, with what they printed."""
+    """Run commands one by one; yields those that fail, with their output."""
     for argv in commands:
         try:
             result = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        except OSError as error:  # there is no such program, or none that may be run
+        except OSError as error:  # the program is missing or not executable
             yield "`%s`: %s" % (" ".join(argv), error.strerror)
             continue
         if result.returncode != 0:
@@ -264,7 +264,7 @@ def _failures(commands: list[list[str]]) -> Iterator[str]:
 
 
 def _shared(item: Json) -> Json:
-    """Our keys in a file of the host's owner, whose mode and owner stay."""
+    """A shared file with our keys added; its mode and owner are kept."""
     path = item["path"]
     found = kept_file(path)
     text = json_text({**read_json(path), **json.loads(item["text"])})
@@ -272,7 +272,7 @@ def _shared(item: Json) -> Json:
 
 
 def _keep_files(files: list[Json], run: str) -> None:
-    """Files of the host as they are, for a rollback of the run."""
+    """Save the current host files, for a rollback of the run."""
     kept = os.path.join(PREVIOUS, HOST_FILES)
     shutil.rmtree(kept, ignore_errors=True)
     os.makedirs(kept, mode=0o700)
@@ -282,29 +282,29 @@ def _keep_files(files: list[Json], run: str) -> None:
 
 
 def restore_files(request: Json) -> Json:
-    """Put back the files of the host that the last run replaced; what is replaced now is kept."""
+    """Restore the host files that the last run replaced; keep those that are replaced now."""
     with open(os.path.join(PREVIOUS, HOST_FILES, "state.json"), encoding="utf-8") as file:
         files = json.load(file)["files"]
     _keep_files([kept_file(item["path"]) for item in files], request["run"])
-    back = [_shared_before(item) if item["path"] in SHARED else item for item in files]
-    failures = _failures(_exchange(back, request["handling"]))
+    restored = [_shared_before(item) if item["path"] in SHARED else item for item in files]
+    failures = _failures(_exchange(restored, request["hooks"]))
     return {"text": "; ".join(failures)}
 
 
 def _shared_before(item: Json) -> Json:
-    """A file of the host's owner with our keys as they were, and the rest as it is now."""
+    """A shared file with our keys as before the run, and the rest as it is now."""
     path = item["path"]
     before = json.loads(item["text"]) if item["text"] else {}
     values = {k: v for k, v in read_json(path).items() if k not in SHARED[path]}
     values.update({key: before[key] for key in SHARED[path] if key in before})
     found = kept_file(path)
     if not values and item["text"] is None:
-        return item  # there was none, and nobody has added to it
+        return item  # it did not exist before and holds only our keys
     return {**(item if found["text"] is None else found), "text": json_text(values)}
 
 
 def lock(request: Json) -> Json:
-    """Let one run work on this host; who does already, since when, and for how many seconds."""
+    """Lock this host for one run. If it is locked: `who` holds it, for how many `seconds`."""
     mine = {"run": request["run"], "who": request["who"], "since": time.time()}
     try:
         handle = os.open(LOCK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -313,7 +313,7 @@ def lock(request: Json) -> Json:
             with open(LOCK, encoding="utf-8") as file:
                 held = json.load(file)
         except (OSError, ValueError):
-            held = {"who": "somebody", "since": time.time()}
+            held = {"who": "unknown", "since": time.time()}
         return {"held": True, "who": held["who"], "seconds": time.time() - held["since"]}
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(mine, file)
@@ -321,7 +321,7 @@ def lock(request: Json) -> Json:
 
 
 def unlock(request: Json) -> Json:
-    """Give a run's lock back; without a run that of whoever has it."""
+    """Release a run's lock; with an empty run, any lock."""
     held = read_json(LOCK)
     if held and request["run"] in ("", held["run"]):
         os.unlink(LOCK)
@@ -329,7 +329,7 @@ def unlock(request: Json) -> Json:
 
 
 def prune(request: Json) -> Json:
-    """Remove versions of artifacts but the newest; those in use or to go back to always stay."""
+    """Remove old versions of artifacts, except those in use or needed for a rollback."""
     needed = set()
     for name in os.listdir(PREVIOUS) if os.path.isdir(PREVIOUS) else []:
         try:

@@ -1,4 +1,4 @@
-"""Proves on the hosts what a deploy promises: records arrive, and policies are in force."""
+"""Verify a deploy on the hosts: records arrive, and policies are in force."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from cryptography import x509
 
 from provisioning import DeployError, readback, refuse_as_deploy
 from provisioning.changes import target_of
-from provisioning.deploy import Work
+from provisioning.deploy import Deployment
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
 from stack.hosts.files import PYTHON
 from stack.hosts.roles import is_archived, roles_of, with_role
+from stack.records.timestamps import format_time
 from stack.settings.targets import host
 
 refuse_as_deploy(__name__)
@@ -29,7 +30,7 @@ CERTIFICATE_DAYS = 14
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of one host, and how long it took."""
+    """The result of one check on one host, and its duration in seconds."""
 
     host: str
     ok: bool
@@ -37,26 +38,26 @@ class Finding:
     seconds: float
 
 
-def verify(work: Work) -> tuple[list[Finding], dict[str, str]]:
-    """Every check on every host that answers, and why the others do not."""
-    with Fleet(work.settings) as fleet:
-        return checks(work, fleet), fleet.silent
+def verify(deployment: Deployment) -> tuple[list[Finding], dict[str, str]]:
+    """Run every check on every reachable host; returns the errors of the others too."""
+    with Fleet(deployment.settings) as fleet:
+        return checks(deployment, fleet), fleet.unreachable
 
 
-def checks(work: Work, fleet: Fleet) -> list[Finding]:
-    """Records first, then what the log servers have to say about their policies."""
+def checks(deployment: Deployment, fleet: Fleet) -> list[Finding]:
+    """Run the checks of records, then those of the log servers' policies."""
     wanted: list[tuple[str, Callable[[Remote], str]]] = []
     for name in fleet.remotes:
-        roles = roles_of(work.settings, name)
+        roles = roles_of(deployment.settings, name)
         if "app_host" in roles:
-            wanted.append((name, lambda remote: check_canary(work, fleet, remote)))
+            wanted.append((name, lambda remote: check_canary(deployment, fleet, remote)))
         if "log_server" in roles:
-            wanted.append((name, lambda remote: check_retention(work, remote)))
-            wanted.append((name, lambda remote: check_certificate(work, remote)))
+            wanted.append((name, lambda remote: check_retention(deployment, remote)))
+            wanted.append((name, lambda remote: check_certificate(deployment, remote)))
         if "alerting" in roles:
-            wanted.append((name, lambda remote: check_rules(work, remote)))
+            wanted.append((name, lambda remote: check_rules(deployment, remote)))
         if "archive" in roles:
-            wanted.append((name, lambda remote: check_archive(work, remote)))
+            wanted.append((name, lambda remote: check_archive(deployment, remote)))
     return [_timed(fleet.remotes[name], check) for name, check in wanted]
 
 
@@ -69,15 +70,15 @@ def _timed(remote: Remote, check: Callable[[Remote], str]) -> Finding:
     return Finding(remote.name, ok, text, time.monotonic() - began)
 
 
-def check_canary(work: Work, fleet: Fleet, remote: Remote) -> str:
-    """A record written to an app's log comes back from every log server, parsed."""
-    settings = work.settings
+def check_canary(deployment: Deployment, fleet: Fleet, remote: Remote) -> str:
+    """Write a record to an app's log and read it from every log server, parsed."""
+    settings = deployment.settings
     if not settings.app_hosts.apps:
-        return "no app logs to files here (app_hosts.apps): no canary"
+        return "no app logs to files (app_hosts.apps): canary skipped"
     app = settings.app_hosts.apps[0]
     mark = f"canary-{uuid.uuid4()}"
     record = {
-        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "timestamp": format_time(datetime.now(UTC)),
         "level": "INFO",
         "logger_name": "logstack.canary",
         "message": "A canary of `logstack hosts verify`",
@@ -89,59 +90,60 @@ def check_canary(work: Work, fleet: Fleet, remote: Remote) -> str:
     remote.ask("append", path=path, line=json.dumps(record))
     servers = [n for n in with_role(settings, "log_server") if n in fleet.remotes]
     for server in servers:
-        found = _await(fleet.remotes[server], work, mark)
+        found = _await(fleet.remotes[server], deployment, mark)
         wanted = {**record, "host": remote.name}
         names = ("level", "service_name", "environment", "request_id", "host", "logger_name")
         differing = [name for name in names if found.get(name) != wanted[name]]
         if differing:
-            raise DeployError(f"the canary came back changed from {server}: {', '.join(differing)}")
-    return f"a canary record came back parsed from {', '.join(servers)}"
+            raise DeployError(f"the canary record from {server} differs in: {', '.join(differing)}")
+    return f"a canary record was read back parsed from {', '.join(servers)}"
 
 
-def _await(server: Remote, work: Work, mark: str) -> dict[str, str]:
+def _await(server: Remote, deployment: Deployment, mark: str) -> dict[str, str]:
     deadline = time.monotonic() + CANARY_SECONDS
     while time.monotonic() < deadline:
-        if record := readback.find_record(server, work.settings, mark):
+        if record := readback.find_record(server, deployment.settings, mark):
             return record
         time.sleep(0.3)
     raise DeployError(
-        f"wanted the canary within {CANARY_SECONDS} s from {server.name}, found nothing. "
-        "Type: ./logstack doctor --env " + work.settings.stack.environment
+        f"expected the canary record on {server.name} within {CANARY_SECONDS} s, got none. "
+        "Run: ./logstack doctor --env " + deployment.settings.stack.environment
     )
 
 
-def check_retention(work: Work, remote: Remote) -> str:
-    """The engine says of itself what the settings say."""
-    archived = is_archived(work.settings, remote.name)
-    wanted = work.settings.retention.engine_days(archived=archived)
-    found = readback.retention(remote, work.settings)
+def check_retention(deployment: Deployment, remote: Remote) -> str:
+    """The engine's own retention equals the settings."""
+    archived = is_archived(deployment.settings, remote.name)
+    wanted = deployment.settings.retention.engine_days(archived=archived)
+    found = readback.retention(remote, deployment.settings)
     if found == timedelta(days=wanted):
         return f"records are kept {wanted} days"
-    raise DeployError(f"wanted the engine to keep {wanted} days, found {found}")
+    raise DeployError(f"retention: expected {wanted} days, got {found}")
 
 
-def check_rules(work: Work, remote: Remote) -> str:
-    """Exactly the rules of the plan are loaded, and none of them fails."""
-    found = readback.loaded_rules(remote, work.settings)
-    archived = is_archived(work.settings, remote.name)
+def check_rules(deployment: Deployment, remote: Remote) -> str:
+    """Exactly the plan's rules are loaded, and none has an evaluation error."""
+    found = readback.loaded_rules(remote, deployment.settings)
+    archived = is_archived(deployment.settings, remote.name)
     shipped = {
-        rule.name for rule in load_rules_for(host(work.settings, remote.name, archived=archived))
+        rule.name
+        for rule in load_rules_for(host(deployment.settings, remote.name, archived=archived))
     }
     loaded = {rule.name for rule in found}
     if loaded != shipped or len(found) != len(shipped):
         raise DeployError(
-            f"wanted the {len(shipped)} shipped rules, found {len(found)}; not loaded: "
+            f"rules: expected the {len(shipped)} shipped ones, got {len(found)}; not loaded: "
             f"{', '.join(sorted(shipped - loaded)) or 'none'}; not shipped: "
             f"{', '.join(sorted(loaded - shipped)) or 'none'}"
         )
     if failing := [rule.name for rule in found if rule.error]:
-        raise DeployError(f"rules that cannot be evaluated: {', '.join(failing)}")
+        raise DeployError(f"rules with evaluation errors: {', '.join(failing)}")
     return f"exactly the {len(shipped)} shipped rules are loaded"
 
 
-def check_archive(work: Work, remote: Remote) -> str:
-    """The archiver's own checks, of the engine, the store and its lock; its first run may go on."""
-    (component,) = (c for c in work.plans[remote.name].components if c.name == "archiver")
+def check_archive(deployment: Deployment, remote: Remote) -> str:
+    """The archiver's own checks: engine, store, lock. Waits while its first run goes on."""
+    (component,) = (c for c in deployment.plans[remote.name].components if c.name == "archiver")
     argv = [PYTHON, "-I", f"{target_of(component)}/lib", "doctor"]
     deadline = time.monotonic() + ARCHIVE_SECONDS
     while True:
@@ -153,33 +155,33 @@ def check_archive(work: Work, remote: Remote) -> str:
         findings = json.loads(answer["text"].splitlines()[-1])
         bad = [f"{item['check']}: {item['text']}" for item in findings if not item["ok"]]
     except (ValueError, IndexError, TypeError):
-        raise DeployError(f"wanted the archiver's checks, found: {answer['text']}") from None
+        raise DeployError(f"cannot read the archiver's checks: {answer['text']}") from None
     if bad:
         raise DeployError(f"archive: {'; '.join(bad)}")
-    return f"archive: {', '.join(item['check'] for item in findings)} are as they should be"
+    return f"archive: checks passed: {', '.join(item['check'] for item in findings)}"
 
 
-def check_certificate(work: Work, remote: Remote) -> str:
-    """The gateway shows a certificate that is good for its address and not about to end."""
-    name = work.settings.hosts[remote.name].peer_address
-    port = work.settings.ports.effective("gateway")
+def check_certificate(deployment: Deployment, remote: Remote) -> str:
+    """The gateway's certificate is valid for its address and does not expire soon."""
+    name = deployment.settings.hosts[remote.name].peer_address
+    port = deployment.settings.ports.effective("gateway")
     answer = remote.ask("certificate", port=port, name=name)
     if not answer["ok"]:
-        raise DeployError(f"wanted a certificate on port {port}, found: {answer['text']}")
+        raise DeployError(f"cannot read the certificate on port {port}: {answer['text']}")
     found = x509.load_pem_x509_certificate(answer["text"].encode())
     left = (found.not_valid_after_utc - datetime.now(UTC)).days
     if left < CERTIFICATE_DAYS:
-        environment = work.settings.stack.environment
-        mend = {
-            "own_ca": f"./logstack secrets rotate {environment} certificate_{remote.name}",
-            "files": f"new files for gateway.certificate_file, and make deploy ENV={environment}",
-            "acme": f"journalctl -u logstack-gateway on {remote.name} says why it is not renewed",
-        }[work.settings.gateway.tls]
+        environment = deployment.settings.stack.environment
+        remedy = {
+            "own_ca": f"Run: ./logstack secrets rotate {environment} certificate_{remote.name}",
+            "files": f"Renew gateway.certificate_file. Run: make deploy ENV={environment}",
+            "acme": f"See why on {remote.name}. Run: journalctl -u logstack-gateway",
+        }[deployment.settings.gateway.tls]
         raise DeployError(
-            f"wanted a certificate for {CERTIFICATE_DAYS} more days, found {left}. Mend it: {mend}"
+            f"certificate: expected {CERTIFICATE_DAYS} or more valid days, got {left}. {remedy}"
         )
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     known = {str(item.value) for item in names}
-    if name not in known and work.settings.gateway.name not in known:
-        raise DeployError(f"wanted a certificate for {name}, found one for {', '.join(known)}")
-    return f"its certificate is good for {left} more days"
+    if name not in known and deployment.settings.gateway.name not in known:
+        raise DeployError(f"certificate: expected the name {name}, got {', '.join(known)}")
+    return f"the certificate is valid for {left} more days"

@@ -1,4 +1,4 @@
-"""The pages in the order in which people are offered them."""
+"""The pages, in the order of menus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails? Exceptions by type, place and organization, and which of them are new."""
+"""The page Errors: exceptions by type, logger and organization, and new ones."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ EXCEPTION_TYPE = TextBox(
     "exception_type",
     "Exception type",
     ANY,
-    f"A type, or several with | between them; {ANY} is every type.",
+    f"A type, or several separated by |; {ANY} is every type.",
 )
 
 ERRORS = Page(
     name="errors",
     title="Errors",
-    description="Exceptions by type, place and organization, and which of them are new.",
+    description="Exceptions by type, logger and organization, new exceptions, failed jobs.",
     text_boxes=(EXCEPTION_TYPE,),
     rows=(
         Row(
-            "How many",
+            "Exceptions",
             (
                 chart(
                     "Exceptions by type",
-                    "Records with an exception per step, by its type: the ten most frequent ones.",
-                    lambda ask: queries.top_exception_types(
-                        ask.scope, ask.step, exception_type=ask.exception_type
+                    "Records with an exception per step, for the ten most frequent types.",
+                    lambda context: queries.top_exception_types(
+                        context.scope, context.step, exception_type=context.exception_type
                     ),
                     width=16,
                     stacked=True,
                 ),
                 table(
                     "New exception types",
-                    "Types of the last six hours that did not occur in the day before them.",
-                    lambda ask: queries.new_exception_types(ask.scope, ask.recent),
+                    "Types of the last six hours that did not occur in the day before.",
+                    lambda context: queries.new_exception_types(context.scope, context.recent),
                     names=("records",),
                     width=8,
                     filled=False,
@@ -41,35 +41,35 @@ ERRORS = Page(
             ),
         ),
         Row(
-            "Where",
+            "Exceptions by type, logger and organization",
             (
                 bars(
                     "By type",
-                    "Records with an exception, by its type.",
-                    lambda ask: queries.top_exception_types(
-                        ask.scope, ask.whole, exception_type=ask.exception_type
+                    "Records with an exception, by type.",
+                    lambda context: queries.top_exception_types(
+                        context.scope, context.whole, exception_type=context.exception_type
                     ),
                     width=8,
                 ),
                 bars(
                     "By logger",
                     "Records with an exception, by the logger that wrote them.",
-                    lambda ask: queries.exceptions_by_field(
-                        ask.scope,
-                        ask.whole,
+                    lambda context: queries.exceptions_by_field(
+                        context.scope,
+                        context.whole,
                         field="logger_name",
-                        exception_type=ask.exception_type,
+                        exception_type=context.exception_type,
                     ),
                     width=8,
                 ),
                 bars(
                     "By organization",
-                    "Records with an exception, by organization. A click leads to it.",
-                    lambda ask: queries.exceptions_by_field(
-                        ask.scope,
-                        ask.whole,
+                    "Records with an exception, by organization. Click one to open its page.",
+                    lambda context: queries.exceptions_by_field(
+                        context.scope,
+                        context.whole,
                         field="organization_id",
-                        exception_type=ask.exception_type,
+                        exception_type=context.exception_type,
                     ),
                     width=8,
                 ),
@@ -80,8 +80,8 @@ ERRORS = Page(
             (
                 chart(
                     "Jobs and tasks by outcome",
-                    "Background jobs and Celery tasks that ended, per step.",
-                    lambda ask: queries.jobs_by_outcome(ask.scope, ask.step),
+                    "Finished and failed background jobs and Celery tasks, per step.",
+                    lambda context: queries.jobs_by_outcome(context.scope, context.step),
                     width=20,
                     stacked=True,
                     filled=False,
@@ -89,7 +89,7 @@ ERRORS = Page(
                 number(
                     "Failed jobs",
                     "Background jobs and Celery tasks that failed in the time range.",
-                    lambda ask: queries.failed_jobs(ask.scope, ask.whole),
+                    lambda context: queries.failed_jobs(context.scope, context.whole),
                     height=8,
                     bad_above=1,
                     filled=False,
@@ -100,10 +100,10 @@ ERRORS = Page(
             "Tracebacks",
             (
                 logs(
-                    "Exceptions",
+                    "Exceptions with tracebacks",
                     "Records with an exception and their traceback, newest first.",
-                    lambda ask: queries.exception_records(
-                        ask.scope, exception_type=ask.exception_type, readable=True
+                    lambda context: queries.exception_records(
+                        context.scope, exception_type=context.exception_type, readable=True
                     ),
                 ),
             ),

@@ -1,35 +1,48 @@
-"""How do requests fare? Answers, durations and the slowest and failing ones."""
+"""The page HTTP: responses and latency of requests, and the slowest and failing ones."""
 
 from __future__ import annotations
 
-from dashboards.model import Page, Row, bars, chart, table
+from dashboards.model import Page, Panel, Row, bars, chart
+from dashboards.pages.shared import PERCENTILES, durations, slowest_requests
 from stack.queries import catalogue as queries
+
+
+def duration_by_route(name: str, quantile: float) -> Panel:
+    """One percentile of request durations, by route."""
+    return bars(
+        f"{name} by route",
+        f"{quantile:.0%} of a route's requests took no longer.".replace("%", " %"),
+        durations(quantile, lambda context: context.whole, "route"),
+        unit="ms",
+        width=8,
+    )
+
 
 HTTP = Page(
     name="http",
     title="HTTP",
-    description="Requests by answer and duration, and the slowest and failing ones.",
+    description="HTTP traffic and latency: status codes, durations, slow and failing requests.",
     rows=(
         Row(
-            "Answers",
+            "Responses",
             (
                 chart(
                     "Requests by status class",
                     "Requests per step, by 2xx, 3xx, 4xx and 5xx.",
-                    lambda ask: queries.requests_by_status_class(ask.scope, ask.step),
+                    lambda context: queries.requests_by_status_class(context.scope, context.step),
                     stacked=True,
                 ),
                 chart(
                     "Requests per second",
                     "By service.",
-                    lambda ask: queries.request_rate(ask.scope, ask.step),
+                    lambda context: queries.request_rate(context.scope, context.step),
                     width=6,
                     unit="reqps",
                 ),
                 chart(
-                    "Failed requests",
+                    "Failed requests (5xx)",
                     "Requests answered with 5xx as a share of the service's requests.",
-                    lambda ask: queries.server_error_ratio(ask.scope, ask.step),
+                    lambda context: queries.server_error_ratio(context.scope, context.step),
                     width=6,
                     unit="percentunit",
                 ),
@@ -39,77 +52,49 @@ HTTP = Page(
             "Durations",
             (
                 chart(
-                    "Duration of requests",
-                    "Half of the requests, 95 % and 99 % of them took no longer.",
-                    lambda ask: queries.request_duration(ask.scope, ask.step, quantile=0.5, by=()),
-                    lambda ask: queries.request_duration(ask.scope, ask.step, quantile=0.95, by=()),
-                    lambda ask: queries.request_duration(ask.scope, ask.step, quantile=0.99, by=()),
-                    names=("p50", "p95", "p99"),
+                    "Request duration",
+                    "50 %, 95 % and 99 % of requests took no longer.",
+                    *(durations(q, lambda context: context.step) for q in PERCENTILES.values()),
+                    names=tuple(PERCENTILES),
                     unit="ms",
                 ),
                 chart(
-                    "95th percentile by route",
-                    "Nineteen of twenty requests of a route took no longer.",
-                    lambda ask: queries.request_duration(ask.scope, ask.step, quantile=0.95),
-                    unit="ms",
-                ),
-                bars(
-                    "p50 by route",
-                    "Half of a route's requests took no longer.",
-                    lambda ask: queries.request_duration(ask.scope, ask.whole, quantile=0.5),
-                    unit="ms",
-                    width=8,
-                ),
-                bars(
-                    "p95 by route",
+                    "p95 of request duration by route",
                     "95 % of a route's requests took no longer.",
-                    lambda ask: queries.request_duration(ask.scope, ask.whole, quantile=0.95),
+                    durations(0.95, lambda context: context.step, "route"),
                     unit="ms",
-                    width=8,
                 ),
-                bars(
-                    "p99 by route",
-                    "99 % of a route's requests took no longer.",
-                    lambda ask: queries.request_duration(ask.scope, ask.whole, quantile=0.99),
-                    unit="ms",
-                    width=8,
-                ),
+                *(duration_by_route(name, quantile) for name, quantile in PERCENTILES.items()),
             ),
         ),
         Row(
-            "Which",
+            "Routes and requests",
             (
                 bars(
                     "Requests by route",
-                    "The most frequent routes.",
-                    lambda ask: queries.requests_by_field(ask.scope, ask.whole, field="route"),
+                    "The routes with the most requests.",
+                    lambda context: queries.requests_by_field(
+                        context.scope, context.whole, field="route"
+                    ),
                     width=8,
                 ),
                 bars(
-                    "Failed requests by route",
-                    "Requests answered with 5xx.",
-                    lambda ask: queries.requests_by_field(
-                        ask.scope, ask.whole, field="route", at_least_status=500
+                    "Failed requests (5xx) by route",
+                    "The routes with the most failed requests.",
+                    lambda context: queries.requests_by_field(
+                        context.scope, context.whole, field="route", at_least_status=500
                     ),
                     width=8,
                 ),
                 bars(
                     "Requests by status",
-                    "Every status code that was answered.",
-                    lambda ask: queries.requests_by_field(
-                        ask.scope, ask.whole, field="status", limit=20
+                    "The most frequent status codes.",
+                    lambda context: queries.requests_by_field(
+                        context.scope, context.whole, field="status", limit=20
                     ),
                     width=8,
                 ),
-                table(
-                    "Slowest requests",
-                    "Of those that took 100 ms or more. A click on request_id shows all about it.",
-                    lambda ask: queries.slowest_requests(ask.scope, ask.whole),
-                    names=("duration",),
-                    unit="ms",
-                    width=24,
-                    height=12,
-                ),
+                slowest_requests(lambda context: context.scope, height=12),
             ),
         ),
     ),

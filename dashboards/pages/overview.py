@@ -1,15 +1,16 @@
-"""Is everything all right? What is logged, by whom, and how much of it is wrong."""
+"""The page Overview: records, errors and requests of all services."""
 
 from __future__ import annotations
 
-from dashboards.model import Page, Row, bars, chart, logs, number
+from dashboards.model import Page, Row, bars, chart, number
+from dashboards.pages.shared import durations, errors
 from stack.queries import catalogue as queries
 from stack.queries.catalogue import ERROR_LEVELS
 
 OVERVIEW = Page(
     name="overview",
     title="Overview",
-    description="What all services log, and how much of it is wrong. Start here.",
+    description="Volume, errors and requests of all services. Start here.",
     rows=(
         Row(
             "Now",
@@ -17,41 +18,41 @@ OVERVIEW = Page(
                 number(
                     "Records",
                     "Records in the time range.",
-                    lambda ask: queries.record_count(ask.scope, ask.whole),
+                    lambda context: queries.record_count(context.scope, context.whole),
                 ),
                 number(
                     "Error ratio",
-                    "ERROR and CRITICAL records as a share of all.",
-                    lambda ask: queries.error_ratio(ask.scope, ask.whole, by=()),
+                    "ERROR and CRITICAL records as a share of all records.",
+                    lambda context: queries.error_ratio(context.scope, context.whole, by=()),
                     unit="percentunit",
                     bad_above=0.05,
                 ),
                 number(
                     "CRITICAL records",
-                    "Records that say that the application itself is in danger.",
-                    lambda ask: queries.record_count(ask.scope, ask.whole, levels=("CRITICAL",)),
+                    "Records that report a failure of the whole application.",
+                    lambda context: queries.record_count(
+                        context.scope, context.whole, levels=("CRITICAL",)
+                    ),
                     bad_above=1,
                     filled=False,
                 ),
                 number(
-                    "Failed requests",
+                    "Failed requests (5xx)",
                     "Requests answered with 5xx as a share of all requests.",
-                    lambda ask: queries.server_error_ratio(ask.scope, ask.whole, by=()),
+                    lambda context: queries.server_error_ratio(context.scope, context.whole, by=()),
                     unit="percentunit",
                     bad_above=0.05,
                 ),
                 number(
-                    "95 % of requests within",
-                    "Nineteen of twenty requests took no longer.",
-                    lambda ask: queries.request_duration(
-                        ask.scope, ask.whole, quantile=0.95, by=()
-                    ),
+                    "p95 of request duration",
+                    "95 % of requests took no longer.",
+                    durations(0.95, lambda context: context.whole),
                     unit="ms",
                 ),
                 number(
                     "Active services",
-                    "Services that logged anything in the time range.",
-                    lambda ask: queries.active_services(ask.scope, ask.whole),
+                    "Services with at least one record in the time range.",
+                    lambda context: queries.active_services(context.scope, context.whole),
                 ),
             ),
         ),
@@ -60,16 +61,16 @@ OVERVIEW = Page(
             (
                 chart(
                     "Records by level",
-                    "Records per step. A line that was not JSON has no level.",
-                    lambda ask: queries.records_by_level(ask.scope, ask.step),
+                    "Records per step. Lines that are not JSON have no level.",
+                    lambda context: queries.records_by_level(context.scope, context.step),
                     width=16,
                     stacked=True,
                     levels=True,
                 ),
                 chart(
                     "Records per second",
-                    "By service. A service that stops logging may have stopped working.",
-                    lambda ask: queries.record_rate(ask.scope, ask.step),
+                    "By service. A service that stops logging may be down.",
+                    lambda context: queries.record_rate(context.scope, context.step),
                     width=8,
                     unit="cps",
                 ),
@@ -81,21 +82,21 @@ OVERVIEW = Page(
                 chart(
                     "Error ratio by service",
                     "ERROR and CRITICAL records as a share of the service's records.",
-                    lambda ask: queries.error_ratio(ask.scope, ask.step),
+                    lambda context: queries.error_ratio(context.scope, context.step),
                     width=8,
                     unit="percentunit",
                 ),
                 bars(
                     "Top exception types",
-                    "Records with an exception, by its type. A click leads to them.",
-                    lambda ask: queries.top_exception_types(ask.scope, ask.whole),
+                    "Records with an exception, by type. Click a type to see its records.",
+                    lambda context: queries.top_exception_types(context.scope, context.whole),
                     width=8,
                 ),
                 bars(
-                    "Top loggers of errors",
-                    "Where ERROR and CRITICAL records come from.",
-                    lambda ask: queries.records_by_field(
-                        ask.scope, ask.whole, field="logger_name", levels=ERROR_LEVELS
+                    "Errors by logger",
+                    "ERROR and CRITICAL records, by the logger that wrote them.",
+                    lambda context: queries.records_by_field(
+                        context.scope, context.whole, field="logger_name", levels=ERROR_LEVELS
                     ),
                     width=8,
                 ),
@@ -103,13 +104,7 @@ OVERVIEW = Page(
         ),
         Row(
             "Newest records",
-            (
-                logs(
-                    "Errors",
-                    "ERROR and CRITICAL records with their traceback, newest first.",
-                    lambda ask: queries.records(ask.scope, levels=ERROR_LEVELS, readable=True),
-                ),
-            ),
+            (errors(lambda context: context.scope),),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Do all records arrive? Ages, volumes, lines that are not JSON, and what had to be dropped."""
+"""The page Pipeline health: whether records arrive, how many, and in which form."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from stack.queries import catalogue as queries
 PIPELINE = Page(
     name="pipeline",
     title="Pipeline health",
-    description="Whether records arrive: their age, volume and form, and what had to be dropped.",
+    description="Age, volume and form of arriving records, and records that were lost.",
     rows=(
         Row(
             "Arrival",
             (
                 bars(
                     "Seconds since the newest record",
-                    "By service, of those that logged anything within six hours.",
-                    lambda ask: queries.record_age(ask.scope, ask.recent),
+                    "By service, for services with a record in the last six hours.",
+                    lambda context: queries.record_age(context.scope, context.recent),
                     unit="s",
                     width=8,
                 ),
                 bars(
                     "Seconds since the newest record, by host",
-                    "A host that grows older than the others has a problem with its agent.",
-                    lambda ask: queries.record_age(ask.scope, ask.recent, by=("host",)),
+                    "If one host is far behind the others, check its agent.",
+                    lambda context: queries.record_age(context.scope, context.recent, by=("host",)),
                     unit="s",
                     width=8,
                 ),
                 chart(
                     "Records per second",
                     "By service.",
-                    lambda ask: queries.record_rate(ask.scope, ask.step),
+                    lambda context: queries.record_rate(context.scope, context.step),
                     unit="cps",
                     width=8,
                 ),
@@ -40,23 +40,25 @@ PIPELINE = Page(
             "Volume",
             (
                 chart(
-                    "Bytes by service",
-                    "Bytes per step: of lines in Loki, of the fields' values in VictoriaLogs.",
-                    lambda ask: queries.bytes_by_field(ask.scope, ask.step),
+                    "Bytes per step by service",
+                    "In Loki the bytes of lines, in VictoriaLogs those of field values.",
+                    lambda context: queries.bytes_by_field(context.scope, context.step),
                     unit="bytes",
                     stacked=True,
                 ),
                 bars(
-                    "Bytes by service in all",
-                    "Who fills the store.",
-                    lambda ask: queries.bytes_by_field(ask.scope, ask.whole),
+                    "Bytes by service",
+                    "The services that use the most storage.",
+                    lambda context: queries.bytes_by_field(context.scope, context.whole),
                     unit="bytes",
                     width=6,
                 ),
                 bars(
                     "Records by host",
-                    "Which agents deliver.",
-                    lambda ask: queries.records_by_field(ask.scope, ask.whole, field="host"),
+                    "Hosts whose agents deliver records.",
+                    lambda context: queries.records_by_field(
+                        context.scope, context.whole, field="host"
+                    ),
                     width=6,
                 ),
             ),
@@ -66,20 +68,20 @@ PIPELINE = Page(
             (
                 chart(
                     "Lines that are not JSON",
-                    "As a share of the service's records: they have no level and no context.",
-                    lambda ask: queries.unparsed_share(ask.scope, ask.step),
+                    "As a share of the service's records. They have no level and no context.",
+                    lambda context: queries.unparsed_share(context.scope, context.step),
                     unit="percentunit",
                 ),
                 chart(
                     "Records lost, suppressed or unwritable",
-                    "What the logging library says it could not log, per step.",
-                    lambda ask: queries.loss_events(ask.scope, ask.step),
+                    "Records that the logging library reports as not logged, per step.",
+                    lambda context: queries.loss_events(context.scope, context.step),
                     filled=False,
                 ),
                 logs(
                     "Records without a level",
-                    "Lines that were not JSON, and JSON of another shape, newest first.",
-                    lambda ask: queries.unparsed_records(ask.scope, readable=True),
+                    "Lines that are not JSON, and JSON without a level, newest first.",
+                    lambda context: queries.unparsed_records(context.scope, readable=True),
                     filled=False,
                 ),
             ),

@@ -1,15 +1,16 @@
-"""What happened in one request? Every record of it, from all services, in order."""
+"""The page Request: every record of one request or trace, from all services, in order."""
 
 from __future__ import annotations
 
-from dashboards.model import WIDTH, Page, Row, TextBox, logs, table
+from dashboards.model import Page, Row, TextBox, logs
+from dashboards.pages.shared import slowest_requests
 from stack.queries import catalogue as queries
 
 REQUEST_ID = TextBox(
     "request_id",
     "Request or trace",
     "-",
-    "A request_id, which error pages and the header X-Request-ID show, or a trace_id.",
+    "A trace_id, or a request_id from an error page or the header X-Request-ID.",
 )
 
 REQUEST = Page(
@@ -20,32 +21,27 @@ REQUEST = Page(
     refresh="",
     rows=(
         Row(
-            "The chosen request",
+            "Selected request",
             (
                 logs(
                     "Records in order",
-                    "All that any service logged for the request_id or trace_id, oldest first.",
-                    lambda ask: queries.records_of(ask.scope, ask.request, readable=True),
+                    "Records of the request_id or trace_id from every service, oldest first.",
+                    lambda context: queries.records_of(
+                        context.scope, context.request, readable=True
+                    ),
                     oldest_first=True,
                     height=16,
                 ),
             ),
         ),
         Row(
-            "Candidates",
+            "Requests to select",
             (
-                table(
-                    "Slowest requests",
-                    "Of those that took 100 ms or more. A click on request_id chooses one.",
-                    lambda ask: queries.slowest_requests(ask.scope, ask.whole),
-                    names=("duration",),
-                    unit="ms",
-                    width=WIDTH,
-                ),
+                slowest_requests(lambda context: context.scope),
                 logs(
-                    "Requests that failed",
-                    "Records with an exception, newest first; their details have the request_id.",
-                    lambda ask: queries.exception_records(ask.scope, readable=True),
+                    "Failed requests",
+                    "Records with an exception, newest first. Open one to copy its request_id.",
+                    lambda context: queries.exception_records(context.scope, readable=True),
                 ),
             ),
         ),

@@ -1,4 +1,4 @@
-"""Who tries to get in, who is refused, who changes rights and who takes data out."""
+"""The page Security: logins, denied requests, changed roles and exports."""
 
 from __future__ import annotations
 
@@ -9,63 +9,65 @@ from stack.queries.catalogue import SECURITY_EVENTS
 SECURITY = Page(
     name="security",
     title="Security",
-    description="Logins, refusals, changed rights and exports.",
+    description="Logins, denied requests, changed roles and exports.",
     rows=(
         Row(
             "Events",
             (
                 chart(
                     "Security events",
-                    "Logins, failed logins, logouts, refusals, changed roles, exports per step.",
-                    lambda ask: queries.security_events(ask.scope, ask.step),
+                    "Logins, failed logins, logouts, denied requests, changed roles, exports.",
+                    lambda context: queries.security_events(context.scope, context.step),
                     width=24,
                     stacked=True,
                 ),
             ),
         ),
         Row(
-            "Failed logins and refusals",
+            "Failed logins and denied requests",
             (
                 bars(
-                    "Failed logins by address",
-                    "Many from one address: somebody guesses passwords.",
-                    lambda ask: queries.login_failures(ask.scope, ask.whole),
+                    "Failed logins by client address",
+                    "Many from one address indicate password guessing.",
+                    lambda context: queries.login_failures(context.scope, context.whole),
                     width=8,
                 ),
                 bars(
                     "Failed logins by user",
-                    "The names that were tried, whether they exist or not.",
-                    lambda ask: queries.login_failures(ask.scope, ask.whole, by=("username",)),
+                    "The user names that were tried, whether they exist or not.",
+                    lambda context: queries.login_failures(
+                        context.scope, context.whole, by=("username",)
+                    ),
                     width=8,
                 ),
                 bars(
-                    "Permission denied by user",
-                    "Requests that were refused with 403.",
-                    lambda ask: queries.permission_denials(ask.scope, ask.whole),
+                    "Denied requests by user",
+                    "Requests answered with 403.",
+                    lambda context: queries.permission_denials(context.scope, context.whole),
                     width=8,
                 ),
             ),
         ),
         Row(
-            "What was done",
+            "Audit",
             (
                 table(
                     "Admin actions",
                     "Changed roles and new organizations, by user.",
-                    lambda ask: queries.admin_actions(ask.scope, ask.whole),
+                    lambda context: queries.admin_actions(context.scope, context.whole),
                     names=("actions",),
                 ),
                 table(
                     "Exports",
-                    "Data that left the system, by user and organization.",
-                    lambda ask: queries.data_exports(ask.scope, ask.whole),
+                    "Exports of data, by user and organization.",
+                    lambda context: queries.data_exports(context.scope, context.whole),
                     names=("exports",),
                 ),
                 logs(
                     "Security records",
                     "The records behind this page, newest first.",
-                    lambda ask: queries.event_records(
-                        ask.scope, events=SECURITY_EVENTS, readable=True
+                    lambda context: queries.event_records(
+                        context.scope, events=SECURITY_EVENTS, readable=True
                     ),
                 ),
             ),

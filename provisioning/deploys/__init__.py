@@ -1,4 +1,4 @@
-"""The steps of a run on one host, in their order: preflight, binary, config, service, files."""
+"""The steps of a run on one host, in order: preflight, binary, config, service, files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Binaries: uploaded beside their versioned folder, checked by their sum, then moved into it."""
+"""Binaries: upload, verify the checksum, move into the versioned folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UPLOADS = f"{OPT}/.upload"
 def install_binaries(
     remote: Remote, binaries: Sequence[Binary], sources: Mapping[str, Path], facts: Facts
 ) -> None:
-    """Upload what the host has not, or not as it was built. Raises DeployError."""
+    """Upload the binaries that are missing on the host or differ. Raises DeployError."""
     for item in binaries:
         if facts["binaries"].get(item.path) == item.sha256:
             continue

@@ -1,4 +1,4 @@
-"""Configuration: staged beside the one in use, checked there by the new version's checker."""
+"""Configuration: staged beside the one in use and checked there by the new version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ refuse_as_deploy(__name__)
 
 
 def ensure_user_and_directories(remote: Remote, component: HostComponent, facts: Facts) -> None:
-    """The component's own user, and the folders that it may write to."""
+    """Create the component's user and the folders that it may write to."""
     if component.user not in facts["users"]:
         server.user(  # noqa: S604 -- the login shell of the user
             name=f"User {component.user}",
@@ -29,7 +29,7 @@ def ensure_user_and_directories(remote: Remote, component: HostComponent, facts:
         )
     for path, mode in component.directories:
         before = facts["directories"].get(path)
-        if before and before["owner"] != component.user:  # with another engine the archiver's user
+        if before and before["owner"] != component.user:  # the archiver's changes with the engine
             server.shell(
                 name=f"Owner of {path}",
                 commands=[f"chown -R {component.user}:{component.user} {path}"],
@@ -47,7 +47,7 @@ def ensure_user_and_directories(remote: Remote, component: HostComponent, facts:
 
 
 def stage_and_check(remote: Remote, component: HostComponent, binary: str) -> None:
-    """Upload the new configuration and check it. Raises DeployError; nothing in use has changed."""
+    """Upload and check the new configuration. Raises DeployError, with nothing in use changed."""
     base = f"{config_dir(component)}/"
     staged = [{**asdict(file), "path": file.path.removeprefix(base)} for file in component.files]
     folder = remote.ask("stage", name=component.name, user=component.user, files=staged)["folder"]
@@ -59,13 +59,13 @@ def stage_and_check(remote: Remote, component: HostComponent, binary: str) -> No
     answer = remote.ask("check", user=component.user, argv=argv)
     if not answer["ok"]:
         raise DeployError(
-            f"{remote.name}: {component.name}: its own checker refuses the new configuration; the "
-            f"old one stays and runs on:\n{_without_secrets(answer['text'], component.files)}"
+            f"{remote.name}: {component.name}: configuration check failed; the previous "
+            f"configuration is still active:\n{_without_secrets(answer['text'], component.files)}"
         )
 
 
 def _without_secrets(text: str, files_of: tuple[HostFile, ...]) -> str:
-    """What a checker prints, without lines that quote a secret file."""
+    """The checker's output without lines that quote a secret file."""
     quoted = {
         line.strip()
         for file in files_of

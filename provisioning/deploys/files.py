@@ -1,4 +1,4 @@
-"""Files of the host itself: log rotation, journald, Docker's log options, the firewall."""
+"""Host files: log rotation, journald, Docker's log options, the firewall."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ RESTART_JOURNALD = ("systemctl", "restart", "systemd-journald")
 
 
 @dataclass(frozen=True)
-class Handling:
-    """How a file is checked once it is there, and what makes it, or its absence, take effect."""
+class FileHooks:
+    """Commands that check a file once it is written, and that apply its change or removal."""
 
     check: Command = ()
     written: tuple[Command, ...] = ()
-    leaving: tuple[Command, ...] = ()  # before it is removed
+    leaving: tuple[Command, ...] = ()  # run before it is removed
     removed: tuple[Command, ...] = ()
 
 
-def _enabled(path: str) -> Handling:
-    """A unit that is started now and with the host."""
+def _enabled(path: str) -> FileHooks:
+    """The hooks of a unit that is started now and at boot."""
     unit = PurePath(path).name
-    return Handling(
+    return FileHooks(
         written=(
             RELOAD_UNITS,
             ("systemctl", "enable", unit),
@@ -43,17 +43,18 @@ def _enabled(path: str) -> Handling:
     )
 
 
-HANDLING = {
-    app_logging.JOURNALD: Handling(written=(RESTART_JOURNALD,), removed=(RESTART_JOURNALD,)),
-    app_logging.FOLDERS: Handling(written=(("systemd-tmpfiles", "--create", app_logging.FOLDERS),)),
-    app_logging.ROTATION: Handling(check=("logrotate", "--debug", app_logging.ROTATION)),
-    app_logging.ROTATION_SERVICE: Handling(written=(RELOAD_UNITS,), removed=(RELOAD_UNITS,)),
+FILE_HOOKS = {
+    app_logging.JOURNALD: FileHooks(written=(RESTART_JOURNALD,), removed=(RESTART_JOURNALD,)),
+    app_logging.FOLDERS: FileHooks(
+        written=(("systemd-tmpfiles", "--create", app_logging.FOLDERS),)
+    ),
+    app_logging.ROTATION: FileHooks(check=("logrotate", "--debug", app_logging.ROTATION)),
+    app_logging.ROTATION_SERVICE: FileHooks(written=(RELOAD_UNITS,), removed=(RELOAD_UNITS,)),
     app_logging.ROTATION_TIMER: _enabled(app_logging.ROTATION_TIMER),
-    # Docker reads it when it starts, and a restart would stop containers: that is left to the
-    # operator.
-    app_logging.DOCKER: Handling(check=("python3", "-m", "json.tool", app_logging.DOCKER)),
-    firewall.DROP_IN: Handling(written=(RELOAD_UNITS,), removed=(RELOAD_UNITS,)),
-    firewall.RULES: Handling(
+    # Docker reads it when it starts. A restart would stop containers: that is left to the operator.
+    app_logging.DOCKER: FileHooks(check=("python3", "-m", "json.tool", app_logging.DOCKER)),
+    firewall.DROP_IN: FileHooks(written=(RELOAD_UNITS,), removed=(RELOAD_UNITS,)),
+    firewall.RULES: FileHooks(
         check=("nft", "--check", "--file", firewall.RULES),
         written=(("nft", "--file", firewall.RULES),),
         leaving=(("nft", firewall.UNLOAD),),
@@ -62,35 +63,37 @@ HANDLING = {
 }
 
 
-def put_files(remote: Remote, changed: Sequence[HostFile], left: Sequence[str], run: str) -> None:
-    """Write what differs, remove what is in no plan, and make it take effect.
+def put_files(
+    remote: Remote, changed: Sequence[HostFile], obsolete: Sequence[str], run: str
+) -> None:
+    """Write changed files, remove obsolete ones and apply the change.
 
-    Raises DeployError; then everything is as it was.
+    Raises DeployError after restoring the files.
     """
-    if not (changed or left):
+    if not (changed or obsolete):
         return
     answer = remote.ask(
         "put_files",
         run=run,
         files=[asdict(file) for file in changed],
-        removed=left,
-        handling=_handling([*(file.path for file in changed), *left]),
+        removed=obsolete,
+        hooks=_hooks_of([*(file.path for file in changed), *obsolete]),
     )
     if not answer["ok"]:
-        raise DeployError(f"{remote.name}: {answer['text']}. The files are as they were")
+        raise DeployError(f"{remote.name}: {answer['text']}. The previous files were restored")
 
 
-def take_back(remote: Remote, paths: Sequence[str], run: str) -> str:
-    """Return to the files that the last run replaced; what was done, as a sentence.
+def roll_back(remote: Remote, paths: Sequence[str], run: str) -> str:
+    """Restore the files that the last run replaced; returns a sentence about it.
 
-    Raises DeployError where they are back and do not take effect.
+    Raises DeployError if they were restored but could not be applied.
     """
-    answer = remote.ask("restore_files", run=run, handling=_handling(paths))
-    done = f"put back {', '.join(paths)}"
+    answer = remote.ask("restore_files", run=run, hooks=_hooks_of(paths))
+    done = f"restored {', '.join(paths)}"
     if answer["text"]:
-        raise DeployError(f"{remote.name}: {done}, and it does not take effect: {answer['text']}")
+        raise DeployError(f"{remote.name}: {done}, but cannot apply them: {answer['text']}")
     return done
 
 
-def _handling(paths: Iterable[str]) -> dict[str, dict[str, object]]:
-    return {path: asdict(HANDLING.get(path, Handling())) for path in paths}
+def _hooks_of(paths: Iterable[str]) -> dict[str, dict[str, object]]:
+    return {path: asdict(FILE_HOOKS.get(path, FileHooks())) for path in paths}

@@ -1,4 +1,4 @@
-"""Whether a host can take its plan: judged from facts, all failures at once, nothing changed."""
+"""Preflight: whether a host can take its plan. Reports all failures; changes nothing."""
 
 from __future__ import annotations
 
@@ -13,44 +13,51 @@ from stack.artifacts.bundles import PYTHONS
 from stack.hosts import agent_view
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
-from stack.settings.units import parse_bytes
+from stack.settings.units import format_bytes, parse_bytes
 
 refuse_as_deploy(__name__)
 
 SYSTEMS = ("debian", "ubuntu")
-MEMORY = 400 * 1024**2  # less than the smallest machine on sale has
+MEMORY = 400 * 1024**2  # below the smallest machine on sale
 ROOM = 512 * 1024**2  # for two versions of every binary
 CLOCK_SECONDS = 5
-KERNEL = (5, 14)  # mount_setattr(2) with all that stack/hosts/agent_mounts.py sets
+KERNEL = (5, 14)  # mount_setattr(2) with every flag that stack/hosts/agent_mounts.py sets
 
 
-def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: float) -> list[str]:
-    """Each as: what, wanted, found and what to do. `now`: the control machine's clock."""
+def failed_checks(
+    facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: float
+) -> list[str]:
+    """Each as `<check>: expected ..., got ...` and a remedy. `now`: the control machine's clock."""
     found = []
     if facts["user"] != 0:
-        found.append("sudo: wanted root's rights, found none. Allow sudo to the deploy user")
+        found.append("sudo: expected root's rights, got none. Allow the deploy user to use sudo")
     if facts["os"] not in SYSTEMS:
-        found.append(f"system: wanted {' or '.join(SYSTEMS)}, found {facts['os_name'] or 'none'}")
+        found.append(f"system: expected {' or '.join(SYSTEMS)}, got {facts['os_name'] or 'none'}")
     if not facts["systemd"]:
-        found.append("systemd: wanted it as the service manager, found another or none")
+        found.append("systemd: expected it as the service manager, got another or none")
     if facts["machine"] != platform.machine():
         found.append(
-            f"architecture: wanted {platform.machine()}, for which the control machine has "
-            f"binaries, found {facts['machine']}"
+            f"architecture: expected {platform.machine()}, as on the control machine, "
+            f"got {facts['machine']}"
         )
     if facts["memory"] < MEMORY:
-        found.append(f"memory: wanted {_mib(MEMORY)}, found {_mib(facts['memory'])}")
+        found.append(
+            f"memory: expected {format_bytes(MEMORY)}, got {format_bytes(facts['memory'])}"
+        )
     room = ROOM + parse_bytes(settings.limits.free_disk)
     if facts["disk"] < room:
-        found.append(f"disk: wanted {_mib(room)} free in /var/lib, found {_mib(facts['disk'])}")
+        found.append(
+            f"disk: expected {format_bytes(room)} free in /var/lib, "
+            f"got {format_bytes(facts['disk'])}"
+        )
     if abs(facts["time"] - now) > CLOCK_SECONDS:
         found.append(
-            f"clock: wanted at most {CLOCK_SECONDS} s of difference to the control machine, found "
-            f"{facts['time'] - now:+.0f} s. Type there: timedatectl set-ntp true"
+            f"clock: expected at most {CLOCK_SECONDS} s of difference from the control machine, "
+            f"got {facts['time'] - now:+.0f} s. Run on the host: timedatectl set-ntp true"
         )
     if "archiver" in {c.name for c in plan.components} and facts["python"] not in PYTHONS:
         found.append(
-            f"python3: wanted {PYTHONS[0]} to {PYTHONS[-1]} for the archiver, found "
+            f"python3: expected {PYTHONS[0]} to {PYTHONS[-1]} for the archiver, got "
             f"{facts['python']}. Install one, or give the role archive to another log server"
         )
     if any(file.path == agent_view.SCRIPT for c in plan.components for file in c.files):
@@ -60,29 +67,25 @@ def problems(facts: Mapping[str, Any], plan: HostPlan, settings: Settings, now: 
         owner = facts["listening"].get(str(port))
         if owner is not None and owner != component.user:
             found.append(
-                f"ports: wanted port {port} for {component.name}, found it taken by a program of "
-                f"the user {owner}. Type there: ss -ltnp 'sport = :{port}'"
+                f"ports: expected port {port} free for {component.name}, got a listener of the "
+                f"user {owner}. Run on the host: ss -ltnp 'sport = :{port}'"
             )
     return found
 
 
 def _log_folders(facts: Mapping[str, Any], services: Sequence[str]) -> list[str]:
-    """What keeps the agent from reading the log folders, and them alone (agent_mounts.py)."""
+    """Why the agent could not read the log folders and nothing else (agent_mounts.py)."""
     found = []
     if tuple(map(int, re.findall(r"\d+", facts["kernel"])[:2])) < KERNEL:
         found.append(f"kernel: expected {KERNEL[0]}.{KERNEL[1]} or later, got {facts['kernel']}")
     if not facts["hard_links"]:
         found.append(
-            "fs.protected_hardlinks: expected 1, got 0, which lets an application link to files of "
-            "others. Run there: sysctl -w fs.protected_hardlinks=1"
+            "fs.protected_hardlinks: expected 1, got 0, which lets an application link to other "
+            "users' files. Run on the host: sysctl -w fs.protected_hardlinks=1"
         )
     for name in sorted({"journal", *services} & set(facts["log_links"])):
         found.append(
             f"/var/log/{name}: expected a folder, got a link, which the agent does not follow. "
-            f"Mount the folder there (fstab: bind) instead"
+            f"Use a bind mount instead (fstab: bind)"
         )
     return found
-
-
-def _mib(size: int) -> str:
-    return f"{size // 1024**2} MiB"

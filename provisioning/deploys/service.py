@@ -1,4 +1,4 @@
-"""Services: swapped, restarted and waited for; what does not become healthy is taken back."""
+"""Services: swap, restart, wait for health; roll back what does not become healthy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOURNAL_LINES = 15
 
 
 def swap(remote: Remote, component: HostComponent, run: str) -> None:
-    """Put the staged configuration, the unit and the version in place; keep the old ones."""
+    """Activate the staged configuration, the unit and the version; keep the previous ones."""
     remote.ask(
         "swap",
         name=component.name,
@@ -36,13 +36,13 @@ def start(remote: Remote, component: HostComponent, seconds: float, *, restarted
         return
     lines = remote.ask("journal", name=component.name, lines=JOURNAL_LINES)["text"]
     raise DeployError(
-        f"{remote.name}: {component.name}: wanted it healthy within {seconds:g} s, found: "
-        f"{answer['text']}. Its journal:\n" + "\n".join(f"    {x}" for x in lines.splitlines())
+        f"{remote.name}: {component.name}: not healthy within {seconds:g} s: "
+        f"{answer['text']}. Journal:\n" + "\n".join(f"    {x}" for x in lines.splitlines())
     )
 
 
 def set_running(remote: Remote, name: str, *, restarted: bool) -> None:
-    """The service is enabled and runs; a unit that failed before does not stand in the way."""
+    """Enable the service and start or restart it."""
     operation = systemd.service(
         name=f"Service logstack-{name}",
         service=f"logstack-{name}.service",
@@ -52,25 +52,25 @@ def set_running(remote: Remote, name: str, *, restarted: bool) -> None:
         _sudo=remote.sudo,
         _ignore_errors=True,
     )
-    del operation  # whether it runs is asked of its health, which says more
+    del operation  # the health probe says more than its result
 
 
-def take_back(
+def roll_back(
     remote: Remote, component: HostComponent, seconds: float, run: str, *, keep: bool
 ) -> str:
-    """Return to what the last swap replaced; what has become of the service, as a sentence.
+    """Restore what the last swap replaced; returns a sentence about the service.
 
-    `keep`: what is given up now can be returned to. Raises DeployError where it is back and does
-    not become healthy.
+    `keep`: keep what is replaced now, so that it can be restored in turn. Raises DeployError if
+    the service was restored but does not become healthy.
     """
     answer = remote.ask("restore", name=component.name, run=run, keep=keep)
     if not answer["existed"]:
-        return f"{component.name} is new on this host and was removed again"
+        return f"{component.name} was not installed before and was removed"
     set_running(remote, component.name, restarted=True)
     healthy = remote.ask("probe", name=component.name, url=component.health, timeout=seconds)
     if healthy["ok"]:
-        return f"{component.name} runs again as it did before"
+        return f"{component.name} rolled back and healthy"
     raise DeployError(
-        f"{remote.name}: {component.name} was put back and is not healthy: {healthy['text']}. "
-        f"See: journalctl -u logstack-{component.name}"
+        f"{remote.name}: {component.name} rolled back but not healthy: {healthy['text']}. "
+        f"Run on the host: journalctl -u logstack-{component.name}"
     )

@@ -1,6 +1,6 @@
 """The hosts of an environment as pyinfra's groups, taken from the settings.
 
-For pyinfra's own command beside `logstack hosts`; who the hosts are stands in
+For pyinfra's own command, beside `logstack hosts`. The hosts are defined in
 stack/settings.<name>.toml and settings.<name>.local.toml.
 """
 

@@ -1,19 +1,19 @@
-"""Alerts: rules of alerts/rules/ to what vmalert, Loki's ruler and Alertmanager read.
+"""Alerts: from alerts/rules/ to the files of vmalert, Loki's ruler and Alertmanager.
 
-settings.py      the tables [alerts], [thresholds] and [receivers] of the settings
 rules.py         reads and checks the rule files
-expressions.py   a rule as an expression, labels and annotations of either engine
+expressions.py   a rule as expression, labels and annotations, for either engine
 rule_files.py    the files that vmalert and the ruler load
-channels.py      Slack, PagerDuty, e-mail: their secrets, checked, and their receivers
+channels.py      Slack, PagerDuty, e-mail: checks their secrets, builds their receivers
 alertmanager.py  Alertmanager's configuration
 cases.py         the rule tests of alerts/tests/; rule_tests.py runs them
-yaml_files.py    reads YAML; http.py asks the programs; lint.py has them check what is rendered
-loaded.py        whether the engine runs exactly the rules that were shipped
-send.py          one marked message through the real route
+http.py          requests to the programs; lint.py runs their checkers on the rendered files
+loaded.py        compares the rules that the engine has loaded with the shipped ones
+send.py          sends one marked test message through Alertmanager
+throwaway.py     temporary engines for the rule tests
 """
 
 from __future__ import annotations
 
 
 class AlertError(Exception):
-    """Rules or receivers that cannot be used; the text says where, what is wanted and found."""
+    """Rules or receivers are invalid, or a program failed; the message says what to change."""

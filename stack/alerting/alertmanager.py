@@ -1,7 +1,7 @@
 """Alertmanager's configuration from settings, rules and channels. Pure.
 
-page goes to PagerDuty and Slack, ticket to Slack and e-mail, info to a digest by e-mail; what has
-no severity is treated as a ticket, so that nothing is lost on the way.
+page goes to PagerDuty and Slack, ticket to Slack and e-mail, info to a digest by e-mail. Alerts
+without a severity are routed as tickets, so that none is lost.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def route(settings: Settings) -> dict[str, Any]:
         "group_by": ["environment"],
         "group_wait": "0s",
         "group_interval": go_duration(alerts.deadman_interval),
-        # At each group_interval Alertmanager asks whether the last call is repeat_interval ago:
-        # were both the same, it would be a moment less, and every second call left out.
+        # Every group_interval Alertmanager checks whether the last call is repeat_interval ago. If
+        # both were equal, it would be slightly less, and every second call would be skipped.
         "repeat_interval": f"{interval // timedelta(milliseconds=2)}ms",
     }
     tests = [
@@ -85,7 +85,7 @@ def route(settings: Settings) -> dict[str, Any]:
         "repeat_interval": "24h",
         **_mute("info", settings),
     }
-    # The root cannot be muted, so tickets have a route of their own as well.
+    # The root route cannot be muted, so tickets have their own route, too.
     ticket = {"matchers": ['severity="ticket"'], "receiver": "ticket", **_mute("ticket", settings)}
     return {
         "receiver": "ticket",
@@ -108,7 +108,7 @@ def receivers(channels: Channels) -> list[dict[str, Any]]:
 
 
 def inhibitions(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    """Alerts that say nothing new while another one fires."""
+    """Inhibition rules: alerts that add nothing while another one fires."""
     return [
         {
             "source_matchers": [f'alertname="{rule.name}"'],
@@ -121,7 +121,7 @@ def inhibitions(rules: Sequence[Rule]) -> list[dict[str, Any]]:
 
 
 def message_templates() -> dict[str, str]:
-    """The templates of alerts/templates/ by their path below Alertmanager's folder."""
+    """The templates of alerts/templates/, by path below Alertmanager's folder."""
     return {
         f"templates/{path.name}": path.read_text(encoding="utf-8")
         for path in sorted(TEMPLATES.glob("*.tmpl"))
@@ -131,7 +131,7 @@ def message_templates() -> dict[str, str]:
 def _configs(
     channels: Channels, names: Sequence[Channel], *, test: bool = False
 ) -> dict[str, list[dict[str, Any]]]:
-    # A test message is over when it was sent; nobody wants to be told.
+    # No message when the test alert ends.
     changes = {"send_resolved": False} if test else {}
     return {
         kind: [{**entry, **changes} for entry in entries]

@@ -1,8 +1,8 @@
-"""The rule tests of alerts/tests/: records in, alerts out. Read and checked here, run elsewhere.
+"""The rule tests of alerts/tests/: records in, alerts out. rule_tests.py runs them.
 
 A file maps rules to cases. Every rule needs a case of each kind: `firing`, `quiet`, `empty` (no
-record at all) and `boundary`, whose records must really lie on the rule's edge: the number equals
-the threshold, or, where the threshold is 0, a record is within a second of the time `edge` ago.
+records) and `boundary`, whose records lie exactly on the rule's edge: the number equals the
+threshold, or, where the threshold is 0, a record is within a second of the time `edge` ago.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from stack.alerting import AlertError
-from stack.alerting.rules import Rule
-from stack.alerting.yaml_files import read_yaml
+from stack.alerting.rules import Rule, read_yaml, shown_path
+from stack.records.timestamps import format_time
 from stack.settings import ROOT, Settings, read_layers, validate
 from stack.settings.base import Section
 from stack.settings.units import Duration, parse_duration
@@ -30,7 +30,7 @@ EDGE = timedelta(seconds=1)
 
 
 class Records(Section):
-    """`count` records, made `ago` before the moment of evaluation, with further fields."""
+    """`count` records, created `ago` before the evaluation time, with further fields."""
 
     count: int = Field(default=1, ge=1, le=100_000)
     ago: Duration
@@ -38,7 +38,7 @@ class Records(Section):
 
 
 class CaseText(Section):
-    """A case as it stands in its file. `settings` are values that differ from the shipped ones."""
+    """A case as written in its file. `settings` override the shipped ones."""
 
     kind: Kind
     about: str = Field(min_length=1)
@@ -61,13 +61,13 @@ class Case:
         return f"{self.rule}: {self.text.kind}: {self.text.about}"
 
     def records(self, environment: str, at: datetime) -> Iterator[dict[str, Any]]:
-        """The records as a service would have written them, in an environment of their own."""
+        """The records as a service would have written them, in their own environment."""
         for group in self.text.records:
             made = at - parse_duration(group.ago)
             for number in range(group.count):
                 moment = made - timedelta(microseconds=number)
                 yield {
-                    "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                    "timestamp": format_time(moment),
                     "message": "a record of a rule test",
                     "service_name": "erp-backend-api",
                     "environment": environment,
@@ -81,13 +81,13 @@ _LOGGED = {"level": "INFO", "logger_name": "tests"}
 
 
 def shipped_settings(changes: Mapping[str, Any] | None = None) -> Settings:
-    """The values of stack/settings.toml alone, with a case's own ones."""
+    """The values of stack/settings.toml alone, overridden by `changes`. Raises AlertError."""
     settings = validate(read_layers({})[:1])
     for name, value in (changes or {}).items():
         section, _, key = name.partition(".")
         table = getattr(settings, section, None)
         if table is None or key not in type(table).model_fields:
-            raise AlertError(f"settings: wanted a setting, found {name!r}")
+            raise AlertError(f"settings: expected the name of a setting, got {name!r}")
         changed = type(table).model_validate({**table.model_dump(), key: value})
         settings = settings.model_copy(update={section: changed})
     return settings
@@ -99,16 +99,15 @@ def load_cases(folder: Path = CASES) -> tuple[Case, ...]:
     problems: list[str] = []
     adapter = TypeAdapter(dict[str, tuple[CaseText, ...]])
     for path in sorted(folder.glob("*.y*ml")):
-        shown = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+        shown = shown_path(path)
         try:
             document = read_yaml(path)
             content = adapter.validate_python(_lists_as_tuples(document))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            problems.append(f"{shown}: wanted a readable YAML file, found: {error}")
+            problems.append(f"cannot read {shown}: {error}")
         except ValidationError as error:
             problems += [
-                f"{shown}: {'.'.join(map(str, item['loc']))}: {item['msg']}, "
-                f"found {item['input']!r}"
+                f"{shown}: {'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
                 for item in error.errors()
             ]
         else:
@@ -119,25 +118,25 @@ def load_cases(folder: Path = CASES) -> tuple[Case, ...]:
 
 
 def missing_cases(rules: Sequence[Rule], cases: Sequence[Case]) -> dict[str, list[Kind]]:
-    """The kinds of cases that each rule lacks."""
-    there = {(case.rule, case.text.kind) for case in cases}
-    lacking = {
-        rule.name: [kind for kind in KINDS if (rule.name, kind) not in there] for rule in rules
+    """The kinds of which a rule has no case, by rule."""
+    existing = {(case.rule, case.text.kind) for case in cases}
+    missing = {
+        rule.name: [kind for kind in KINDS if (rule.name, kind) not in existing] for rule in rules
     }
-    return {name: kinds for name, kinds in lacking.items() if kinds}
+    return {name: kinds for name, kinds in missing.items() if kinds}
 
 
 def problem_with(case: Case, rule: Rule, values: Sequence[float]) -> str:
-    """Why a case does not test what its kind says, or "". `values` are the query's numbers."""
+    """Why a case does not match its kind, or "". `values` are the query's numbers."""
     text = case.text
     fires = bool(text.alerts)
-    wanted = {
+    expected = {
         "firing": "an alert" if not fires else "",
         "quiet": "no alert" if fires and not rule.text.always_fires else "",
         "empty": "no record" if text.records else "",
-        "boundary": "" if _is_on_edge(text, rule, values) else _edge_wanted(rule, values),
+        "boundary": "" if _is_on_edge(text, rule, values) else _expected_edge(rule, values),
     }[text.kind]
-    return f"a case of the kind {text.kind} wants {wanted}" if wanted else ""
+    return f"{text.kind}: expected {expected}" if expected else ""
 
 
 def _is_on_edge(text: CaseText, rule: Rule, values: Sequence[float]) -> bool:
@@ -149,9 +148,9 @@ def _is_on_edge(text: CaseText, rule: Rule, values: Sequence[float]) -> bool:
     return rule.threshold > 0 and any(abs(v - rule.threshold) < 1e-9 for v in values)
 
 
-def _edge_wanted(rule: Rule, values: Sequence[float]) -> str:
+def _expected_edge(rule: Rule, values: Sequence[float]) -> str:
     if rule.threshold > 0 or rule.text.always_fires:
-        return f"a number that equals the threshold {rule.threshold:g}, found {list(values)}"
+        return f"a number equal to the threshold {rule.threshold:g}, got {list(values)}"
     return "`edge` and a record within a second of it"
 
 

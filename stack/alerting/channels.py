@@ -1,8 +1,8 @@
 """Slack, PagerDuty, e-mail and the dead man's switch: their secrets and Alertmanager receivers.
 
-A secret is a file of mode 0600. It is read and checked when the configuration is rendered, and a
-copy without the white space around it is written beside Alertmanager's configuration, so that a
-newline at its end does no harm and a wrong one is noticed before the first alert.
+A secret is a file of mode 0600. It is read and checked when the configuration is rendered, so that
+a wrong one is noticed before the first alert. A copy without surrounding white space is written
+beside Alertmanager's configuration.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KEY = re.compile(r"[A-Za-z0-9]{32}")
 
 @dataclass(frozen=True)
 class Channels:
-    """What is configured: the text of each secret, and each channel's receiver entries.
+    """The configured channels: the text of each secret, and the receiver entries of each channel.
 
     `secrets` maps file names to texts, `receivers` channels to Alertmanager's `*_configs`.
     """
@@ -39,7 +39,7 @@ class Channels:
 
 
 def read_channels(values: Receivers, secrets_dir: Path) -> Channels:
-    """Check every channel of the settings. `secrets_dir`: where Alertmanager finds the secrets.
+    """Check every channel of the settings. `secrets_dir`: where Alertmanager reads the secrets.
 
     Raises AlertError with all problems.
     """
@@ -64,51 +64,48 @@ def read_channels(values: Receivers, secrets_dir: Path) -> Channels:
 
 
 def read_secret(key: str, text: str) -> str:
-    """The secret in the file that receivers.`key` names. Raises AlertError, never showing it."""
+    """The secret in the file that receivers.<key> names. Raises AlertError, without the secret."""
     where = f"receivers.{key}"
     path = (ROOT / Path(text).expanduser()).absolute()
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise AlertError(
-                f"{where}: {path}: wanted mode 0600, found {mode:04o}. Type: chmod 600 '{path}'"
+                f"{where}: {path}: expected mode 0600, got {mode:04o}. Run: chmod 600 '{path}'"
             )
         secret = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         raise AlertError(
-            f"{where}: wanted a file that holds the secret, found nothing at {path}. "
-            f"Write it there with mode 0600, or set {variable_name('receivers', key)} to ''"
+            f"{where}: expected a file that holds the secret, got {path}, which does not exist. "
+            f"Create it with mode 0600, or set {variable_name('receivers', key)} to ''"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "bytes that are no text"
-        raise AlertError(
-            f"{where}: {path}: wanted a file that can be read, found: {reason}"
-        ) from None
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise AlertError(f"{where}: cannot read {path}: {reason}") from None
     if not secret:
-        raise AlertError(f"{where}: {path}: wanted a secret, found an empty file")
+        raise AlertError(f"{where}: {path}: expected a secret, got an empty file")
     if re.search(r"\s", secret):
         raise AlertError(
-            f"{where}: {path}: wanted the secret and nothing else, found white space or a newline "
-            "within it"
+            f"{where}: {path}: expected only the secret, got white space or a newline within it"
         )
     return secret
 
 
 def check_url(key: str, text: str, hosts: tuple[str, ...] = ()) -> None:
-    """https to one of `hosts` (none: to any), or http to loopback. Raises AlertError.
+    """Check for https to one of `hosts` (empty: any), or http to loopback. Raises AlertError.
 
-    What is behind the host is a secret and is not shown.
+    The path after the host is secret and never shown.
     """
     try:
         parts = urlsplit(text)
         host, scheme, path = parts.hostname or "", parts.scheme, parts.path
     except ValueError:
         host, scheme, path = "", "", ""
-    wanted = f"https://{' or '.join(hosts) if hosts else '<host>'}/..."
+    expected = f"https://{' or '.join(hosts) if hosts else '<host>'}/..."
     secure = scheme == "https" or (scheme == "http" and host in LOOPBACK)
     if not secure or not host or (hosts and host not in hosts) or (hosts and len(path) < 2):
-        found = f"{scheme or '(no scheme)'}://{host or '(no host)'}"
-        raise AlertError(f"receivers.{key}: wanted an address {wanted}, found {found}/...")
+        got = f"{scheme or '(no scheme)'}://{host or '(no host)'}"
+        raise AlertError(f"receivers.{key}: expected an address {expected}, got {got}/...")
 
 
 def _slack(values: Receivers, secrets: dict[str, str], folder: Path) -> Any:
@@ -125,8 +122,8 @@ def _slack(values: Receivers, secrets: dict[str, str], folder: Path) -> Any:
         message["channel"] = values.slack_channel
     if values.slack_webhook_file and values.slack_token_file:
         raise AlertError(
-            "receivers.slack_webhook_file and receivers.slack_token_file: wanted one of them, "
-            "found both. Set one to ''"
+            "receivers.slack_webhook_file and receivers.slack_token_file: expected one of them, "
+            "got both. Set one to ''"
         )
     if values.slack_webhook_file:
         url = read_secret("slack_webhook_file", values.slack_webhook_file)
@@ -138,12 +135,12 @@ def _slack(values: Receivers, secrets: dict[str, str], folder: Path) -> Any:
     token = read_secret("slack_token_file", values.slack_token_file)
     if not _TOKEN.fullmatch(token):
         raise AlertError(
-            "receivers.slack_token_file: wanted the token of a bot, xoxb-..., found something else"
+            "receivers.slack_token_file: expected a bot token, xoxb-..., got another form"
         )
     if not values.slack_channel:
         raise AlertError(
-            "receivers.slack_channel: wanted the id of a channel such as C0123456789, which a bot "
-            "needs, found nothing"
+            "receivers.slack_channel: expected the id of a channel such as C0123456789, which a "
+            "bot token requires, got none"
         )
     check_url("slack_api_url", values.slack_api_url)
     secrets["slack_token"] = token
@@ -164,8 +161,8 @@ def _pagerduty(values: Receivers, secrets: dict[str, str], folder: Path) -> Any:
     key = read_secret("pagerduty_key_file", values.pagerduty_key_file)
     if not _KEY.fullmatch(key):
         raise AlertError(
-            "receivers.pagerduty_key_file: wanted an integration key of 32 letters and digits, "
-            f"found {len(key)} characters of another form"
+            "receivers.pagerduty_key_file: expected an integration key of 32 letters and digits, "
+            f"got {len(key)} characters of another form"
         )
     check_url("pagerduty_url", values.pagerduty_url)
     secrets["pagerduty_key"] = key
@@ -198,7 +195,9 @@ def _email(values: Receivers, secrets: dict[str, str], folder: Path) -> Any:
         return None
     for key in ("email_from", "smtp_server"):
         if not getattr(values, key):
-            raise AlertError(f"receivers.{key}: wanted a value, because email_to has one")
+            raise AlertError(
+                f"receivers.{key}: expected a value, because email_to is set, got none"
+            )
     config: dict[str, Any] = {
         "send_resolved": True,
         "to": ", ".join(values.email_to),
@@ -211,7 +210,7 @@ def _email(values: Receivers, secrets: dict[str, str], folder: Path) -> Any:
     }
     if bool(values.smtp_user) != bool(values.smtp_password_file):
         raise AlertError(
-            "receivers.smtp_user and receivers.smtp_password_file: wanted both or none, found one"
+            "receivers.smtp_user and receivers.smtp_password_file: expected both or none, got one"
         )
     if values.smtp_user:
         secrets["smtp_password"] = read_secret("smtp_password_file", values.smtp_password_file)

@@ -1,4 +1,4 @@
-"""Everything about alerts that a runtime writes below its run folder: reads, checks, renders."""
+"""The files about alerts that a runtime writes below its run folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load(target: Target) -> tuple[tuple[Rule, ...], Channels]:
 
 
 def alert_files(target: Target) -> dict[str, str]:
-    """The files of Alertmanager and of what evaluates rules. Raises AlertError."""
+    """The files of Alertmanager and of the rule evaluator. Raises AlertError."""
     rules, channels = load(target)
     engine = kind_of(target.settings)
     return {

@@ -1,4 +1,4 @@
-"""Requests to the programs that handle alerts, with errors that say what to type."""
+"""Requests to the programs that handle alerts, with errors that say what to run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ TIMEOUT = 10  # seconds
 
 
 def ask(method: str, url: str, program: str, **options: Any) -> requests.Response:
-    """The answer of a program that runs on this machine. Raises AlertError."""
+    """The response of a program that runs on this machine. Raises AlertError."""
     try:
-        answer = requests.request(method, url, timeout=TIMEOUT, **options)
+        response = requests.request(method, url, timeout=TIMEOUT, **options)
     except requests.ConnectionError:
-        found = "no connection"
+        cause = "no connection"
     except requests.RequestException as error:
-        found = str(error)
+        cause = str(error)
     else:
-        if answer.ok:
-            return answer
-        found = f"HTTP {answer.status_code}: {answer.text.strip()[:500]}"
-    raise AlertError(f"{url}: wanted {program} to answer, found: {found}. Type: make up")
+        if response.ok:
+            return response
+        cause = f"HTTP {response.status_code}: {response.text.strip()[:500]}"
+    raise AlertError(f"cannot reach {program} at {url}: {cause}. Run: make up")

@@ -1,4 +1,4 @@
-"""The programs' own checks of what is rendered, and what nobody would be told of."""
+"""Runs the checkers of Alertmanager and vmalert, and lists alerts that are not delivered."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from stack.settings.targets import Target
 
 
 def check_files(target: Target) -> int:
-    """Render everything, let amtool and vmalert read it, and count the rules. Raises AlertError."""
-    folders = artifacts.obtain_all(target.settings, lambda name, text: None)
+    """Render all files, check them with amtool and vmalert, count the rules. Raises AlertError."""
+    folders = artifacts.ensure_all(target.settings, lambda name, text: None)
     with tempfile.TemporaryDirectory(prefix="logstack-") as name:
         scratch = replace(target, run_dir=Path(name))
         for path, text in alert_files(scratch).items():
@@ -46,16 +46,16 @@ def check_files(target: Target) -> int:
 
 
 def remarks(channels: Channels) -> Iterator[str]:
-    """What would be sent to nobody. Not an error: a checkout has no secrets."""
+    """Alerts that no channel delivers. Not an error: a fresh checkout has no secrets."""
     for severity, names in CHANNELS_OF.items():
         if not any(name in channels.receivers for name in names):
-            yield f"Alerts of severity {severity} are sent to nobody: set up {' or '.join(names)}."
+            yield f"Alerts of severity {severity} are not delivered: set up {' or '.join(names)}."
     if "deadman" not in channels.receivers:
-        yield "Nobody notices when alerting itself stops: set receivers.deadman_url_file."
+        yield "Nothing reports that alerting itself has stopped: set receivers.deadman_url_file."
 
 
 def _check(what: str, argv: list[str]) -> None:
     result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     if result.returncode != 0:
         tail = last_lines(f"{result.stdout}{result.stderr}", 8)
-        raise AlertError(f"{what} refuses what was rendered:\n{tail}")
+        raise AlertError(f"{what} rejects the rendered files:\n{tail}")

@@ -1,4 +1,4 @@
-"""Loaded means loaded: the rules that an engine reports are exactly those that were shipped."""
+"""Compares the rules that an engine reports with those of alerts/rules/."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoadedRule:
 
 
 def loaded_rules(target: Target) -> list[LoadedRule]:
-    """Every alert rule that the engine's evaluator has loaded. Raises AlertError."""
+    """Every alert rule that the rule evaluator has loaded. Raises AlertError."""
     engine = kind_of(target.settings)
     url = target.url(engine.evaluator, engine.rules)
     answer = ask("GET", url, engine.evaluator, headers=engine.headers)
@@ -34,23 +34,23 @@ def loaded_rules(target: Target) -> list[LoadedRule]:
         return parse_rules(answer.text)
     except (ValueError, KeyError, TypeError):
         raise AlertError(
-            f"{url}: wanted the rules that it has loaded, found: {answer.text[:200]}"
+            f"cannot read the loaded rules from {url}: unexpected response: {answer.text[:200]}"
         ) from None
 
 
 def parse_rules(answer: str) -> list[LoadedRule]:
-    """The alert rules in an answer of Prometheus' rules API.
+    """The alert rules in a response of Prometheus' rules API.
 
-    Raises ValueError, KeyError or TypeError where it is something else.
+    Raises ValueError, KeyError or TypeError for anything else.
     """
     groups = json.loads(answer)["data"]["groups"]
     return [_loaded(rule) for group in groups for rule in group["rules"]]
 
 
 def rule_differences(target: Target) -> list[str]:
-    """How the loaded rules differ from those of alerts/rules/ and the settings they run with.
+    """How the loaded rules differ from alerts/rules/ with the settings in use.
 
-    Loki reports expressions in its own spelling, so that only the names can be compared.
+    Loki rewrites expressions, so for Loki only the names are compared.
     """
     engine = kind_of(target.settings)
     try:
@@ -66,20 +66,20 @@ def rule_differences(target: Target) -> list[str]:
 
 
 def differences(shipped: Mapping[str, str], found: Mapping[str, str], count: int) -> list[str]:
-    """Name by name. `count`: how many rules were found, to notice one that is there twice."""
+    """Differences by name. `count`: the number of loaded rules, to notice duplicates."""
     missing = [name for name in shipped if name not in found]
-    further = [name for name in found if name not in shipped]
+    unknown = [name for name in found if name not in shipped]
     other = [name for name in shipped if name in found and found[name] != shipped[name]]
     problems = []
     if missing:
         problems.append(f"rules not loaded: {', '.join(missing)}")
-    if further:
-        problems.append(f"rules loaded that were not shipped: {', '.join(further)}")
+    if unknown:
+        problems.append(f"unknown rules are loaded: {', '.join(unknown)}")
     if other:
         problems.append(f"rules loaded with another expression: {', '.join(other)}")
     if not problems and count != len(shipped):
-        problems.append(f"wanted {len(shipped)} rules, found {count}")
-    return [f"{problem}. Type: make up" for problem in problems]
+        problems.append(f"expected {len(shipped)} rules, got {count}")
+    return [f"{problem}. Run: make up" for problem in problems]
 
 
 def _loaded(rule: Mapping[str, Any]) -> LoadedRule:

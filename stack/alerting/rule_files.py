@@ -10,30 +10,33 @@ import yaml
 
 from stack.alerting.expressions import AlertRule, alert_rule
 from stack.alerting.rules import Rule
-from stack.engines.kinds import Dialect
+from stack.engines.kind import Dialect
 from stack.settings.targets import Target
 from stack.settings.units import go_duration, parse_duration
 
 HEAD = "# Rendered from alerts/rules/ and the settings: change it there.\n"
-# VictoriaLogs names the column of a result; vmalert would make a label of it.
+# The column of a VictoriaLogs result, which vmalert would turn into a label.
 _NO_LABEL = {"stats_result": ""}
 
 
 def render_rules(rules: Sequence[Rule], target: Target, dialect: Dialect) -> str:
-    """One file of groups, for what evaluates rules in this dialect."""
+    """One file of groups, for the rule evaluator of this dialect."""
     interval = go_duration(target.settings.timing.alert_interval)
-    vmalert = dialect == "logsql"
-    labels = _NO_LABEL if vmalert else {}
-    asked: dict[str, Any] = {}
-    if vmalert:
-        # Otherwise vmalert asks as of the last whole interval, up to half a minute more behind.
-        asked = {"eval_delay": go_duration(target.settings.alerts.delay), "eval_alignment": False}
+    is_vlogs = dialect == "logsql"
+    labels = _NO_LABEL if is_vlogs else {}
+    evaluation: dict[str, Any] = {}
+    if is_vlogs:
+        # Otherwise vmalert evaluates at the last whole interval, up to half a minute later.
+        evaluation = {
+            "eval_delay": go_duration(target.settings.alerts.delay),
+            "eval_alignment": False,
+        }
     groups = [
         {
             "name": name,
-            **({"type": "vlogs"} if vmalert else {"interval": interval}),
+            **({"type": "vlogs"} if is_vlogs else {"interval": interval}),
             **({"interval": scan_interval(target)} if scans else {}),
-            **asked,
+            **evaluation,
             "rules": [_entry(alert_rule(rule, target, dialect), labels) for rule in members],
         }
         for (name, scans), members in grouped(rules).items()
@@ -42,7 +45,7 @@ def render_rules(rules: Sequence[Rule], target: Target, dialect: Dialect) -> str
 
 
 def grouped(rules: Sequence[Rule]) -> dict[tuple[str, bool], list[Rule]]:
-    """The rules by group's name and whether it scans: a file of alerts/rules/ is one or two."""
+    """The rules by group name and whether it scans: one or two groups per file of alerts/rules/."""
     groups: dict[tuple[str, bool], list[Rule]] = {}
     for rule in rules:
         name = f"{Path(rule.file).stem}{'-scan' if rule.text.scans else ''}"
@@ -51,7 +54,7 @@ def grouped(rules: Sequence[Rule]) -> dict[tuple[str, bool], list[Rule]]:
 
 
 def scan_interval(target: Target) -> str:
-    """How often much is read, whole texts or a week of records: not with the others."""
+    """The interval of expensive rules, which read whole texts or a week of records."""
     settings = target.settings
     slower = max(settings.timing.alert_interval, settings.alerts.scan_interval, key=parse_duration)
     return go_duration(slower)
@@ -60,12 +63,12 @@ def scan_interval(target: Target) -> str:
 def names_and_expressions(
     rules: Sequence[Rule], target: Target, dialect: Dialect
 ) -> dict[str, str]:
-    """What an engine has to report after it has loaded the rules."""
+    """What an engine reports when it has loaded the rules."""
     return {rule.name: alert_rule(rule, target, dialect).expression for rule in rules}
 
 
 def dump(document: Any) -> str:
-    """YAML in the order given, long texts unbroken."""
+    """YAML in the given order, without line breaks in long texts."""
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=10_000)
 
 

@@ -1,7 +1,7 @@
-"""Runs the rule tests: every case's records into a throw-away engine, every rule's expression.
+"""Runs the rule tests: pushes the records into a temporary engine and evaluates the rules.
 
-Each case has an environment of its own, so that all of them are in the engine at once and each
-expression sees the records of its case and nothing else.
+Each case has its own environment: all cases are in the engine at once, and each expression sees
+only the records of its case.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stack.alerting.cases import Case, problem_with, shipped_settings
 from stack.alerting.expressions import expression
 from stack.alerting.rules import Rule, load_rules
 from stack.alerting.throwaway import flush, throwaway_loki, throwaway_victorialogs
-from stack.engines.kinds import Dialect
+from stack.engines.kind import Dialect
 from stack.queries.evaluate import Evaluator, LokiEvaluator, Sample, VictoriaLogsEvaluator
 from stack.queries.language import Query
 from stack.settings import Settings
@@ -24,8 +24,8 @@ Alert = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one case went. `problem` is "" when the alerts were the wanted ones."""
+class CaseResult:
+    """The result of one case. `problem` is "" when the alerts were the expected ones."""
 
     case: Case
     engine: str
@@ -33,7 +33,7 @@ class Outcome:
 
 
 def rules_of(cases: Sequence[Case]) -> list[Rule]:
-    """The rule of each case, with the settings that the case wants. Raises AlertError."""
+    """The rule of each case, with the settings of the case. Raises AlertError."""
     shipped = {rule.name: rule for rule in load_rules(shipped_settings())}
     found = []
     for case in cases:
@@ -49,8 +49,11 @@ def environment_of(number: int) -> str:
     return f"case-{number}"
 
 
-def run_with_victorialogs(settings: Settings, cases: Sequence[Case]) -> list[Outcome]:
-    """Every case, in a VictoriaLogs of their own. Raises AlertError, ArtifactError, EngineError."""
+def run_with_victorialogs(settings: Settings, cases: Sequence[Case]) -> list[CaseResult]:
+    """Run the cases on a temporary VictoriaLogs.
+
+    Raises AlertError, ArtifactError, EngineError.
+    """
     at = evaluation_time()
     with throwaway_victorialogs(settings) as engine:
         engine.push(records_of(cases, at))
@@ -58,8 +61,8 @@ def run_with_victorialogs(settings: Settings, cases: Sequence[Case]) -> list[Out
         return run_cases(VictoriaLogsEvaluator(engine.url), "victorialogs", cases, at)
 
 
-def run_with_loki(settings: Settings, cases: Sequence[Case]) -> list[Outcome]:
-    """Every case, in a Loki of their own. Raises AlertError, EngineError."""
+def run_with_loki(settings: Settings, cases: Sequence[Case]) -> list[CaseResult]:
+    """Run the cases on a temporary Loki. Raises AlertError, EngineError."""
     at = evaluation_time()
     with throwaway_loki(settings) as engine:
         engine.push(records_of(cases, at))
@@ -77,16 +80,16 @@ def records_of(cases: Sequence[Case], at: datetime) -> list[dict[str, Any]]:
 
 def run_cases(
     evaluator: Evaluator, engine: str, cases: Sequence[Case], at: datetime
-) -> list[Outcome]:
+) -> list[CaseResult]:
     """Evaluate every case's rule at `at`."""
     return [
-        Outcome(case, engine, _problem(evaluator, case, rule, environment_of(number), at))
+        CaseResult(case, engine, _problem(evaluator, case, rule, environment_of(number), at))
         for number, (case, rule) in enumerate(zip(cases, rules_of(cases), strict=True))
     ]
 
 
 def evaluation_time() -> datetime:
-    """Now, in whole seconds: that is how vmalert asks."""
+    """Now, in whole seconds as vmalert uses them."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
@@ -97,14 +100,14 @@ def _problem(evaluator: Evaluator, case: Case, rule: Rule, environment: str, at:
         return wrong_kind
     text = expression(rule, environment, evaluator.dialect)
     samples = evaluator.instant(_as_query(query, text, evaluator.dialect), at)
-    found = sorted(map(_alert, samples))
-    wanted = sorted(tuple(sorted(labels.items())) for labels in case.text.alerts)
-    if found == wanted:
+    got = sorted(map(_alert, samples))
+    expected = sorted(tuple(sorted(labels.items())) for labels in case.text.alerts)
+    if got == expected:
         return ""
     values = [sample.value for sample in evaluator.instant(query, at)]
     return (
-        f"wanted {_shown(wanted)}, found {_shown(found)}; the numbers are {values}, compared with "
-        f"{rule.operator} {rule.threshold:g}\n    {text}"
+        f"expected {_describe(expected)}, got {_describe(got)}; the numbers are {values}, compared "
+        f"with {rule.operator} {rule.threshold:g}\n    {text}"
     )
 
 
@@ -113,11 +116,11 @@ def _as_query(query: Query, text: str, dialect: Dialect) -> Query:
 
 
 def _alert(sample: Sample) -> Alert:
-    """Its labels. The environment is the case's own, an empty label is none."""
+    """The labels of an alert, without empty ones and without the environment of the case."""
     return tuple(sorted((k, v) for k, v in sample.labels.items() if v and k != "environment"))
 
 
-def _shown(alerts: Sequence[Alert]) -> str:
+def _describe(alerts: Sequence[Alert]) -> str:
     if not alerts:
         return "no alert"
     return "; ".join(", ".join(f"{k}={v}" for k, v in alert) or "one alert" for alert in alerts)

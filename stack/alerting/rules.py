@@ -1,12 +1,11 @@
-"""Reads the rule files of alerts/rules/ and refuses what could not work.
+"""Reads and validates the rule files of alerts/rules/.
 
-A rule names a query, what it is compared with, and what people are told. `load_rules` gives the
-rules with the settings' thresholds and overrides filled in; it reports every problem at once.
+A rule names a query, a threshold and the texts of the alert. `load_rules` returns the rules with
+the thresholds and overrides of the settings; it reports all problems at once.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from stack.alerting import AlertError
-from stack.alerting.yaml_files import read_yaml
+from stack.common import suggest
 from stack.queries import alert_rules as alert_queries
 from stack.queries import catalogue as queries
 from stack.queries.language import Query, QueryError, Scope, over
@@ -32,12 +31,13 @@ from stack.settings.units import Duration, parse_duration
 RULES = ROOT / "alerts" / "rules"
 RUNBOOKS = ROOT / "alerts" / "runbooks.md"
 _DURATION = "a duration such as 30s, 5m or 1d"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is faster
 
 QueryFunction = Callable[..., Query]
 
 
 class Setting(Section):
-    """`{setting: thresholds.error_ratio}` in place of a value."""
+    """`{setting: thresholds.error_ratio}` instead of a value."""
 
     setting: str
 
@@ -57,7 +57,7 @@ class Inhibits(Section):
 
 
 class RuleText(Section):
-    """A rule as it stands in its file."""
+    """A rule as written in its file."""
 
     name: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{2,63}$")
     query: str
@@ -122,7 +122,7 @@ class Rule:
         return self.text.name
 
     def query(self, environment: str) -> Query:
-        """The number that is compared with the threshold."""
+        """The query whose number is compared with the threshold."""
         return function_named(self.text.query)(
             Scope(environment), over(self.window), **self.arguments
         )
@@ -153,27 +153,27 @@ def load_rules(
 
 
 def load_rules_for(target: Target) -> tuple[Rule, ...]:
-    """The rules that a runtime evaluates: those of an archiver only where one runs."""
+    """The rules that a runtime evaluates: those about the archiver only where one runs."""
     rules = load_rules(target.settings)
     return tuple(rule for rule in rules if target.has_archive or not rule.text.archiver)
 
 
 def read_rule_files(folder: Path) -> tuple[list[tuple[str, RuleText]], list[str]]:
-    """The rules with the file of each, and what is wrong with the others."""
+    """The valid rules, each with its file, and the problems of the others."""
     texts: list[tuple[str, RuleText]] = []
     problems: list[str] = []
     paths = sorted(folder.glob("*.y*ml"))
     if not paths:
-        problems.append(f"{_shown(folder)}: wanted at least one file of rules, found none")
+        problems.append(f"{shown_path(folder)}: expected at least one rule file, got none")
     for path in paths:
-        shown = _shown(path)
+        shown = shown_path(path)
         try:
             document = read_yaml(path)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            problems.append(f"{shown}: wanted a readable YAML file, found: {error}")
+            problems.append(f"cannot read {shown}: {error}")
             continue
         if not (isinstance(document, Mapping) and list(document) == ["rules"]):
-            problems.append(f"{shown}: wanted one key, `rules`, with a list of rules")
+            problems.append(f"{shown}: expected one key, `rules`, with a list of rules")
             continue
         for number, entry in enumerate(document["rules"] or (), start=1):
             try:
@@ -185,18 +185,23 @@ def read_rule_files(folder: Path) -> tuple[list[tuple[str, RuleText]], list[str]
     return texts, problems
 
 
+def read_yaml(path: Path) -> Any:
+    """The document in a file. Raises OSError, UnicodeDecodeError or yaml.YAMLError."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 -- a safe one
+
+
 def runbook_headings(path: Path) -> list[str]:
-    """The alerts that have a runbook: the headings of the second level."""
+    """The alerts that have a runbook: its headings of level 2. Raises AlertError."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise AlertError(f"{_shown(path)}: wanted the runbooks, found: {error.strerror}") from None
+        raise AlertError(f"cannot read {shown_path(path)}: {error.strerror}") from None
     return re.findall(r"(?m)^## (\S+)\s*$", text)
 
 
 @cache
 def query_functions() -> dict[str, QueryFunction]:
-    """Every query that rules can name."""
+    """Every query that a rule can name."""
     return {
         name: function
         for module in (queries, alert_queries)
@@ -221,7 +226,7 @@ def _rule(file: str, text: RuleText, settings: Settings) -> Rule:
     }
     number = _value(f"{where}: threshold", threshold, settings)
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise AlertError(f"{where}: threshold: wanted a number, found {number!r}")
+        raise AlertError(f"{where}: threshold: expected a number, got {number!r}")
     rule = Rule(
         file=file,
         text=text,
@@ -249,8 +254,8 @@ def _check_query(
     function = query_functions().get(name)
     if function is None:
         raise AlertError(
-            f"{where}: wanted a query of stack/queries/, "
-            f"found {name!r}.{_nearest(name, list(query_functions()))}"
+            f"{where}: expected a query of stack/queries/, "
+            f"got {name!r}.{suggest(name, query_functions())}"
         )
     known = [
         parameter
@@ -259,19 +264,19 @@ def _check_query(
     ]
     if unknown := [argument for argument in arguments if argument not in known]:
         raise AlertError(
-            f"{where}: {name}: wanted arguments out of {', '.join(known) or '(none)'}, "
-            f"found {', '.join(unknown)}"
+            f"{where}: {name}: expected arguments out of {', '.join(known) or '(none)'}, "
+            f"got {', '.join(unknown)}"
         )
     try:
         query = build("environment")
     except (QueryError, TypeError, ValueError) as error:
         raise AlertError(f"{where}: {name}: {error}") from None
     if query.kind != kind:
-        raise AlertError(f"{where}: {name}: wanted a query for {kind}, found one for {query.kind}")
+        raise AlertError(f"{where}: {name}: expected a query for {kind}, got one for {query.kind}")
 
 
 def _value(where: str, value: Any, settings: Settings) -> Any:
-    """A value, or the setting that it names. Raises AlertError."""
+    """A value, or that of the setting it names. Raises AlertError."""
     if isinstance(value, Mapping) and set(value) == {"setting"}:
         value = Setting(setting=str(value["setting"]))
     if not isinstance(value, Setting):
@@ -279,8 +284,8 @@ def _value(where: str, value: Any, settings: Settings) -> Any:
     section, _, key = value.setting.partition(".")
     if value.setting not in setting_keys():
         raise AlertError(
-            f"{where}: wanted a setting, found {value.setting!r}."
-            f"{_nearest(value.setting, list(setting_keys()))}"
+            f"{where}: expected the name of a setting, got {value.setting!r}."
+            f"{suggest(value.setting, setting_keys())}"
         )
     return getattr(getattr(settings, section), key)
 
@@ -288,32 +293,32 @@ def _value(where: str, value: Any, settings: Settings) -> Any:
 def _cross_checks(
     texts: Sequence[tuple[str, RuleText]], headings: Sequence[str], settings: Settings
 ) -> Iterator[str]:
-    """What only shows when all rules are looked at together."""
+    """Problems between rules, and between rules, runbooks and settings."""
     seen: dict[str, str] = {}
     for file, text in texts:
         if text.name in seen:
             yield (
-                f"{file}: rule {text.name}: wanted a name of its own, found one that "
-                f"{seen[text.name]} has too"
+                f"{file}: rule {text.name}: name: expected a unique name, got one that is also in "
+                f"{seen[text.name]}"
             )
         seen.setdefault(text.name, file)
         if text.runbook not in headings:
             yield (
-                f"{file}: rule {text.name}: runbook: wanted a heading of alerts/runbooks.md, "
-                f"found {text.runbook!r}. Write a section `## {text.runbook}` there"
+                f"{file}: rule {text.name}: runbook: expected a heading of alerts/runbooks.md, "
+                f"got {text.runbook!r}. Add a section `## {text.runbook}`"
             )
     for file, text in texts:
         for name in text.inhibits.alerts if text.inhibits else ():
             if name not in seen:
                 yield (
-                    f"{file}: rule {text.name}: inhibits: wanted alerts, found {name!r}."
-                    f"{_nearest(name, list(seen))}"
+                    f"{file}: rule {text.name}: inhibits: expected alerts, got {name!r}."
+                    f"{suggest(name, seen)}"
                 )
     for name in settings.alerts.rules:
         if name not in seen:
             yield (
-                f"settings: alerts.rules.{name}: wanted the name of a rule, found {name!r}."
-                f"{_nearest(name, list(seen))}"
+                f"alerts.rules.{name}: expected the name of a rule, got {name!r}."
+                f"{suggest(name, seen)}"
             )
 
 
@@ -323,17 +328,17 @@ def _is_enabled(name: str, settings: Settings) -> bool:
 
 
 def _explain(where: str, item: Any) -> str:
-    """One problem of a rule: the key, what is wanted and found."""
+    """One problem of a rule: the key, the expected value and the actual one."""
     key = ".".join(str(part) for part in item["loc"])
-    found = f"found {item['input']!r}"
+    got = repr(item["input"])
     if item["type"] == "missing":
-        found = "found nothing"
+        got = "none"
     elif isinstance(item["input"], Mapping):
-        found = f"found {', '.join(map(str, item['input'])) or 'nothing'}"
-    return f"{where}: {key + ': ' if key else ''}wanted {_wanted(key, item)}, {found}"
+        got = ", ".join(map(str, item["input"])) or "none"
+    return f"{where}: {key + ': ' if key else ''}expected {_expected(key, item)}, got {got}"
 
 
-def _wanted(key: str, item: Any) -> str:
+def _expected(key: str, item: Any) -> str:
     if key.endswith("severity"):
         return f"one of {', '.join(SEVERITIES)}"
     if key in ("for", "window"):
@@ -353,11 +358,6 @@ def _keys() -> list[str]:
     return [field.alias or name for name, field in RuleText.model_fields.items()]
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" Did you mean {nearest[0]}?" if nearest else ""
-
-
-def _shown(path: Path) -> str:
-    """A path as people know it: relative to the checkout where it is in there."""
+def shown_path(path: Path) -> str:
+    """A path as shown in messages: relative to the checkout if it is inside."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

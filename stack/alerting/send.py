@@ -1,7 +1,7 @@
-"""One marked test message through the real route: Alertmanager, its template, its channel.
+"""Sends one marked test message through Alertmanager, its template and its channel.
 
-Alertmanager does not say what a channel answered; its counters say whether the message was taken,
-and its log why not.
+Alertmanager does not report a channel's response. Its counters tell whether the message was
+accepted, and its log why not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stack.alerting.http import ask
 from stack.settings.targets import Target
 
 ReadLog = Callable[[], str]
-WAIT = 30.0  # seconds for a channel to answer
+WAIT = 30.0  # seconds for a channel to respond
 SETTING = {
     "slack": "receivers.slack_webhook_file or receivers.slack_token_file",
     "pagerduty": "receivers.pagerduty_key_file",
@@ -32,7 +32,7 @@ SETTING = {
 
 @dataclass(frozen=True)
 class SendResult:
-    """`mark` stands in the message. `answer`: what is known of the channel's answer."""
+    """`mark` is part of the message. `answer` describes the channel's response."""
 
     channel: str
     mark: str
@@ -42,16 +42,16 @@ class SendResult:
 
 @dataclass(frozen=True)
 class Counters:
-    """Requests of Alertmanager to one channel, and how many of them failed."""
+    """Alertmanager's requests to one channel, and how many of them failed."""
 
     requests: float
     failed: float
 
 
 def send(target: Target, channel: Channel, read_log: ReadLog, *, wait: float = WAIT) -> SendResult:
-    """Send a marked message and wait for the channel's answer. Raises AlertError.
+    """Send a marked message and wait for the channel's response. Raises AlertError.
 
-    `read_log` gives the end of what Alertmanager has printed.
+    `read_log` returns the end of Alertmanager's log.
     """
     url = target.url("alertmanager")
     check_configured(url, channel)
@@ -65,27 +65,27 @@ def send(target: Target, channel: Channel, read_log: ReadLog, *, wait: float = W
         failed = now.failed - before.failed
         if now.requests - before.requests > failed:
             seconds = time.monotonic() - began
-            text = f"accepted (Alertmanager counts a success after {seconds:.1f} s)"
+            text = f"accepted after {seconds:.1f} s, says Alertmanager's counter"
             return SendResult(channel, mark, True, text)
         if failed and (reason := failure(printed_since(known, read_log()), channel)):
             return SendResult(channel, mark, False, reason)
         time.sleep(0.2)
-    return SendResult(channel, mark, False, f"no answer within {wait:g} s")
+    return SendResult(channel, mark, False, f"no response within {wait:g} s")
 
 
 def check_configured(url: str, channel: Channel) -> None:
-    """The Alertmanager that runs has the channel. Raises AlertError."""
+    """Raises AlertError unless the running Alertmanager has the channel."""
     text = ask("GET", f"{url}/api/v2/status", "Alertmanager").json()["config"]["original"]
     entry = re.search(rf"(?m)^- name: test-{channel}\n(.*)", text)
     if entry is None or entry[1].startswith("- name:"):
         raise AlertError(
-            f"{channel}: wanted a channel that is set up, found none. Set {SETTING[channel]} and "
-            "type: make up (docs/alerts.md says how)"
+            f"cannot send to {channel}: it is not set up (see docs/alerts.md). Set "
+            f"{SETTING[channel]}. Run: make up"
         )
 
 
 def counters(url: str, channel: Channel) -> Counters:
-    """What Alertmanager has counted for the receiver of test messages."""
+    """Alertmanager's counters of the receiver for test messages."""
     text = ask("GET", f"{url}/metrics", "Alertmanager").text
 
     def total(name: str) -> float:
@@ -99,7 +99,7 @@ def counters(url: str, channel: Channel) -> Counters:
 
 
 def post_alert(url: str, target: Target, channel: Channel, mark: str) -> None:
-    """Give Alertmanager the test alert; it is over by itself in two minutes."""
+    """Send the test alert to Alertmanager; it ends by itself after two minutes."""
     now = datetime.now(UTC)
     alert = {
         "labels": {
@@ -112,7 +112,7 @@ def post_alert(url: str, target: Target, channel: Channel, mark: str) -> None:
         },
         "annotations": {
             "summary": f"This is a test of the channel {channel} ({mark})",
-            "description": "Somebody typed `logstack alerts send`. Nothing is wrong.",
+            "description": "Sent by `logstack alerts send`. Nothing is wrong.",
             "value": "1",
             "samples": "one\ntwo\nthree",
             "lines": target.url("victorialogs", "/select/vmui/"),
@@ -125,13 +125,13 @@ def post_alert(url: str, target: Target, channel: Channel, mark: str) -> None:
 
 
 def printed_since(known: str, text: str) -> str:
-    """What a log's end has that it did not have before; its lines hold times, none is twice."""
+    """The part of a log's end after `known`; lines contain times, so none occurs twice."""
     last = known.rstrip("\n").rpartition("\n")[2]
     return text.rpartition(f"{last}\n")[2] if last else text
 
 
 def failure(log: str, channel: Channel) -> str:
-    """Why the last message failed, from what Alertmanager printed; "" if unknown."""
+    """Why the last message failed, from Alertmanager's log; "" if unknown."""
     for line in reversed(log.splitlines()):
         try:
             entry = json.loads(line)

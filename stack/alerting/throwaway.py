@@ -1,4 +1,4 @@
-"""Programs that run until a block ends, each in a folder of its own: for rule tests and tests."""
+"""Temporary programs that run until a block ends, for the rule tests and for tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class RunningProcess:
-    """A program that was started. `log` is the file with what it prints."""
+    """A running program. `log` is the file with its output."""
 
     url: str
     log: Path
@@ -45,9 +45,9 @@ def running(
     folder: Path,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[RunningProcess]:
-    """Run a program until the block ends; it is there when `url` + `health` answers 200.
+    """Run a program until the block ends; it is ready when `url` + `health` answers 200.
 
-    Raises EngineError with the end of its log when it does not come up.
+    Raises EngineError with the end of its log when it does not become ready.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "output.log"
@@ -69,6 +69,8 @@ def running(
 
 
 def wait_until_healthy(found: RunningProcess, health: str) -> None:
+    """Raises EngineError with the end of its log when it does not become healthy."""
+
     def is_settled() -> bool:
         return _answers(found.url + health) or found.process.poll() is not None
 
@@ -76,8 +78,8 @@ def wait_until_healthy(found: RunningProcess, health: str) -> None:
     ended = found.process.poll() is not None
     if ended or not _answers(found.url + health):
         text = found.log.read_text(encoding="utf-8", errors="replace")[-4000:]
-        what = "it ended" if ended else f"no answer within {START_TIMEOUT:g} s"
-        raise EngineError(f"{found.url}{health}: {what}. Its log:\n{text}")
+        cause = "it exited" if ended else f"no response within {START_TIMEOUT:g} s"
+        raise EngineError(f"cannot reach {found.url}{health}: {cause}. Its log:\n{text}")
 
 
 def _answers(url: str) -> bool:
@@ -89,8 +91,8 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def throwaway_victorialogs(settings: Settings) -> Iterator[VictoriaLogs]:
-    """An empty VictoriaLogs that takes records of any age. Raises EngineError, ArtifactError."""
-    folders = artifacts.obtain_all(settings, lambda name, text: None)
+    """An empty VictoriaLogs that accepts records of any age. Raises EngineError, ArtifactError."""
+    folders = artifacts.ensure_all(settings, lambda name, text: None)
     with tempfile.TemporaryDirectory(prefix="logstack-") as name:
         folder = Path(name)
         address = f"{HOST}:{free_port()}"
@@ -107,11 +109,11 @@ def throwaway_victorialogs(settings: Settings) -> Iterator[VictoriaLogs]:
 
 @contextmanager
 def throwaway_loki(settings: Settings) -> Iterator[Loki]:
-    """An empty Loki that shows records of any age. Raises EngineError where none is on PATH."""
+    """An empty Loki that returns records of any age. Raises EngineError if none is on PATH."""
     artifact = programs(settings)["loki"]
     binaries = artifacts.find(artifact, artifacts.cache_dir(settings))
     if binaries is None:
-        raise EngineError(f"wanted loki {artifact.version} on PATH, found none")
+        raise EngineError(f"cannot start Loki: loki {artifact.version} is not on PATH")
     ports = {"offset": 0, "loki": free_port(), "loki_grpc": free_port()}
     values = settings.model_copy(
         update={
@@ -131,12 +133,12 @@ def throwaway_loki(settings: Settings) -> Iterator[Loki]:
 
 
 def flush(engine: VictoriaLogs) -> None:
-    """Make what was pushed visible to queries."""
+    """Make pushed records visible to queries."""
     requests.get(f"{engine.url}/internal/force_flush", timeout=30).raise_for_status()
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on now."""
+    """A free port of loopback."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Asks the engine and the store whether what the settings say of the archive is so.
+"""Compares what the engine and the store report with the settings of the archive.
 
 `logstack doctor` and the archiver of a host call it. Needs neither rules nor templates.
 """
@@ -9,25 +9,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stack.archive import ArchiveError, expire
-from stack.archive import early_expiry as shorter
+from stack.archive import ArchiveError, early_expiry, expire
 from stack.archive.context import Archive
 from stack.archive.format.layout import HOUR, hour_of
 from stack.archive.storage.bucket import expiry_of, lock_of
 from stack.archive.storage.store import WITH_READER
 from stack.engines import EngineError
 from stack.engines.kinds import KINDS
-from stack.settings.units import parse_bytes, parse_duration
+from stack.settings.units import format_bytes, parse_bytes, parse_duration
 
-# How long before the engine deletes an unverified day the gate's check begins to fail.
+# How long before the engine deletes an unverified day the check of the gate fails.
 AHEAD = timedelta(days=7)
-# How many runs may be missing before the archive counts as behind.
+# How many runs may be missed before the archive is behind.
 MISSED_RUNS = 3
+RENEW = "make up, or on hosts make deploy"
+NO_ADMIN = "not checked: it needs the admin's key"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: its name, whether all is well, and what was found or wanted."""
+    """The result of one check: its name, whether it passed, and what it compared."""
 
     check: str
     ok: bool
@@ -35,7 +36,7 @@ class Finding:
 
 
 def archive_findings(archive: Archive) -> Iterator[Finding]:
-    """Every check. One that cannot be made because something does not answer has failed."""
+    """Every check; one fails also when the engine or the store does not answer."""
     for check in (
         check_hot_retention,
         check_shorter_retention,
@@ -59,87 +60,85 @@ def _guarded(name: str, check: Callable[[Archive], tuple[bool, str]], archive: A
 
 
 def check_hot_retention(archive: Archive) -> tuple[bool, str]:
-    """The engine's flag is hot_days plus the margin."""
+    """The engine keeps hot_days plus the margin."""
     retention = archive.settings.retention
-    wanted = retention.engine_days(archived=True)
-    found = archive.engine.retention().days
-    text = f"the engine keeps {found} days, the archiver lets verified days go after "
-    text += f"{retention.hot_days}"
-    if found == wanted:
-        return True, text
-    return False, (
-        f"wanted the engine to keep {wanted} days, found {found}. "
-        "Type: make up, or on hosts make deploy"
+    expected = retention.engine_days(archived=True)
+    days = archive.engine.retention().days
+    if days != expected:
+        return False, _differs("the engine's retention", f"{expected} days", f"{days} days", RENEW)
+    return True, (
+        f"the engine keeps {days} days; the archiver deletes verified days after "
+        f"{retention.hot_days}"
     )
 
 
 def check_shorter_retention(archive: Archive) -> tuple[bool, str]:
-    """What leaves earlier than the rest, and whether the engine can let it go."""
+    """What is deleted before its day, and whether the engine allows that."""
     kinds = archive.settings.retention.shorter
     if not kinds:
         return True, "every record stays as long as its day"
-    if not archive.engine.drops_records():
-        return False, (
-            "wanted the engine to run with -delete.enable, found it off. "
-            "Type: make up, or on hosts make deploy"
-        )
+    if not archive.engine.supports_delete():
+        return False, _differs("-delete.enable", "true", "false", RENEW)
     rules = ", ".join(f"{kind.name} after {kind.days} days" for kind in kinds)
-    days = len(shorter.shortened_days(archive))
-    return True, f"{rules} leave the engine once verified, so far on {days} days"
+    days = len(early_expiry.shortened_days(archive))
+    return True, f"once verified, deleted in the engine: {rules}; so far on {days} days"
 
 
 def check_lateness(archive: Archive) -> tuple[bool, str]:
     """The engine refuses records that are too old for their hour to be archived again."""
-    wanted, found = archive.lateness, archive.engine.lateness()
-    if KINDS[archive.engine.name].takes_any_age:  # what it refuses, nothing would show
-        return True, "the engine takes what it keeps; each run looks at every hour of that"
-    if found is not None and found - wanted < HOUR:
+    expected, actual = archive.lateness, archive.engine.lateness()
+    if KINDS[archive.engine.name].takes_any_age:  # where it refuses some, no run would notice
+        return True, "the engine accepts records of its whole retention; each run checks all of it"
+    if actual is not None and actual - expected < HOUR:
         return True, f"the engine refuses records older than {archive.settings.archive.lateness}"
-    return False, f"wanted the engine to refuse records older than {wanted}, found {found}"
+    return False, _differs("the age of records that the engine refuses", expected, actual, RENEW)
 
 
 def check_disk(archive: Archive) -> tuple[bool, str]:
-    """What the records take of what they may take."""
+    """The disk usage of the records is below limits.hot_disk."""
     limit = parse_bytes(archive.settings.limits.hot_disk)
     used = archive.engine.disk_bytes()
     if not limit:
-        return True, f"the records take {used // 1024**2} MiB; there is no limits.hot_disk"
-    text = f"the records take {used // 1024**2} MiB of {archive.settings.limits.hot_disk}"
+        return True, f"the records use {format_bytes(used)}; limits.hot_disk is not set"
+    text = f"the records use {format_bytes(used)} of {archive.settings.limits.hot_disk}"
     return used <= limit, text
 
 
 def check_object_lock(archive: Archive) -> tuple[bool, str]:
     """The bucket locks new objects as the settings say."""
     values = archive.settings.archive
-    wanted = (values.lock, 0 if values.lock == "none" else values.days)
+    expected = (values.lock, 0 if values.lock == "none" else values.days)
     if not archive.store.access.admin:
-        return True, "not asked: only the admin's key can, and it is not here"
-    found = lock_of(archive.store, values.bucket)
-    if found == wanted:
-        return True, f"new objects are locked: {found[0]}, {found[1]} days"
-    return False, (
-        f"wanted {wanted[0]}, {wanted[1]} days, found {found[0]}, {found[1]} days. "
-        "Type: ./logstack archive run"
-    )
+        return True, NO_ADMIN
+    actual = lock_of(archive.store, values.bucket)
+    if actual == expected:
+        return True, f"new objects are locked: {actual[0]}, {actual[1]} days"
+    before, now = (f"{mode}, {days} days" for mode, days in (expected, actual))
+    return False, _differs("the lock of new objects", before, now, "./logstack archive run")
 
 
 def check_expiry(archive: Archive) -> tuple[bool, str]:
-    """The bucket lets parts expire when the settings say, as it says itself."""
-    wanted = archive.settings.archive.days
+    """The bucket deletes parts after archive.days."""
+    expected = archive.settings.archive.days
     if not archive.store.access.admin:
-        return True, "not asked: only the admin's key can, and it is not here"
-    found = expiry_of(archive.store, archive.settings.archive)
-    if found == wanted:
-        return True, f"parts expire after {found} days, manifests stay"
-    text = f"found {found}" if found else "found no rule"
-    return False, f"wanted parts to expire after {wanted} days, {text}. See docs/archive.md"
+        return True, NO_ADMIN
+    days = expiry_of(archive.store, archive.settings.archive)
+    if days == expected:
+        return True, f"parts expire after {days} days, manifests stay"
+    actual = f"{days} days" if days else "no rule"
+    text = f"the expiry of parts: expected {expected} days, got {actual}. See docs/archive.md"
+    return False, text
+
+
+def _differs(what: str, expected: object, actual: object, command: str) -> str:
+    return f"{what}: expected {expected}, got {actual}. Run: {command}"
 
 
 def check_archive_is_current(archive: Archive) -> tuple[bool, str]:
-    """The last complete hour is archived, give or take some runs.
+    """The last complete hour is archived, apart from MISSED_RUNS.
 
-    Where none is, runs have found none to archive: what came since, however old it is, is the next
-    run's. Where none has ended either, records wait from the first hour that has some.
+    Where no hour is archived, the last finished run found none to archive, so that it counts. Where
+    no run finished either, records wait since the first hour that has some.
     """
     complete = [hour.start + HOUR for hour in archive.ledger().hours.values() if hour.complete]
     values = archive.settings.archive
@@ -151,16 +150,16 @@ def check_archive_is_current(archive: Archive) -> tuple[bool, str]:
         text = "no hour is archived yet, the last run was at {since}, {ago} ago"
     else:
         since = _first_hour(archive)
-        text = "no run has ended yet, the first records are of {since}, {ago} ago"
+        text = "no run has finished yet, the first records are of {since}, {ago} ago"
     behind = archive.now() - since
     moment = f"{since:%Y-%m-%d %H:%M} UTC"
     return behind <= allowed, text.format(since=moment, ago=f"{behind / HOUR:.1f} h")
 
 
 def _first_hour(archive: Archive) -> datetime:
-    """The first hour that has records; the one under way where there is none.
+    """The first hour that has records; the current one where there is none.
 
-    What an engine calls the oldest is the start of a day: on its first day, nothing is behind yet.
+    An engine's `oldest` may be the start of a day, before its first record.
     """
     now, oldest = archive.now(), archive.engine.oldest()
     counts = archive.engine.hourly_counts(hour_of(oldest), now) if oldest else {}
@@ -168,19 +167,21 @@ def _first_hour(archive: Archive) -> datetime:
 
 
 def check_gate(archive: Archive) -> tuple[bool, str]:
-    """No day is about to be deleted by the engine without being verified."""
+    """The engine is not about to delete a day that is not verified."""
     verified = expire.verified_days(archive)
     waiting = [day for day in archive.engine.days() if f"{day:%Y-%m-%d}" not in verified]
     late = [day for day in waiting if expire.is_final(archive, day)]
-    over = [day for day in late if expire.forced(archive, day) - archive.now() < AHEAD]
-    over += [day for day in late if expire.is_over(archive, day) and day not in over]
-    if over:
-        first = min(over)
+    at_risk = [
+        day
+        for day in late
+        if expire.is_over(archive, day) or expire.forced(archive, day) - archive.now() < AHEAD
+    ]
+    if at_risk:
+        first = min(at_risk)
         command = "./logstack archive verify --deep" if archive.store.can_read else WITH_READER
         return False, (
-            f"{len(over)} days from {first:%Y-%m-%d} on are not verified; the engine deletes that "
-            f"day on {expire.forced(archive, first):%Y-%m-%d %H:%M} UTC. "
-            f"Type: {command}"
+            f"{len(at_risk)} days from {first:%Y-%m-%d} on are not verified; the engine deletes "
+            f"that day on {expire.forced(archive, first):%Y-%m-%d %H:%M} UTC. Run: {command}"
         )
-    text = f"{len(verified)} days verified, {len(waiting)} younger or waiting, none in danger"
+    text = f"{len(verified)} days verified, {len(waiting)} younger or waiting, none at risk"
     return True, text

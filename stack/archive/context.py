@@ -1,14 +1,14 @@
 """What every archive command works with: settings, folders, store, engines, keys.
 
-`open_native` makes it for the stack of this checkout.
+`open_native` opens it for the stack of this checkout.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from stack.archive.engines import ADAPTERS
 from stack.archive.engines.protocol import Archivable
 from stack.archive.storage.bucket import prepare, probe
 from stack.archive.storage.ledger import Ledger
-from stack.archive.storage.part_cache import Copies
+from stack.archive.storage.part_cache import PartCache
 from stack.archive.storage.store import WITH_READER, Access, Store
 from stack.common import exclusive_lock
 from stack.engines.kinds import kind_of
@@ -31,19 +31,19 @@ from stack.settings.targets import Target
 from stack.settings.units import parse_bytes, parse_duration
 
 OnProgress = Callable[[str, str], None]
-"""Called with what is worked on and how far it is."""
+"""Called with an item, such as an hour, and its state."""
 
 
 def no_progress(name: str, text: str) -> None:
-    """For those who do not want to know."""
+    """No-op progress callback."""
 
 
 @dataclass(frozen=True)
 class Archive:
     """One archive. `folder` holds its state, work files and a cache of manifests.
 
-    `records` is the file that the archiver's own records go to; None: standard output, which a
-    host's journal keeps.
+    `records` is the log file of the archiver itself; None: standard output, which goes to the
+    journal on a host.
     """
 
     settings: Settings
@@ -64,52 +64,55 @@ class Archive:
 
     @property
     def work(self) -> Path:
-        """For files without a name, gone when the process ends."""
+        """The folder of nameless temporary files."""
         return _made(self.folder / "work")
 
     def ledger(self) -> Ledger:
-        """The chain as it is now; refuses one that is older than what this machine has seen."""
-        cache = _made(self.folder / "manifests")
-        ledger = self._new_ledger(cache).refresh()
-        seen = self.state()
-        if ledger.length < seen.get("length", 0):
-            here = "" if self.store.can_read else f" in {cache}"
-            hint = "./logstack archive verify" if self.store.can_read else WITH_READER
+        """The chain as it is now; raises ArchiveError where it is shorter than this machine saw."""
+        ledger = self._new_ledger().refresh()
+        seen = self.state().get("length", 0)
+        if ledger.length < seen:
+            where = "the store" if self.store.can_read else self._manifests
+            command = "./logstack archive verify" if self.store.can_read else WITH_READER
             raise ArchiveError(
-                f"wanted the {seen['length']} manifests that this machine has seen, found "
-                f"{ledger.length}{here}: the newest are missing. Type: {hint}"
+                f"cannot read the chain of manifests: expected at least {seen}, which this machine "
+                f"has seen, got {ledger.length} from {where}: the newest are missing. "
+                f"Run: {command}"
             )
         return ledger
 
-    def known_ledger(self) -> Ledger:
-        """The chain for who only reads parts: what was read before is not asked for again."""
-        cache = _made(self.folder / "manifests")
+    def cached_ledger(self) -> Ledger:
+        """Cached manifest chain, for read-only commands; only newer manifests are read."""
         try:
-            return self._new_ledger(cache).refresh(trust_cache=True)
+            return self._new_ledger().refresh_cached()
         except ArchiveError:  # something in the cache is damaged
             return self.ledger()
 
-    def _new_ledger(self, cache: Path) -> Ledger:
-        return Ledger(self.store, self.tenant, self.key, cache)
+    @property
+    def _manifests(self) -> Path:
+        return _made(self.folder / "manifests")
+
+    def _new_ledger(self) -> Ledger:
+        return Ledger(self.store, self.tenant, self.key, self._manifests)
 
     @property
-    def copies(self) -> Copies:
+    def part_cache(self) -> PartCache:
         """Copies of parts, for a machine that cannot read them."""
-        return Copies(self.folder / "copies", parse_bytes(self.settings.archive.copies))
+        return PartCache(self.folder / "copies", parse_bytes(self.settings.archive.copies))
 
-    def keeps_copies(self) -> bool:
-        """Whether this machine exports without a reader's key, or has done so a short time ago."""
+    def uses_part_cache(self) -> bool:
+        """Whether this machine exports without a reader's key, or did within the lateness."""
         last = self.state().get("without_reader", "")
         recently = last and datetime.fromisoformat(last) > self.now() - self.lateness
         return not self.store.can_read or bool(recently)
 
-    def remember(self, **values: Any) -> None:
+    def save_state(self, **values: Any) -> None:
         """Write values to this machine's state file."""
         text = json.dumps({**self.state(), **values}, indent=2, sort_keys=True) + "\n"
         write_private(_made(self.folder) / "state.json", text)
 
     def state(self) -> dict[str, Any]:
-        """What this machine remembers: the chain's length and head, and which days are verified."""
+        """The state file: among others the chain's length and head, and the verified days."""
         try:
             values = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -117,28 +120,36 @@ class Archive:
         return values if isinstance(values, dict) else {}
 
     def dropped_days(self) -> dict[str, str]:
-        """The days, as `2026-01-31`, that this machine had the engine drop, with the moment."""
+        """The days, as `2026-01-31`, that this machine deleted in the engine, with the moment."""
         return dict(self.state().get("dropped", {}))
 
     def prepare(self) -> None:
-        """Set the bucket up, once for each configuration, where the admin's key is there."""
-        wanted = self.settings.archive.model_dump(mode="json")
-        done = {"read_back": False, **self.state().get("prepared", {})}
-        if done == {**wanted, "read_back": done["read_back"] or self.store.can_read}:
+        """Set up and probe the bucket where that has not been done with these settings.
+
+        Setting up needs the admin's key; a probe without a reader's key is repeated with one.
+        """
+        values = self.settings.archive.model_dump(mode="json")
+        if not needs_setup(self.state().get("prepared"), values, can_read=self.store.can_read):
             return
         if self.store.access.admin:
             prepare(self.store, self.settings.archive)
         probe(self.store)
-        self.remember(prepared={**wanted, "read_back": self.store.can_read})
+        self.save_state(prepared={**values, "read_back": self.store.can_read})
 
-    @contextmanager
-    def alone(self, what: str = "run") -> Iterator[None]:
-        """Hold this machine's lock for a kind of work, waiting for another process that has it."""
-        with exclusive_lock(_made(self.folder) / f"{what}.lock"):
-            yield
+    def exclusive_lock(self, work: str = "run") -> AbstractContextManager[None]:
+        """Hold this machine's lock for a kind of work, waiting for another process."""
+        return exclusive_lock(_made(self.folder) / f"{work}.lock")
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+def needs_setup(done: dict[str, Any] | None, values: dict[str, Any], *, can_read: bool) -> bool:
+    """Whether `values` of [archive] differ from those set up, or a probe can now be read back."""
+    if done is None:
+        return True
+    settings = {name: value for name, value in done.items() if name != "read_back"}
+    return settings != values or (can_read and not done.get("read_back"))
 
 
 def open_native(target: Target) -> Archive:
@@ -151,7 +162,7 @@ def open_native(target: Target) -> Archive:
 
 
 def open_with(target: Target, secrets: Mapping[str, str], records: Path | None) -> Archive:
-    """The archive of a target with keys by the names of ARCHIVE_SECRETS. Raises ArchiveError."""
+    """The archive of a target; `secrets` by the names of ARCHIVE_SECRETS. Raises ArchiveError."""
     settings = target.settings
     access = Access(
         endpoint=settings.archive.endpoint or target.url("seaweedfs"),
@@ -179,18 +190,18 @@ def hot_engine(target: Target) -> Archivable:
 
 
 def restored_engine(target: Target) -> Archivable:
-    """What `archive restore` fills: another tenant of Loki, another VictoriaLogs."""
+    """The engine for restored records: another tenant of Loki, another VictoriaLogs."""
     kind = kind_of(target.settings)
     return ADAPTERS[kind.name](target.url(kind.restored_component), kind.restored_tenant, None)
 
 
 def signing_key(text: str) -> Ed25519PrivateKey:
-    """The key of its 32 bytes in base64. Raises ArchiveError."""
+    """The key from 32 bytes in base64. Raises ArchiveError."""
     try:
         return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text, validate=True))
     except ValueError:
         raise ArchiveError(
-            "LOGSTACK_ARCHIVE_SIGNING_KEY: wanted 32 bytes in base64, found something else"
+            "LOGSTACK_ARCHIVE_SIGNING_KEY: expected 32 bytes in base64, got something else"
         ) from None
 
 

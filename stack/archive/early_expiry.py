@@ -1,7 +1,7 @@
-"""Which records leave the hot engine before their day does: retention.shorter.
+"""Which records are deleted in the hot engine before their day: retention.shorter.
 
-They are deleted only from days that the archive has verified (expire.py). This machine remembers
-what it had deleted, so that nobody takes their absence for a loss.
+They are deleted only from days that the archive has verified (expire.py). The state file says which
+were, so that their absence does not count as a loss.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ ASKED, GONE = "asked", "gone"
 
 
 def due(archive: Archive, day: datetime) -> list[ShorterRetention]:
-    """The kinds of records that are over their time on a day and have not been seen to be gone."""
-    known = _remembered(archive).get(f"{day:%Y-%m-%d}", {})
+    """The kinds of records of a day that exceeded their retention and may still be there."""
+    known = _states(archive).get(f"{day:%Y-%m-%d}", {})
     return [
         kind
         for kind in archive.settings.retention.shorter
@@ -28,18 +28,20 @@ def due(archive: Archive, day: datetime) -> list[ShorterRetention]:
     ]
 
 
-def remember(archive: Archive, day: datetime, kinds: Sequence[ShorterRetention], what: str) -> None:
-    """Note that kinds of records of a day are being deleted (ASKED) or are no longer there."""
-    known = _remembered(archive)
-    values = {_key(kind.service, kind.level): what for kind in kinds}
+def save_state(
+    archive: Archive, day: datetime, kinds: Sequence[ShorterRetention], state: str
+) -> None:
+    """Save that kinds of records of a day are being deleted (ASKED) or deleted (GONE)."""
+    known = _states(archive)
+    values = {_key(kind.service, kind.level): state for kind in kinds}
     name = f"{day:%Y-%m-%d}"
-    archive.remember(shortened={**known, name: {**known.get(name, {}), **values}})
+    archive.save_state(shortened={**known, name: {**known.get(name, {}), **values}})
 
 
 def may_lack(archive: Archive, hour: datetime, stream: str) -> bool:
-    """Whether records of a stream, which is labels as JSON, may have left the engine early."""
+    """Whether records of a stream, which is labels as JSON, may have been deleted early."""
     labels = json.loads(stream)
-    for key in _remembered(archive).get(f"{hour:%Y-%m-%d}", {}):
+    for key in _states(archive).get(f"{hour:%Y-%m-%d}", {}):
         service, _, level = key.partition("/")
         of_service = not service or labels.get("service_name") == service
         if of_service and (not level or labels.get("level", level) == level):
@@ -48,13 +50,13 @@ def may_lack(archive: Archive, hour: datetime, stream: str) -> bool:
 
 
 def shortened_days(archive: Archive) -> list[str]:
-    """The days that records have left early, oldest first."""
-    return sorted(_remembered(archive))
+    """The days of which records were deleted early, oldest first."""
+    return sorted(_states(archive))
 
 
 def _key(service: str, level: str) -> str:
     return f"{service}/{level}"
 
 
-def _remembered(archive: Archive) -> dict[str, dict[str, str]]:
+def _states(archive: Archive) -> dict[str, dict[str, str]]:
     return dict(archive.state().get("shortened", {}))

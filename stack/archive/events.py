@@ -1,6 +1,6 @@
-"""The archiver's own records: what it did, in the form that every service logs in.
+"""The archiver's own log records, in the same form as every service's.
 
-The agent ships them; the alert rules of the archive look for these records.
+The agent ships them; the alert rules of the archive query them.
 """
 
 from __future__ import annotations

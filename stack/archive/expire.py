@@ -1,4 +1,4 @@
-"""Lets days leave the hot engine: only those whose archive is complete and was verified.
+"""Deletes days from the hot engine: only those whose archive is complete and verified.
 
 The engine's own retention is longer by retention.margin_days and only the last resort. A day is
 verified once, after the last moment at which a record of it may arrive.
@@ -8,118 +8,144 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
-from stack.archive import ArchiveError
-from stack.archive import early_expiry as shorter
+from stack.archive import ArchiveError, early_expiry
 from stack.archive.context import Archive, OnProgress, no_progress
-from stack.archive.export import Exported, export_hour
+from stack.archive.export import Exported, export_hour, has_more
 from stack.archive.failpoints import failpoint
 from stack.archive.format.layout import DAY, HOUR, hours, manifest_key
-from stack.archive.format.manifest import add, parse, subtract
+from stack.archive.format.manifest import parse
 from stack.archive.storage.ledger import Ledger
-from stack.archive.storage.part_cache import NoCopyError
+from stack.archive.storage.part_cache import NotCachedError
 from stack.archive.storage.store import WITH_READER, MissingError
-from stack.archive.verify import NOT_THERE, check_part
+from stack.archive.verify import NOT_IN_STORE, check_part
 from stack.settings.units import parse_bytes
 
 
 @dataclass
-class Gate:
-    """What the gate found and did, days as `2026-01-31`.
+class ExpiryResult:
+    """What a run verified and deleted in the engine, days as `2026-01-31`.
 
-    `kept` are over their time and unverified; `shortened` counts records that leave before the day.
+    `blocked` days exceeded retention.hot_days and cannot be deleted, with the reasons; `shortened`
+    counts the records that are deleted before their day (retention.shorter).
     """
 
     verified: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     dropped_for_space: list[str] = field(default_factory=list)
-    kept: dict[str, list[str]] = field(default_factory=dict)
+    blocked: dict[str, list[str]] = field(default_factory=dict)
     shortened: dict[str, int] = field(default_factory=dict)
 
 
-def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> Gate:
-    """Verify days that are final, then drop those over their time or too much for the disk.
+class Decision(Enum):
+    """What is due for a day in the engine."""
+
+    KEEP = auto()
+    BLOCK = auto()
+    DROP_RECORDS = auto()
+    DROP_DAY = auto()
+
+
+def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> ExpiryResult:
+    """Verify days that are final, then delete those past retention or too large for the disk.
 
     Raises ArchiveError, EngineError.
     """
-    gate = Gate()
-    with archive.alone():
+    result = ExpiryResult()
+    with archive.exclusive_lock():
         ledger = archive.ledger()
         for day in archive.engine.days():
-            name = f"{day:%Y-%m-%d}"
-            if name in verified_days(archive) or not is_final(archive, day):
-                continue
-            on_progress(name, "verifying")
-            if problems := check_day(archive, ledger, day):
-                if is_over(archive, day):
-                    gate.kept[name] = problems
-                continue
-            _remember(archive, name)
-            gate.verified.append(name)
-            failpoint("day-verified")
+            if day_name(day) not in verified_days(archive) and is_final(archive, day):
+                on_progress(day_name(day), "verifying")
+                _verify(archive, ledger, day, result)
         for day in archive.engine.days():
-            name = f"{day:%Y-%m-%d}"
-            if not is_over(archive, day):
-                _drop_early(archive, ledger, day, gate)
-                continue
-            if name not in verified_days(archive):
-                gate.kept.setdefault(name, ["it is not final yet"])
-            elif problems := _archive_latest(archive, ledger, day):
-                gate.kept[name] = problems
-            elif _drop(archive, day):
-                gate.dropped.append(name)
-        _make_room(archive, ledger, gate)
-    return gate
+            _apply(archive, ledger, day, decide(archive, day), result)
+        _free_disk(archive, ledger, result)
+    return result
 
 
-def _drop_early(archive: Archive, ledger: Ledger, day: datetime, gate: Gate) -> None:
-    """Drop the records of a verified day that retention.shorter keeps for fewer days."""
-    name = f"{day:%Y-%m-%d}"
-    kinds = shorter.due(archive, day)
-    if not kinds or name not in verified_days(archive):
+def decide(archive: Archive, day: datetime) -> Decision:
+    """What the settings and this machine's state ask for; changes nothing."""
+    verified = day_name(day) in verified_days(archive)
+    if is_over(archive, day):
+        return Decision.DROP_DAY if verified else Decision.BLOCK
+    return Decision.DROP_RECORDS if verified and early_expiry.due(archive, day) else Decision.KEEP
+
+
+def _apply(
+    archive: Archive, ledger: Ledger, day: datetime, decision: Decision, result: ExpiryResult
+) -> None:
+    """Carry out a decision; what came to the day since it was verified is archived first."""
+    name = day_name(day)
+    if decision is Decision.BLOCK:
+        result.blocked.setdefault(name, ["it is not final yet"])
+    elif decision is Decision.DROP_RECORDS:
+        _drop_records(archive, ledger, day, result)
+    elif decision is Decision.DROP_DAY:
+        if problems := _archive_latest(archive, ledger, day):
+            result.blocked[name] = problems
+        elif _drop_day(archive, day):
+            result.dropped.append(name)
+
+
+def _verify(archive: Archive, ledger: Ledger, day: datetime, result: ExpiryResult) -> None:
+    """Read a day back and save that it is verified."""
+    name = day_name(day)
+    if problems := check_day(archive, ledger, day):
+        if is_over(archive, day):
+            result.blocked[name] = problems
         return
+    archive.save_state(verified={**verified_days(archive), name: _moment(archive)})
+    result.verified.append(name)
+    failpoint("day-verified")
+
+
+def _drop_records(archive: Archive, ledger: Ledger, day: datetime, result: ExpiryResult) -> None:
+    """Delete the records of a verified day that retention.shorter keeps for fewer days."""
+    kinds = early_expiry.due(archive, day)
     count = archive.engine.count_of(day, kinds)
     if not count:
-        shorter.remember(archive, day, kinds, shorter.GONE)
+        early_expiry.save_state(archive, day, kinds, early_expiry.GONE)
     elif problems := _archive_latest(archive, ledger, day):
-        gate.kept[name] = problems
+        result.blocked[day_name(day)] = problems
     else:
-        shorter.remember(archive, day, kinds, shorter.ASKED)
+        early_expiry.save_state(archive, day, kinds, early_expiry.ASKED)
         failpoint("records-due")
         if archive.engine.drop_records(day, kinds):
-            gate.shortened[name] = count
+            result.shortened[day_name(day)] = count
 
 
 def check_day(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
-    """Why a day may not leave the engine; nothing when all of it can be read back and counted.
+    """Why a day may not be deleted; nothing when all of it can be read back and counted.
 
-    Nothing here asks a listing: what counts is what the store gives.
+    Listings are not trusted here: each object is read from the store.
     """
     if not archive.store.can_read:
-        return [f"wanted the reader's key to read it back, found none. Type: {WITH_READER}"]
+        return [f"cannot read the day back: the reader's key is not set. Run: {WITH_READER}"]
     problems = uncounted(archive, ledger, day)
     for start in hours(day, day + DAY):
-        known = ledger.hours.get(start)
-        problems += _unreadable_manifests(archive, known.manifests if known else [])
-        for part in known.parts.values() if known else ():
-            problems += [problem.text for problem in check_part(archive, part)]
+        if known := ledger.hours.get(start):
+            problems += _unreadable_manifests(archive, known.manifests)
+            for part in known.parts.values():
+                problems += [problem.text for problem in check_part(archive, part)]
     return problems
 
 
 def _unreadable_manifests(archive: Archive, numbers: list[int]) -> list[str]:
-    """What is wrong with manifests as the store gives them; this machine's cache has them too."""
+    """What is wrong with manifests in the store; a cached copy is no proof."""
     problems = []
     for number in numbers:
         key = manifest_key(archive.tenant, number)
         try:
-            found = parse(archive.store.get(key), archive.key.public_key())
+            manifest = parse(archive.store.get(key), archive.key.public_key())
         except MissingError:
-            problems.append(f"{key}: {NOT_THERE}")
+            problems.append(f"{key}: {NOT_IN_STORE}")
         except ArchiveError as error:
             problems.append(f"{key}: {error}")
         else:
-            if found.sequence != number:
-                problems.append(f"{key}: it holds the manifest number {found.sequence}")
+            if manifest.sequence != number:
+                problems.append(f"{key}: expected manifest {number}, got {manifest.sequence}")
     return problems
 
 
@@ -130,14 +156,14 @@ def _archive_latest(archive: Archive, ledger: Ledger, day: datetime) -> list[str
     try:
         for start in hours(day, day + DAY):
             export_hour(archive, ledger, start, start + HOUR, Exported())
-    except NoCopyError as error:
+    except NotCachedError as error:
         return [str(error)]
-    archive.remember(length=ledger.length, head=ledger.head)
+    archive.save_state(length=ledger.length, head=ledger.head)
     return check_day(archive, ledger, day)
 
 
 def uncounted(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
-    """What the engine has of a day and the archive does not, by counts."""
+    """What the engine has of a day and the archive lacks, by counts."""
     counts = archive.engine.hourly_counts(day, day + DAY)
     problems = []
     for start in hours(day, day + DAY):
@@ -149,7 +175,7 @@ def uncounted(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
             continue
         if not known.complete:
             problems.append(f"{start:%H}:00 is not archived to its end")
-        if any(n > 0 for n in subtract(in_engine, add(known.streams, known.erased)).values()):
+        if has_more(in_engine, known):
             problems.append(f"{start:%H}:00 lacks records that the engine has")
     return problems
 
@@ -175,15 +201,16 @@ def verified_days(archive: Archive) -> dict[str, str]:
     return dict(archive.state().get("verified", {}))
 
 
-def _remember(archive: Archive, name: str) -> None:
-    archive.remember(verified={**verified_days(archive), name: _moment(archive)})
+def day_name(day: datetime) -> str:
+    """`2026-01-31`."""
+    return f"{day:%Y-%m-%d}"
 
 
-def _drop(archive: Archive, day: datetime) -> bool:
-    """Let the engine drop a day, remembered first: nobody is to take its absence for a loss."""
-    name, known = f"{day:%Y-%m-%d}", archive.dropped_days()
+def _drop_day(archive: Archive, day: datetime) -> bool:
+    """Delete a day; saved first, so that its absence does not count as a loss."""
+    name, known = day_name(day), archive.dropped_days()
     if name not in known:
-        archive.remember(dropped={**known, name: _moment(archive)})
+        archive.save_state(dropped={**known, name: _moment(archive)})
     failpoint("day-due")
     return archive.engine.drop_day(day)
 
@@ -192,21 +219,21 @@ def _moment(archive: Archive) -> str:
     return archive.now().isoformat(timespec="seconds")
 
 
-def _make_room(archive: Archive, ledger: Ledger, gate: Gate) -> None:
-    """Drop verified days, the oldest first, while the engine is over limits.hot_disk.
+def _free_disk(archive: Archive, ledger: Ledger, result: ExpiryResult) -> None:
+    """Delete verified days, the oldest first, while the engine is over limits.hot_disk.
 
-    Where the room of a dropped day becomes free later, the next day waits for that.
+    Where an engine frees disk space later, the next day waits for that.
     """
     limit = parse_bytes(archive.settings.limits.hot_disk)
     engine = archive.engine
-    while limit and not engine.is_freeing() and engine.disk_bytes() > limit:
+    while limit and not engine.has_pending_deletions() and engine.disk_bytes() > limit:
         verified = verified_days(archive)
-        droppable = [
+        droppable = (
             day
             for day in engine.days()
-            if f"{day:%Y-%m-%d}" in verified and not uncounted(archive, ledger, day)
-        ]
-        if not droppable:
+            if day_name(day) in verified and not uncounted(archive, ledger, day)
+        )
+        if (oldest := next(droppable, None)) is None:
             return
-        _drop(archive, droppable[0])
-        gate.dropped_for_space.append(f"{droppable[0]:%Y-%m-%d}")
+        _drop_day(archive, oldest)
+        result.dropped_for_space.append(day_name(oldest))

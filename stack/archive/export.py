@@ -1,14 +1,15 @@
-"""Brings the archive up to what the engine has: new hours, and what came late to older ones.
+"""Exports what the archive lacks: new hours, and late records of older ones.
 
 One step does everything: what the engine has of an hour, in order, less what the archive has of it.
-A new hour, one that was archived while it was under way, one that got late records and one at which
-an exporter was killed differ only in how much is left.
+A new hour, one that was archived in part, one that got late records and one at which an exporter
+was killed differ only in how much is left.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -18,18 +19,25 @@ from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
 from stack.archive.format.layout import DAY, HOUR, hour_of, hours, rfc3339
-from stack.archive.format.manifest import Manifest, Part, add, largest, subtract
-from stack.archive.format.ordering import beyond, in_batches, sorted_batches
+from stack.archive.format.manifest import (
+    Counts,
+    Manifest,
+    Part,
+    add,
+    max_by_stream,
+    subtract,
+)
+from stack.archive.format.ordering import difference, in_batches, sorted_batches
 from stack.archive.lifecycle import Expired, find_expired
 from stack.archive.storage.ledger import HourState, Ledger
-from stack.archive.storage.part_cache import NoCopyError
-from stack.archive.storage.parts import fetch_lines, own_parts, store_parts
+from stack.archive.storage.part_cache import NotCachedError
+from stack.archive.storage.parts import HourParts, PartSpec, fetch_lines, own_parts
 from stack.archive.suppression import Suppression
 from stack.settings.units import parse_bytes, parse_duration
 
 ATTEMPTS = 4
 SORTED_AT_ONCE = 25_000  # records; about half of what ordering.RUN_BYTES holds of usual ones
-# What every run looks through for late records where counting is costly.
+# How far each run looks back for late records where counting is costly.
 RECENT = timedelta(days=2)
 # With `--now`: records made this recently may still be on their way to the engine.
 ON_THE_WAY = timedelta(seconds=5)
@@ -37,7 +45,7 @@ ON_THE_WAY = timedelta(seconds=5)
 
 @dataclass
 class Exported:
-    """What a run did."""
+    """What a run archived."""
 
     hours: int = 0
     late_hours: int = 0
@@ -47,49 +55,57 @@ class Exported:
     compressed_bytes: int = 0
     starts: list[datetime] = field(default_factory=list)
 
+    def add(self, start: datetime, parts: list[Part], *, late: bool) -> None:
+        self.hours += 1
+        self.late_hours += late
+        self.records += sum(part.records for part in parts)
+        self.parts += len(parts)
+        self.raw_bytes += sum(part.raw_bytes for part in parts)
+        self.compressed_bytes += sum(part.compressed_bytes for part in parts)
+        self.starts.append(start)
+
 
 def run(
     archive: Archive, *, include_current: bool = False, on_progress: OnProgress = no_progress
 ) -> Exported:
-    """Archive every complete hour, and with `include_current` the one under way up to now.
+    """Archive every complete hour, and with `include_current` the current one up to now.
 
     Safe to be killed at any moment and to be run twice at once. Raises ArchiveError, EngineError.
     """
     result = Exported()
-    with archive.alone():
+    with archive.exclusive_lock():
         archive.prepare()
         ledger = archive.ledger()
         now = archive.now()
         if not archive.store.can_read:
-            archive.remember(without_reader=rfc3339(now))
-        lacking: list[str] = []
+            archive.save_state(without_reader=rfc3339(now))
+        failures: list[str] = []
         for start, until, counts in due(archive, ledger, now, include_current):
             on_progress(f"{start:%Y-%m-%d %H}:00", "exporting")
             try:
                 export_hour(archive, ledger, start, until, result, counts)
-            except NoCopyError as error:  # no reason to leave other hours unarchived
-                lacking.append(f"{rfc3339(start)}: {error}")
+            except NotCachedError as error:  # other hours do not need this copy
+                failures.append(f"{rfc3339(start)}: {error}")
                 continue
             on_progress(f"{start:%Y-%m-%d %H}:00", "archived")
-        archive.remember(length=ledger.length, head=ledger.head)
-        archive.copies.tidy(ledger.part_keys, hour_of(now - archive.lateness))
-        if lacking:
-            raise ArchiveError("\n".join(lacking))
+        archive.save_state(length=ledger.length, head=ledger.head)
+        archive.part_cache.tidy(ledger.part_keys, hour_of(now - archive.lateness))
+        if failures:
+            raise ArchiveError("\n".join(failures))
         if looks_back(archive, now):
-            archive.remember(looked_back=rfc3339(now))
-        archive.remember(exported=rfc3339(now))
+            archive.save_state(looked_back=rfc3339(now))
+        archive.save_state(exported=rfc3339(now))
     return result
 
 
 def due(
     archive: Archive, ledger: Ledger, now: datetime, include_current: bool
-) -> list[tuple[datetime, datetime, dict[str, int] | None]]:
-    """The hours that the archive lacks something of, up to when, in order, with the engine's counts
-    where they are known.
+) -> list[tuple[datetime, datetime, Counts | None]]:
+    """The hours to archive, in order: start, end, and the engine's counts where they are known.
 
-    These are the hours since the last archived one, without a gap, and those that may still get
-    records and whose count in the engine is another than in the archive. That is the lateness
-    window; where counting is costly, two days of it, and all of it once a day.
+    These are the hours since the last archived one, without a gap, and those in the lateness window
+    of which the engine has more than the archive. Where counting is costly, the window is two days,
+    and once a day all of it.
     """
     settle = parse_duration(archive.settings.archive.settle)
     end = hour_of(now - settle)  # the hours before it are complete
@@ -100,12 +116,12 @@ def due(
     since = hour_of(min(oldest, now - late) if ledger.hours else oldest)
     counts = archive.engine.hourly_counts(since, end)
     first = min([*ledger.hours, *counts], default=hour_of(oldest))
-    found: list[tuple[datetime, datetime, dict[str, int] | None]] = []
+    found: list[tuple[datetime, datetime, Counts | None]] = []
     for start in hours(max(since, first), end):
         known = ledger.hours.get(start)
-        there = counts.get(start, {})
-        if known is None or not known.complete or _lacks(known, there):
-            found.append((start, start + HOUR, there))
+        in_engine = counts.get(start, {})
+        if known is None or not known.complete or has_more(in_engine, known):
+            found.append((start, start + HOUR, in_engine))
     if include_current:
         current = now - ON_THE_WAY  # engines count ranges of whole milliseconds
         current -= timedelta(microseconds=current.microsecond % 1000)
@@ -120,90 +136,149 @@ def looks_back(archive: Archive, now: datetime) -> bool:
     return archive.engine.counts_are_cheap or not recently
 
 
+@dataclass(frozen=True)
+class HourDiff:
+    """One attempt at an hour: what the archive lacks of [start, until), with the counts by stream.
+
+    `before` and `after` are the engine's counts before and after it was read; `archived` is what
+    the hour's parts hold with the new `parts`; `suppressed` is what tombstones excluded.
+    """
+
+    start: datetime
+    until: datetime
+    known: HourState | None
+    before: Counts
+    after: Counts
+    parts: list[Part]
+    archived: Counts
+    suppressed: Counts
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the hour was complete before."""
+        return self.known is not None and self.known.complete
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to seal: nothing new, or another exporter has sealed it."""
+        reached = self.until < self.start + HOUR or self.is_late
+        return self.known is not None and not self.parts and reached
+
+    @property
+    def accounted(self) -> Counts:
+        """What the archive has of each stream, or excludes."""
+        return add(self.archived, max_by_stream(self.suppressed, _erased(self.known)))
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether every stream has at least `before` and at most `after` records.
+
+        An hour that was archived before may hold more than the engine still has.
+        """
+        accounted = self.accounted
+        lacks = any(count < 0 for count in subtract(accounted, self.before).values())
+        exceeds = any(count > 0 for count in subtract(accounted, self.after).values())
+        return not lacks and (not exceeds or self.known is not None)
+
+
 def export_hour(
     archive: Archive,
     ledger: Ledger,
     start: datetime,
     until: datetime,
     result: Exported,
-    counted: dict[str, int] | None = None,
+    counted: Counts | None = None,
 ) -> None:
     """Archive what is missing of [start, until), which lies in one hour. Raises ArchiveError.
 
-    `counted`: what the engine has had of it at least.
+    `counted`: what the engine has of it at least.
     """
     failpoint("export-started")
-    found: dict[str, int] = {}
-    before: dict[str, int] = {}
-    for attempt in range(ATTEMPTS):
+    for _ in range(ATTEMPTS):
+        diff = _diff(archive, ledger, start, until, counted)
+        counted = None
+        if not diff.is_consistent:
+            continue  # records arrived meanwhile, or the answer was cut off
+        if diff.is_empty:
+            return
+        late = diff.is_late  # the hour is complete once the manifest is written
+        if ledger.write(_manifest(archive, ledger, diff)):
+            failpoint("manifest-uploaded")
+            result.add(start, diff.parts, late=late)
+            return
+        ledger.refresh()  # another exporter was faster
         known = ledger.hours.get(start)
-        first = counted if attempt == 0 else None
-        before = _counts(archive, start, until) if first is None else first
-        parts, suppressed = _write_missing(archive, ledger, known, (start, until), before)
-        failpoint("parts-uploaded")
-        after = _counts(archive, start, until)
-        archived = add(known.streams if known else {}, *(part.streams for part in parts))
-        found = add(archived, largest(suppressed, known.erased if known else {}))
-        if not _within(before, found, after, again=known is not None):
-            continue  # records came in between, or the answer was cut off: look again
-        if known and not parts and (known.complete or until < start + HOUR):
-            return  # nothing new, or another exporter has been here
-        manifest = _manifest(archive, ledger, (start, until), parts, (after, archived, suppressed))
-        if not ledger.write(manifest):
-            ledger.refresh()  # another exporter was faster; what is missing now?
-            if not _still_due(ledger, start, until, after):
-                return
-            continue
-        failpoint("manifest-uploaded")
-        _add_up(result, start, parts, known)
-        return
+        if known is not None and known.until >= until and not has_more(diff.after, known):
+            return
     raise ArchiveError(
-        f"{rfc3339(start)}: wanted the engine to deliver the {sum(before.values())} records that "
-        f"it counts, found {sum(found.values())} in {ATTEMPTS} attempts. Nothing was sealed; "
-        "the next run tries again"
+        f"cannot archive {rfc3339(start)}: expected the {sum(diff.before.values())} records that "
+        f"the engine counts, got {sum(diff.accounted.values())} in {ATTEMPTS} attempts. Nothing "
+        "was sealed; the next run tries again"
     )
+
+
+def _diff(
+    archive: Archive, ledger: Ledger, start: datetime, until: datetime, counted: Counts | None
+) -> HourDiff:
+    """Store what the archive lacks of [start, until) as parts that no manifest names yet."""
+    known = ledger.hours.get(start)
+    before = _counts(archive, start, until) if counted is None else counted
+    suppression = Suppression(archive.key, archive.engine, ledger.erasures)
+    missing = _missing(archive, known, (start, until), before, suppression)
+    parts = _store_parts(archive, (start, known.numbers if known else 0), before, missing)
+    failpoint("parts-uploaded")
+    after = _counts(archive, start, until)
+    archived = add(known.streams if known else {}, *(part.streams for part in parts))
+    return HourDiff(start, until, known, before, after, parts, archived, suppression.streams)
 
 
 def archived_lines(archive: Archive, known: HourState) -> Iterator[bytes]:
-    """Every line that the archive has of an hour, in order; of copies where it cannot be read.
+    """Every line that the archive has of an hour, in order; without a reader's key, of copies.
 
-    What has expired is not among them: late records of such an hour are archived with all that the
-    engine has of it.
+    Expired parts are left out: late records of such an hour are archived with all that the engine
+    has of it.
     """
-    source = archive.store if archive.store.can_read else archive.copies
+    source = archive.store if archive.store.can_read else archive.part_cache
     expired = find_expired(archive, [known]) if archive.store.can_read else Expired()
-    there = [part for key, part in known.parts.items() if key not in expired.parts]
-    return heapq.merge(*(fetch_lines(source, part, archive.work) for part in there))
+    parts = expired.remaining(known)
+    return heapq.merge(*(fetch_lines(source, part, archive.work) for part in parts))
 
 
-def _write_missing(
+def _missing(
     archive: Archive,
-    ledger: Ledger,
     known: HourState | None,
     window: tuple[datetime, datetime],
-    counts: dict[str, int],
-) -> tuple[list[Part], dict[str, int]]:
-    """The parts of what the hour lacks, and what tombstones kept out of them, by stream."""
-    start, until = window
-    settings = archive.settings.archive
+    counts: Counts,
+    suppression: Suppression,
+) -> Iterator[list[bytes]]:
+    """Lines of the engine, in order, that the archive lacks and no tombstone names."""
     records = sum(counts.values())
-    batches = _in_order(archive, start, until, records) if records else iter(())
-    suppression = Suppression(archive.key, archive.engine, ledger.erasures)
-    if known or suppression.wanted:
-        allowed = suppression.filter(chain.from_iterable(batches))
-        missing = beyond(allowed, archived_lines(archive, known)) if known else allowed
-        batches = in_batches(missing)
-    parts = store_parts(
-        archive.store,
-        batches,
+    batches = _in_order(archive, *window, records) if records else iter(())
+    if not (known or suppression.digests):
+        return batches
+    allowed = suppression.filter(chain.from_iterable(batches))
+    return in_batches(difference(allowed, archived_lines(archive, known)) if known else allowed)
+
+
+def _store_parts(
+    archive: Archive, place: tuple[datetime, int], counts: Counts, batches: Iterable[list[bytes]]
+) -> list[Part]:
+    """Write lines, in order, into parts and store them. `place`: the hour and the first number."""
+    settings = archive.settings.archive
+    spec = PartSpec(
+        tenant=archive.tenant,
+        hour=place[0],
+        number=place[1],
         own=own_parts(counts, settings.own_part),
-        place=(archive.tenant, start, known.numbers if known else 0),
         folder=archive.work,
         part_bytes=parse_bytes(settings.part),
         level=settings.level,
-        keep=archive.copies.keep if archive.keeps_copies() else None,
     )
-    return parts, suppression.streams
+    cache = archive.part_cache if archive.uses_part_cache() else None
+    with closing(HourParts(archive.store, spec, cache)) as parts:
+        for batch in batches:
+            parts.take(batch)
+        return parts.finish()
 
 
 def _in_order(
@@ -211,8 +286,8 @@ def _in_order(
 ) -> Iterator[list[bytes]]:
     """What the engine has of [start, until), in order.
 
-    So many records are asked for at a time that they are sorted in memory, unless they are long or
-    all at one moment; then the disk helps.
+    Each request is for as many records as are usually sorted in memory; long ones, or many of one
+    moment, are sorted on disk.
     """
     pieces = max(1, records // SORTED_AT_ONCE)
     step = (until - start) / pieces
@@ -221,16 +296,9 @@ def _in_order(
         yield from sorted_batches(archive.engine.export(since, before), archive.work)
 
 
-def _manifest(
-    archive: Archive,
-    ledger: Ledger,
-    window: tuple[datetime, datetime],
-    parts: list[Part],
-    counts: tuple[dict[str, int], dict[str, int], dict[str, int]],
-) -> Manifest:
-    start, until = window
-    in_engine, archived, suppressed = counts
-    known = ledger.hours.get(start)
+def _manifest(archive: Archive, ledger: Ledger, diff: HourDiff) -> Manifest:
+    """The next manifest, which seals the diff."""
+    start, until, known = diff.start, diff.until, diff.known
     return Manifest(
         tenant=archive.tenant,
         sequence=ledger.length,
@@ -238,62 +306,31 @@ def _manifest(
         kind="hour",
         start=start,
         until=max(until, known.until) if known else until,
-        complete=until == start + HOUR or (known is not None and known.complete),
-        late=known is not None and known.complete,
+        complete=until == start + HOUR or diff.is_late,
+        late=diff.is_late,
         engine=archive.engine.name,
         engine_version=archive.engine.version(),
         exporter_version=version("logstack"),
         query=f"every record from {rfc3339(start)} to before {rfc3339(until)}",
         created=archive.now(),
-        engine_records=sum(in_engine.values()),
-        archived_records=sum(archived.values()),
-        engine_streams=in_engine,
-        archived_streams=archived,
-        suppressed_streams=suppressed,
-        parts=tuple(parts),
+        engine_records=sum(diff.after.values()),
+        archived_records=sum(diff.archived.values()),
+        engine_streams=diff.after,
+        archived_streams=diff.archived,
+        suppressed_streams=diff.suppressed,
+        parts=tuple(diff.parts),
     )
 
 
-def _counts(archive: Archive, start: datetime, until: datetime) -> dict[str, int]:
+def _counts(archive: Archive, start: datetime, until: datetime) -> Counts:
     return archive.engine.hourly_counts(start, until).get(start, {})
 
 
-def _within(
-    before: dict[str, int], found: dict[str, int], after: dict[str, int], *, again: bool
-) -> bool:
-    """Whether every stream has what the engine counted before, or more, up to what it has after.
-
-    An hour that was archived before may hold more than the engine still has.
-    """
-    for stream in {*before, *found, *after}:
-        count = found.get(stream, 0)
-        if count < before.get(stream, 0):
-            return False
-        if count > after.get(stream, 0) and not again:
-            return False
-    return True
+def _erased(known: HourState | None) -> Counts:
+    return known.erased if known else {}
 
 
-def _lacks(known: HourState, counts: dict[str, int]) -> bool:
+def has_more(counts: Counts, known: HourState) -> bool:
     """Whether the engine has more of a stream than the archive has or had erased."""
     accounted = add(known.streams, known.erased)
     return any(count > 0 for count in subtract(counts, accounted).values())
-
-
-def _still_due(ledger: Ledger, start: datetime, until: datetime, counts: dict[str, int]) -> bool:
-    """Whether something is missing after another exporter has been here."""
-    known = ledger.hours.get(start)
-    return known is None or known.until < until or _lacks(known, counts)
-
-
-def _add_up(result: Exported, start: datetime, parts: list[Part], known: HourState | None) -> None:
-    result.hours += 1
-    result.late_hours += known is not None and known.complete
-    result.records += sum(part.records for part in parts)
-    result.parts += len(parts)
-    result.raw_bytes += sum(part.raw_bytes for part in parts)
-    result.compressed_bytes += sum(part.compressed_bytes for part in parts)
-    result.starts.append(start)
-
-
-__all__ = ["Exported", "archived_lines", "due", "export_hour", "run"]

@@ -1,7 +1,7 @@
-"""Places at which a test lets the process die, as by `kill -9`.
+"""Places at which a test kills the process, as by `kill -9`.
 
-The environment variable LOGSTACK_ARCHIVE_FAILPOINT names one of NAMES; nothing else reads it. A
-process that reaches that place kills itself there. It has no other use.
+The environment variable LOGSTACK_ARCHIVE_FAILPOINT names one of NAMES; a process that reaches that
+place kills itself. Only tests use it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 VARIABLE = "LOGSTACK_ARCHIVE_FAILPOINT"
 EXPORT = (
     *("export-started", "part-spooled", "part-uploaded", "parts-uploaded"),
-    *("manifest-stored", "manifest-uploaded"),  # before it is remembered, and after
+    *("manifest-stored", "manifest-uploaded"),  # before it is cached, and after
 )
 RESTORE = ("restore-started", "batch-inserted", "hour-restored")
 ERASE = ("erase-part-uploaded", "erase-manifest-uploaded", "erase-part-deleted")
@@ -22,7 +22,7 @@ NAMES = frozenset({*EXPORT, *RESTORE, *ERASE, *EXPIRE, *SHORTEN})
 
 
 def failpoint(name: str) -> None:
-    """Die here if the variable says so. Raises ValueError for a name that is not listed."""
+    """Kill the process if the variable has this name. Raises ValueError for an unknown name."""
     if name not in NAMES:
         raise ValueError(f"{name} is not listed in failpoints.NAMES")
     if os.environ.get(VARIABLE) == name:

@@ -1,7 +1,7 @@
-"""Parts that the bucket's lifecycle rule has removed, because archive.days were over.
+"""Parts that the bucket's lifecycle rule has deleted after archive.days.
 
-Their manifests stay, so that commands meet such hours again and again. When exactly a part goes is
-the store's own affair: one that is old enough and still there is used like any other.
+Their manifests stay, so that every command handles such hours. The store decides when exactly a
+part is deleted: one that is old enough and still there is used like any other.
 """
 
 from __future__ import annotations
@@ -12,41 +12,46 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from stack.archive.context import Archive
+from stack.archive.format.manifest import Part
 from stack.archive.storage.ledger import READERS, HourState
 
 
 @dataclass(frozen=True)
 class Expired:
-    """The keys of parts that have expired, and of how many hours they are."""
+    """The keys of expired parts, and how many hours they belong to."""
 
     parts: frozenset[str] = frozenset()
     hours: int = 0
 
+    def remaining(self, hour: HourState) -> list[Part]:
+        """The parts of an hour that have not expired."""
+        return [part for key, part in hour.parts.items() if key not in self.parts]
+
 
 def may_have_expired(archive: Archive, hour: HourState) -> bool:
-    """Whether the object store was free to let the hour go."""
+    """Whether the object store may have deleted the hour's parts."""
     return hour.until < archive.now() - timedelta(days=archive.settings.archive.days)
 
 
 def find_expired(archive: Archive, hours: Iterable[HourState]) -> Expired:
-    """The parts that are old enough to have expired and that the store no longer has.
+    """The parts that are old enough to have expired and no longer in the store.
 
-    Only parts that old are asked for. Raises StoreError where the store says neither yes nor no.
+    The store is asked for these alone. Raises StoreError where it does not answer.
     """
     old = [
         (hour.start, key) for hour in hours if may_have_expired(archive, hour) for key in hour.parts
     ]
     if not old:
         return Expired()
-    _ = archive.store.reader  # made here: boto3 clients are made by one thread and used by many
+    _ = archive.store.reader  # created before the threads share it
     with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(archive.store.has, [key for _, key in old])
-        gone = [part for part, there in zip(old, found, strict=True) if not there]
+        stored = pool.map(archive.store.has, [key for _, key in old])
+        gone = [part for part, exists in zip(old, stored, strict=True) if not exists]
     return Expired(frozenset(key for _, key in gone), len({start for start, _ in gone}))
 
 
 def describe(archive: Archive, hours: int) -> str:
-    """The sentence for people about so many hours of a range that have expired."""
+    """The sentence to print about expired hours of a range."""
     which = "1 hour of this range has" if hours == 1 else f"{hours} hours of this range have"
     days = archive.settings.archive.days
     return f"{which} expired: the archive keeps records for {days} days (archive.days)."

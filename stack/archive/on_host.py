@@ -1,8 +1,8 @@
 """The archive on a host: what `logstack-archiver.service` and `logstack hosts verify` run there.
 
 A host has neither a checkout nor a virtual environment: stack/artifacts/bundles.py packs this
-module with what it imports, and any supported Python of the host runs it. `archiver_files` is
-called where the host's plan is made, the rest on the host.
+module with its imports, for any supported Python of the host. `archiver_files` is called to plan a
+host, the rest runs on the host.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TABLES: Mapping[str, type[BaseModel]] = {
     "archive": ArchiveTable,
     "timing": Timing,
 }
-# Nothing else of the settings reaches the archiver, so that nothing else restarts it.
+# Only these settings reach the archiver, so that a change of others does not restart it.
 USED: Mapping[str, tuple[str, ...]] = {
     "stack": ("engine", "environment", "host"),
     "ports": ("offset", "victorialogs", "loki", "restored", "seaweedfs"),
@@ -47,11 +47,11 @@ USED: Mapping[str, tuple[str, ...]] = {
 
 
 class OnHostError(ArchiveError):
-    """The archiver's files cannot be used; the text says which and why."""
+    """The archiver's files cannot be used; the text names the file and the cause."""
 
 
 def archiver_files(settings: Settings, keys: Mapping[str, str]) -> dict[str, str]:
-    """`settings.json` and `keys.json`, the only file that is secret."""
+    """The texts of `settings.json`, and of `keys.json`, which is secret."""
     tables = {
         table: getattr(settings, table).model_dump(mode="json", include=set(names))
         for table, names in USED.items()
@@ -67,13 +67,13 @@ def open_archive(folder: Path = CONFIG_DIR / "archiver") -> Archive:
     settings = _settings(_read(folder / SETTINGS_FILE))
     keys = _read(folder / KEYS_FILE)
     if missing := sorted(set(ARCHIVE_SECRETS) - set(keys)):
-        raise OnHostError(f"{folder / KEYS_FILE}: wanted {', '.join(missing)}, found nothing")
+        raise OnHostError(f"{folder / KEYS_FILE}: expected {', '.join(missing)}, got nothing")
     target = host(settings, settings.stack.host, archived=True, runs_engine=True)
     return open_with(target, keys, None)
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 0, or 1 when a check failed. Raises SystemExit(2) for a wrong argument."""
+    """The exit status: 0, or 1 when a check failed. Raises SystemExit(2) for a usage error."""
     parser = argparse.ArgumentParser(prog="logstack-archiver", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -82,10 +82,10 @@ def main(arguments: list[str]) -> int:
         command.set_defaults(run=run)
         return command
 
-    add("run", "archive every hour until stopped", lambda given: _run())
+    add("run", "archive at every interval until stopped", lambda given: _run())
     add("once", "archive once", lambda given: _once())
     deep = add("verify", "verify the archive", lambda given: _verify(deep=given.deep))
-    deep.add_argument("--deep", action="store_true", help="read every part, too")
+    deep.add_argument("--deep", action="store_true", help="read every part back")
     add("doctor", "print the checks as JSON", lambda given: _doctor())
     check = add("check", "validate a folder of settings", lambda given: _check(given.folder))
     check.add_argument("folder", type=Path)
@@ -94,30 +94,30 @@ def main(arguments: list[str]) -> int:
         status: int = given.run(given)
         return status
     except (ArchiveError, EngineError, OSError) as error:
-        _say(str(error))
+        _print(str(error))
         return 1
 
 
 def _run() -> int:
-    service.run_for_ever(open_archive, _say)
+    service.run_forever(open_archive, _print)
     return 0
 
 
 def _once() -> int:
     exported = service.run(open_archive()).exported
-    _say(f"archived {exported.records} records of {exported.hours} hours")
+    _print(f"archived {exported.records} records of {exported.hours} hours")
     return 0
 
 
 def _verify(*, deep: bool) -> int:
     report = verify.run(open_archive(), deep=deep)
-    _say(json.dumps(report.as_dict(), indent=2))
+    _print(json.dumps(report.as_dict(), indent=2))
     return 0 if report.ok else 1
 
 
 def _doctor() -> int:
     findings = list(checks.archive_findings(open_archive()))
-    _say(json.dumps([asdict(item) for item in findings]))
+    _print(json.dumps([asdict(item) for item in findings]))
     return 0 if all(item.ok for item in findings) else 1
 
 
@@ -126,13 +126,13 @@ def _check(folder: Path) -> int:
     return 0
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def _settings(values: Mapping[str, Any]) -> Settings:
-    """The tables that the archiver uses, as archiver_files() wrote them from checked settings."""
+    """The tables that the archiver uses, which archiver_files() wrote from validated settings."""
     tables: dict[str, Any] = {
         name: model.model_validate(values[name])
         if set(values[name]) == set(model.model_fields)
@@ -146,7 +146,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OnHostError(f"{path}: wanted a readable JSON file, found: {error}") from None
+        raise OnHostError(f"{path}: expected a readable JSON file, got: {error}") from None
     if not isinstance(values, dict):
-        raise OnHostError(f"{path}: wanted a JSON object, found something else")
+        raise OnHostError(f"{path}: expected a JSON object, got something else")
     return values

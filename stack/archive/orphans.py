@@ -1,7 +1,7 @@
-"""Parts that no manifest names: they count for nothing, and hold records all the same.
+"""Orphaned parts, which no manifest names: they are not part of the archive, but hold records.
 
-They are left by a run that was killed and whose hour then got other records, by the slower one of
-two exporters, and by an exporter that cannot read and stores a part again under the next number.
+They are left by a killed run whose hour then got other records, by the slower one of two exporters,
+and by an exporter that cannot read and stores a part again under the next number.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from stack.archive.storage.store import Listed, MissingError, StoreError
 from stack.engines import Selection
 from stack.records.timestamps import EPOCH
 
-# For so long an unsealed part may be one that an exporter of another machine is about to seal. It
-# seals hour by hour: one that needs longer than an hour for an hour never catches up.
+# How long an exporter on another machine may still be about to seal an orphaned part. It seals hour
+# by hour: one that needs longer than an hour for an hour never catches up.
 UNDER_WAY = timedelta(hours=6)
 PART = re.compile(r"/part-\d+-[0-9a-f]{12}\.ndjson\.zst$")
 EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class Unsealed:
-    """Unsealed parts that hold records which are looked for.
+class Orphans:
+    """Orphaned parts that hold records to erase.
 
-    `young` ones may be of an exporter under way, `old` ones are of nobody. Whether those `unread`
-    hold such records is not known: the store lists them and does not have them.
+    `young` ones may belong to a running exporter, `old` ones do not. Whether the `unread` ones hold
+    such records is not known: the store lists them but does not have them.
     """
 
     old: list[str] = field(default_factory=list)
@@ -49,25 +49,25 @@ class Unsealed:
         self.old_from = max(self.old_from, item.modified + UNDER_WAY)
 
 
-def holding(
+def find_orphans(
     archive: Archive,
     ledger: Ledger,
     name: str,
     value: str,
     *,
     on_progress: OnProgress = no_progress,
-) -> Unsealed:
-    """The unsealed parts that hold records whose field `name` is `value`. Raises ArchiveError.
+) -> Orphans:
+    """The orphaned parts that hold records whose field `name` is `value`. Raises ArchiveError.
 
-    Nothing says which engine their lines are of: they are read as those of each.
+    The engine of their lines is unknown: they are read as lines of every engine.
     """
     matcher = Matcher(Selection(since=EPOCH, until=EVER, matches={name: value}))
     named = ledger.named_keys
-    found = Unsealed()
+    found = Orphans()
     for item in archive.store.listing(parts_prefix(archive.settings.archive)):
         if item.key in named or not PART.search(item.key):
             continue
-        on_progress("unsealed parts", f"searching {item.key}")
+        on_progress("orphaned parts", f"searching {item.key}")
         try:
             if _holds(archive, item.key, matcher):
                 found.add(item, archive.now())
@@ -80,9 +80,13 @@ def _holds(archive: Archive, key: str, matcher: Matcher) -> bool:
     try:
         candidates = matcher.candidates(decompress(archive.store.chunks(key)))
         return any(
-            matcher.takes(line, record_of) for line in candidates for record_of in READERS.values()
+            matcher.matches(line, record_of)
+            for line in candidates
+            for record_of in READERS.values()
         )
     except StoreError:
         raise
     except (ArchiveError, ValueError) as error:
-        raise ArchiveError(f"{key}: no manifest names it, and {error}. Delete it") from None
+        raise ArchiveError(
+            f"cannot search {key}: {error}. No manifest names it: delete it"
+        ) from None

@@ -1,20 +1,20 @@
-"""Scans parts for lines that match, a few at once, and keeps what it finds in bounded memory.
+"""Scans parts for lines that match, a few at once, in bounded memory.
 
-What a part holds is given out only once its hash was found right, so that all of it has to wait
-somewhere: a little in memory, more in a nameless file. Parts are scanned ahead of who reads the
-results only as long as little is waiting.
+The lines of a part are returned only once its hash is verified. Until then a little is held in
+memory and the rest in a nameless file. Further parts are scanned ahead while little is waiting.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Condition, Event
+from threading import Event
 from typing import IO, Protocol
 
 from stack.archive import ArchiveError
@@ -26,19 +26,19 @@ from stack.archive.storage.store import StoreError
 SCANNERS = 4
 MOST_WAITING = 2 * SCANNERS
 HELD_BYTES = 1024 * 1024  # of the lines of one part in memory
-AHEAD_BYTES = 64 * 1024 * 1024  # of lines that wait; beyond, no further part is begun
+AHEAD_BYTES = 64 * 1024 * 1024  # of waiting lines, above which no further part is started
 
 
 class Pick(Protocol):
-    """The lines that are wanted of a part's raw bytes in pieces, in their order."""
+    """Selects lines of a part's raw bytes, which come in blocks, in order."""
 
     def __call__(self, part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]: ...
 
 
-class Found:
-    """Lines of one part, in order. `size` is that of the lines in bytes, `count` their number.
+class SpooledLines:
+    """Lines of one part, in order. `size` is their bytes, `count` their number.
 
-    `held` are those in memory, the last ones; what comes before them is in a file in `folder`.
+    The last ones are `held` in memory; those before them are in a file in `folder`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +58,7 @@ class Found:
             self._spill()
 
     def lines(self) -> Iterator[bytes]:
-        """All of them, once nothing is added any more."""
+        """All lines; none can be added afterwards."""
         if self._file is not None:
             self._spill()
             self._file.seek(0)
@@ -79,87 +79,62 @@ class Found:
 
 
 class StoppedError(ArchiveError):
-    """Nobody wants the results any more."""
+    """The search was closed while parts were being scanned."""
 
 
-class Ahead:
-    """How much waits to be read. The part that is read next never has to wait for that."""
-
-    def __init__(self) -> None:
-        self._changed = Condition()
-        self._bytes = 0
-        self._next = 0
-        self._stopped = Event()
-
-    def begin(self, number: int) -> None:
-        """Wait until part `number` may be scanned. Raises StoppedError."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self.stopped or number <= self._next or self._bytes < AHEAD_BYTES
-            )
-        self.check()
-
-    def check(self) -> None:
-        """Raises StoppedError."""
-        if self.stopped:
-            raise StoppedError
-
-    def add(self, size: int) -> None:
-        """So much more is waiting, or less."""
-        with self._changed:
-            self._bytes += size
-            self._changed.notify_all()
-
-    def want(self, number: int) -> None:
-        with self._changed:
-            self._next = number
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped.set()
-            self._changed.notify_all()
-
-    @property
-    def stopped(self) -> bool:
-        return self._stopped.is_set()
+Job = Callable[[], SpooledLines]
 
 
 def scan_all(
     archive: Archive, parts: list[Part], pick: Pick, limit: int | None = None
-) -> Generator[Found, None, None]:
+) -> Generator[SpooledLines, None, None]:
     """What `pick` takes of each part, at most the first `limit` lines; the caller closes it.
 
     Raises ArchiveError when a part was changed or cannot be read.
     """
-    _ = archive.store.reader  # made before the threads that share it
-    ahead = Ahead()
-    coming = deque(enumerate(parts))
-    waiting: deque[tuple[int, Future[Found]]] = deque()
+    _ = archive.store.reader  # created before the threads share it
+    stopped = Event()
 
-    def work(number: int, part: Part) -> Found:
-        ahead.begin(number)
-        found = scan(archive, part, pick, limit, ahead.check)
-        ahead.add(found.size)
-        return found
+    def check() -> None:
+        if stopped.is_set():
+            raise StoppedError
 
+    return run_ahead((partial(scan, archive, part, pick, limit, check) for part in parts), stopped)
+
+
+def run_ahead(jobs: Iterable[Job], stopped: Event) -> Generator[SpooledLines, None, None]:
+    """The results of jobs in order, of which SCANNERS run at once.
+
+    A job starts only while less than AHEAD_BYTES of results are waiting, or none is. At the end
+    `stopped` is set and waiting results are closed.
+    """
+    coming = iter(jobs)
+    waiting: deque[Future[SpooledLines]] = deque()
     with ThreadPoolExecutor(SCANNERS) as pool:
         try:
-            while coming or waiting:
-                while coming and len(waiting) <= MOST_WAITING:
-                    number, part = coming.popleft()
-                    waiting.append((number, pool.submit(work, number, part)))
-                ahead.want(waiting[0][0])
-                found = waiting[0][1].result()
-                waiting.popleft()
-                ahead.add(-found.size)
-                yield found
+            while True:
+                while _may_start(waiting) and (job := next(coming, None)):
+                    waiting.append(pool.submit(job))
+                if not waiting:
+                    return
+                if waiting[0].done():
+                    yield waiting.popleft().result()
+                else:
+                    running = [future for future in waiting if not future.done()]
+                    wait(running, return_when=FIRST_COMPLETED)
         finally:
-            ahead.stop()
-            pool.shutdown(cancel_futures=True)
-            for _, future in waiting:
-                if not future.cancelled() and future.exception() is None:
+            stopped.set()
+            for future in waiting:
+                if future.exception() is None:
                     future.result().close()
+
+
+def _may_start(waiting: deque[Future[SpooledLines]]) -> bool:
+    """Whether a scanner is idle, and few results and bytes wait to be read."""
+    done = [future for future in waiting if future.done()]
+    size = sum(future.result().size for future in done if future.exception() is None)
+    idle = len(waiting) - len(done) < SCANNERS and len(waiting) <= MOST_WAITING
+    return idle and (not waiting or size < AHEAD_BYTES)
 
 
 def scan(
@@ -168,8 +143,8 @@ def scan(
     pick: Pick,
     limit: int | None = None,
     check: Callable[[], None] = lambda: None,
-) -> Found:
-    """What `pick` takes of one part. `check` is called now and then, and may raise.
+) -> SpooledLines:
+    """What `pick` takes of one part. `check` is called for every chunk, and may raise.
 
     Raises ArchiveError when the part was changed.
     """
@@ -187,7 +162,7 @@ def scan(
             yield block
 
     with ExitStack() as undo:
-        found = Found(archive.work)
+        found = SpooledLines(archive.work)
         undo.callback(found.close)
         try:
             with closing(chunks()) as compressed:
@@ -204,7 +179,7 @@ def scan(
         if digest.hexdigest() != part.compressed_sha256:
             raise ArchiveError(
                 f"{part.key}: it was changed since it was archived. "
-                "Type: ./logstack archive verify --deep"
+                "Run: ./logstack archive verify --deep"
             )
         undo.pop_all()
     return found

@@ -1,7 +1,7 @@
-"""Finds records in the archive without an engine: a scan of the parts that can hold them.
+"""Searches the archive without an engine: scans the parts that can hold matching records.
 
-The manifests say which parts those are. In a part, lines are looked at only where the searched text
-stands, so that most of it is decompressed and never parsed.
+The manifests say which parts those are. Only lines that contain the searched text are parsed; the
+rest of a part is just decompressed.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from stack.archive.engines import reader_of
 from stack.archive.format import id_filter, lines
 from stack.archive.format.manifest import Part
 from stack.archive.lifecycle import find_expired
-from stack.archive.scan import Found, scan_all
+from stack.archive.scan import SpooledLines, scan_all
 from stack.archive.storage.ledger import Ledger
 from stack.archive.suppression import Suppression, text_of
 from stack.engines import Record, Selection
-from stack.records.contract import levels_from
+from stack.records.contract import SEARCHED_FIELDS, levels_from
 from stack.records.timestamps import nanoseconds
 
-GREP_FIELDS = ("message", "exception_message", "stack_trace")
-# Text that JSON writes as it is, however deep it is nested.
+# Text that JSON does not escape, however deep it is nested.
 PLAIN = re.compile(r"[A-Za-z0-9 _.:@/+-]{3,}")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A part that can hold records, and the engine that its lines come from."""
+    """A part that can hold matching records, and the engine of its lines."""
 
     hour: datetime
     part: Part
@@ -43,7 +42,7 @@ class Candidate:
 
 
 class Matcher:
-    """Whether a line is wanted: cheap on its bytes first, then exactly on its record."""
+    """Whether a line matches: first a cheap test of its bytes, then an exact one of its record."""
 
     def __init__(self, selection: Selection):
         self.selection = selection
@@ -55,7 +54,7 @@ class Matcher:
         self.level_pattern = re.compile(rf'"level":"(?:{levels})"'.encode()) if levels else None
 
     def candidates(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Lines that can match, of raw bytes in pieces."""
+        """Lines that can match, of raw bytes in blocks."""
         rest = b""
         for block in blocks:
             data = rest + block
@@ -68,11 +67,11 @@ class Matcher:
             else:
                 yield from body.split(b"\n")[:-1]
 
-    def takes(self, line: bytes, record_of: Callable[[bytes], Record]) -> bool:
+    def matches(self, line: bytes, record_of: Callable[[bytes], Record]) -> bool:
         return self.record(line, record_of) is not None
 
     def record(self, line: bytes, record_of: Callable[[bytes], Record]) -> Record | None:
-        """The record of a line that is wanted."""
+        """The record of a line if it matches."""
         if not self.first <= lines.timestamp(line) < self.last:
             return None
         record = record_of(line)
@@ -82,7 +81,7 @@ class Matcher:
             if name not in record or text_of(record[name]) != value:
                 return None
         if self.grep is None or any(
-            self.grep.search(str(record[name])) for name in GREP_FIELDS if name in record
+            self.grep.search(str(record[name])) for name in SEARCHED_FIELDS if name in record
         ):
             return record
         return None
@@ -93,13 +92,13 @@ def _pattern(text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise ArchiveError(
-            f"--grep: wanted a regular expression, found {text!r}: {error}. "
-            "Put a backslash before signs that mean themselves"
+            f"--grep: expected a regular expression, got {text!r}: {error}. "
+            "Put a backslash before special characters"
         ) from None
 
 
 def needle(selection: Selection) -> bytes:
-    """Text that every wanted line holds; empty where none is sure."""
+    """Text that every matching line contains; empty where none is certain."""
     texts = [value for value in selection.matches.values() if PLAIN.fullmatch(value)]
     if selection.grep and re.fullmatch(r"[A-Za-z0-9 _:@/-]{3,}", selection.grep):
         texts.append(selection.grep)
@@ -107,7 +106,7 @@ def needle(selection: Selection) -> bytes:
 
 
 def candidates(ledger: Ledger, selection: Selection) -> list[Candidate]:
-    """The parts that can hold what is searched, by time, service and ids."""
+    """The parts that can hold matching records, by time, service and ids."""
     first, last = nanoseconds(selection.since), nanoseconds(selection.until)
     service = selection.matches.get("service_name")
     found = []
@@ -130,13 +129,13 @@ def run(
     on_progress: OnProgress = no_progress,
     on_expired: Callable[[int], None] = lambda hours: None,
 ) -> Generator[Record, None, None]:
-    """The records that match, the first `limit` or all, in the order of time.
+    """The records that match, the first `limit` or all, in order of time.
 
-    `on_expired` is called once, with the number of hours in the range that have expired, where
-    there are any. Needs little memory whatever matches. Raises ArchiveError.
+    `on_expired` is called once with the number of expired hours in the range, if any. Uses bounded
+    memory, however many match. Raises ArchiveError.
     """
     matcher = Matcher(selection)
-    ledger = archive.known_ledger()
+    ledger = archive.cached_ledger()
     expired = find_expired(archive, ledger.between(selection.since, selection.until))
     if expired.hours:
         on_expired(expired.hours)
@@ -147,7 +146,7 @@ def run(
     def pick(part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for line in matcher.candidates(blocks):
             record = matcher.record(line, readers[part.key])
-            if record is not None and not suppression.takes_out(record):
+            if record is not None and not suppression.excludes(record):
                 yield line
 
     with closing(scan_all(archive, [item.part for item in chosen], pick, limit)) as found:
@@ -158,11 +157,11 @@ def run(
 
 
 def merged(
-    chosen: list[Candidate], scanned: Iterator[Found], on_progress: OnProgress
+    chosen: list[Candidate], scanned: Iterator[SpooledLines], on_progress: OnProgress
 ) -> Generator[tuple[bytes, str], None, None]:
-    """The lines found in all parts, in order, with their engines.
+    """The matching lines of all parts, in order, with their engines.
 
-    What is earlier than all that is in further parts is given out before these are scanned.
+    Lines earlier than all of further parts are returned before these are scanned.
     """
     heap: list[_Next] = []
     try:
@@ -185,17 +184,17 @@ def merged(
 
 
 class _Next(NamedTuple):
-    """The next line of a part and where those after it come from; sorted by the first three."""
+    """The next line of a part and an iterator of those after it; sorted by the first three."""
 
     line: bytes
     engine: str
     number: int
     coming: Iterator[bytes]
-    found: Found
+    found: SpooledLines
 
 
 def _earlier(heap: list[_Next], before: int | None) -> Iterator[tuple[bytes, str]]:
-    """Lines in order, up to those of the moment `before`, in nanoseconds."""
+    """Lines in order, up to the moment `before` in nanoseconds, or all."""
     while heap and (before is None or lines.timestamp(heap[0].line) < before):
         first = heap[0]
         yield first.line, first.engine

@@ -1,7 +1,7 @@
-"""The archiver: export and gate in one step, once or again and again.
+"""The archiver: export and expiry in one run, once or at every interval.
 
-`logstack archive run` calls it; under supervisor it goes on for ever. What it did is recorded for
-the alert rules, also when it fails.
+`logstack archive run` calls it; supervisor keeps it running. Each run logs what it did, or why it
+failed, for the alert rules.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from stack.engines import EngineError
 from stack.settings.units import parse_duration
 
 RETRY_AFTER = timedelta(minutes=5)
-# What may be over by the next run: of the store, the engine, and this machine's disk.
+# Of the store, the engine and this machine's disk: the next run may succeed.
 FAILURES = (ArchiveError, EngineError, OSError)
 
 
 @dataclass(frozen=True)
 class RunResult:
     exported: export.Exported
-    gate: expire.Gate
+    expiry: expire.ExpiryResult
 
 
 def run(
     archive: Archive, *, include_current: bool = False, on_progress: OnProgress = no_progress
 ) -> RunResult:
-    """Export what is missing, then let verified days go. Raises FAILURES, once recorded."""
+    """Export what is missing, then expire verified days. Raises FAILURES, which it logs."""
     try:
         record_event(archive, "INFO", "archive_run_started", "Archiving began")
         exported = export.run(archive, include_current=include_current, on_progress=on_progress)
-        gate = expire.run(archive, on_progress=on_progress)
+        expiry = expire.run(archive, on_progress=on_progress)
     except FAILURES as error:
-        with suppress(OSError):  # where nothing can be recorded, what went wrong first is raised
+        with suppress(OSError):  # the first error is raised, also where the log cannot be written
             record_event(archive, "ERROR", "archive_run_failed", f"Archiving failed: {error}")
         raise
     finally:
         archive.store.close()
-    _report_gate(archive, gate)
+    _log_expiry(archive, expiry)
     record_event(
         archive,
         "INFO",
@@ -57,11 +57,11 @@ def run(
         archived_records=exported.records,
         compressed_bytes=exported.compressed_bytes,
     )
-    return RunResult(exported, gate)
+    return RunResult(exported, expiry)
 
 
-def run_for_ever(open_archive: Callable[[], Archive], say: Callable[[str], None]) -> None:
-    """Run at every interval, and sooner after a failure. Settings are read again each time."""
+def run_forever(open_archive: Callable[[], Archive], say: Callable[[str], None]) -> None:
+    """Run at every interval, and sooner after a failure. Each run reads the settings again."""
     wait_for_programs(open_archive())
     while True:
         archive = open_archive()
@@ -78,8 +78,8 @@ def run_for_ever(open_archive: Callable[[], Archive], say: Callable[[str], None]
 
 
 def wait_for_programs(archive: Archive) -> None:
-    """Wait for the engine and the store, which start together with the archiver: that they do not
-    answer yet is no failure to be alerted on. What still does not answer after a while is one."""
+    """Wait up to timing.start_timeout for the engine and the store, which start together with the
+    archiver: a run before that would fail and raise an alert."""
     patience = parse_duration(archive.settings.timing.start_timeout).total_seconds()
     wait_until(lambda: _answer(archive), patience, every=0.5)
     archive.store.close()
@@ -88,35 +88,36 @@ def wait_for_programs(archive: Archive) -> None:
 def _answer(archive: Archive) -> bool:
     try:
         archive.engine.version()
-        requests.get(archive.store.access.endpoint, timeout=2)  # whatever it answers
+        requests.get(archive.store.access.endpoint, timeout=2)  # any answer will do
     except (EngineError, requests.RequestException):
         return False
     return True
 
 
 def next_run(now: datetime, interval: timedelta, settle: timedelta) -> datetime:
-    """The next moment of the day's grid of intervals, `settle` after each."""
+    """The next run: `settle` after a multiple of `interval` since midnight UTC."""
     start = day_of(now) + settle
     steps = max(0, (now - start) // interval + 1)
     return start + steps * interval
 
 
-def _report_gate(archive: Archive, gate: expire.Gate) -> None:
-    for day, problems in gate.kept.items():
+def _log_expiry(archive: Archive, expiry: expire.ExpiryResult) -> None:
+    for day, problems in expiry.blocked.items():
         record_event(
             archive,
             "ERROR",  # the alert ArchiveDayKept pages; CriticalLogged would as well
             "archive_day_kept",
-            f"{day} is over its time in the engine and not verified: {problems[0]}",
+            f"{day} exceeded retention but is not verified in the archive: {problems[0]}",
             day=day,
         )
-    for day, count in gate.shortened.items():
-        text = f"{count} records of {day} leave the engine before the day (retention.shorter)"
+    for day, count in expiry.shortened.items():
+        text = f"Deleting {count} records of {day} from the engine (retention.shorter)"
         record_event(
             archive, "INFO", "archive_records_dropped", text, day=day, dropped_records=count
         )
-    for day in gate.dropped:
-        record_event(archive, "INFO", "archive_day_dropped", f"{day} left the engine", day=day)
-    for day in gate.dropped_for_space:
-        text = f"{day} left the engine before its time: it was over limits.hot_disk"
+    for day in expiry.dropped:
+        text = f"Deleted {day} from the engine"
+        record_event(archive, "INFO", "archive_day_dropped", text, day=day)
+    for day in expiry.dropped_for_space:
+        text = f"Deleted {day} from the engine early: the engine is over limits.hot_disk"
         record_event(archive, "WARNING", "archive_day_dropped_for_space", text, day=day)

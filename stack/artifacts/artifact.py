@@ -1,4 +1,4 @@
-"""What an artifact is, and whether its binaries are there already: in the cache or on PATH."""
+"""Finds the binaries of an artifact in the cache or on PATH."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 from stack.components.component import Artifact
 
 OnProgress = Callable[[str, str], None]
-"""Called with an artifact's name and what is going on, in a few words."""
+"""Called with an artifact's name and its current step, in a few words."""
 
 
 class ArtifactError(Exception):
-    """A binary could not be obtained; the text says which, why and what to do."""
+    """A binary cannot be provided; the text says which, why and what to do."""
 
 
 def find(artifact: Artifact, cache: Path) -> Path | None:
-    """The folder with the artifact's binaries if they are there, on PATH or in the cache."""
+    """The folder with the artifact's binaries in the cache or on PATH; None if there is none."""
     folder = cache / artifact.name / artifact.key
     if all(os.access(folder / binary, os.X_OK) for binary in artifact.binaries):
         return folder
-    ours = artifact.manifest or artifact.source or artifact.static or artifact.replaced
-    return None if ours else _on_path(artifact)
+    changed = artifact.manifest or artifact.source or artifact.static or artifact.replaced
+    return None if changed else _find_on_path(artifact)
 
 
-def _on_path(artifact: Artifact) -> Path | None:
-    """The folder of a binary on PATH that is of the very version wanted."""
+def _find_on_path(artifact: Artifact) -> Path | None:
+    """The folder of the binaries on PATH if they are of exactly the artifact's version."""
     program = shutil.which(artifact.binaries[0])
     if program is None:
         return None

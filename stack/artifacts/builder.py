@@ -1,7 +1,7 @@
 """Builds artifacts with Go.
 
-Each is built in a scratch folder of the cache, asked for its version, and only then renamed to
-`<cache>/<name>/<version>/`, so that a half-written binary is never there to be used.
+Each is built in a scratch folder of the cache, run with --version, and only then renamed to
+`<cache>/<name>/<version>/`, so that an incomplete binary is never used.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ VERSION_VARIABLES = (
 NO_NETWORK = ("no such host", "dial tcp", "connection refused", "i/o timeout", "unreachable")
 
 
-class Workshop:
-    """Builds artifacts into the cache; one object per run, several threads."""
+class Builder:
+    """Builds artifacts into the cache, in several threads."""
 
     def __init__(self, cache: Path, environment: BuildEnvironment, on_progress: OnProgress):
         self.cache = cache
@@ -40,7 +40,7 @@ class Workshop:
         self._stopped = False
 
     def build_all(self, artifacts: list[Artifact]) -> dict[str, str]:
-        """Build all of them in parallel; the error texts of those that failed, by name."""
+        """Build all artifacts in parallel; returns the errors of those that failed, by name."""
         failures: dict[str, str] = {}
         pool = ThreadPoolExecutor(max_workers=len(artifacts))
         try:
@@ -51,7 +51,7 @@ class Workshop:
                 except (ArtifactError, OSError) as error:
                     failures[name] = str(error)
                     self.on_progress(name, "failed")
-        except BaseException:  # Ctrl-C: no compiler may go on in the background
+        except BaseException:  # Ctrl-C: no compiler may continue in the background
             self._stop()
             raise
         finally:
@@ -64,7 +64,7 @@ class Workshop:
         home.mkdir(parents=True, exist_ok=True)
         self.on_progress(artifact.name, "waiting for another build")
         with exclusive_lock(home / ".lock"):
-            if folder := find(artifact, self.cache):  # built by another process meanwhile
+            if folder := find(artifact, self.cache):  # another process has built it
                 return folder
             for leftover in home.glob(".building-*"):  # of a build that was interrupted
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -84,7 +84,7 @@ class Workshop:
     def _compile(self, artifact: Artifact, scratch: Path) -> None:
         go = self.environment.go
         if artifact.manifest:
-            manifest = scratch / "builder.yaml"  # stays beside the binary: says what is in it
+            manifest = scratch / "builder.yaml"  # stays beside the binary and lists its contents
             manifest.write_text(artifact.manifest, encoding="utf-8")
             for module in artifact.emptied:
                 empty = scratch / "empty" / Path(module).name
@@ -105,7 +105,7 @@ class Workshop:
         module = artifact.required
         if module:
             _write_module(artifact, scratch)
-        # A binary that says which version it is, in each project's own way.
+        # Stamp the version, which each project keeps in another variable.
         names = (*VERSION_VARIABLES, *([f"{module}/internal.Version"] if module else []))
         stamps = " ".join(f"-X {name}=v{artifact.version}" for name in names)
         flags = [*(["-mod=mod"] if module else []), "-v", "-trimpath", f"-ldflags=-s -w {stamps}"]
@@ -170,23 +170,23 @@ def _explain_failure(
     tail = "".join(f"    {line}" for line in lines[-6:]).rstrip()
     text = "".join(lines)
     if any(sign in text for sign in NO_NETWORK):
-        what = "a download failed; is there a network?"
+        what = "a download failed; check the network"
     else:
-        what = f"`{' '.join(argv[:2])} …` ended with status {code}"
+        what = f"`{' '.join(argv[:2])} …` exited with status {code}"
     return (
-        f"{artifact.name} {artifact.version}: wanted a built binary, but {what}\n{tail}\n"
-        f"    All of its output: {log}"
+        f"cannot build {artifact.name} {artifact.version}: {what}\n{tail}\n"
+        f"    Complete output: {log}"
     )
 
 
 def _write_module(artifact: Artifact, folder: Path) -> None:
-    """A module of our own that requires the artifact's, and what replaces a module of it."""
+    """Write a Go module that requires the artifact's, and the replacement of one of its modules."""
     text = f"module logstack/{artifact.name}\n\nrequire {artifact.required} v{artifact.version}\n"
     if artifact.replaced:
         path, source = artifact.replaced
-        instead = folder / "replaced"  # stays beside the binary: says what is in it
-        instead.mkdir()
-        (instead / "go.mod").write_text(f"module {path}\n", encoding="utf-8")
-        (instead / "replaced.go").write_text(source, encoding="utf-8")
-        text += f"\nreplace {path} => ./{instead.name}\n"
+        replacement = folder / "replaced"  # stays beside the binary and lists its contents
+        replacement.mkdir()
+        (replacement / "go.mod").write_text(f"module {path}\n", encoding="utf-8")
+        (replacement / "replaced.go").write_text(source, encoding="utf-8")
+        text += f"\nreplace {path} => ./{replacement.name}\n"
     (folder / "go.mod").write_text(text, encoding="utf-8")

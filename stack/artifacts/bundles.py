@@ -1,8 +1,8 @@
-"""Packs what is more than one file into one for hosts: the archiver with its packages, Grafana.
+"""Packs a program of many files into one file for hosts: the archiver with its packages, Grafana.
 
 A bundle is `<name>.tar.gz` in the cache of artifacts; provisioning/remote.py unpacks it as `lib`
-beside itself. Hosts need no internet: the packages come from the control machine, for every Python
-that a host may have, at the versions and with the hashes of requirements.lock.
+beside itself. Hosts need no internet access: the packages come from the control machine, for every
+Python that a host may have, with the versions and hashes of requirements.lock.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from stack.artifacts.lockfile import locked_packages
 from stack.common import last_lines
 from stack.settings import ROOT
 
-# What a host may have: Debian 12 and 13, Ubuntu 24.04 and 26.04.
+# Of Debian 12 and 13, Ubuntu 24.04 and 26.04.
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-# Everything that stack/archive/on_host.py imports, and what that imports.
+# All packages that stack/archive/on_host.py imports, also indirectly.
 PACKAGES = (
     *("annotated-types", "boto3", "botocore", "certifi", "cffi", "charset-normalizer"),
     *("cryptography", "idna", "jmespath", "orjson", "pycparser", "pydantic", "pydantic-core"),
     *("python-dateutil", "pyyaml", "requests", "s3transfer", "six", "typing-extensions"),
     *("typing-inspection", "urllib3", "zstandard"),
 )
-# The rooms that the archiver imports: a change anywhere else is no new version of it.
+# What the archiver imports and reads: a change anywhere else does not make a new version of it.
 BUNDLED_ROOMS = (
     "common",
     "archive",
@@ -43,9 +43,10 @@ BUNDLED_ROOMS = (
     "records",
     "settings",
     "log_record.schema.json",
+    "settings.toml",  # names the fields of the settings' tables
     "__init__.py",
 )
-SOURCES = ("*.py", "log_record.schema.json")
+SOURCES = ("*.py", "log_record.schema.json", "settings.toml")
 MAIN = """\
 import sys
 
@@ -53,14 +54,14 @@ from stack.archive.on_host import main
 
 sys.exit(main(sys.argv[1:]))
 """
-# botocore describes every service of AWS: the archive speaks to one.
+# botocore has data for every service of AWS; the archive uses S3 only.
 OTHER_SERVICES = re.compile(r"botocore/data/(?!s3/)[^/]+/")
 LEFT_OUT = re.compile(r"(^|/)(__pycache__|tests)/|\.pyi$|(^|/)\.lock$")
 
 
 @cache
 def archiver_key() -> str:
-    """A hash of everything that the archiver's bundle is made of."""
+    """The version and a hash of all contents of the archiver's bundle."""
     digest = hashlib.sha256()
     for path in _sources():
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
@@ -80,10 +81,7 @@ def make_archiver(path: Path, on_progress: OnProgress) -> None:
             on_progress("archiver", f"packages for Python {python}")
             _install(requirements, folder / python, python)
             shutil.copytree(folder / python, lib, dirs_exist_ok=True)
-        for source in _sources():
-            copy = lib / source.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
+        copy_sources(lib)
         (lib / "__main__.py").write_text(MAIN, encoding="utf-8")
         own = lib / f"logstack-{version('logstack')}.dist-info"
         own.mkdir()
@@ -94,13 +92,21 @@ def make_archiver(path: Path, on_progress: OnProgress) -> None:
         pack(lib, path)
 
 
+def copy_sources(lib: Path) -> None:
+    """Copy the modules and data files of `stack` that the archiver needs."""
+    for source in _sources():
+        copy = lib / source.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+
+
 def pack(folder: Path, path: Path, roots: Iterable[str] = ("",)) -> None:
-    """Write the files of a folder as `lib`, so that the same files give the same bytes."""
+    """Write the files of a folder as `lib`; the same files give the same bytes."""
     files = sorted(
         file
         for root in roots
         for file in (folder / root).rglob("*")
-        if file.is_file() and not _unwanted(file.relative_to(folder).as_posix())
+        if file.is_file() and not _is_left_out(file.relative_to(folder).as_posix())
     )
     with (
         path.open("wb") as raw,
@@ -115,12 +121,12 @@ def pack(folder: Path, path: Path, roots: Iterable[str] = ("",)) -> None:
                 tar.addfile(entry, content)
 
 
-def _unwanted(name: str) -> bool:
+def _is_left_out(name: str) -> bool:
     return bool(LEFT_OUT.search(name) or OTHER_SERVICES.search(name))
 
 
 def _sources() -> list[Path]:
-    """The package `stack`, less what no host needs."""
+    """The files of the package `stack` that hosts need."""
     return sorted(
         path
         for pattern in SOURCES
@@ -134,14 +140,13 @@ def _locked() -> str:
     entries = locked_packages(PACKAGES)
     if absent := sorted(set(PACKAGES) - {entry.partition("==")[0] for entry in entries}):
         raise ArtifactError(
-            f"archiver: wanted {', '.join(absent)} in requirements.lock, found nothing. "
-            "Type: make lock"
+            f"cannot pack the archiver: requirements.lock lacks {', '.join(absent)}. Run: make lock"
         )
     return "".join(entries)
 
 
 def _install(requirements: Path, folder: Path, python: str) -> None:
-    """Unpack wheels for another Python than this one; nothing of them is run."""
+    """Unpack wheels for another Python than this one, without running any of their code."""
     machine = platform.machine()
     platforms = (f"manylinux_2_{minor}_{machine}" for minor in (17, 28))
     argv = [
@@ -154,6 +159,4 @@ def _install(requirements: Path, folder: Path, python: str) -> None:
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         tail = last_lines(result.stderr, 4)
-        raise ArtifactError(
-            f"archiver: wanted its packages for Python {python}, pip found a problem:\n{tail}"
-        )
+        raise ArtifactError(f"cannot install the archiver's packages for Python {python}:\n{tail}")

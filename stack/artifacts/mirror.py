@@ -1,8 +1,7 @@
 """Fetches built programs from an HTTP server instead of building them: settings.paths.mirror.
 
 The server has a cache's folders below the machine's architecture, each with the sums of its files:
-`<mirror>/x86_64/victorialogs/<version>/SHA256SUMS`. stack/artifacts/ asks it before it makes
-anything.
+`<mirror>/x86_64/victorialogs/<version>/SHA256SUMS`. stack/artifacts/ tries it before it builds.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ TIMEOUT = (5, 60)
 
 
 class MirrorError(Exception):
-    """The mirror does not answer, or not with what its own sums say; the text says what to do."""
+    """The mirror does not answer, or a file does not match its sum; the text says what to do."""
 
 
 def fetch(mirror: str, cache: Path, name: str, key: str, files: Sequence[str]) -> Path | None:
-    """The folder in the cache with an artifact's files; None where the mirror has none of it."""
+    """Fetch an artifact's files; returns their folder in the cache, None if the mirror has none."""
     where = f"{mirror.rstrip('/')}/{platform.machine()}/{name}/{key}"
     with requests.Session() as session:
         answer = _get(session, f"{where}/{SUMS}")
@@ -49,11 +48,11 @@ def fetch(mirror: str, cache: Path, name: str, key: str, files: Sequence[str]) -
     return home / key
 
 
-def _download(session: requests.Session, url: str, wanted: str, path: Path) -> None:
+def _download(session: requests.Session, url: str, expected: str, path: Path) -> None:
     answer = _get(session, url)
-    if answer is None or not wanted:
+    if answer is None or not expected:
         raise MirrorError(
-            f"{url}: wanted the file and its sum in {SUMS}, found one of them or none"
+            f"cannot fetch {url}: the mirror has not both the file and its sum in {SUMS}"
         )
     digest = hashlib.sha256()
     try:
@@ -62,25 +61,23 @@ def _download(session: requests.Session, url: str, wanted: str, path: Path) -> N
                 digest.update(chunk)
                 file.write(chunk)
     except requests.RequestException as error:
+        raise MirrorError(f"cannot fetch {url}: the download is incomplete: {error}") from None
+    if digest.hexdigest() != expected:
         raise MirrorError(
-            f"{url}: wanted all of the file, found that it broke off: {error}"
-        ) from None
-    if digest.hexdigest() != wanted:
-        raise MirrorError(
-            f"{url}: wanted sha256 {wanted}, found {digest.hexdigest()}. Mend the mirror, or leave "
-            "paths.mirror empty to build here"
+            f"{url}: expected sha256 {expected}, got {digest.hexdigest()}. Repair the mirror, or "
+            "leave paths.mirror empty to build here"
         )
     path.chmod(0o755)
 
 
 def _get(session: requests.Session, url: str) -> requests.Response | None:
-    """None for what is not there. Raises MirrorError for every other answer."""
+    """The answer, None for a 404. Raises MirrorError for any other status."""
     try:
         answer = session.get(url, timeout=TIMEOUT, stream=True)
     except requests.RequestException as error:
-        raise MirrorError(f"{url}: wanted an answer of paths.mirror, found: {error}") from None
+        raise MirrorError(f"cannot fetch {url} from paths.mirror: {error}") from None
     if answer.status_code == requests.codes.not_found:
         return None
     if answer.status_code != requests.codes.ok:
-        raise MirrorError(f"{url}: wanted an answer of paths.mirror, found {answer.status_code}")
+        raise MirrorError(f"cannot fetch {url} from paths.mirror: HTTP {answer.status_code}")
     return answer

@@ -1,6 +1,6 @@
-"""Asks the running stack whether what the settings say is so. `logstack doctor` prints it.
+"""Checks that the running stack applies the settings; `logstack doctor` prints the findings.
 
-A policy is believed when the engine or the store says it, not because a file asks for it.
+A check reads the policy back from the engine or the store, not from a configuration file.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from stack.settings.targets import Target
 
 
 def run(archive: Archive, target: Target) -> list[Finding]:
-    """Every check. One that cannot be made because something does not answer has failed."""
+    """Run every check. One that cannot be made because a program does not answer has failed."""
     return [check_alert_rules(target), *archive_findings(archive)]
 
 
 def check_alert_rules(target: Target) -> Finding:
-    """Exactly the shipped rules are loaded where they are evaluated."""
+    """The evaluator has loaded exactly the shipped rules."""
     problems = rule_differences(target)
-    found = f"{kind_of(target.settings).evaluator} has loaded exactly the rules of alerts/rules/"
-    return Finding("alert rules", not problems, "; ".join(problems) or found)
+    passed = f"{kind_of(target.settings).evaluator} has loaded exactly the rules of alerts/rules/"
+    return Finding("alert rules", not problems, "; ".join(problems) or passed)

@@ -24,9 +24,7 @@ from stack.runtimes import selection as runtime
 from stack.settings.targets import Target
 from stack.settings.targets import native as native_target
 
-app = typer.Typer(
-    help="Alert rules and the channels that they reach people by.", no_args_is_help=True
-)
+app = typer.Typer(help="Alert rules and notification channels.", no_args_is_help=True)
 
 
 def register(parent: typer.Typer) -> None:
@@ -41,7 +39,7 @@ class Channel(StrEnum):
 
 @app.command("list")
 def show(as_json: AsJson = False) -> None:
-    """List every rule: severity, threshold, and its state where the stack runs.
+    """List every rule: severity, threshold, and its state in the running stack.
 
     Example: logstack alerts list
     """
@@ -78,62 +76,62 @@ def show(as_json: AsJson = False) -> None:
 
 @app.command("lint")
 def check() -> None:
-    """Check rules, secrets and the rendered files with the programs that read them.
+    """Check rules, secrets and rendered files with amtool and vmalert.
 
     Example: logstack alerts lint
     """
     target = native_target(settings.load())
     count = lint.check_files(target)
     channels = read_channels(target.settings.receivers, target.run_dir)
-    out.print(f"{count} rules and the configuration of Alertmanager are good.")
+    out.print(f"{count} rules and Alertmanager's configuration are valid.")
     for remark in lint.remarks(channels):
         say(remark, "yellow")
 
 
 @app.command("test")
 def run_tests(
-    rule: Annotated[str, typer.Option(help="Only the cases of this rule.")] = "",
+    rule: Annotated[str, typer.Option(help="Only the test cases of this rule.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Run the rule tests of alerts/tests/ against engines of their own.
+    """Run the rule tests of alerts/tests/ against temporary engines.
 
-    VictoriaLogs always, Loki where it is on PATH.
+    VictoriaLogs always, Loki if it is on PATH.
 
     Example: logstack alerts test
     """
     began = time.monotonic()
     rules = load_rules(shipped_settings())
     cases = _cases_of(rule, [item.name for item in rules])
-    lacking = missing_cases([item for item in rules if not rule or item.name == rule], cases)
+    missing = missing_cases([item for item in rules if not rule or item.name == rule], cases)
     values = settings.load()
-    outcomes = rule_tests.run_with_victorialogs(values, cases)
-    with_loki = artifacts.is_there("loki", values)
+    results = rule_tests.run_with_victorialogs(values, cases)
+    with_loki = artifacts.is_available("loki", values)
     if with_loki:
-        outcomes += rule_tests.run_with_loki(values, cases)
-    failed = [item for item in outcomes if item.problem]
+        results += rule_tests.run_with_loki(values, cases)
+    failed = [item for item in results if item.problem]
     seconds = time.monotonic() - began
     if as_json:
-        print_json(_as_dict(outcomes, lacking, seconds))
+        print_json(_as_dict(results, missing, seconds))
     else:
-        _print_outcomes(outcomes)
+        _print_results(results)
         for item in failed:
             say(f"{item.case.file}: {item.case.name} ({item.engine}): {item.problem}", "red")
-        for name, kinds in lacking.items():
-            say(f"{name}: wanted a case of each kind, found none of {', '.join(kinds)}", "red")
-        passed = len(outcomes) - len(failed)
-        out.print(f"{passed} of {len(outcomes)} cases passed in {seconds:.0f} s.")
+        for name, kinds in missing.items():
+            say(f"{name}: expected a case of each kind, got none of {', '.join(kinds)}", "red")
+        passed = len(results) - len(failed)
+        out.print(f"{passed} of {len(results)} cases passed in {seconds:.0f} s.")
         if not with_loki:
-            say("Loki is not on PATH: the rules were tried with VictoriaLogs only.", "dim")
-    if failed or lacking:
+            say("Loki is not on PATH: the rules were tested with VictoriaLogs only.", "dim")
+    if failed or missing:
         raise typer.Exit(1)
 
 
 @app.command("send")
 def send(
-    channel: Annotated[Channel, typer.Option(help="Which channel.")],
+    channel: Annotated[Channel, typer.Option(help="The channel to test.")],
     as_json: AsJson = False,
 ) -> None:
-    """Send one marked test message through Alertmanager and say what became of it.
+    """Send one marked test message through Alertmanager and report whether it was delivered.
 
     Example: logstack alerts send --channel slack
     """
@@ -142,10 +140,10 @@ def send(
     if as_json:
         print_json(asdict(result))
     elif result.delivered:
-        out.print(f"{result.channel}: {result.answer}. Look for {result.mark} there.")
+        out.print(f"{result.channel}: {result.answer}. Look there for {result.mark}.")
     else:
         say(f"{result.channel}: not delivered: {result.answer}", "red")
-        say(f"Its log: {now.log_place('alertmanager')}")
+        say(f"Alertmanager's log: {now.log_place('alertmanager')}")
     if not result.delivered:
         raise typer.Exit(1)
 
@@ -162,29 +160,28 @@ def _cases_of(rule: str, names: Sequence[str]) -> list[Case]:
     cases = load_cases()
     for name in [rule] if rule else [case.rule for case in cases]:
         if name not in names:
-            raise AlertError(f"{name}: wanted a rule out of {', '.join(names)}")
+            raise AlertError(f"rule: expected one of {', '.join(names)}, got {name!r}")
     return [case for case in cases if not rule or case.rule == rule]
 
 
 def _as_dict(
-    outcomes: Sequence[rule_tests.Outcome], lacking: Mapping[str, list[Kind]], seconds: float
+    results: Sequence[rule_tests.CaseResult], missing: Mapping[str, list[Kind]], seconds: float
 ) -> dict[str, object]:
     cases = [
-        {"case": item.case.name, "engine": item.engine, "problem": item.problem}
-        for item in outcomes
+        {"case": item.case.name, "engine": item.engine, "problem": item.problem} for item in results
     ]
-    return {"cases": cases, "missing": lacking, "seconds": seconds}
+    return {"cases": cases, "missing": missing, "seconds": seconds}
 
 
-def _print_outcomes(outcomes: Sequence[rule_tests.Outcome]) -> None:
+def _print_results(results: Sequence[rule_tests.CaseResult]) -> None:
     table = Table("rule", *KINDS, box=None, pad_edge=False, header_style="bold")
-    for name in dict.fromkeys(item.case.rule for item in outcomes):
-        table.add_row(name, *(_cell(outcomes, name, kind) for kind in KINDS))
+    for name in dict.fromkeys(item.case.rule for item in results):
+        table.add_row(name, *(_cell(results, name, kind) for kind in KINDS))
     out.print(table)
 
 
-def _cell(outcomes: Sequence[rule_tests.Outcome], rule: str, kind: str) -> Text:
-    mine = [item for item in outcomes if (item.case.rule, item.case.text.kind) == (rule, kind)]
+def _cell(results: Sequence[rule_tests.CaseResult], rule: str, kind: str) -> Text:
+    mine = [item for item in results if (item.case.rule, item.case.text.kind) == (rule, kind)]
     bad = sum(bool(item.problem) for item in mine)
     if not mine:
         return Text("missing", "bold red")

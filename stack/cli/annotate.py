@@ -1,4 +1,4 @@
-"""`logstack annotate`: records of what was done to the systems, which charts show as lines."""
+"""`logstack annotate`: records of deployments, which charts show as vertical lines."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from stack.cli.console import AsJson, print_json, say
 from stack.engines import Record
 from stack.engines.factory import engine_of
 from stack.queries.catalogue import DEPLOYED
+from stack.records.timestamps import format_time
 from stack.runtimes import selection as runtime
 from stack.settings import Settings
 
 group = typer.Typer(
-    help="Mark what happened in every chart.\n\nExample: logstack annotate deploy --version 1.4.2",
+    help="Add deployment annotations to dashboards.",
     no_args_is_help=True,
 )
 
@@ -27,20 +28,20 @@ def register(parent: typer.Typer) -> None:
 
 @group.callback()
 def _group() -> None:
-    """Mark what happened in every chart."""
+    """Add deployment annotations to dashboards."""
 
 
 @group.command("deploy")
 def deploy(
-    version: Annotated[str, typer.Option(help="What is live now.")],
-    service: Annotated[str, typer.Option(help="Of which service; empty: the sample app.")] = "",
+    version: Annotated[str, typer.Option(help="The version that is now live.")],
+    service: Annotated[str, typer.Option(help="The service; default: the sample app.")] = "",
     environment: Annotated[
-        str, typer.Option(help="Where; empty: settings.stack.environment.")
+        str, typer.Option(help="The environment; default: stack.environment of the settings.")
     ] = "",
-    message: Annotated[str, typer.Option(help="Text of the mark.")] = "",
+    message: Annotated[str, typer.Option(help="Text of the annotation.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Log that a version went live; charts of that environment show a line from then on.
+    """Record that a version went live: charts of that environment show a line at this time.
 
     Example: logstack annotate deploy --version 1.4.2 --service erp-backend-api
     """
@@ -69,9 +70,9 @@ def deployment(
     environment: str = "",
     message: str = "",
 ) -> Record:
-    """The record of the contract that says so."""
+    """The record of a deployment, in the form of the record contract."""
     return {
-        "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "timestamp": format_time(moment),
         "level": "INFO",
         "logger_name": "logstack.annotate",
         "message": message or f"Version {version} is live",

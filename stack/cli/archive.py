@@ -1,4 +1,4 @@
-"""`logstack archive ...`: the one-year archive, and `logstack doctor`."""
+"""`logstack archive ...`: the one-year archive."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from rich.table import Table
-from rich.text import Text
 
 from stack import settings
 from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
 from stack.archive.lifecycle import describe, find_expired
-from stack.archive.verify import NOT_THERE
-from stack.cli.console import AsJson, in_bytes, out, plain, print_json, progress, say
+from stack.archive.verify import NOT_IN_STORE
+from stack.cli.console import AsJson, out, plain, print_json, progress, say
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, time_range
+from stack.components.catalogue import by_name
 from stack.engines import Selection
 from stack.engines.kinds import kind_of
 from stack.records.contract import LEVELS
 from stack.settings.targets import Target, started_with
 from stack.settings.targets import native as native_target
+from stack.settings.units import format_bytes
 
 From = Annotated[str, typer.Option("--from", help="Start: a duration ago (7d) or a time.")]
 To = Annotated[str, typer.Option("--to", help="End: a duration ago, a time, or now.")]
@@ -34,75 +34,39 @@ group = typer.Typer(
 
 
 def register(app: typer.Typer) -> None:
-    app.command("doctor")(diagnose)
     app.add_typer(group, name="archive")
 
 
 def open_archive() -> Archive:
-    """The archive of the stack that runs in this checkout."""
+    """The archive of this checkout's stack."""
     return open_native(running_target())
 
 
 def running_target() -> Target:
-    """Where the stack of this checkout runs. Raises ArchiveError for the runtime without one."""
+    """The target of this checkout's stack. Raises ArchiveError for Docker, which has no archive."""
     values = settings.load()
     if started_with(values, "docker"):
         raise ArchiveError(
-            "wanted the native runtime, found the Docker runtime, which has no archive: its engine "
-            "keeps records for retention.hot_days. Type: make down && RUNTIME=native make up"
+            "cannot open the archive: the Docker runtime has none, its engine keeps records for "
+            "retention.hot_days. Run: make down && RUNTIME=native make up"
         )
     return native_target(started_with(values, "native") or values)
 
 
-def diagnose(
-    as_json: AsJson = False,
-    environment: Annotated[
-        str, typer.Option("--env", help="Examine the hosts of this environment instead.")
-    ] = "",
-) -> None:
-    """Ask the running stack whether rules, retention and archive are as the settings say.
-
-    Example: logstack doctor --env staging
-    """
-    # Imported here, because they take longer than a search needs to begin.
-    from stack.checks import doctor
-    from stack.cli import hosts as hosts_commands
-
-    if environment:
-        hosts_commands.run_on_hosts("doctor", environment)
-        return
-    target = running_target()
-    archive = open_native(target)
-    try:
-        findings = doctor.run(archive, target)
-    finally:
-        archive.store.close()
-    if as_json:
-        print_json([asdict(item) for item in findings], indent=2)
-    else:
-        table = Table("", "check", "found", box=None, pad_edge=False, header_style="bold")
-        for item in findings:
-            mark = Text("✓", "green") if item.ok else Text("✗", "bold red")
-            table.add_row(mark, item.check, item.text)
-        out.print(table)
-    if not all(item.ok for item in findings):
-        raise typer.Exit(1)
-
-
 @group.command("run")
 def run(
-    now: Annotated[bool, typer.Option("--now", help="Also the hour under way.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Also the current hour.")] = False,
     every_interval: Annotated[
-        bool, typer.Option("--every-interval", help="Go on for ever, as the stack's archiver does.")
+        bool, typer.Option("--every-interval", help="Keep running, as the stack's archiver does.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Archive every complete hour that is not archived yet, and let verified days go.
+    """Archive complete hours and expire verified days.
 
     Example: logstack archive run --now
     """
     if every_interval:
-        service.run_for_ever(open_archive, say)
+        service.run_forever(open_archive, say)
         return
     archive = open_archive()
     with progress() as display:
@@ -113,12 +77,12 @@ def run(
     exported = result.exported
     out.print(
         f"Archived {exported.records} records of {exported.hours} hours in {exported.parts} parts: "
-        f"{in_bytes(exported.raw_bytes)}, {in_bytes(exported.compressed_bytes)} compressed."
+        f"{format_bytes(exported.raw_bytes)}, {format_bytes(exported.compressed_bytes)} compressed."
     )
-    for day, count in result.gate.shortened.items():
-        out.print(f"{count} records of {day} leave the engine before the day: retention.shorter.")
-    for day, problems in result.gate.kept.items():
-        say(f"{day} is over its time in the engine and stays: {problems[0]}", "red")
+    for day, count in result.expiry.shortened.items():
+        out.print(f"Deleting {count} records of {day} from the engine (retention.shorter).")
+    for day, problems in result.expiry.blocked.items():
+        say(f"{day} exceeded retention and stays in the engine: {problems[0]}", "red")
 
 
 @group.command("verify")
@@ -128,7 +92,7 @@ def check(
     deep: Annotated[bool, typer.Option("--deep", help="Read every part back.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the chain of manifests, the parts and the engine's counts; exit status 1 for a problem.
+    """Check manifests, parts and counts; exits with 1 on a problem.
 
     Example: logstack archive verify --from 7d --deep
     """
@@ -158,7 +122,7 @@ def check(
             out.print(plain(f"note: {note.text}", "dim"))
         for problem in report.problems:
             out.print(plain(f"{problem.kind}: {problem.text}", "red"))
-        out.print("No problem was found." if report.ok else f"{len(report.problems)} problems.")
+        out.print("No problems." if report.ok else f"{len(report.problems)} problems.")
     if not report.ok:
         raise typer.Exit(1)
 
@@ -175,13 +139,13 @@ def find(
     number: Annotated[int, typer.Option("-n", min=1, help="At most this many.")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
 ) -> None:
-    """Search the archive itself, oldest records first; nothing has to be restored.
+    """Search the archive without a restore, oldest records first.
 
     Example: logstack archive search --from 2026-01-31 --to 2026-02-01 --level ERROR
     """
     if level and level.upper() not in LEVELS:
         raise typer.BadParameter(
-            f"wanted one of {', '.join(LEVELS)}, found {level!r}", param_hint="--level"
+            f"expected one of {', '.join(LEVELS)}, got {level!r}", param_hint="--level"
         )
     exact = {"service_name": service_name, "request_id": request_id}
     exact |= dict(_pair("--match", text) for text in match or [])
@@ -211,10 +175,10 @@ def find(
         ):
             for record in records:
                 if found == number:
-                    say(f"Only the oldest {number} records are shown; -n shows more.", "dim")
+                    say(f"Showing the oldest {number} records; -n shows more.", "dim")
                     break
                 found += 1
-                display.give_way()
+                display.stop_on_terminal()
                 print_record(record, as_json)
     finally:
         archive.store.close()
@@ -230,22 +194,24 @@ def bring_back(
     service_name: Annotated[
         list[str] | None, typer.Option("--service", help="Only this service; can be repeated.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the estimate.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print only the estimate.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring archived records back into a second engine, beside the hot ones.
+    """Restore archived records into a second engine.
 
     Example: logstack archive restore --from 2026-01-31 --to 2026-02-01
     """
+    from stack.runtimes import native  # heavy, and only this needs it
+
     start, end = time_range(since, until, FROM_TO)
-    wanted = restore.Wanted(start, end, frozenset(service_name or []))
+    scope = restore.RestoreFilter(start, end, frozenset(service_name or []))
     archive = open_archive()
     try:
-        planned = restore.estimate(archive, wanted)
+        planned = restore.estimate(archive, scope)
         say(
             f"{planned.records} records of {planned.hours} hours, "
-            f"{in_bytes(planned.compressed_bytes)} to read, {in_bytes(planned.raw_bytes)} of "
-            f"lines, about {max(1, round(planned.seconds))} s."
+            f"{format_bytes(planned.compressed_bytes)} to read, "
+            f"{format_bytes(planned.raw_bytes)} of lines, about {max(1, round(planned.seconds))} s."
         )
         say_expired(archive, planned.expired_hours)
         if dry_run:
@@ -253,24 +219,27 @@ def bring_back(
                 print_json(asdict(planned))
             return
         with progress() as display:
-            result = restore.run(archive, wanted, on_progress=display.update)
+            kind = kind_of(archive.settings)
+            if by_name(kind.restored_component).on_demand:
+                native.ensure_started(archive.settings, kind.restored_component, display.update)
+            result = restore.run(archive, scope, on_progress=display.update)
     finally:
         archive.store.close()
     if as_json:
         print_json(asdict(result))
         return
-    out.print(f"{result.records} records restored, {result.present} are there now. Read them with")
+    out.print(f"{result.records} records restored, {result.present} in the engine. Read them with")
     out.print(f"  ./logstack logs --restored --since {since} --until {until}")
-    out.print("and drop them again with\n  ./logstack archive unrestore")
+    out.print("and delete them with\n  ./logstack archive unrestore")
 
 
 @group.command("unrestore")
 def drop_restored() -> None:
-    """Drop everything that was restored; the archive keeps it.
+    """Delete all restored records; the archive keeps them.
 
     Example: logstack archive unrestore
     """
-    from stack.runtimes import native  # as above
+    from stack.runtimes import native  # slow to import, and needed here alone
 
     values = running_target().settings
     kind = kind_of(values)
@@ -283,23 +252,23 @@ def drop_restored() -> None:
         days = restore.drop_days(archive)
     finally:
         archive.store.close()
-    say(f"Loki was told to delete {len(days)} restored days: it hides them within five minutes")
-    say("and frees their room some hours later. A restore before that takes the deletion back.")
+    say(f"Loki deletes {len(days)} restored days: it hides them within five minutes and frees")
+    say("their disk space some hours later. A restore before that cancels the deletion.")
 
 
 @group.command("erase")
 def forget(
     match: Annotated[str, typer.Option(help="field=value of the records to erase.")],
-    reason: Annotated[str, typer.Option(help="Why; the tombstone keeps it for good.")],
+    reason: Annotated[str, typer.Option(help="Why; stored permanently in the tombstone.")],
     as_json: AsJson = False,
 ) -> None:
-    """Erase records from the archive where its locks allow it; a signed tombstone stays.
+    """Erase records where locks allow it; a tombstone remains.
 
     Example: logstack archive erase --match user_id=123 --reason "request of 2026-01-31"
     """
     name, value = _pair("--match", match)
     if not reason.strip():
-        raise typer.BadParameter("wanted a reason, found nothing", param_hint="--reason")
+        raise typer.BadParameter("expected a reason, got nothing", param_hint="--reason")
     archive = open_archive()
     try:
         with progress() as display:
@@ -311,10 +280,10 @@ def forget(
         print_json(asdict(result))
         return
     out.print(
-        f"Erased {result.records} records of {result.hours} hours; {len(result.deleted)} objects "
-        "were deleted."
+        f"Erased {result.records} records of {result.hours} hours; deleted {len(result.deleted)} "
+        "objects."
     )
-    out.print("The engine keeps its own copy until retention; restored records stay until")
+    out.print("The engine keeps its copy until it expires; restored records stay until")
     out.print("  ./logstack archive unrestore")
 
 
@@ -322,9 +291,9 @@ def forget(
 def hold(
     since: From,
     until: To,
-    off: Annotated[bool, typer.Option("--off", help="Lift it instead.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Release the hold.")] = False,
 ) -> None:
-    """Put a legal hold on archived parts: nobody can delete them until it is lifted.
+    """Protect archived parts from deletion by a legal hold.
 
     Example: logstack archive hold --from 2026-01-31 --to 2026-02-01
     """
@@ -348,21 +317,20 @@ def hold(
     say_expired(archive, expired.hours)
     if missing:
         raise ArchiveError(
-            f"cannot {'free' if off else 'hold'} {', '.join(missing)}: {NOT_THERE}; {count} other "
-            f"parts {'are free again' if off else 'are held'}. Run: ./logstack archive verify"
+            f"cannot {'release' if off else 'hold'} {', '.join(missing)}: {NOT_IN_STORE}; {count} "
+            f"other parts are {'released' if off else 'held'}. Run: ./logstack archive verify"
         )
     if not count:
         raise ArchiveError(
-            f"wanted archived parts from {since} to {until}, found none: nothing was "
-            f"{'freed' if off else 'held'}. Which there are says: ./logstack archive verify. "
-            "Hours that are not archived yet: ./logstack archive run --now"
+            f"cannot {'release' if off else 'hold'} parts from {since} to {until}: there are none. "
+            "Run: ./logstack archive run --now"
         )
-    say(f"{count} parts {'are free again' if off else 'are held'}.")
+    say(f"{count} parts are {'released' if off else 'held'}.")
 
 
 @group.command("key")
 def public_key() -> None:
-    """Print the public key that manifests are signed for, to check them without this project.
+    """Print the public key that verifies manifest signatures.
 
     Example: logstack archive key > archive.pem
     """
@@ -375,7 +343,7 @@ def public_key() -> None:
 
 
 def say_expired(archive: Archive, hours: int) -> None:
-    """Tell how many hours of what was asked for are no longer in the archive, where any are."""
+    """Print how many hours of the range are no longer in the archive, if any."""
     if hours:
         say(describe(archive, hours), "yellow")
 
@@ -383,5 +351,5 @@ def say_expired(archive: Archive, hours: int) -> None:
 def _pair(option: str, text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not (name and separator and value):
-        raise typer.BadParameter(f"wanted field=value, found {text!r}", param_hint=option)
+        raise typer.BadParameter(f"expected field=value, got {text!r}", param_hint=option)
     return name, value

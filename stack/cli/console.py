@@ -1,4 +1,4 @@
-"""What the commands print with: a console for results, one for remarks, JSON, tables, progress."""
+"""Output of the commands: a console for results, one for notes, JSON, tables, progress."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from stack.cli.text import as_json, visible
 if TYPE_CHECKING:
     from stack.runtimes.native import Status
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-PIPE_WIDTH = 250  # columns where there is no terminal to fit into
-KEPT = "\n\t"  # controls that people may print
-NARROW = 110  # columns below which paths of log files do not fit beside the rest
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PIPE_WIDTH = 250  # columns when the output is not a terminal
+KEPT = "\n\t"  # control characters that are printed as they are
+NARROW = 110  # columns below which the paths of log files do not fit into a row
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """`logstack logs | head` has read enough: no error."""
+        """Exit quietly when the reader closed the pipe, as in `logstack logs | head`."""
         with suppress(SystemExit):
             super().on_broken_pipe()
         raise SystemExit(0)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Texts, also those in tables: what a value holds is shown, neither obeyed nor replaced."""
+        """Text as it is, also in tables: control characters are shown and markup is not applied."""
         return super().render_str(visible(text, keep=KEPT), **options)
 
 
@@ -51,28 +51,28 @@ def _console(stderr: bool) -> Console:
 out = _console(stderr=False)
 err = _console(stderr=True)
 
-STATE_STYLES = {"healthy": "green", "starting": "yellow", "restarting": "yellow"}
-FINAL_STATES = ("healthy", "built", "failed")
+STATE_STYLES = {"healthy": "green", "idle": "dim", "starting": "yellow", "restarting": "yellow"}
+FINAL_STATES = ("healthy", "idle", "built", "failed")
 
 
 def say(text: str, style: str = "") -> None:
-    """A remark for people; results go to standard output instead."""
+    """Print a note to standard error; results go to standard output."""
     err.print(plain(text, style))
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Text from elsewhere in a style: lines and tabs stay, other controls are shown."""
+    """Untrusted text in a style: newlines and tabs stay, other control characters are shown."""
     return Text(visible(text, keep=KEPT), style=style)
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
-    """A result for programs: JSON exactly, on one line without `indent`."""
+    """Print a result as JSON, on one line without `indent`."""
     only_ascii = not out.encoding.startswith("utf")
     out.print(Text(as_json(value, indent=indent, only_ascii=only_ascii)))
 
 
 def print_statuses(statuses: list[Status], *, detailed: bool = True) -> None:
-    """One row per component; `detailed` adds how long it has run and how often it was restarted."""
+    """One row per component; `detailed` adds uptime and number of restarts."""
     narrow = out.width < NARROW
     table = Table(box=None, pad_edge=False, header_style="bold")
     history = ("up", "restarts") if detailed else ()
@@ -101,17 +101,8 @@ def shorten_path(path: str) -> str:
     return relative if len(relative) < len(path) else path
 
 
-def in_bytes(size: int) -> str:
-    value = float(size)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
-
-
 class Progress:
-    """One line per name that says what is going on; plain lines where there is no terminal."""
+    """One live line per name with its current step; plain lines when there is no terminal."""
 
     def __init__(self) -> None:
         self._lines: dict[str, tuple[str, float]] = {}
@@ -119,6 +110,7 @@ class Progress:
         self._live = Live(console=err, get_renderable=self._table, transient=True)
 
     def update(self, name: str, text: str) -> None:
+        """Show `text` as the current step of `name`."""
         with self._lock:
             known = self._lines.get(name)
             self._lines[name] = (text, known[1] if known else time.monotonic())
@@ -126,8 +118,8 @@ class Progress:
         if not err.is_terminal and milestone and (known is None or known[0] != text):
             say(f"{name}: {text}")
 
-    def give_way(self) -> None:
-        """Show nothing more where results follow on the same terminal."""
+    def stop_on_terminal(self) -> None:
+        """Remove the display before results are printed on the same terminal."""
         if out.is_terminal:
             self._live.stop()
 
@@ -144,6 +136,7 @@ class Progress:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
+    """Show progress while the block runs."""
     display = Progress()
     if err.is_terminal:
         with display._live:

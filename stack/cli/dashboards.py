@@ -1,6 +1,6 @@
 """`logstack dashboards` and `logstack report`: charts of the logs, with and without Grafana.
 
-What takes long to load, Grafana's SDK and Plotly, is loaded by the commands that need it.
+Grafana's SDK and Plotly take long to import, so only the commands that need them do it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def open_evaluator() -> tuple[Evaluator, Scope]:
 
 @group.command("generate")
 def generate_command() -> None:
-    """Write dashboards/generated/ again from the pages.
+    """Regenerate dashboards/generated/ from dashboards/pages/.
 
     Example: logstack dashboards generate
     """
@@ -60,10 +60,10 @@ def generate_command() -> None:
 
 @group.command("check")
 def check_command(as_json: AsJson = False) -> None:
-    """Ask the running engine every panel's query, over the last hour and over 30 days.
+    """Run every panel's query on the running engine, over the last hour and over 30 days.
 
-    Fails when a panel that the sample app's traffic must fill is empty, or a query fails or takes
-    more than five seconds.
+    Exit status 1 when a query fails or takes more than five seconds, or when a panel is empty that
+    the sample app's traffic fills.
 
     Example: logstack traffic --duration 30 && logstack dashboards check
     """
@@ -81,7 +81,7 @@ def check_command(as_json: AsJson = False) -> None:
         for finding in bad:
             text = f"{finding.span} {finding.page}: {finding.panel}: {finding.problem}"
             say(text, "red")
-        out.print(f"{len(findings)} panels asked, {len(bad)} with a problem.")
+        out.print(f"{len(findings)} panels checked, {len(bad)} with a problem.")
     if bad:
         raise typer.Exit(1)
 
@@ -94,16 +94,14 @@ def import_command(
         typer.Option(envvar=TOKEN_VARIABLE, help="A service account's token.", show_envvar=True),
     ],
     engine: Annotated[
-        str, typer.Option(help="Whose dashboards: loki, victorialogs; empty: the settings' own.")
+        str, typer.Option(help="loki or victorialogs; default: stack.engine of the settings.")
     ] = "",
-    folder: Annotated[str, typer.Option(help="Folder in Grafana; made when it is not there.")] = (
-        "Logs"
-    ),
+    folder: Annotated[str, typer.Option(help="Folder in Grafana; created if missing.")] = ("Logs"),
     as_json: AsJson = False,
 ) -> None:
-    """Bring the dashboards into a Grafana, and say which panels fail or are empty there.
+    """Import the dashboards into a Grafana, and report panels that fail or are empty there.
 
-    Running it again changes nothing. A dashboard that somebody else made is never touched.
+    A second run changes nothing. Dashboards that Logstack did not create are never changed.
 
     Example: GRAFANA_TOKEN=... logstack dashboards import --url https://grafana.example.com
     """
@@ -132,9 +130,9 @@ def import_command(
 def make_report(
     since: Annotated[str, typer.Option(help="Start: a duration ago (24h, 7d) or a time.")] = "24h",
     until: Annotated[str, typer.Option(help="End: a duration ago, a time, or now.")] = "now",
-    output: Annotated[Path, typer.Option("--out", help="The HTML file.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("report.html"),
 ) -> None:
-    """Write the dashboards as one HTML file that opens anywhere, without a network.
+    """Write the dashboards as one HTML file that needs no network.
 
     Example: logstack report --since 24h --out report.html
     """

@@ -1,4 +1,4 @@
-"""`logstack logs --follow`: every record that comes, and a word about those that come too late."""
+"""`logstack logs --follow`: new records, and a notice when late ones were skipped."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from stack.engines import Engine, Record, Selection
 from stack.records.timestamps import nanoseconds, rfc3339
 
 EVERY = 1.0  # seconds
-OVERLAP = timedelta(seconds=15)  # records may arrive this much later than they were made
-LATE_EVERY = timedelta(seconds=15)  # how often those that arrived later still are counted
-LATE = timedelta(hours=1)  # and how far back
-PAGE = 10_000  # records that are asked for at once
-SHORTEST = timedelta(milliseconds=1)  # a time range that is not asked for in parts
+OVERLAP = timedelta(seconds=15)  # how late a record may arrive and still be shown
+LATE_EVERY = timedelta(seconds=15)  # how often later ones are counted
+LATE = timedelta(hours=1)  # how far back they are counted
+PAGE = 10_000  # records per request
+SHORTEST = timedelta(milliseconds=1)  # a time range that is not divided further
 
 
 class Follower:
-    """Gives each record of a selection once, from when it is made on.
+    """Yields each new record of a selection once, from its creation on.
 
-    It looks back a little each time, because records arrive late; what arrives later than OVERLAP
-    is counted and `tell` is told about it.
+    Records arrive late, so each request goes back by OVERLAP. Records that arrive later still are
+    counted, and `on_late` is called with a notice.
     """
 
-    def __init__(self, engine: Engine, selection: Selection, tell: Callable[[str], None]):
+    def __init__(self, engine: Engine, selection: Selection, on_late: Callable[[str], None]):
         self._engine = engine
         self._selection = selection
-        self._tell = tell
+        self._on_late = on_late
         self._since = min(selection.until, datetime.now(UTC)) - OVERLAP
-        # What is there already is shown, or left out on purpose, by who reads before following.
-        there = replace(selection, since=self._since)
-        self._seen = {_key(record) for record in every(engine, there)}
-        # Of the time that is over: starts of ranges, and how many records were there.
+        # The caller shows the records that exist already, or leaves them out on purpose.
+        existing = replace(selection, since=self._since)
+        self._seen = {_key(record) for record in every(engine, existing)}
+        # Past time ranges: the start of each, and how many records it had.
         before = replace(selection, since=max(selection.since, self._since - LATE))
         before = replace(before, until=max(before.since, self._since))
         self._settled = deque([(before.since, engine.count(before))])
@@ -44,7 +44,7 @@ class Follower:
         self._late_at = datetime.now(UTC) + LATE_EVERY
 
     def records(self, shown: Iterable[Record]) -> Iterator[Record]:
-        """New records as they come, for ever. `shown` are known already."""
+        """New records, without end. `shown` have been shown already."""
         self._seen |= {_key(record) for record in shown}
         while True:
             time.sleep(EVERY)
@@ -69,7 +69,7 @@ class Follower:
             self._count_late(now)
 
     def _count_late(self, now: datetime) -> None:
-        """Compare what the engine has of the time that is over with what was seen of it."""
+        """Compare the engine's count of past ranges with the number of records seen in them."""
         self._late_at = now + LATE_EVERY
         while len(self._settled) > 1 and self._settled[1][0] < now - LATE:
             self._settled.popleft()
@@ -77,16 +77,16 @@ class Follower:
         late = self._engine.count(over) - sum(count for _, count in self._settled)
         if late > self._late:
             since, until = (rfc3339(nanoseconds(moment)) for moment in (over.since, over.until))
-            self._tell(
-                f"Not shown here, because they arrived more than {OVERLAP.seconds} s after they "
-                f"were made: {late - self._late} records. Type, with the same options: "
+            self._on_late(
+                f"Skipped {late - self._late} records that arrived more than {OVERLAP.seconds} s "
+                "after they were created. To see them, run with the same options: "
                 f"./logstack logs --since {since} --until {until} -n 100000"
             )
         self._late = late
 
 
 def every(engine: Engine, selection: Selection) -> Iterator[Record]:
-    """All records that match, oldest first, however many: asked for in parts of about PAGE."""
+    """All matching records, oldest first, however many: requested in parts of about PAGE."""
     page = list(engine.records(selection, limit=PAGE))
     if len(page) < PAGE:
         yield from page
@@ -94,12 +94,12 @@ def every(engine: Engine, selection: Selection) -> Iterator[Record]:
     for part in _parts(engine, selection):
         limit = PAGE
         while len(page := list(engine.records(part, limit=limit))) >= limit:
-            limit *= 2  # so many at once, or more came since they were counted
+            limit *= 2  # more of one moment, or more arrived since the count
         yield from page
 
 
 def _parts(engine: Engine, selection: Selection) -> Iterator[Selection]:
-    """The selection in parts by time that hold less than a page each, or are of one moment."""
+    """The selection divided by time into parts of less than a page, or of one moment."""
     length = selection.until - selection.since
     if length <= SHORTEST or engine.count(selection) < PAGE:
         yield selection

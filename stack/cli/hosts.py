@@ -11,7 +11,7 @@ import typer
 from stack.settings import ROOT
 
 app = typer.Typer(
-    help="Staging and production over SSH. Each command names its environment.",
+    help="Deploy to the hosts of staging and production over SSH.",
     no_args_is_help=True,
 )
 
@@ -25,7 +25,9 @@ Environment = Annotated[str, typer.Argument(help="The environment: staging, prod
 
 @app.command()
 def plan(environment: Environment) -> None:
-    """Show what a deploy would change on each host, and what is in its way. Changes nothing.
+    """Show what a deploy would change on each host, and failed preflight checks.
+
+    Changes nothing.
 
     Example: logstack hosts plan staging
     """
@@ -34,9 +36,9 @@ def plan(environment: Environment) -> None:
 
 @app.command()
 def deploy(environment: Environment) -> None:
-    """Bring every host to its plan: log servers one at a time, then all others.
+    """Apply the plan to every host: log servers one at a time, then all others.
 
-    A second run changes nothing. What does not become healthy is taken back.
+    A second run changes nothing. A component that does not become healthy is rolled back.
 
     Example: logstack hosts deploy staging
     """
@@ -45,7 +47,7 @@ def deploy(environment: Environment) -> None:
 
 @app.command()
 def verify(environment: Environment) -> None:
-    """Prove that records of each app host arrive, and that policies are in force.
+    """Check that records of each app host arrive and that retention and rules are in effect.
 
     Example: logstack hosts verify staging
     """
@@ -54,7 +56,7 @@ def verify(environment: Environment) -> None:
 
 @app.command()
 def rollback(environment: Environment) -> None:
-    """Put back what the last deploy changed. Once more returns to it.
+    """Undo the last deploy. A second rollback restores it.
 
     Example: logstack hosts rollback staging
     """
@@ -63,7 +65,7 @@ def rollback(environment: Environment) -> None:
 
 @app.command()
 def unlock(environment: Environment) -> None:
-    """Take the lock of a deploy that was killed, so that the next one may begin.
+    """Remove the lock of a deploy that was killed, so that the next one can start.
 
     Example: logstack hosts unlock staging
     """
@@ -71,13 +73,13 @@ def unlock(environment: Environment) -> None:
 
 
 def run_on_hosts(command: str, environment: str) -> NoReturn:
-    """Go on as another program: pyinfra needs gevent's patches before anything else is imported.
+    """Replace this process: pyinfra needs gevent's patches before anything else is imported.
 
-    Not as a child of this one, so that signals reach who has to give the hosts' locks back.
+    It is not a child process, so that signals reach the one that has to release the hosts' locks.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(  # noqa: S606 -- no shell is wanted
+    os.execve(  # noqa: S606 -- without a shell
         sys.executable,
         [sys.executable, "-P", "-m", "provisioning", command],
         {**os.environ, "LOGSTACK_ENV": environment, "PYTHONPATH": str(ROOT)},

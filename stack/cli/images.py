@@ -1,4 +1,4 @@
-"""`logstack images build`: images for machines that reach no registry."""
+"""`logstack images build`: images for machines without access to a registry."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def main() -> None:
 @group.command()
 def build(
     base: Annotated[
-        str, typer.Option(help="Image with python3 for the sample app, or: debootstrap.")
+        str, typer.Option(help="Base image with python3 for the sample app, or: debootstrap.")
     ] = "",
 ) -> None:
-    """Build VictoriaLogs, vmalert, Alertmanager, the collector and the sample app as images.
+    """Build images of VictoriaLogs, vmalert, Alertmanager, the collector and the sample app.
 
     Example: logstack images build --base debootstrap
     """
@@ -39,7 +39,7 @@ def build(
             compose_command(values)
         except DockerError:
             plugin = artifacts.compose_plugin(values)
-            artifacts.obtain_all(values, display.update, {plugin.name: plugin})
+            artifacts.ensure_all(values, display.update, {plugin.name: plugin})
         check_engine(values)
         built = images.build_all(values, display.update, base)
     for name in built:

@@ -7,7 +7,6 @@ import typer
 from stack import settings
 from stack.cli.console import (
     AsJson,
-    in_bytes,
     out,
     print_json,
     print_statuses,
@@ -19,11 +18,12 @@ from stack.runtimes import native
 from stack.runtimes import selection as runtime
 from stack.runtimes.docker import runtime as docker
 from stack.settings.secrets import GRAFANA_PASSWORD, secrets_file
+from stack.settings.units import format_bytes
 
 NEXT_STEPS = (
-    ("./logstack smoke", "prove that a record arrives, field by field"),
-    ("./logstack traffic --rate 20 --duration 30", "let the sample app do something"),
-    ("./logstack logs --follow", "read its logs as they come"),
+    ("./logstack smoke", "check that a record arrives, field by field"),
+    ("./logstack traffic --rate 20 --duration 30", "send requests to the sample app"),
+    ("./logstack logs --follow", "follow its logs"),
 )
 
 
@@ -35,9 +35,9 @@ def register(app: typer.Typer) -> None:
 
 
 def up(as_json: AsJson = False) -> None:
-    """Build what is missing, start everything and wait until it is healthy.
+    """Build missing components, start everything and wait until it is healthy.
 
-    Running it again changes nothing unless a setting changed.
+    A second run restarts only what a changed setting affects.
 
     Example: logstack up
     """
@@ -45,7 +45,7 @@ def up(as_json: AsJson = False) -> None:
     with progress() as display:
         choice = runtime.choose(values, display.update)
         if choice.reason:
-            say(f"Runtime: {choice.name}, because: {choice.reason}", "dim")
+            say(f"Runtime: {choice.name}, because {choice.reason}", "dim")
         if choice.name == "docker":
             result = docker.DockerRuntime(values).up(display.update)
         else:
@@ -56,9 +56,9 @@ def up(as_json: AsJson = False) -> None:
     print_statuses(result.statuses, detailed=False)
     out.print()
     if result.was_running and not result.changed:
-        out.print("Everything was running already; nothing changed.")
+        out.print("Already running; nothing changed.")
     elif result.was_running:
-        out.print(f"Restarted after a change: {', '.join(result.changed)}.")
+        out.print(f"Restarted because their settings changed: {', '.join(result.changed)}.")
     if result.note:
         say(result.note, "yellow")
     out.print("Next:")
@@ -69,29 +69,29 @@ def up(as_json: AsJson = False) -> None:
 
 
 def _grafana_steps(statuses: list[native.Status]) -> list[tuple[str, str]]:
-    """Where to find the password of a Grafana that runs."""
+    """How to read the password of a running Grafana."""
     if not any(item.name == "grafana" for item in statuses):
         return []
     now = runtime.running(settings.load())
     path = shorten_path(str(secrets_file(now.secrets_dir)))
-    return [(f"cat {path}", f"Grafana's password for the user admin: {GRAFANA_PASSWORD}")]
+    return [(f"cat {path}", f"Grafana's password of the user admin: {GRAFANA_PASSWORD}")]
 
 
 def down() -> None:
-    """Stop everything; the data stays.
+    """Stop everything and keep the data.
 
     Example: logstack down
     """
     values = settings.load()
     now = docker.running(values)
     if now.down() if now else native.down(values):
-        say("Everything is stopped; the data stays. `make up` starts it again.")
+        say("Stopped everything; the data is kept. Start again: make up")
     else:
         say("Nothing was running.")
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show every component; exit status 1 when one of them is not healthy.
+    """Show every component; exit status 1 unless all are healthy.
 
     Example: logstack status --json
     """
@@ -100,12 +100,12 @@ def status(as_json: AsJson = False) -> None:
         print_json([item.as_dict() for item in statuses], indent=2)
     else:
         print_statuses(statuses)
-    if any(item.state != "healthy" for item in statuses):
+    if not all(item.is_good for item in statuses):
         raise typer.Exit(1)
 
 
 def clean() -> None:
-    """Stop everything and remove the data, after saying what is removed.
+    """Stop everything and remove the data; prints what is removed.
 
     Example: logstack clean
     """
@@ -117,9 +117,9 @@ def clean() -> None:
     folders = native.removable(values)
     if not folders:
         if not containers:
-            say("There is nothing to remove.")
+            say("Nothing to remove.")
         return
     for path, size in folders.items():
-        say(f"Removing {shorten_path(str(path))} ({in_bytes(size)})")
+        say(f"Removing {shorten_path(str(path))} ({format_bytes(size)})")
     native.clean(values)
-    say("Built binaries stay in the cache.")
+    say("The built binaries stay in the cache.")

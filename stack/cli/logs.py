@@ -1,4 +1,4 @@
-"""`logstack logs` and `logstack query`: reading records in the terminal."""
+"""`logstack logs` and `logstack query`: read records in the terminal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from rich.text import Text
 
 from stack import settings
 from stack.cli.console import AsJson, out, print_json, say
+from stack.cli.filters import Grep, JsonLines, Level, RequestId, Service, selection_of
 from stack.cli.follow import Follower
 from stack.cli.record_format import print_record
 from stack.cli.text import visible
 from stack.cli.time_range import time_range
-from stack.engines import Engine, Selection
+from stack.engines import Engine, EngineError, Selection
 from stack.engines.factory import engine_of, restored_engine_of
-from stack.records.contract import LEVELS
+from stack.engines.kinds import kind_of
 from stack.runtimes import selection as runtime
 
 Since = Annotated[str, typer.Option(help="Start: a duration ago (5m, 2h) or a time.")]
@@ -30,69 +31,68 @@ def register(app: typer.Typer) -> None:
 
 def open_engine(restored: bool = False) -> Engine:
     """The engine of the stack that runs in this checkout, or the one for restored records."""
-    target = runtime.running(settings.load()).target
-    return restored_engine_of(target) if restored else engine_of(target)
+    running = runtime.running(settings.load())
+    if not restored:
+        return engine_of(running.target)
+    name = kind_of(running.target.settings).restored_component
+    if any(item.name == name and item.state == "idle" for item in running.statuses()):
+        raise EngineError(
+            "cannot read restored records: nothing is restored. "
+            "Run: ./logstack archive restore --from 2026-01-31 --to 2026-02-01"
+        )
+    return restored_engine_of(running.target)
 
 
 def logs(
-    service: Annotated[str, typer.Option(help="Only this service.")] = "",
-    level: Annotated[str, typer.Option(help="This level and the more severe ones.")] = "",
+    service: Service = "",
+    level: Level = "",
     since: Since = "15m",
     until: Until = "now",
-    request_id: Annotated[str, typer.Option(help="Only this request or job.")] = "",
+    request_id: RequestId = "",
     org: Annotated[str, typer.Option(help="Only this organization_id.")] = "",
-    grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
+    grep: Grep = "",
     follow: Annotated[
-        bool,
-        typer.Option("--follow", "-f", help="Go on as records come."),
+        bool, typer.Option("--follow", "-f", help="Follow: keep printing new records.")
     ] = False,
-    number: Annotated[int, typer.Option("-n", min=1, max=100_000, help="At most this many.")] = 200,
+    number: Annotated[
+        int, typer.Option("-n", min=1, max=100_000, help="Maximum number of records.")
+    ] = 200,
     restored: Annotated[
-        bool, typer.Option("--restored", help="Those that `archive restore` brought back.")
+        bool, typer.Option("--restored", help="Only records that `archive restore` restored.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
-    """Show the newest records, oldest first, one line each and tracebacks below.
+    """Show the newest records, oldest first, one line each, tracebacks below.
 
-    With --follow each record that comes is shown, and it is said when some come too late for that.
+    With --follow, a notice is printed when late records were skipped.
 
     Example: logstack logs --level ERROR --since 5m
     """
-    if level and level.upper() not in LEVELS:
-        raise typer.BadParameter(
-            f"wanted one of {', '.join(LEVELS)}, found {level!r}", param_hint="--level"
-        )
-    exact = {"service_name": service, "request_id": request_id, "organization_id": org}
-    start, end = time_range(since, until, may_be_empty=follow)
-    selection = Selection(
-        since=start,
-        until=end,
-        level=level.upper(),
-        grep=grep,
-        matches={name: value for name, value in exact.items() if value},
-    )
+    matches = {"service_name": service, "request_id": request_id, "organization_id": org}
+    times = time_range(since, until, may_be_empty=follow)
+    selection = selection_of(times, level, grep, matches)
     engine = open_engine(restored)
     follower = Follower(engine, selection, lambda text: say(text, "yellow")) if follow else None
     found = list(engine.records(selection, limit=number + 1))
     shown = found[-number:]
     if len(found) > number:
-        say(f"Only the newest {number} records are shown; -n shows more.", "dim")
+        say(f"Showing the newest {number} records; -n shows more.", "dim")
     for record in shown:
         print_record(record, as_json)
     if not found and not follow:
-        say("No records match. `./logstack status` says whether they can arrive.", "dim")
+        say("No records match. Check that ingestion is healthy: ./logstack status", "dim")
     for record in follower.records(shown) if follower else ():
         print_record(record, as_json)
 
 
 def query(
-    text: Annotated[str, typer.Argument(metavar="QUERY", help="LogsQL; LogQL with Loki.")],
+    text: Annotated[str, typer.Argument(metavar="QUERY", help="LogsQL, or LogQL with Loki.")],
     since: Since = "1h",
     until: Until = "now",
-    number: Annotated[int, typer.Option("-n", min=1, help="At most this many rows.")] = 1000,
+    number: Annotated[int, typer.Option("-n", min=1, help="Maximum number of rows.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the engine in its own language.
+    """Run a raw LogsQL or LogQL query.
 
     Example: logstack query 'level:ERROR | stats by (service_name) count() as errors'
     """
@@ -112,5 +112,5 @@ def query(
 
 
 def _cell(text: str) -> Text:
-    """Several lines stay such; other control characters are shown, not obeyed."""
+    """Newlines stay; other control characters are shown, not sent to the terminal."""
     return Text("\n".join(visible(line) for line in text.split("\n")))

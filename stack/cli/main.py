@@ -1,4 +1,4 @@
-"""`logstack`: assembles the commands; a known error is one clear text and exit status 1."""
+"""`logstack`: assembles the commands; a known error is one message and exit status 1."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
     from typer._click.shell_completion import CompletionItem
 
-# Each command, the module of stack/cli/ that has it, and its line in `logstack --help`: help and
-# completion import no module, a command only its own.
+# Each command, its module in stack/cli/, and its line in `logstack --help`: help and completion
+# import no module, a command only its own.
 COMMANDS = {
     "up": ("lifecycle", "Build what is missing, start everything, wait until healthy."),
     "down": ("lifecycle", "Stop everything and keep the data."),
@@ -28,7 +28,7 @@ COMMANDS = {
     "logs": ("logs", "Show the newest records, or follow new ones."),
     "query": ("logs", "Run a raw LogsQL or LogQL query."),
     "smoke": ("smoke", "Send one record through the pipeline, compare every field."),
-    "doctor": ("archive", "Check rules, retention and archive against the settings."),
+    "doctor": ("doctor", "Check rules, retention and archive against the settings."),
     "report": ("dashboards", "Write the dashboards as one HTML file."),
     "traffic": ("traffic", "Send the sample app a realistic mix of requests."),
     "settings": ("settings", "List every setting, its value and where it comes from."),
@@ -40,6 +40,7 @@ COMMANDS = {
     "secrets": ("secrets", "The secrets of an environment's hosts."),
     "hosts": ("hosts", "Deploy to the hosts of staging and production over SSH."),
 }
+METAVARS = {"str": "TEXT", "list[str]": "TEXT", "int": "NUMBER", "float": "NUMBER", "Path": "FILE"}
 KNOWN_ERRORS = {
     "dashboards.model": "GrafanaError",
     "stack.alerting": "AlertError",
@@ -57,20 +58,31 @@ KNOWN_ERRORS = {
 
 
 class LazyCommands(Mapping[str, "Command"]):
-    """The commands by name, each imported when it is asked for."""
+    """The commands by name, each imported on first use."""
 
     def __getitem__(self, name: str) -> Command:
         module = import_module(f"stack.cli.{COMMANDS[name][0]}")
         app = typer.Typer(rich_markup_mode=None)
-        app.callback()(lambda: None)  # also one command alone is a group of commands
+        app.callback()(lambda: None)  # makes a group even of a single command
         module.register(app)
-        return typer.main.get_group(app).commands[name]
+        command = typer.main.get_group(app).commands[name]
+        _set_metavars(command)
+        return command
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+def _set_metavars(command: Command) -> None:
+    """Name the values of options as `--since TEXT`, where Typer writes `<str>`."""
+    for option in command.params:
+        if isinstance(option, TyperOption) and option.metavar is None:
+            option.metavar = METAVARS.get(option.bare_type())
+    for member in getattr(command, "commands", {}).values():
+        _set_metavars(member)
 
 
 class LazyGroup(TyperGroup):
@@ -102,7 +114,7 @@ def build_app() -> typer.Typer:
         help="Central logging for Django back ends: start it, search logs, check the pipeline.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # its help page alone takes longer than a command
+        rich_markup_mode=None,  # importing it takes longer than most commands
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(lambda: None)
@@ -110,7 +122,10 @@ def build_app() -> typer.Typer:
 
 
 def is_known(error: Exception) -> bool:
-    """Whether its text is meant for people. Its module has been imported, or it is none of them."""
+    """Whether it is one of KNOWN_ERRORS or OSError, whose message is shown without a traceback.
+
+    Where the module of an error class was not imported, `error` is not of that class.
+    """
     known = [
         getattr(sys.modules[module], name)
         for module, name in KNOWN_ERRORS.items()
@@ -120,17 +135,17 @@ def is_known(error: Exception) -> bool:
 
 
 def run() -> None:
-    """The entry point: no traceback reaches a user for an error that has a name."""
+    """The entry point: users see no traceback for a known error."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    if isinstance(sys.stdout, TextIOWrapper):  # what the terminal cannot show is no error
+    if isinstance(sys.stdout, TextIOWrapper):  # print what it cannot encode as an escape
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         build_app()(prog_name="logstack")
     except Exception as error:
         if "LOGSTACK_TRACEBACK" in os.environ or not is_known(error):
             raise
-        from stack.cli.console import say  # rich, which the help does without
+        from stack.cli.console import say  # imports rich, which `--help` does not need
 
         say(_explain(error), "red")
         sys.exit(1)
@@ -140,7 +155,7 @@ def run() -> None:
 
 
 def _explain(error: Exception) -> str:
-    """The text of a known error; which file it was for one of the operating system."""
+    """The message of a known error, with the file name for an OSError."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
     return str(error)

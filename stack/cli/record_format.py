@@ -7,15 +7,9 @@ from rich.text import Text
 from stack.cli.console import out, print_json
 from stack.cli.text import visible
 from stack.engines import Record
+from stack.records.contract import LEVEL_COLORS
 from stack.records.timestamps import local
 
-LEVEL_STYLES = {
-    "DEBUG": "dim",
-    "INFO": "green",
-    "WARNING": "yellow",
-    "ERROR": "red",
-    "CRITICAL": "bold white on red",
-}
 # Shown by position, below the line, or the same in every line.
 NOT_IN_DETAILS = {
     *("timestamp", "level", "service_name", "logger_name", "message", "stack_trace"),
@@ -24,7 +18,7 @@ NOT_IN_DETAILS = {
 
 
 def print_record(record: Record, as_json: bool) -> None:
-    """The record as a result: for people, or as one line of JSON."""
+    """Print the record, as coloured text or as one line of JSON."""
     if as_json:
         print_json(record)
     else:
@@ -32,12 +26,13 @@ def print_record(record: Record, as_json: bool) -> None:
 
 
 def format_record(record: Record) -> Text:
-    """The record for people; control characters are shown, not obeyed."""
+    """The record as text; control characters are shown, not sent to the terminal."""
     level = str(record.get("level", "TEXT"))
     head, *rest = str(record["message"]).split("\n")
     text = Text()
     text.append(visible(local(str(record.get("timestamp", "")))), "dim")
-    text.append(f" {visible(level):<8}", LEVEL_STYLES.get(level, "blue"))
+    style = LEVEL_COLORS[level].terminal if level in LEVEL_COLORS else "blue"
+    text.append(f" {visible(level):<8}", style)
     text.append(f" {visible(str(record.get('service_name', '-')))}", "cyan")
     text.append(f" {visible(str(record.get('logger_name', '-')))}", "dim")
     text.append(f" {visible(head)}")

@@ -1,4 +1,4 @@
-"""`logstack secrets`: makes, lists and renews the secrets of an environment; shows none."""
+"""`logstack secrets`: generates, lists and rotates an environment's secrets; prints no values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stack.cli.console import out, shorten_path
 from stack.hosts import secrets
 
 app = typer.Typer(
-    help="The secrets of an environment's hosts. Values are never printed.", no_args_is_help=True
+    help="Generate and rotate the secrets of hosts. Values are never printed.", no_args_is_help=True
 )
 
 
@@ -25,7 +25,9 @@ Environment = Annotated[str, typer.Argument(help="The environment: staging, prod
 
 @app.command()
 def init(environment: Environment) -> None:
-    """Make what is missing: passwords, the authority, certificates. A second run changes nothing.
+    """Generate missing or expired secrets: passwords, the CA, certificates.
+
+    A second run changes nothing.
 
     Example: logstack secrets init staging
     """
@@ -33,9 +35,10 @@ def init(environment: Environment) -> None:
     path = secrets.secrets_path(environment)
     made = secrets.init(path, values)
     for name in made:
-        out.print(f"made {name}")
+        out.print(f"generated {name}")
     where = shorten_path(str(path))
-    out.print(f"{len(made)} made, {len(secrets.wanted(values)) - len(made)} known, kept in {where}")
+    unchanged = len(secrets.generated_names(values)) - len(made)
+    out.print(f"{len(made)} generated, {unchanged} unchanged, in {where}")
 
 
 @app.command()
@@ -43,7 +46,7 @@ def rotate(
     environment: Environment,
     name: Annotated[str, typer.Argument(help="The secret, as `secrets names` lists it.")],
 ) -> None:
-    """Make one secret anew. The next deploy brings it to the hosts.
+    """Replace one secret. The next deploy installs it on the hosts.
 
     Example: logstack secrets rotate staging writer_app-1
     """
@@ -51,13 +54,13 @@ def rotate(
         secrets.secrets_path(environment), settings.load_for_hosts(environment), name
     )
     for item in made:
-        out.print(f"made {item}")
-    out.print(f"Bring it to the hosts: make deploy ENV={environment}")
+        out.print(f"generated {item}")
+    out.print(f"Install it on the hosts: make deploy ENV={environment}")
 
 
 @app.command("show-ca")
 def show_ca(environment: Environment) -> None:
-    """Print the authority's certificate, which is no secret: for those who read.
+    """Print the CA certificate (public), for clients that query the gateway.
 
     Example: logstack secrets show-ca staging > ca.pem
     """
@@ -68,14 +71,14 @@ def show_ca(environment: Environment) -> None:
 
 @app.command()
 def names(environment: Environment) -> None:
-    """List the secrets that the hosts need, whether they are there, and their variables.
+    """List the secrets that the hosts need: name, where it comes from, environment variable.
 
     Example: logstack secrets names staging
     """
     values = settings.load_for_hosts(environment)
     path = secrets.secrets_path(environment)
     known = secrets.read(path, values)
-    for name in (*secrets.wanted(values), *secrets.given(values)):
+    for name in (*secrets.generated_names(values), *secrets.external_names(values)):
         variable = secrets.variable_of(name)
         state = "environment" if os.environ.get(variable) else "file"
         out.print(f"{name}  {state if known.get(name) else 'missing'}  {variable}")

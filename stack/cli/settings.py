@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(as_json: AsJson = False) -> None:
-    """List every setting, its value and the layer that it comes from.
+    """List every setting, its value and where it comes from.
 
     Example: LOGSTACK_PORTS__OFFSET=1000 logstack settings
     """

@@ -1,4 +1,4 @@
-"""`logstack smoke`: proves the whole way of a record."""
+"""`logstack smoke`: an end-to-end check with one record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(as_json: AsJson = False) -> None:
-    """Write one record through the app's own logging and read it back, field by field.
+    """Send one record through the application's logging and compare every field.
 
     Example: logstack smoke
     """
@@ -28,6 +28,6 @@ def run(as_json: AsJson = False) -> None:
         print_json(asdict(result))
         return
     out.print(
-        f"One record with {result.fields} fields came back as it was written, "
-        f"{result.seconds:.2f} s after it was made ({result.marker})."
+        f"One record with {result.fields} fields came back unchanged, {result.seconds:.2f} s "
+        f"after it was written ({result.marker})."
     )

@@ -1,24 +1,24 @@
-"""Text and JSON that a terminal and a program can take, whatever the values hold."""
+"""Text for terminals and JSON for programs, safe for any value."""
 
 from __future__ import annotations
 
 import json
 import re
 
-# C0 and C1 controls, DEL: a log line must not be able to drive the reader's terminal. And halves of
-# characters, which no encoding has.
+# C0 and C1 control characters and DEL: a log line must not control the reader's terminal. And lone
+# surrogates, which no encoding can represent.
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Control characters as `\x1b` and the like, but for those to `keep`."""
+    r"""Control characters escaped as in `\x1b`, except those in `keep`."""
     return CONTROLS.sub(lambda match: match[0] if match[0] in keep else repr(match[0])[1:-1], text)
 
 
 def as_json(value: object, *, indent: int | None = None, only_ascii: bool = False) -> str:
-    """JSON without the controls that JSON itself would leave in it; on one line without `indent`.
+    """JSON in which every control character is escaped; on one line without `indent`.
 
-    What JSON does not know, such as a time, is written as its text.
+    Values of other types, such as times, are written as strings.
     """
     text = json.dumps(value, ensure_ascii=only_ascii, indent=indent, default=str)
     return CONTROLS.sub(

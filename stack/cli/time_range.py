@@ -1,4 +1,4 @@
-"""The two moments that a command's time range is given by: `--since` and `--until`, or others."""
+"""The time range of a command: `--since` and `--until`, or `--from` and `--to`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def time_range(
     *,
     may_be_empty: bool = False,
 ) -> tuple[datetime, datetime]:
-    """Start and end, in UTC. `may_be_empty` takes a start that is the end.
+    """Start and end, in UTC. With `may_be_empty` they may be equal.
 
-    Raises BadParameter for a text that is no moment, and for a range that holds none.
+    Raises BadParameter for a text that is not a time, and for a start after the end.
     """
     now = datetime.now(UTC)
     start, end = (
@@ -33,14 +33,14 @@ def time_range(
     names = ", ".join(options)
     if start == end:
         raise typer.BadParameter(
-            f"wanted a start before the end, found {_shown(since, start)} for both. "
-            f"Type an earlier {options[0]}, for example 1h",
+            f"expected a start before the end, got {_describe(since, start)} for both. "
+            f"Use an earlier {options[0]}, for example 1h",
             param_hint=names,
         )
     swapped = f"{options[0]} {shlex.quote(until)} {options[1]} {shlex.quote(since)}"
     raise typer.BadParameter(
-        f"wanted a start before the end, found {_shown(since, start)} and then "
-        f"{_shown(until, end)}. Type: {swapped}",
+        f"expected a start before the end, got {_describe(since, start)} and "
+        f"{_describe(until, end)}. Use: {swapped}",
         param_hint=names,
     )
 
@@ -52,5 +52,5 @@ def _moment(option: str, text: str, now: datetime) -> datetime:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def _shown(text: str, moment: datetime) -> str:
+def _describe(text: str, moment: datetime) -> str:
     return f"{text} ({moment.astimezone():%Y-%m-%d %H:%M:%S})"

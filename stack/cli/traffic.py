@@ -1,4 +1,4 @@
-"""`logstack traffic`: lets made-up people use the sample app."""
+"""`logstack traffic`: generate load for the sample app."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def register(app: typer.Typer) -> None:
 
 def run(
     rate: Annotated[float, typer.Option(help="Requests per second.")] = 20.0,
-    duration: Annotated[float, typer.Option(help="Seconds.")] = 30.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same requests.")] = 1,
+    duration: Annotated[float, typer.Option(help="Duration in seconds.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="The same seed sends the same requests.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Drive the sample app over HTTP with a realistic mix of requests, good ones and bad ones.
+    """Send the sample app a realistic mix of requests, valid and invalid.
 
     Example: logstack traffic --rate 50 --duration 20
     """
@@ -50,14 +50,14 @@ def run(
 
 def _print(report: traffic.TrafficReport) -> None:
     out.print(
-        f"{report.requests} requests of {report.planned} at {report.achieved_rate:.1f}/s, "
+        f"{report.requests} of {report.planned} requests at {report.achieved_rate:.1f}/s, "
         f"p50 {report.p50_ms:.0f} ms, p95 {report.p95_ms:.0f} ms"
     )
     for heading, counts in (
-        ("answers", report.by_status),
+        ("responses", report.by_status),
         ("actions", report.by_kind),
-        ("unexpected answers", report.unexpected),
-        ("without an answer", report.errors),
+        ("unexpected responses", report.unexpected),
+        ("without a response", report.errors),
     ):
         if counts:
             texts = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -1,1 +1,1 @@
-"""One module per program: how it is built, started, configured and asked for its health."""
+"""One module per program: how to build, start, configure and check it."""

@@ -1,7 +1,7 @@
-"""Expressions of the collector that decide what becomes of a JSON line; its template names them.
+"""Expressions for the collector's template that decide how to parse a JSON line.
 
-A plain line is known by a few searches of its text and is parsed once. Every other line is looked
-at name by name. Expressions are in the language of https://expr-lang.org.
+A plain line is recognised by a few searches in its text and parsed once; others are checked name by
+name. The language of expressions: https://expr-lang.org.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from datetime import timedelta
 
 from stack.records.contract import ASIDE, LOG_FILE, names, reserved_names
 
-# Objects and lists inside each other that are taken apart; deeper ones stay text. The collector's
-# queue loses what it cannot decode: 32 objects in each other are its limit, or 49 lists.
+# The depth to which nested objects and lists are parsed; deeper lines stay text. The collector's
+# queue loses records that it cannot decode: its limit is 32 nested objects, or 49 lists.
 MOST_NESTED = 30
-# Opening brackets up to which a line with one object is not looked at closely: they may be nested.
+# A line with fewer opening brackets needs no check of its depth.
 FEW_LISTS = 20
 
 
 def is_plain() -> str:
-    """Whether a line may be parsed at once: one object, few lists, and not the file's own name."""
+    """Whether a line can be parsed directly: one object, few lists, and no name of the file."""
     return (
         'body startsWith "{" and body endsWith "}" and not (trimPrefix(body, "{") contains "{") '
         f'and (not (body contains "[") or len(split(body, "[", {FEW_LISTS})) < {FEW_LISTS}) '
@@ -28,8 +28,7 @@ def is_plain() -> str:
 
 
 def has_no_reserved_name() -> str:
-    """Whether a plain line that was parsed has nothing that is moved aside: such a name, a label
-    that is a list."""
+    """Whether a parsed plain line needs no renaming: no reserved names, no label with a list."""
     others = (name for name in reserved_names() if name != LOG_FILE)
     lists = (f'type(attributes.{name}) != "array"' for name in names("label"))
     no_list = f'(not (body contains "[") or {" and ".join(lists)})'
@@ -37,14 +36,14 @@ def has_no_reserved_name() -> str:
 
 
 def is_one_object() -> str:
-    """Whether a line is one JSON object, as far as brackets go, and not too deep."""
+    """Whether the brackets of a line are those of one JSON object that is not too deep."""
     return f"body matches {_text(nesting(MOST_NESTED))}"
 
 
 def nesting(most: int) -> str:
-    """A regular expression for an object with at most `most` objects and lists in each other.
+    """A regular expression for an object with at most `most` levels of objects and lists.
 
-    It is anchored and each character leaves one way to go on, so that Go needs one pass.
+    It is anchored and never ambiguous, so that Go needs one pass.
     """
     inside = r'[^"\[\]{}]|"(?:[^"\\]|\\.)*"'
     pattern = f"(?:{inside})*"
@@ -54,10 +53,10 @@ def nesting(most: int) -> str:
 
 
 def as_fields(record: str) -> str:
-    """The JSON text of a parsed object in which no name is reserved and no value an object.
+    """The JSON text of a parsed object without reserved names and without objects as values.
 
-    A reserved name gets the prefix of logstack_django. An object becomes its JSON text: as fields,
-    the names of free keys would add up until the engine drops records (2000 names in a block).
+    A reserved name gets the prefix that logstack_django uses. An object becomes its JSON text: as
+    fields, free keys would add up until the engine drops records (2000 names in a block).
     """
     taken = f"#[0] in {json.dumps(reserved_names())}"
     labels = f"#[0] in {json.dumps(names('label'))}"
@@ -70,7 +69,7 @@ def as_fields(record: str) -> str:
 
 
 def in_window(past: timedelta, ahead: timedelta) -> str:
-    """Whether the time of a record is one that the engine takes; no time at all is none."""
+    """Whether the engine accepts the time of a record; false for a record without one."""
     return (
         f'(timestamp > now() - duration("{past.total_seconds():.0f}s") '
         f'and timestamp < now() + duration("{ahead.total_seconds():.0f}s"))'
@@ -78,13 +77,13 @@ def in_window(past: timedelta, ahead: timedelta) -> str:
 
 
 def _compact(value: str) -> str:
-    """A value's JSON without blanks, and with `<`, `>` and `&` as they are.
+    """A value's JSON without spaces, and with `<`, `>` and `&` unescaped.
 
-    `toJSON` writes one name or value a line and escapes those three.
+    `toJSON` writes one name or value per line and escapes those three.
     """
     text = f"toJSON({value})"
     steps = [
-        ("\\\\", "\x01"),  # so that what follows finds whole escapes
+        ("\\\\", "\x01"),  # so that the next steps see complete escapes
         ('\\": ', "\x02"),
         ('": ', '":'),
         ("\x02", '\\": '),
@@ -99,8 +98,5 @@ def _compact(value: str) -> str:
 
 
 def _text(value: str) -> str:
-    """A literal of the language, whose escapes are those of JSON."""
+    """A literal of the language, which has the escapes of JSON."""
     return json.dumps(value)
-
-
-__all__ = ["as_fields", "has_no_reserved_name", "in_window", "is_one_object", "is_plain", "nesting"]

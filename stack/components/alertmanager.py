@@ -1,4 +1,4 @@
-"""Alertmanager: groups alerts and sends them to people."""
+"""Alertmanager: groups alerts and sends notifications."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from stack.settings.units import (
     join_host_port,
 )
 
-# Instead of the module that lets pages of every origin in.
+# Replaces the module that allows requests from pages of every origin.
 CORS = ROOT / "stack" / "artifacts" / "cors.go"
 
 
 def arguments(target: Target) -> list[str]:
-    people_reach_it_at = target.settings.alerts.alertmanager_url or target.url("alertmanager")
+    external_url = target.settings.alerts.alertmanager_url or target.url("alertmanager")
     return [
         f"--config.file={target.config_dir('alertmanager') / 'alertmanager.yml'}",
         f"--storage.path={target.storage_dir('alertmanager')}",
         f"--web.listen-address={target.listen('alertmanager')}",
-        f"--web.external-url={people_reach_it_at}",
+        f"--web.external-url={external_url}",
         "--web.route-prefix=/",
         "--enable-feature=receiver-name-in-metrics",  # `logstack alerts send` reads them
         *cluster_arguments(target),
@@ -31,14 +31,14 @@ def arguments(target: Target) -> list[str]:
 def cluster_arguments(target: Target) -> list[str]:
     cluster = target.cluster
     if cluster is None:
-        return ["--cluster.listen-address="]  # it would listen on every interface
+        return ["--cluster.listen-address="]  # the default listens on every interface
     port = target.port("alertmanager_cluster")
     return [
         f"--cluster.listen-address=0.0.0.0:{port}",
         *(
             [f"--cluster.advertise-address={join_host_port(cluster.own_address, port)}"]
             if is_ip_address(cluster.own_address)
-            else []  # it takes no name and finds its address itself
+            else []  # names are not allowed; it detects its address
         ),
         *(f"--cluster.peer={join_host_port(peer, port)}" for peer in cluster.peers),
         f"--cluster.tls-config={target.config_dir('alertmanager') / cluster.tls_dir / 'tls.yml'}",

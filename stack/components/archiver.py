@@ -1,8 +1,8 @@
-"""The archiver: exports every hour, verifies, and expires days of the engine."""
+"""The archiver: exports every hour, verifies, and deletes days from the engine."""
 
 from __future__ import annotations
 
-from stack.components.component import Component
+from stack.components.component import HOST_PYTHON, Component
 from stack.settings.targets import Target
 
 
@@ -11,7 +11,7 @@ def arguments(target: Target) -> list[str]:
 
 
 def archiver_env(target: Target) -> dict[str, str]:
-    """The archiver reads the settings that the stack was started with from the run folder."""
+    """So that the archiver reads the settings in the run folder that the stack was started with."""
     return {
         "LOGSTACK_PATHS__RUN": str(target.run_dir.parent),
         "LOGSTACK_PATHS__DATA": str(target.data_dir.parent),
@@ -24,6 +24,8 @@ COMPONENTS = (
         90,
         arguments,
         env=archiver_env,
-        is_wanted=lambda settings, containers: not containers,
+        is_selected=lambda settings, containers: not containers,
+        # On a host it is a program of its own, which reads what it would start with.
+        check=(HOST_PYTHON, "-I", "{folder}/lib", "check", "{config}"),
     ),
 )

@@ -1,6 +1,6 @@
-"""Every component, in the order in which they start, and which of them the settings ask for.
+"""All components in the order of their start, and those that the settings select.
 
-A module of this folder that defines COMPONENTS adds to the catalogue; nothing lists them again.
+A module of this folder that defines COMPONENTS is part of the catalogue; there is no other list.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from stack.settings import Settings
 from stack.settings.targets import Target
 
 
-def _found() -> Iterator[Component]:
+def _discover() -> Iterator[Component]:
     for module in pkgutil.iter_modules(components.__path__):
         if module.name != Path(__file__).stem:
-            found = import_module(f"{components.__name__}.{module.name}")
-            yield from getattr(found, "COMPONENTS", ())
+            loaded = import_module(f"{components.__name__}.{module.name}")
+            yield from getattr(loaded, "COMPONENTS", ())
 
 
-CATALOGUE: tuple[Component, ...] = tuple(sorted(_found(), key=lambda component: component.order))
+CATALOGUE: tuple[Component, ...] = tuple(sorted(_discover(), key=lambda component: component.order))
 
 
 def selected(settings: Settings, *, in_containers: bool = False) -> tuple[Component, ...]:
-    """The components that the settings ask for, in the order in which they are shown."""
-    return tuple(c for c in CATALOGUE if c.is_wanted(settings, in_containers))
+    """The components that the settings select, in the order of lists."""
+    return tuple(c for c in CATALOGUE if c.is_selected(settings, in_containers))
 
 
 def command(component: Component, target: Target, binaries: Mapping[str, str]) -> list[str]:
-    """The whole command line. `binaries` maps an artifact's name to the path of its binary."""
+    """The complete command line. `binaries` maps names of artifacts to paths of binaries."""
     program = binaries[component.artifact] if component.artifact else sys.executable
     return [program, *component.argv(target), *component.argv_at(Path(program))]
 
@@ -44,6 +44,6 @@ def by_name(name: str) -> Component:
 
 
 def programs(settings: Settings) -> dict[str, Artifact]:
-    """What the components run, by name."""
-    found = [component.program(settings) for component in CATALOGUE if component.program]
-    return {artifact.name: artifact for artifact in found}
+    """The artifacts of all components, by name."""
+    artifacts = [component.program(settings) for component in CATALOGUE if component.program]
+    return {artifact.name: artifact for artifact in artifacts}

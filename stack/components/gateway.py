@@ -1,4 +1,4 @@
-"""The gateway of a log server: Caddy, with TLS and a password per host and person."""
+"""The gateway of a log server: Caddy, with TLS and a password for each host and each user."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMPONENTS = (
         health_port="gateway_health",
         other_ports=("gateway_health",),
         env=lambda target: {"HOME": str(target.storage_dir("gateway"))},
-        is_wanted=lambda settings, containers: False,  # on hosts alone
+        is_selected=lambda settings, containers: False,  # only on hosts
         check=config_check(
             "gateway",
             "Caddyfile",

@@ -1,4 +1,4 @@
-"""Grafana: shows records and dashboards; nothing depends on it."""
+"""Grafana: shows records and dashboards; no other component depends on it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from stack.settings.targets import Target
 
 
 def grafana_home(program: Path) -> list[str]:
-    """Where a Grafana that is installed here has its web pages: beside it, or where packages do."""
+    """The folder of Grafana's web pages: beside the program, or that of distribution packages."""
     beside = program.resolve().parent.parent
     home = beside if (beside / "public").is_dir() else Path("/usr/share/grafana")
     return [f"--homepath={home}"]
 
 
 def arguments(target: Target) -> list[str]:
-    """Its image's own entry point gives the arguments there."""
+    """None in a container, where the image's entry point adds them."""
     return [] if target.in_containers else ["server"]
 
 
 def grafana_env(target: Target) -> dict[str, str]:
-    """Nobody but the administrator, whose password is a secret; nothing is sent to anybody."""
+    """Only the administrator can log in, with a secret password; no data is sent to others."""
     storage = target.storage_dir("grafana")
     plugin = kind_of(target.settings).grafana_plugin
     return {
@@ -45,7 +45,7 @@ def grafana_env(target: Target) -> dict[str, str]:
         "GF_ANALYTICS_REPORTING_ENABLED": "false",
         "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
         "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
-        # Others are not wanted. Without a network it goes on without this one, too.
+        # No other plugins. Grafana also starts when it cannot download this one.
         "GF_PLUGINS_PREINSTALL_DISABLED": "false" if plugin else "true",
         **({"GF_PLUGINS_PREINSTALL": plugin} if plugin else {}),
     }
@@ -63,7 +63,7 @@ COMPONENTS = (
         argv_at=grafana_home,
         files=lambda target, secrets: grafana_files(target),
         variables=(GRAFANA_PASSWORD,),
-        is_wanted=lambda settings, containers: (
+        is_selected=lambda settings, containers: (
             settings.stack.grafana == "on" or (settings.stack.grafana == "auto" and containers)
         ),
         container=Container(storage="/var/lib/grafana", has_tmp=True),

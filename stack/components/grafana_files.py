@@ -1,6 +1,6 @@
-"""What Grafana reads at its start: data sources with fixed uids, the dashboards and their folder.
+"""The files that Grafana reads: data sources with fixed uids, dashboards and their folder.
 
-The runtimes write these files below their run folder. Pure, but for reading dashboards/generated/.
+Runtimes write them below their run folder. Pure, except that it reads dashboards/generated/.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from typing import Any
 import yaml
 
 from stack.components.grafana_links import LINKS, link_url
-from stack.engines.kinds import EngineKind, kind_of
+from stack.engines.kind import EngineKind
+from stack.engines.kinds import kind_of
 from stack.settings import ROOT
 from stack.settings.targets import Target
 
 GENERATED = ROOT / "dashboards" / "generated"
 HEAD = "# Rendered from the settings by stack/components/grafana_files.py: change it there.\n"
 FOLDER, FOLDER_UID = "Logs", "logstack"
-MAX_LINES = 1000  # that Explore asks for
+MAX_LINES = 1000  # that Explore requests
 
 
 def grafana_files(target: Target) -> dict[str, str]:
@@ -34,7 +35,7 @@ def grafana_files(target: Target) -> dict[str, str]:
 
 
 def provider(target: Target) -> dict[str, Any]:
-    """Where the dashboards are; the files alone change them."""
+    """The folder of the dashboards, which can only be changed in their files."""
     values = {
         "name": "logstack",
         "type": "file",
@@ -49,10 +50,10 @@ def provider(target: Target) -> dict[str, Any]:
 
 
 def data_sources(target: Target) -> dict[str, Any]:
-    """The engine's records, those that the archive brought back, and Alertmanager."""
+    """The engine's records, records restored from the archive, and Alertmanager."""
     kind = kind_of(target.settings)
     sources = [_engine(target, kind, kind.title, kind.name, kind.name, kind.tenant)]
-    # A second engine for them runs in the native runtime alone; a tenant is there everywhere.
+    # A second engine for them runs only in the native runtime; a tenant exists in all.
     is_native = not (target.in_containers or target.on_host)
     if kind.restored_tenant or is_native:
         names = f"{kind.title}, restored", f"{kind.name}-restored"
@@ -84,11 +85,11 @@ def _engine(
 
 
 def _derived_fields(engine: str) -> list[dict[str, str]]:
-    """A click on one of these values of a record leads to its dashboard."""
+    """Links from values in records to their dashboards."""
     return [
         {
             "name": link.field,
-            "matcherType": "label",  # where Grafana has Loki's structured metadata
+            "matcherType": "label",  # includes Loki's structured metadata
             "matcherRegex": link.field,
             "url": _literal(link_url(link, engine, "__value.raw")),
             "urlDisplayLabel": link.title,
@@ -109,7 +110,7 @@ def _source(name: str, kind: str, uid: str, url: str) -> dict[str, Any]:
 
 
 def _literal(text: str) -> str:
-    """Text in which Grafana replaces no environment variable."""
+    """Text without environment variables for Grafana to expand."""
     return text.replace("$", "$$")
 
 

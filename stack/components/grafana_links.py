@@ -1,4 +1,4 @@
-"""The links from values in records to dashboards."""
+"""Links from values in records to dashboards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Link:
-    """From a value of `field` to the page on which `variable` takes it."""
+    """A link from a value of `field` to a page, with the value in `variable`."""
 
     field: str
     page: str
@@ -29,7 +29,7 @@ def uid(page: str, engine: str) -> str:
 
 
 def link_url(link: Link, engine: str, value: str) -> str:
-    """Where a value leads to: the same time range, data source and environment."""
+    """The address for a value, with the same time range, data source and environment."""
     return (
         f"/d/{uid(link.page, engine)}?${{__url_time_range}}&${{datasource:queryparam}}"
         f"&${{environment:queryparam}}&var-{link.variable}=${{{value}:percentencode}}"

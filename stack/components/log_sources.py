@@ -1,4 +1,4 @@
-"""What the agents read: log files, Docker's, the journal. Pure; every agent's module uses it."""
+"""The sources of the agents: log files, Docker's log files, the journal. Pure."""
 
 from __future__ import annotations
 
@@ -15,36 +15,26 @@ from stack.settings.units import (
     parse_duration,
 )
 
-# Where the agent's container sees Docker's json-file logs, and the label of the containers that it
-# ships: its value is the service of lines that do not name one.
+# Docker's json-file logs, in the agent's container.
 CONTAINER_LOGS = "/var/lib/docker/containers"
-
-
+# The label of containers that the agent ships; its value is the service of lines without one.
 SERVICE_LABEL = "logstack.service"
-
-
 # Lines that agents join to one record.
 MOST_LINES = 10_000
-
-
-# Beside a log file, and not text: rotated files that are compressed, files of an editor.
+# Files beside a log file that are not text: compressed rotated files, files of an editor.
 UNREADABLE_FILES = "{gz,zst,xz,bz2,lz4,lzma,Z,zip,7z,swp,swo,swx}"
-
-
-# The year that logrotate's `dateext` begins the ending of a rotated file with; no log of another
-# program, such as app.log-audit.log beside app.log, looks like it.
+# logrotate's `dateext` begins with the year. The pattern matches no logs of other programs, such as
+# app.log-audit.log beside app.log.
 ROTATED_BY_DATE = "-[0-9][0-9][0-9][0-9]*"
-
-
-# What clocks and ways may differ by.
+# The largest difference of clocks, with the time of delivery.
 CLOCKS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something that the agent reads. `service` is that of lines which do not name one.
+    """A source of the agent. `service` is that of lines without one.
 
-    `excluded` are patterns of files that it does not read, though they match.
+    `excluded` are patterns of matching files that are not read.
     """
 
     kind: Literal["file", "docker", "journal"]
@@ -55,12 +45,12 @@ class Source:
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The log files and what they are renamed to when they are rotated."""
+        """The log files and their names after rotation."""
         return (self.path, f"{self.path}.*", f"{self.path}{ROTATED_BY_DATE}")
 
 
 def log_sources(target: Target) -> tuple[Source, ...]:
-    """What the agent reads, numbered per kind."""
+    """The sources of the agent, each with its receiver."""
     files = [Source("file", file.service, file.path) for file in _log_files(target)]
     docker = Source("docker", "container", f"{CONTAINER_LOGS}/*/*-json.log")
     if target.in_containers:
@@ -70,7 +60,7 @@ def log_sources(target: Target) -> tuple[Source, ...]:
         sources = [*files, *([docker] if has_docker else [])]
     numbered: list[Source] = []
     for number, source in enumerate(sources, start=1):
-        # What is no text, and what an entry before this one reads: no file is read twice.
+        # Files that are not text, and files of an earlier source: no file is read twice.
         unreadable = f"{source.path}*.{UNREADABLE_FILES}"
         excluded = (unreadable, *(pattern for other in numbered for pattern in other.patterns))
         numbered.append(replace(source, receiver=f"file_log/{number}", excluded=excluded))
@@ -79,19 +69,19 @@ def log_sources(target: Target) -> tuple[Source, ...]:
 
 
 def reads_journal(target: Target) -> bool:
-    """Log servers always do: the engine, the gateway and the archiver log there."""
+    """Whether the agent reads the journal. On log servers always: components log there."""
     return target.runs_engine or (target.runs_apps and target.settings.app_hosts.journal)
 
 
 def _log_files(target: Target) -> tuple[FileSource, ...]:
-    """The applications' log files, those of the settings, the archiver's."""
+    """The log files of applications, of the settings and of the archiver."""
     if target.on_host:
         apps = [
             FileSource(service=app.service, path=f"{app_log_dir(app.service)}/*.log")
             for app in (target.settings.app_hosts.apps if target.runs_apps else ())
         ]
         return (*apps, *target.settings.agent.files)
-    # The path of a log file is a pattern; this one is meant as it is.
+    # The path of a source is a pattern; this one is a literal path.
     path = as_pattern(target.app_log_file)
     sample_app = FileSource(service=target.settings.sample_app.service, path=path)
     files = (sample_app, *target.settings.agent.files)
@@ -107,9 +97,10 @@ def app_log_dir(service: str) -> str:
 
 
 def window(target: Target) -> tuple[timedelta, timedelta]:
-    """How far before and after now a record's own time may be; the agent replaces another one.
+    """How far a record's time may be before and after now; the agent replaces other times.
 
-    A record waits while the engine is down: the engine and the archive take what is a day older.
+    The engine and the archive accept records that are a day older, for records that wait while the
+    engine is down.
     """
     lateness = parse_duration(target.settings.archive.lateness)
     kept = min(lateness, timedelta(days=target.settings.retention.hot_days))

@@ -1,4 +1,4 @@
-"""Loki: the log engine that is deployed as it is released."""
+"""Loki: the log engine that runs from its release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stack.settings.units import (
     parse_bytes,
 )
 
-# In the certificate of every log server, whatever its address is.
+# A name in the certificate of every log server.
 CLUSTER_NAME = "log-server.logstack.internal"
 
 
@@ -25,7 +25,7 @@ def arguments(target: Target) -> list[str]:
 
 
 def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
-    """Loki's configuration and its tenants' own limits. `storage_key`: `key:secret` of its S3."""
+    """Loki's configuration and the limits of its tenants. `storage_key`: `key:secret` for S3."""
     settings = target.settings
     values: dict[str, Any] = {
         "settings": settings,
@@ -51,9 +51,9 @@ def render_loki(target: Target, storage_key: str = "") -> dict[str, str]:
 
 
 def loki_streams(target: Target) -> list[dict[str, Any]]:
-    """Streams that Loki keeps for fewer days by itself, the longest first.
+    """Streams that Loki itself keeps for fewer days, the longest first.
 
-    None where an archiver runs: it deletes such records once they are archived.
+    Empty where an archiver runs, which deletes such records once they are archived.
     """
     if target.has_archive:
         return []
@@ -71,7 +71,7 @@ COMPONENTS = (
         health="/ready",
         other_ports=("loki_grpc",),
         files=lambda target, secrets: render_loki(target),
-        is_wanted=lambda settings, containers: kind_of(settings).name == "loki",
+        is_selected=lambda settings, containers: kind_of(settings).name == "loki",
         check=("{binary}", "-verify-config", "-config.file={config}/config.yaml"),
         container=Container(storage="/loki", has_tmp=True),
         instead=f"{variable_name('stack', 'engine')}=victorialogs "

@@ -15,23 +15,23 @@ from stack.settings.units import (
     parse_bytes,
 )
 
-# Characters of a line whose undecodable bytes stay U+FFFD, three bytes for one: with four bytes for
-# each of them it is still an entry that VictoriaLogs takes (2 MiB). Beyond, each becomes `?`.
+# In lines of up to so many characters, invalid bytes become U+FFFD, in longer ones `?`. With four
+# bytes for each character, an entry stays below the limit of VictoriaLogs (2 MiB).
 MOST_REPLACED = 480_000
 
 
-# The agent's own unit on hosts.
+# The agent's systemd unit on hosts.
 AGENT_UNIT = "logstack-otelcol.service"
 
 
-# The Go module proxy does not serve it, and only a test of the journald receiver imports it.
+# The Go module proxy does not have it, and only a test of the journald receiver imports it.
 EMPTIED = ("github.com/open-telemetry/opentelemetry-collector-contrib/pkg/semconvtest",)
 
 
 def arguments(target: Target) -> list[str]:
     return [
         f"--config={target.config_dir('otelcol') / 'config.yaml'}",
-        # Without it entries wait in memory after their file position was stored: a kill loses them.
+        # Without it, entries wait in memory after their file position is stored: a kill loses them.
         "--feature-gates=stanza.synchronousLogEmitter",
     ]
 
@@ -68,7 +68,7 @@ def render_otelcol(target: Target) -> str:
 
 
 def exporters(target: Target) -> list[dict[str, str]]:
-    """Where the collector sends to: the engine beside it, or the gateways of the log servers."""
+    """Where the collector sends records: the local engine, or the gateways of the log servers."""
     if not target.destinations:
         engine = kind_of(target.settings)
         url = target.peer(engine.name, engine.ingestion)
@@ -106,13 +106,13 @@ COMPONENTS = (
         other_ports=("otelcol_metrics",),
         env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
         files=lambda target, secrets: {"otelcol/config.yaml": render_otelcol(target)},
-        is_wanted=lambda settings, containers: settings.stack.agent == "otelcol",
+        is_selected=lambda settings, containers: settings.stack.agent == "otelcol",
         check=config_check(
             "otelcol",
             "config.yaml",
             'CONFIG="$({rewritten})" exec "$0" validate --config=env:CONFIG',
         ),
-        # Docker's log files are root's; it has no capability.
+        # Root owns Docker's log files; the process has no capabilities.
         container=Container(user="0:0", is_built=True, reads_logs=True),
     ),
 )

@@ -1,4 +1,4 @@
-"""Promtail: an agent for Loki that is at the end of its life."""
+"""Promtail: an agent for Loki that has reached its end of life."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from stack.render.templates import render_template
 from stack.settings import variable_name
 from stack.settings.targets import Target
 
-# Text that belongs to the line before it: for Promtail, which cannot look at that line.
-# The last of them is the one that ends a Python traceback: `ValueError: text`, `app.errors.Locked`.
+# Text that belongs to the line before it, which Promtail cannot inspect. The last alternatives are
+# the end of a Python traceback: `ValueError: text`, `app.errors.Locked`.
 CONTINUATION = (
     r"^(?P<continuation>\s|During handling of the above exception"
     r"|The above exception was the direct cause"
@@ -53,7 +53,7 @@ COMPONENTS = (
         port="promtail",
         health="/ready",
         files=lambda target, secrets: {"promtail/config.yaml": render_promtail(target)},
-        is_wanted=lambda settings, containers: settings.stack.agent == "promtail",
+        is_selected=lambda settings, containers: settings.stack.agent == "promtail",
         container=Container(user="0:0", storage="/data/promtail", reads_logs=True),
         instead=f"{variable_name('stack', 'agent')}=otelcol",
     ),

@@ -1,4 +1,4 @@
-"""The sample ERP, and in the Docker runtime made-up traffic for it."""
+"""The sample ERP, and generated traffic for it in the Docker runtime."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ def arguments(target: Target) -> list[str]:
 
 
 def traffic_arguments(target: Target) -> list[str]:
-    """In the network of the sample app's container: it only drives this machine's loopback."""
+    """In the network of the sample app's container, because traffic is only sent to loopback."""
     rate = target.settings.sample_app.traffic
     return ["-P", "-m", "stack.traffic.steady", target.url("sample_app"), f"--rate={rate:g}"]
 
 
 def sample_app_env(target: Target) -> dict[str, str]:
-    """The variables, secrets apart, that every command of the sample app runs with."""
+    """The variables of every command of the sample app, without secrets."""
+    folder = target.data_dir if target.in_containers else target.storage_dir("sample_app")
+    # In a container its records go to standard output.
+    log_file = (
+        {} if target.in_containers else {"LOGSTACK_SAMPLE_LOG_FILE": str(target.app_log_file)}
+    )
     return {
-        "LOGSTACK_SAMPLE_DATABASE": str(target.storage_dir("sample_app") / "erp.sqlite3"),
-        "LOGSTACK_SAMPLE_LOG_FILE": str(target.app_log_file),
+        "LOGSTACK_SAMPLE_DATABASE": str(folder / "erp.sqlite3"),
+        **log_file,
         "LOGSTACK_SAMPLE_ENVIRONMENT": target.settings.stack.environment,
         "LOGSTACK_SAMPLE_SERVICE": target.settings.sample_app.service,
     }
@@ -50,7 +55,7 @@ COMPONENTS = (
         110,
         traffic_arguments,
         variables=("LOGSTACK_SAMPLE_PASSWORD",),
-        is_wanted=lambda settings, containers: containers and bool(settings.sample_app.traffic),
+        is_selected=lambda settings, containers: containers and bool(settings.sample_app.traffic),
         container=Container(
             image="sample_app",
             storage="",

@@ -17,9 +17,9 @@ from stack.settings.units import (
 def arguments(target: Target) -> list[str]:
     """One process with SeaweedFS's four servers, all on loopback, without telemetry.
 
-    Any page that a browser shows can send requests to loopback. Of the four, S3 and the volume
-    server speak HTTP because they have to, and both ask for a key; the master's and the filer's
-    HTTP, which ask for none (a GET deletes the archive's volumes), are off.
+    Any page in a browser can send requests to loopback. Only S3 and the volume server, which both
+    require a key, listen for HTTP. The HTTP servers of master and filer, which require none (a GET
+    deletes the archive's volumes), are off.
     """
     ports = target.settings.ports
     free = parse_bytes(target.settings.limits.free_disk)
@@ -59,15 +59,15 @@ def arguments(target: Target) -> list[str]:
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=1024",
         "-volume.max=0",  # as many volumes as the disk has room for
-        "-volume.preStopSeconds=1",  # nobody has to be told that it goes: it is the only one
+        "-volume.preStopSeconds=1",  # there is no other volume server to notify
         f"-volume.minFreeSpace={max(1, free // 1024**2)}MiB",
     ]
 
 
 def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> dict[str, str]:
-    """The object store's users, and the keys that its own servers ask of each other.
+    """The object store's users, and the keys that its servers require of each other.
 
-    What the writer may not do is in the bucket's own policy.
+    The bucket's policy limits the writer further.
     """
     bucket = target.settings.archive.bucket
     rights = {
@@ -103,9 +103,9 @@ COMPONENTS = (
             *("seaweedfs_filer", "seaweedfs_filer_grpc"),
         ),
         files=render_seaweedfs,
-        is_wanted=lambda settings, containers: not containers,
-        # Its filer waits without end for its own subscribers to leave. By then the volumes are
-        # closed, and the filer's index is a write-ahead log.
+        is_selected=lambda settings, containers: not containers,
+        # The filer waits without end for its subscribers to leave. By then the volumes are closed,
+        # and the filer's index is a write-ahead log, so that it can be killed.
         stop_seconds=6,
     ),
 )

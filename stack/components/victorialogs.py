@@ -1,4 +1,4 @@
-"""VictoriaLogs: the log engine, and a second one for what `archive restore` brings back."""
+"""VictoriaLogs: the log engine, and a second one for records that `archive restore` restores."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ RESTORED_RETENTION = "100y"
 
 
 def arguments(target: Target) -> list[str]:
-    """Raises SettingsError for retention.shorter where no archiver is there to see to it."""
+    """Raises SettingsError for retention.shorter without an archiver."""
     shorter = target.settings.retention.shorter
     if shorter and not target.has_archive:
         raise SettingsError(
-            "retention.shorter: wanted Loki, or the native runtime, whose archiver deletes what is "
-            "archived; found VictoriaLogs without one, which knows one time for all records. "
+            "retention.shorter: expected Loki, or an archiver (in the native runtime) that deletes "
+            "archived records, got VictoriaLogs alone, which keeps all records equally long. "
             "Set stack.engine = loki, or remove the setting"
         )
     return [
@@ -40,7 +40,7 @@ def restored_arguments(target: Target) -> list[str]:
 
 
 def common_arguments(target: Target, name: str) -> list[str]:
-    """What the engine and the one for restored records have in common."""
+    """Arguments of both the engine and the one for restored records."""
     settings = target.settings
     return [
         f"-storageDataPath={target.storage_dir(name)}",
@@ -48,8 +48,8 @@ def common_arguments(target: Target, name: str) -> list[str]:
         f"-storage.minFreeDiskSpaceBytes={parse_bytes(settings.limits.free_disk)}",
         f"-search.maxQueryDuration={go_duration(settings.limits.query)}",
         f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
-        "-insert.maxLineSizeBytes=2MiB",  # the hard limit of an entry; the agent splits below it
-        "-insert.maxFieldsPerLine=2000",  # what a block may hold: a record with more is dropped
+        "-insert.maxLineSizeBytes=2MiB",  # the limit of an entry; agents split lines below it
+        "-insert.maxFieldsPerLine=2000",  # the limit of a block: records with more are dropped
         f"-inmemoryDataFlushInterval={go_duration(settings.timing.flush_interval)}",
         f"-http.maxGracefulShutdownDuration={_engine_shutdown(target)}",
         "-http.disableCORS",
@@ -58,10 +58,10 @@ def common_arguments(target: Target, name: str) -> list[str]:
 
 
 def _engine_shutdown(target: Target) -> str:
-    """How long VictoriaLogs waits for open requests: it writes what it holds in the other half.
+    """How long VictoriaLogs waits for open requests; the other half is for writing its memory.
 
-    Meanwhile it takes no records and goes on writing every flush_interval, so that nothing is
-    lost even where a request stays open and it gives up.
+    Meanwhile it accepts no records and writes every flush_interval, so that nothing is lost even
+    when a request stays open until the end.
     """
     stop = parse_duration(target.settings.timing.stop_timeout)
     return f"{round(stop.total_seconds() * 1000 / 2)}ms"
@@ -85,7 +85,7 @@ COMPONENTS = (
         port="victorialogs",
         health="/health",
         page="/select/vmui/",
-        is_wanted=lambda settings, containers: kind_of(settings).name == "victorialogs",
+        is_selected=lambda settings, containers: kind_of(settings).name == "victorialogs",
         container=Container(user=IMAGE_USER, is_built=True),
     ),
     Component(
@@ -96,7 +96,8 @@ COMPONENTS = (
         port="restored",
         health="/health",
         page="/select/vmui/",
-        is_wanted=lambda settings, containers: (
+        on_demand=True,
+        is_selected=lambda settings, containers: (
             not containers and kind_of(settings).restored_component == "restored"
         ),
     ),

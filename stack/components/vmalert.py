@@ -1,9 +1,8 @@
-"""vmalert: evaluates the alert rules beside an engine that does not do it itself."""
+"""vmalert: evaluates the alert rules for VictoriaLogs, which does not evaluate any."""
 
 from __future__ import annotations
 
-import json
-
+from stack.common import quote
 from stack.components.component import IMAGE_USER, Artifact, Component, Container, as_pattern
 from stack.engines.kinds import kind_of
 from stack.settings.targets import Target
@@ -15,8 +14,8 @@ from stack.settings.units import (
 def arguments(target: Target) -> list[str]:
     rules = f"{as_pattern(target.config_dir('vmalert'))}/rules/*.yaml"
     return [
-        # Quoted, because a comma would begin another pattern.
-        f"-rule={json.dumps(rules, ensure_ascii=False)}",
+        # Quoted, because a comma separates patterns.
+        f"-rule={quote(rules)}",
         "-rule.defaultRuleType=vlogs",
         f"-datasource.url={target.peer('victorialogs')}",
         f"-notifier.url={target.peer('alertmanager')}",
@@ -24,7 +23,7 @@ def arguments(target: Target) -> list[str]:
         f"-evaluationInterval={go_duration(target.settings.timing.alert_interval)}",
         f"-external.url={target.url('vmalert')}",
         "-http.disableCORS",
-        "-disableAlertgroupLabel",  # labels are the same as those of Loki's ruler
+        "-disableAlertgroupLabel",  # for the same labels as Loki's ruler
         "-loggerFormat=json",
     ]
 
@@ -42,7 +41,7 @@ COMPONENTS = (
         ),
         port="vmalert",
         health="/health",
-        is_wanted=lambda settings, containers: kind_of(settings).evaluator == "vmalert",
+        is_selected=lambda settings, containers: kind_of(settings).evaluator == "vmalert",
         check=(
             *("{binary}", "-dryRun", "-rule={config}/rules/*.yaml"),
             "-rule.defaultRuleType=vlogs",

@@ -1,4 +1,4 @@
-"""Log engines behind one small interface, which is all that the rest uses of them."""
+"""The interface of log engines, which is all that the rest of the stack uses."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Record = dict[str, Value]
 
 
 class EngineError(Exception):
-    """The engine did not answer as wanted; the text says what was asked and what came back."""
+    """An engine refused a request or did not answer; the text says which request and why."""
 
 
 @dataclass(frozen=True)
 class Selection:
     """Which records: a time range [since, until), exact values, a lowest level, a pattern.
 
-    `matches` maps fields to the exact text wanted, `grep` is an RE2 regular expression looked for
-    in the message, the exception's message and the stack trace.
+    `matches` maps fields to their exact text, `grep` is an RE2 regular expression that the message,
+    the exception's message or the stack trace contains.
     """
 
     since: datetime
@@ -33,13 +33,10 @@ class Selection:
 
 
 class Engine(Protocol):
-    """What every log engine can do. Every method raises EngineError."""
-
-    def ready(self) -> bool:
-        """Whether it answers; never raises."""
+    """What every log engine does. Every method raises EngineError."""
 
     def push(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Store records given in the contract's form; returns when they are accepted."""
+        """Store records in the contract's form; returns when the engine has accepted them."""
 
     def records(self, selection: Selection, *, limit: int) -> Iterator[Record]:
         """The newest `limit` records that match, oldest first."""
@@ -48,4 +45,4 @@ class Engine(Protocol):
         """How many records match."""
 
     def query(self, text: str, selection: Selection, *, limit: int) -> Iterator[dict[str, str]]:
-        """Rows of a query in the engine's own language; only the selection's times are used."""
+        """Rows of a query in the engine's language; of the selection only the times are used."""

@@ -1,4 +1,4 @@
-"""Which engine a target runs, as an Engine. Used by the commands and the tests."""
+"""Makes the Engine that a target runs, for commands and tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stack.settings.targets import Target
 
 
 def engine_of(target: Target) -> Engine:
-    """The engine that the target's settings choose; nothing is asked of it yet."""
+    """The engine that the target's settings choose; sends no request."""
     kind = kind_of(target.settings)
     return kind.connect(target.url(kind.name), kind.tenant)
 

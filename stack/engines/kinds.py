@@ -1,127 +1,32 @@
-"""What differs between log engines, one object each: addresses, tenants, dialect, what it reports.
+"""The log engines, one object each, and which of them the settings choose.
 
-Nothing else asks which engine runs: a runtime, a host, a rule or a dashboard asks `kind_of` for the
-object and uses its attributes. A new engine is one more `EngineKind` here, its client beside this
-file, its component and its archive adapter.
+No other code compares the engine's name: runtimes, hosts, rules and dashboards get the object from
+`kind_of` and use its attributes. A new engine is a module beside this one with a `KIND`, its
+component, its values in settings.toml, its name in `StackSettings.engine`, and an archive adapter
+if it is to be archived.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Literal
+import pkgutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
 
-from stack.engines import Engine, loki, victorialogs
-from stack.engines.facts import (
-    LOKI_RESTORED_TENANT,
-    LOKI_TENANT,
-    VL_DATA_SOURCE,
-    VL_IGNORED_FIELDS,
-    VL_STREAM_FIELDS,
-)
+from stack import engines
+from stack.engines.kind import EngineKind
 from stack.settings import Settings
 
-Dialect = Literal["logql", "logsql"]
-Fetch = Callable[[str], str]
-"""The text that the engine answers with at a path: over HTTP from here, or on its own host."""
+
+def _discover() -> Iterator[EngineKind]:
+    for module in pkgutil.iter_modules(engines.__path__):
+        if module.name not in (Path(__file__).stem, "factory"):
+            kind = getattr(import_module(f"{engines.__name__}.{module.name}"), "KIND", None)
+            if kind:
+                yield kind
 
 
-@dataclass(frozen=True)
-class EngineKind:
-    """One log engine. Its component, its port and `settings.stack.engine` are called `name`.
-
-    `ingestion` is the path that takes records of the collector, `reading` what people may ask
-    through a gateway. `rules` is the path of Prometheus' rules API below `evaluator`, the component
-    that evaluates the rules; `reports_expressions` says that it reports them as they were shipped.
-    Restored records go to `restored_component` with `restored_tenant`. `is_cluster`: log servers
-    are one engine with one set of records, not one each. `grafana_type` is the type of its data
-    source in Grafana and `grafana_plugin` what has to be installed for it. It takes records up to
-    `ahead` of its own time. A gateway sets `write_headers`, in Caddy's words, on every batch.
-    """
-
-    name: str
-    title: str
-    dialect: Dialect
-    connect: Callable[[str, str], Engine]
-    ingestion: str
-    reading: tuple[str, ...]
-    retention: Callable[[Fetch], timedelta]
-    find: Callable[[Fetch, str, str], dict[str, str] | None]
-    evaluator: str
-    restored_component: str
-    grafana_type: str
-    grafana_plugin: str = ""
-    tenant: str = ""
-    restored_tenant: str = ""
-    rules: str = "/api/v1/rules"
-    rules_file: str = "rules/logstack.yaml"
-    reports_expressions: bool = True
-    is_cluster: bool = False
-    cluster_ports: tuple[str, ...] = ()
-    takes_any_age: bool = False
-    ahead: timedelta = timedelta(days=1)
-    write_headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What every request carries."""
-        return {"X-Scope-OrgID": self.tenant} if self.tenant else {}
-
-
-KINDS: Mapping[str, EngineKind] = {
-    kind.name: kind
-    for kind in (
-        EngineKind(
-            name="victorialogs",
-            title="VictoriaLogs",
-            dialect="logsql",
-            connect=lambda url, tenant: victorialogs.VictoriaLogs(url),
-            ingestion="/insert/opentelemetry/v1/logs",
-            reading=("/select/*",),
-            retention=victorialogs.read_retention,
-            find=victorialogs.find_record,
-            evaluator="vmalert",
-            ahead=timedelta(days=2),
-            write_headers={
-                "VL-Stream-Fields": ",".join(VL_STREAM_FIELDS),
-                # Takes the place of what the batch says: a host writes as itself.
-                "VL-Extra-Fields": "host={http.auth.user.id}",
-                "VL-Ignore-Fields": ",".join(VL_IGNORED_FIELDS),
-            },
-            restored_component="restored",
-            grafana_type=VL_DATA_SOURCE,
-            grafana_plugin=VL_DATA_SOURCE,
-        ),
-        EngineKind(
-            name="loki",
-            title="Loki",
-            dialect="logql",
-            connect=loki.Loki,
-            ingestion="/otlp/v1/logs",
-            reading=(
-                *("/loki/api/v1/query", "/loki/api/v1/query_range", "/loki/api/v1/labels"),
-                *("/loki/api/v1/label/*", "/loki/api/v1/series", "/loki/api/v1/tail"),
-                *("/loki/api/v1/index/*", "/loki/api/v1/patterns", "/loki/api/v1/detected_*"),
-            ),
-            retention=loki.read_retention,
-            find=loki.find_record,
-            evaluator="loki",
-            restored_component="loki",
-            grafana_type="loki",
-            tenant=LOKI_TENANT,
-            restored_tenant=LOKI_RESTORED_TENANT,
-            rules="/prometheus/api/v1/rules",
-            rules_file=f"rules/{LOKI_TENANT}/logstack.yaml",
-            reports_expressions=False,
-            is_cluster=True,
-            cluster_ports=("loki_memberlist", "loki_grpc"),
-            takes_any_age=True,
-        ),
-    )
-}
-# Components that evaluate rules beside an engine that does not.
-EVALUATORS = {kind.evaluator for kind in KINDS.values()}
+KINDS: Mapping[str, EngineKind] = {kind.name: kind for kind in _discover()}
 
 
 def kind_of(settings: Settings) -> EngineKind:

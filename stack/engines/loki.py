@@ -1,7 +1,7 @@
-"""Loki behind the Engine interface: pushes lines with structured metadata, asks in LogQL.
+"""Loki as an Engine: pushes lines with structured metadata, queries in LogQL.
 
-Loki keeps a record's line as it was written. Its labels and metadata are for finding it; the record
-that is given back is read from the line.
+Loki keeps a record's line as it was written. Labels and metadata are for searches; records are read
+from the line.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import requests
 import yaml
 
 from stack.engines import EngineError, Record, Selection
-from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT
-from stack.engines.http import ask, from_json
+from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_RESTORED_TENANT, LOKI_TENANT
+from stack.engines.http import from_json, send_request
+from stack.engines.kind import EngineKind
 from stack.engines.logql import to_logql
-from stack.records.contract import LEVELS, agent_fields, moved_aside, names, texts_of, typed
+from stack.records.contract import LEVELS, agent_fields, names, rename_reserved, texts_of, typed
 from stack.records.timestamps import nanoseconds, rfc3339
 from stack.settings.units import parse_go_duration
 
@@ -29,11 +30,11 @@ PUSH_BYTES = 4 * 1024**2
 PAGE = 5000
 ENTRIES = 1_000_000  # the limit of entries in the configuration of Loki
 TIMEOUT = (3.05, 90)
-# What the agent notes beside a line; the file is noted where the line does not name its service.
+# Metadata with the file name, which the agent adds where the line does not name its service.
 LOG_FILE = "log_file_path"
-# A JSON line without one of these is of another shape: what is missing was added by the agent.
+# A JSON line without one of these has another shape; the agent added the missing fields.
 REQUIRED = {"service_name", "environment", "message"}
-# Where the agent keeps the time of a record that it gave another one.
+# Where the agent keeps a record's own time when it replaces it.
 CHANGED_TIMES = ("timestamp_original", "timestamp_invalid")
 LOG_QUERY_REFUSED = "log queries are not supported as an instant query type"
 
@@ -56,12 +57,6 @@ class Loki:
         self.tenant = tenant
         self._session = requests.Session()
         self._session.headers["X-Scope-OrgID"] = tenant
-
-    def ready(self) -> bool:
-        try:
-            return bool(self._session.get(f"{self.url}/ready", timeout=2).ok)
-        except requests.RequestException:
-            return False
 
     def push(self, records: Iterable[Mapping[str, Any]]) -> None:
         self.push_entries(map(entry_from, records))
@@ -88,7 +83,7 @@ class Loki:
         if until <= since:
             return 0
         lines = to_logql(selection)
-        # LogQL knows ranges of whole milliseconds, and one ends with its last instant.
+        # LogQL's ranges are whole milliseconds and include their end.
         length = -((since - until) // 1_000_000)
         text = f"sum(count_over_time({lines} [{length}ms]))"
         data = self._get("/loki/api/v1/query", {"query": text, "time": str(until - 1)})
@@ -112,14 +107,14 @@ class Loki:
         return ({**sample["metric"], "value": str(sample["value"][1])} for sample in found)
 
     def entries(self, text: str, selection: Selection, limit: int) -> list[Entry]:
-        """The newest `limit` entries of a query in LogQL within the selection's times, in order."""
+        """The newest `limit` entries of a LogQL query in the selection's times, oldest first."""
         return self._newest(text, *_range(selection), limit)[::-1]
 
     def _newest(self, text: str, since: int, end: int, limit: int) -> list[Entry]:
         """The newest `limit` entries of [since, end), newest first.
 
-        Pages end between two instants, because Loki may cut one in the middle: the last instant of
-        a full page is asked for again with the next page.
+        Pages end between two instants, because Loki may cut one in the middle: the next page
+        contains the last instant of a full page again.
         """
         entries: list[Entry] = []
         size = min(PAGE, limit)
@@ -136,7 +131,7 @@ class Loki:
                 continue
             entries += whole
             end = oldest + 1
-            # Enough for what is still wanted and the instant that was cut.
+            # Enough for the rest of the limit and the instant that was cut.
             size = min(PAGE, limit - len(entries) + len(page) - len(whole))
         return entries[:limit]
 
@@ -144,7 +139,7 @@ class Loki:
         parameters = {"query": text, "start": str(since), "end": str(end), "limit": str(size)}
         data = self._get("/loki/api/v1/query_range", {**parameters, "direction": "backward"})
         if data["resultType"] != "streams":
-            raise EngineError(f"{text}: wanted a query of lines, found one of {data['resultType']}")
+            raise EngineError(f"{text}: expected a query of lines, got one of {data['resultType']}")
         entries = [
             Entry(
                 int(value[0]),
@@ -164,21 +159,21 @@ class Loki:
             stream = streams.setdefault(key, {"stream": entry.labels, "values": []})
             stream["values"].append([str(entry.time), entry.line, entry.metadata])
         body = json.dumps({"streams": list(streams.values())}, ensure_ascii=False).encode()
-        answer = self._ask("POST", "/loki/api/v1/push", data=body)
+        answer = self._request("POST", "/loki/api/v1/push", data=body)
         answer.close()
 
     def _get(self, path: str, parameters: Mapping[str, str]) -> dict[str, Any]:
         flags = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
-        answer = self._ask("GET", path, params=parameters, headers=flags)
+        answer = self._request("GET", path, params=parameters, headers=flags)
         try:
             data: dict[str, Any] = from_json(answer.content)["data"]
         except (requests.RequestException, ValueError, KeyError) as error:
-            raise EngineError(f"{self.url}: the answer broke off: {error}") from None
+            raise EngineError(f"cannot read the answer of Loki at {self.url}: {error}") from None
         return data
 
-    def _ask(self, method: str, path: str, **arguments: Any) -> requests.Response:
+    def _request(self, method: str, path: str, **arguments: Any) -> requests.Response:
         headers = {"Content-Type": "application/json", **arguments.pop("headers", {})}
-        return ask(
+        return send_request(
             self._session,
             "Loki",
             method,
@@ -191,7 +186,7 @@ class Loki:
 
 
 def read_retention(fetch: Callable[[str], str]) -> timedelta:
-    """How long the running Loki keeps records, by its own word. Raises EngineError."""
+    """How long the running Loki keeps records, as it reports. Raises EngineError."""
     config = yaml.safe_load(fetch("/config"))
     if config["compactor"]["retention_enabled"] is not True:
         raise EngineError("expected Loki's retention to be enabled, got retention_enabled: false")
@@ -199,10 +194,10 @@ def read_retention(fetch: Callable[[str], str]) -> timedelta:
 
 
 def find_record(fetch: Callable[[str], str], request_id: str, since: str) -> dict[str, str] | None:
-    """The newest record with a request id of the last `since`; None while there is none."""
+    """The newest record with a request id in the last `since`; None if there is none."""
     query = f'{{service_name=~".+"}} | request_id=`{request_id}`'
-    asked = urlencode({"query": query, "since": since, "limit": "1"})
-    streams = json.loads(fetch(f"/loki/api/v1/query_range?{asked}"))["data"]["result"]
+    parameters = urlencode({"query": query, "since": since, "limit": "1"})
+    streams = json.loads(fetch(f"/loki/api/v1/query_range?{parameters}"))["data"]["result"]
     for stream in streams:
         line: dict[str, str] = json.loads(stream["values"][0][1])
         return {**line, **stream["stream"]}
@@ -214,7 +209,7 @@ def _range(selection: Selection) -> tuple[int, int]:
 
 
 def entry_from(record: Mapping[str, Any]) -> Entry:
-    """How a record in the contract's form is kept: what the agents make of the same record."""
+    """A record in the contract's form as Loki keeps it: the same entry that the agents send."""
     texts = texts_of(record)
     labels = {name: _label(texts[name]) for name in names("label") if texts.get(name)}
     if labels.get("level") not in LEVELS:
@@ -236,7 +231,7 @@ def entry_from(record: Mapping[str, Any]) -> Entry:
 
 
 def record_from(entry: Entry) -> Record:
-    """The typed record of an entry: what its line says, and what stands beside the line."""
+    """The typed record of an entry, from its line, labels and metadata."""
     beside = {name: entry.metadata[name] for name in agent_fields() if name in entry.metadata}
     file = {"log.file.path": entry.metadata[LOG_FILE]} if LOG_FILE in entry.metadata else {}
     always = {**beside, **entry.labels, "timestamp": rfc3339(entry.time)}
@@ -253,23 +248,23 @@ def record_from(entry: Entry) -> Record:
 
 
 def _label(text: str) -> str:
-    """A value as Loki takes it for a label: it refuses a whole push for U+FFFD in one."""
+    """A value for a label. Loki refuses a whole push that has U+FFFD in a label."""
     whole = text[:LOKI_LABEL_LENGTH].encode("utf-8", "replace").decode()
     return whole.replace("\ufffd", "?")
 
 
 def _texts_in(line: str) -> dict[str, str] | None:
-    """The fields of a JSON line as the agent names them; none where it cannot be read as such."""
+    """The fields of a JSON line as the agent names them; None if the line is not a JSON object."""
     try:
         value = json.loads(line)
-        texts = texts_of(moved_aside(value)) if isinstance(value, dict) else None
+        texts = texts_of(rename_reserved(value)) if isinstance(value, dict) else None
     except (ValueError, RecursionError):  # RecursionError: nested a thousand deep
         return None
     return texts and {name: text for name, text in texts.items() if text or name == "message"}
 
 
 def _moment(stamp: str) -> int | None:
-    """A record's own time in microseconds since the epoch; none where it cannot be read."""
+    """A record's own time in microseconds since the epoch; None if it cannot be read."""
     try:
         moment = datetime.fromisoformat(stamp)
         return nanoseconds(moment) // 1000 if moment.tzinfo is not None else None
@@ -280,3 +275,30 @@ def _moment(stamp: str) -> int | None:
 def _row(entry: Entry) -> dict[str, str]:
     moment = {"_time": rfc3339(entry.time)}
     return {**moment, **entry.labels, **entry.metadata, "_line": entry.line}
+
+
+KIND = EngineKind(
+    name="loki",
+    title="Loki",
+    dialect="logql",
+    connect=Loki,
+    ingestion="/otlp/v1/logs",
+    reading=(
+        *("/loki/api/v1/query", "/loki/api/v1/query_range", "/loki/api/v1/labels"),
+        *("/loki/api/v1/label/*", "/loki/api/v1/series", "/loki/api/v1/tail"),
+        *("/loki/api/v1/index/*", "/loki/api/v1/patterns", "/loki/api/v1/detected_*"),
+    ),
+    retention=read_retention,
+    find=find_record,
+    evaluator="loki",
+    restored_component="loki",
+    grafana_type="loki",
+    tenant=LOKI_TENANT,
+    restored_tenant=LOKI_RESTORED_TENANT,
+    rules="/prometheus/api/v1/rules",
+    rules_file=f"rules/{LOKI_TENANT}/logstack.yaml",
+    reports_expressions=False,
+    is_cluster=True,
+    cluster_ports=("loki_memberlist", "loki_grpc"),
+    takes_any_age=True,
+)

@@ -1,24 +1,32 @@
-"""VictoriaLogs behind the Engine interface: pushes JSON lines, asks in LogsQL."""
+"""VictoriaLogs as an Engine: pushes JSON lines, queries in LogsQL."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import requests
 
+from stack.common import quote
 from stack.engines import EngineError, Record, Selection
-from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
-from stack.engines.http import ask, from_json
+from stack.engines.facts import (
+    VL_DATA_SOURCE,
+    VL_EMPTY_MESSAGE,
+    VL_IGNORED_FIELDS,
+    VL_SEARCHED_FIELDS,
+    VL_STREAM_FIELDS,
+)
+from stack.engines.http import from_json, send_request
+from stack.engines.kind import EngineKind
 from stack.records.contract import levels_from, normalised, typed
+from stack.records.timestamps import format_time
 from stack.settings.units import parse_go_duration
 
 OWN_FIELDS = ("_stream", "_stream_id", "_msg", "_time")
-GREP_FIELDS = ("_msg", "exception_message", "stack_trace")
 PUSH_BATCH = 5000
 TIMEOUT = (3.05, 60)
 
@@ -29,12 +37,6 @@ class VictoriaLogs:
     def __init__(self, url: str):
         self.url = url
         self._session = requests.Session()
-
-    def ready(self) -> bool:
-        try:
-            return bool(self._session.get(f"{self.url}/health", timeout=2).ok)
-        except requests.RequestException:
-            return False
 
     def push(self, records: Iterable[Mapping[str, Any]]) -> None:
         batch: list[str] = []
@@ -49,7 +51,7 @@ class VictoriaLogs:
     def records(self, selection: Selection, *, limit: int) -> Iterator[Record]:
         text = f"{to_logsql(selection)} | sort by (_time desc) limit {limit}"
         rows = list(self._rows(text))
-        # A row without a message stands where records were deleted (retention.shorter).
+        # VictoriaLogs leaves a row without a message for a deleted record (retention.shorter).
         return (record_from(row) for row in reversed(rows) if row.get("_msg"))
 
     def count(self, selection: Selection) -> int:
@@ -58,8 +60,8 @@ class VictoriaLogs:
 
     def query(self, text: str, selection: Selection, *, limit: int) -> Iterator[dict[str, str]]:
         parameters = {
-            "start": _instant(selection.since),
-            "end": _instant(selection.until),
+            "start": format_time(selection.since),
+            "end": format_time(selection.until),
             "limit": str(limit),
         }
         return self._rows(text, parameters)
@@ -78,7 +80,7 @@ class VictoriaLogs:
     def _rows(
         self, text: str, parameters: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, str]]:
-        # Arguments of a command may hold bytes that are no UTF-8.
+        # Arguments of a command may contain invalid UTF-8.
         query = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
         answer = self._post("/select/logsql/query", {"query": query, **(parameters or {})})
         with answer:
@@ -87,12 +89,14 @@ class VictoriaLogs:
                     if line:
                         yield from_json(line)
             except (requests.RequestException, ValueError) as error:
-                raise EngineError(f"{self.url}: the answer broke off: {error}") from None
+                raise EngineError(
+                    f"cannot read the answer of VictoriaLogs at {self.url}: {error}"
+                ) from None
 
     def _post(
         self, path: str, data: bytes | Mapping[str, str], params: Mapping[str, str] | None = None
     ) -> requests.Response:
-        return ask(
+        return send_request(
             self._session,
             "VictoriaLogs",
             "POST",
@@ -106,34 +110,34 @@ class VictoriaLogs:
 
 
 def read_flag(fetch: Callable[[str], str], name: str) -> timedelta | None:
-    """A duration among the flags of the running VictoriaLogs; None where it is not set."""
+    """A duration in the flags of the running VictoriaLogs; None if the flag is not set."""
     found = re.search(rf'^-{name}="(\d+[hdwy])"$', fetch("/flags"), re.MULTILINE)
     return parse_go_duration(found[1]) if found else None
 
 
 def read_retention(fetch: Callable[[str], str]) -> timedelta:
-    """How long the running VictoriaLogs keeps records, by its own word. Raises EngineError."""
+    """How long the running VictoriaLogs keeps records, as it reports. Raises EngineError."""
     if found := read_flag(fetch, "retentionPeriod"):
         return found
     raise EngineError("expected -retentionPeriod among VictoriaLogs' flags, got none")
 
 
 def find_record(fetch: Callable[[str], str], request_id: str, since: str) -> dict[str, str] | None:
-    """The newest record with a request id of the last `since`; None while there is none."""
-    asked = urlencode({"query": f'_time:{since} request_id:="{request_id}"'})
-    rows = fetch(f"/select/logsql/query?{asked}").splitlines()
+    """The newest record with a request id in the last `since`; None if there is none."""
+    query = urlencode({"query": f'_time:{since} request_id:="{request_id}"'})
+    rows = fetch(f"/select/logsql/query?{query}").splitlines()
     return dict(json.loads(rows[0])) if rows else None
 
 
 def to_logsql(selection: Selection) -> str:
     """The selection as a LogsQL filter."""
-    parts = [f"_time:[{_instant(selection.since)}, {_instant(selection.until)})"]
+    parts = [f"_time:[{format_time(selection.since)}, {format_time(selection.until)})"]
     if selection.level:
         parts.append(f"level:in({','.join(levels_from(selection.level))})")
     parts += [f"{quote(name)}:={quote(value)}" for name, value in selection.matches.items()]
     if selection.grep:
         pattern = quote(selection.grep)
-        parts.append(f"({' or '.join(f'{name}:~{pattern}' for name in GREP_FIELDS)})")
+        parts.append(f"({' or '.join(f'{name}:~{pattern}' for name in VL_SEARCHED_FIELDS)})")
     return " ".join(parts)
 
 
@@ -148,15 +152,29 @@ def record_from(row: Mapping[str, str]) -> Record:
 
 
 def contract_time(text: str) -> str:
-    """An RFC 3339 time of any precision with exactly six digits, as the contract has it."""
+    """An RFC 3339 time of any precision with exactly six digits, as records have it."""
     whole, _, rest = text.removesuffix("Z").partition(".")
     return f"{whole}.{rest[:6]:0<6}Z"
 
 
-def quote(text: str) -> str:
-    """Text as a LogsQL string literal."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _instant(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+KIND = EngineKind(
+    name="victorialogs",
+    title="VictoriaLogs",
+    dialect="logsql",
+    connect=lambda url, tenant: VictoriaLogs(url),
+    ingestion="/insert/opentelemetry/v1/logs",
+    reading=("/select/*",),
+    retention=read_retention,
+    find=find_record,
+    evaluator="vmalert",
+    ahead=timedelta(days=2),
+    write_headers={
+        "VL-Stream-Fields": ",".join(VL_STREAM_FIELDS),
+        # Replaces the host in the batch: a host can only write as itself.
+        "VL-Extra-Fields": "host={http.auth.user.id}",
+        "VL-Ignore-Fields": ",".join(VL_IGNORED_FIELDS),
+    },
+    restored_component="restored",
+    grafana_type=VL_DATA_SOURCE,
+    grafana_plugin=VL_DATA_SOURCE,
+)

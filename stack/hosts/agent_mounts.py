@@ -2,12 +2,12 @@
 
 `mount USER links:FOLDER... owned:FOLDER...` mounts each folder below VIEWS, read-only:
 
-links   no link in it, or in what is mounted below it, is followed: an application's user may plant
-        one to a file that the agent can read and he cannot
-owned   what is root's in it is the user's there, so that the agent needs no right over other files
+links   symbolic links in it and in mounts below it are not followed: an application's user could
+        plant one to a file that only the agent may read
+owned   files of root appear as files of USER, so that the agent needs no right to other files
 
-The unit binds them to where the folders are. `unmount` takes away every one. Needs Python 3.7 and
-Linux 5.14 (mount_setattr(2): MOUNT_ATTR_IDMAP from 5.12, MOUNT_ATTR_NOSYMFOLLOW from 5.14).
+The unit binds the mounts to the folders' own paths. `unmount` removes all of them. Needs Python
+3.7 and Linux 5.14 (mount_setattr(2): MOUNT_ATTR_IDMAP from 5.12, MOUNT_ATTR_NOSYMFOLLOW from 5.14).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 VIEWS = Path("/run/logstack/otelcol")
-# Of linux/mount.h and asm-generic/unistd.h, the same on every architecture of ours.
+# From linux/mount.h and asm-generic/unistd.h, the same on amd64 and arm64.
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
 OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH, MNT_DETACH = 1, 4, 2
 AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
@@ -43,11 +43,11 @@ def mount(kind: str, source: Path, user: str) -> None:
     VIEWS.chmod(0o700)
     target = Path(f"{VIEWS}{source}")
     target.mkdir(parents=True, exist_ok=True)
-    # What containers mount in Docker's folder is not for the agent, and would be kept busy.
+    # Without the mounts of containers in Docker's folder: they would stay busy.
     recursive = AT_RECURSIVE if kind == "links" else 0
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | recursive
     tree = _call(OPEN_TREE, AT_FDCWD, os.fsencode(source), flags)
-    # What the host mounts and unmounts later happens here too, and not the other way round.
+    # Later mounts of the host appear here too, but not the other way round.
     wanted = Attributes(RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW, 0, MS_SLAVE, 0)
     if kind == "owned":
         wanted.attr_set |= IDMAP
@@ -58,7 +58,7 @@ def mount(kind: str, source: Path, user: str) -> None:
 
 
 def unmount() -> None:
-    """Take away every mount below VIEWS; what the agent had open may be read to its end."""
+    """Remove every mount below VIEWS; files that the agent has open stay readable."""
     mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
     points = [line.split()[4].decode("unicode_escape") for line in mounts]
     for point in reversed(points):
@@ -67,7 +67,7 @@ def unmount() -> None:
 
 
 def enter_host() -> None:
-    """Enter systemd's own mount namespace: a unit's commands run in another one."""
+    """Enter the host's mount namespace: a unit's commands run in another one."""
     host = os.open("/proc/1/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     if LIBC.setns(host, CLONE_NEWNS):
         error = ctypes.get_errno()
@@ -75,7 +75,7 @@ def enter_host() -> None:
 
 
 def _root_as(user: pwd.struct_passwd) -> int:
-    """A user namespace, as a descriptor, in which root is the user and nobody else is anyone."""
+    """The descriptor of a user namespace that maps root to `user` and no other id."""
     ready, done = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -87,7 +87,7 @@ def _root_as(user: pwd.struct_passwd) -> int:
     try:
         error = int(os.read(ready[0], 8))
         if error:
-            raise OSError(error, f"no user namespace: {os.strerror(error)}")
+            raise OSError(error, f"cannot create a user namespace: {os.strerror(error)}")
         for name, number in (("uid_map", user.pw_uid), ("gid_map", user.pw_gid)):
             Path(f"/proc/{child}/{name}").write_text(f"0 {number} 1\n", encoding="ascii")
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
@@ -107,14 +107,14 @@ def _call(number: int, *arguments: object) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """The command line above; 1 where the agent must not start."""
+    """Run the command line above; 1 if the agent must not start."""
     enter_host()
     unmount()
     if arguments[0] == "unmount":
         return 0
     user, *folders = arguments[1:]
     for kind, _, folder in (item.partition(":") for item in folders):
-        if kind == "owned":  # Docker makes it when it starts for the first time
+        if kind == "owned":  # Docker creates it at its first start
             Path(folder).mkdir(mode=0o710, parents=True, exist_ok=True)
         elif not Path(folder).is_dir():
             continue
@@ -123,8 +123,8 @@ def main(arguments: list[str]) -> int:
         except OSError as error:
             sys.stderr.write(
                 f"cannot mount {folder} for the agent: {error.strerror}. It needs Linux 5.14 and a "
-                "file system with such mounts, as ext4 or xfs. Run: uname -r; stat -fc %T "
-                f"{folder}\n"
+                "file system that supports such mounts, for example ext4 or xfs. Run: uname -r; "
+                f"stat -fc %T {folder}\n"
             )
             return 1
     return 0

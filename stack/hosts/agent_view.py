@@ -1,7 +1,7 @@
-"""Which folders the agent of a host sees through mounts of its own, and how. Pure.
+"""Which folders the agent of a host sees through its own mounts, and how. Pure.
 
-Its own rights are read by no link of an application's folder then, and it needs no capability for
-Docker's. agent_mounts.py makes the mounts.
+Through them it follows no symbolic link that an application planted, and it needs no capability to
+read Docker's log files. agent_mounts.py makes the mounts.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ SCRIPT = "/etc/logstack/otelcol/mounts.py"
 
 @dataclass(frozen=True)
 class View:
-    """A folder of log files. `kind` is one of agent_mounts.py's."""
+    """A folder of log files. `kind`: `links` or `owned`, see agent_mounts.py."""
 
     kind: str
     folder: str
 
     @property
     def source(self) -> str:
-        """Where the mount is that is bound to `folder`."""
+        """The mount that the unit binds to `folder`."""
         return f"{agent_mounts.VIEWS}{self.folder}"
 
     @property
     def above(self) -> str:
-        """The folder that it lies in."""
+        """The parent folder."""
         return str(PurePosixPath(self.folder).parent)
 
 
 def views(target: Target) -> tuple[View, ...]:
-    """The folders of every file that the agent reads. Raises HostsError."""
+    """The folders of all files that the agent reads. Raises HostsError."""
     folders: set[PurePosixPath] = set()
     docker = False
     for source in log_sources(target):
@@ -52,7 +52,7 @@ def views(target: Target) -> tuple[View, ...]:
 
 
 def commands(target: Target, user: str) -> tuple[Sequence[str], Sequence[str]]:
-    """What root runs before the agent starts, and once it has stopped; nothing without views."""
+    """What root runs before the agent starts and after it stops; empty without views."""
     if not views(target):
         return (), ()
     program = (PYTHON, "-I", SCRIPT)
@@ -66,7 +66,10 @@ def script() -> str:
 
 
 def _folder_of(pattern: str) -> PurePosixPath:
-    """/var/log for what is below it, which nobody but root replaces; else as far as it is fixed."""
+    """The folder of a pattern, as far as it has no wildcard; /var/log for what is below it.
+
+    Only root can replace an entry of /var/log.
+    """
     folder = PurePosixPath(pattern).parent
     while set("*?[{\\") & set(str(folder)):
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""An own certificate authority and its servers' certificates, as PEM texts."""
+"""The environment's certificate authority and its servers' certificates, as PEM texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stack.components.loki import CLUSTER_NAME
 from stack.settings.units import is_ip_address
 
 AUTHORITY_LIFE = timedelta(days=3650)
-# Browsers and Apple's systems refuse server certificates that live longer than 825 days.
+# Browsers and Apple's systems refuse server certificates that are valid for more than 825 days.
 CERTIFICATE_LIFE = timedelta(days=800)
 RENEW_BEFORE = timedelta(days=60)
 CLOCK_DIFFERENCE = timedelta(hours=1)
@@ -24,17 +24,22 @@ CLOCK_DIFFERENCE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Authority:
+    """A certificate authority."""
+
     certificate: str
     key: str
 
 
 @dataclass(frozen=True)
 class Issued:
+    """A server's certificate and key."""
+
     certificate: str
     key: str
 
 
 def make_authority(environment: str) -> Authority:
+    """A new certificate authority, valid for AUTHORITY_LIFE."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"Logstack {environment}")
     usage = _key_usage(key_cert_sign=True, crl_sign=True)
@@ -49,11 +54,14 @@ def make_authority(environment: str) -> Authority:
 
 
 def issue(authority: Authority, server: str, names: Sequence[str]) -> Issued:
-    """A certificate for a log server, good for `names`, also as a client of the other servers."""
+    """A certificate for a log server, valid for `names`, also as a client of the other servers.
+
+    Raises ValueError for an authority whose key is not an elliptic curve key.
+    """
     issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
     signer = serialization.load_pem_private_key(authority.key.encode(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise ValueError("the authority's key: wanted an elliptic curve key")
+        raise ValueError("ca_key: expected an elliptic curve key")
     key = ec.generate_private_key(ec.SECP256R1())
     alternatives: list[x509.GeneralName] = [
         x509.IPAddress(ipaddress.ip_address(name)) if is_ip_address(name) else x509.DNSName(name)
@@ -74,8 +82,8 @@ def issue(authority: Authority, server: str, names: Sequence[str]) -> Issued:
     return Issued(_pem(certificate), _pem_key(key))
 
 
-def is_good(certificate: str, names: Sequence[str], now: datetime) -> bool:
-    """Whether it is for exactly these names and for some time to come."""
+def is_valid(certificate: str, names: Sequence[str], now: datetime) -> bool:
+    """Whether it covers exactly these names and stays valid for more than RENEW_BEFORE."""
     parsed = x509.load_pem_x509_certificate(certificate.encode())
     found = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     same = {str(name.value) for name in found} == {*names, CLUSTER_NAME}

@@ -1,4 +1,4 @@
-"""The certificates with which log servers know each other. Pure."""
+"""The certificates with which log servers authenticate to each other. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cluster_files(
 
 
 def _alertmanager(folder: str) -> str:
-    """Both sides show a certificate of the own authority; JSON is YAML."""
+    """Client and server both present a certificate of the environment's CA; JSON is YAML."""
     own = {"cert_file": f"{folder}/certificate.pem", "key_file": f"{folder}/key.pem"}
     ca_file = f"{folder}/ca.pem"
     document = {

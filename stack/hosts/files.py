@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PYTHON = "/usr/bin/python3"
+from stack.components.component import HOST_PYTHON
+
+PYTHON = HOST_PYTHON
 UNITS = "/etc/systemd/system"
-RENDERED = "# Rendered by Logstack: change its settings.\n"
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,8 @@ class HostFile:
     mode: str
     owner: str
     secret: bool = False
+
+
+def public_file(path: str, text: str) -> HostFile:
+    """A file that belongs to root and that everybody may read."""
+    return HostFile(path, text, "0644", "root")

@@ -10,15 +10,12 @@ from stack.alerting.files import SECRETS, alert_files
 from stack.archive.on_host import KEYS_FILE, archiver_files
 from stack.artifacts import host_programs as programs
 from stack.components import catalogue as components
-from stack.components.component import Artifact
+from stack.components.component import Artifact, Component
 from stack.components.grafana_files import grafana_files
 from stack.components.loki import render_loki
 from stack.components.otelcol import render_otelcol
-from stack.components.seaweedfs import render_seaweedfs
 from stack.engines.kinds import kind_of
-from stack.hosts import HostsError, agent_view
-from stack.hosts import log_files as app_logging
-from stack.hosts import roles as fleet
+from stack.hosts import HostsError, agent_view, log_files, roles
 from stack.hosts.cluster import cluster_files
 from stack.hosts.files import PYTHON, HostFile
 from stack.hosts.firewall import firewall_files
@@ -37,6 +34,7 @@ from stack.hosts.secrets import (
     writer_secret,
 )
 from stack.hosts.systemd import render_unit
+from stack.render.templates import render_template
 from stack.settings import ROOT, Settings
 from stack.settings.hosts import Role
 from stack.settings.targets import Target
@@ -47,10 +45,9 @@ from stack.settings.targets import host as host_target
 class HostComponent:
     """One service of a host, `logstack-<name>.service`.
 
-    Its binary is /opt/logstack/<artifact>/<version>/<binary>. `check` runs before anything is
-    replaced: `{binary}`, `{folder}` and `{config}` stand for the new binary, its folder and the
-    folder with the new configuration. Without a `health` address it is healthy while it runs.
-    `serial`: one host at a time.
+    Its binary is /opt/logstack/<artifact>/<version>/<binary>. `check` is its Component.check and
+    runs before anything is replaced. Without a `health` address it is healthy while it runs.
+    `serial`: deployed on one host at a time.
     """
 
     name: str
@@ -67,7 +64,7 @@ class HostComponent:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """Everything that one host has. `files` belong to no component."""
+    """What Logstack puts on one host. `files` belong to no component."""
 
     host: str
     roles: tuple[str, ...]
@@ -76,17 +73,7 @@ class HostPlan:
 
 
 OPT = "/opt/logstack"
-# Its program on a host is the archive alone, which reads what it would start with.
-ARCHIVER_CHECK = (PYTHON, "-I", "{folder}/lib", "check", "{config}")
 GRAFANA_PASSWORD_FILE = "admin_password"  # noqa: S105 -- a file's name
-# Grafana takes its variable for the password only when it makes its database. Where there is one
-# and the file is not what was set last, its own command sets it, from standard input.
-GRAFANA_BEFORE = (
-    '[ -e "$1/grafana.db" ] || { sha256sum "$4" > "$1/password.sha256"; exit; }; '
-    'sha256sum --status --check "$1/password.sha256" 2>/dev/null || {'
-    ' "$2" cli --homepath="$3" admin reset-admin-password --password-from-stdin < "$4"'
-    ' && sha256sum "$4" > "$1/password.sha256"; }'
-)
 
 
 @dataclass(frozen=True)
@@ -101,38 +88,38 @@ class _Context:
 
 
 def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostPlan:
-    """Raises HostsError and AlertError, which name what is missing."""
+    """The plan of one host. Raises HostsError and AlertError, which name what is missing."""
     if settings.stack.agent != "otelcol":
         raise HostsError(
-            f"stack.agent: wanted otelcol on hosts, found {settings.stack.agent}: the other knows "
-            "no queue on disk"
+            f"stack.agent: expected otelcol on hosts, got {settings.stack.agent}, which has no "
+            "queue on disk"
         )
-    fleet.host_named(settings, host)
-    roles = fleet.roles_of(settings, host)
+    roles.find_host(settings, host)
+    own_roles = roles.roles_of(settings, host)
     plain = host_target(
         settings,
         host,
-        fleet.destinations(settings, host, Path("/etc/logstack/otelcol")),
-        fleet.cluster_of(settings, host, "alerting"),
-        fleet.people_url(settings),
-        archived=fleet.is_archived(settings, host),
-        runs_apps="app_host" in roles,
-        runs_engine="log_server" in roles,
+        roles.destinations(settings, host, Path("/etc/logstack/otelcol")),
+        roles.cluster_of(settings, host, "alerting"),
+        roles.public_url(settings),
+        archived=roles.is_archived(settings, host),
+        runs_apps="app_host" in own_roles,
+        runs_engine="log_server" in own_roles,
     )
     context = _Context(
         settings=plain.settings,
         target=plain,
         secrets=secrets,
         host=host,
-        alerts=alert_files(plain) if "alerting" in roles else {},
+        alerts=alert_files(plain) if "alerting" in own_roles else {},
     )
     names = component_names(settings, host)
     return HostPlan(
         host=host,
-        roles=roles,
+        roles=own_roles,
         components=tuple(_component(name, context) for name in names),
         files=(
-            *app_logging.host_files(settings, runs_apps="app_host" in roles),
+            *log_files.host_files(settings, runs_apps="app_host" in own_roles),
             *_firewall(settings, host),
         ),
     )
@@ -140,31 +127,31 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
 
 def _firewall(settings: Settings, host: str) -> tuple[HostFile, ...]:
     role: Role = "log_server" if kind_of(settings).is_cluster else "alerting"
-    return firewall_files(settings, fleet.cluster_of(settings, host, role))
+    return firewall_files(settings, roles.cluster_of(settings, host, role))
 
 
 def component_names(settings: Settings, host: str) -> tuple[str, ...]:
     """The services of a host, in the order in which they are deployed: the engine first."""
-    roles = fleet.roles_of(settings, host)
+    own_roles = roles.roles_of(settings, host)
     engine = kind_of(settings)
     names: list[str] = []
-    if "log_server" in roles:
+    if "log_server" in own_roles:
         names += [engine.name]
-    if "archive" in roles:
+    if "archive" in own_roles:
         names += [*([] if settings.archive.endpoint else ["seaweedfs"]), "archiver"]
-    if "alerting" in roles:
+    if "alerting" in own_roles:
         names += ["alertmanager"]
         names += [engine.evaluator] if engine.evaluator not in names else []
-    if "dashboards" in roles and fleet.runs_grafana(settings):
+    if "dashboards" in own_roles and roles.runs_grafana(settings):
         names += ["grafana"]
-    if "log_server" in roles:
+    if "log_server" in own_roles:
         names += ["gateway"]
     return (*names, "otelcol")
 
 
 @dataclass(frozen=True)
 class _Start:
-    """How a component is started, and how its health is asked for."""
+    """How a component is started, and the address of its health check."""
 
     argv: list[str]
     env: Mapping[str, str]
@@ -173,7 +160,7 @@ class _Start:
 
 
 def _start(name: str, context: _Context, folder: str, program: str) -> _Start:
-    """`folder` has the version in use, `program` is the first of its files."""
+    """`folder` holds the version in use, `program` is the first of its files."""
     target = context.target
     if name == "archiver":
         return _Start([PYTHON, "-I", f"{folder}/lib", "run"], {"PYTHONUNBUFFERED": "1"}, "")
@@ -189,15 +176,20 @@ def _start(name: str, context: _Context, folder: str, program: str) -> _Start:
             [grafana, *argv, f"--homepath={home}"],
             {**env, **_grafana_variables(context)},
             health,
-            before=("/bin/sh", "-c", GRAFANA_BEFORE, "sh", *known),
+            before=("/bin/sh", "-c", set_password_script(), "sh", *known),
         )
     return _Start([f"{folder}/{program}", *argv], env, health)
 
 
+def set_password_script() -> str:
+    """The shell program that runs before Grafana starts, on one line as a unit wants it."""
+    return " ".join(render_template("grafana/set_password.sh.j2").split())
+
+
 def _grafana_variables(context: _Context) -> dict[str, str]:
-    """Below the gateway's address, and with a password that no process list shows."""
+    """Grafana is served below the gateway's address and reads its password from a file."""
     target = context.target
-    own = fleet.gateway_url(
+    own = roles.gateway_url(
         context.settings, context.settings.hosts[context.host].address, GRAFANA_PATH
     )
     path = target.config_dir("grafana") / GRAFANA_PASSWORD_FILE
@@ -210,11 +202,12 @@ def _grafana_variables(context: _Context) -> dict[str, str]:
 
 def _component(name: str, context: _Context) -> HostComponent:
     target, settings = context.target, context.settings
+    component = components.by_name(name)
     is_archiver = name == "archiver"
-    # It removes days from the engine's folder, which are the engine's user's alone.
+    # The archiver deletes days from the engine's folder, so it runs as the engine's user.
     user = f"logstack-{settings.stack.engine if is_archiver else name}"
-    texts, private = FILES_OF[name](context)
-    artifact = _artifact(name, settings)
+    texts, private = FILES_OF.get(name, _alert_files)(context, name)
+    artifact = _artifact(component, settings)
     start = _start(name, context, f"{OPT}/{artifact.name}/current", artifact.binaries[0])
     state_dir = str(target.archive_dir if is_archiver else target.storage_dir(name))
     writable = [str(target.storage_dir(settings.stack.engine))] if is_archiver else []
@@ -238,29 +231,28 @@ def _component(name: str, context: _Context) -> HostComponent:
         unit=render_unit(
             name, user, start.argv, start.env, [state_dir, *writable], target, start.before
         ),
-        check=ARCHIVER_CHECK if is_archiver else components.by_name(name).check,
+        check=component.check,
         health=start.health,
         serial=name != "otelcol",
     )
 
 
-def _artifact(name: str, settings: Settings) -> Artifact:
+def _artifact(component: Component, settings: Settings) -> Artifact:
     """What hosts get of a component: a bundle for some, static programs for others."""
-    known = programs.catalogue(settings)
-    program = components.by_name(name).program
-    return known[program(settings).name if program else name]
+    program = component.program
+    return programs.catalogue(settings)[program(settings).name if program else component.name]
 
 
 Texts = tuple[dict[str, str], set[str]]
 """Files below /etc/logstack, and which of them are secret."""
 
 
-def _otelcol(context: _Context) -> Texts:
+def _otelcol(context: _Context, name: str) -> Texts:
     target, settings = context.target, context.settings
     password = secret(context.secrets, writer_secret(context.host))
     files = {
         "otelcol/config.yaml": render_otelcol(target),
-        # Without a newline: it would be a part of the header.
+        # Without a newline, which would become part of the header.
         "otelcol/authorization": basic_authorization(context.host, password),
     }
     if agent_view.views(target):
@@ -270,7 +262,7 @@ def _otelcol(context: _Context) -> Texts:
     return files, {"otelcol/authorization"}
 
 
-def _gateway(context: _Context) -> Texts:
+def _gateway(context: _Context, name: str) -> Texts:
     certificates = certificate_files(context.settings, context.host, context.secrets, ROOT)
     text = render_caddyfile(context.target, context.host, context.secrets)
     files = {"gateway/Caddyfile": text}
@@ -278,55 +270,56 @@ def _gateway(context: _Context) -> Texts:
     return files, set(files)
 
 
-def _alertmanager(context: _Context) -> Texts:
-    files = {p: text for p, text in context.alerts.items() if p.startswith("alertmanager/")}
-    private = {path for path in files if path.startswith(f"{SECRETS}/")}
-    cluster, keys = cluster_files("alertmanager", context.target, context.host, context.secrets)
+def _alert_files(context: _Context, name: str) -> Texts:
+    """The files of stack/alerting that a component reads; none for most."""
+    files = {path: text for path, text in context.alerts.items() if path.startswith(f"{name}/")}
+    return files, {path for path in files if path.startswith(f"{SECRETS}/")}
+
+
+def _alertmanager(context: _Context, name: str) -> Texts:
+    files, private = _alert_files(context, name)
+    cluster, keys = cluster_files(name, context.target, context.host, context.secrets)
     return {**files, **cluster}, private | keys
 
 
-def _vmalert(context: _Context) -> Texts:
-    return {p: text for p, text in context.alerts.items() if p.startswith("vmalert/")}, set()
-
-
-def _loki(context: _Context) -> Texts:
-    members = fleet.with_role(context.settings, "log_server")
-    members_of_ring = fleet.cluster_of(context.settings, context.host, "log_server")
+def _loki(context: _Context, name: str) -> Texts:
+    members = roles.with_role(context.settings, "log_server")
+    members_of_ring = roles.cluster_of(context.settings, context.host, "log_server")
     target = replace(context.target, cluster=members_of_ring)
     if len(members) == 2:
         raise HostsError(
-            "hosts: wanted one log server or at least three with stack.engine = loki, which "
-            f"replicates by three, found {' and '.join(members)}"
+            "hosts: expected one log server or at least three, because stack.engine is loki, which "
+            f"keeps three copies, got {' and '.join(members)}"
         )
     if len(members) > 1 and not context.settings.loki_storage.bucket:
         raise HostsError(
-            "loki_storage.bucket: wanted an object store that all log servers share, found none. "
+            "loki_storage.bucket: expected a bucket that all log servers share, got none. "
             "Set the table [loki_storage], or stack.engine = victorialogs"
         )
     storage = ""
     if context.settings.loki_storage.bucket:
         storage = secret(context.secrets, LOKI_STORAGE)
     files = render_loki(target, storage)
-    files |= {p: text for p, text in context.alerts.items() if p.startswith("loki/")}
-    cluster, keys = cluster_files("loki", target, context.host, context.secrets)
+    files |= _alert_files(context, name)[0]
+    cluster, keys = cluster_files(name, target, context.host, context.secrets)
     private = keys | ({"loki/config.yaml"} if storage else set())
     return {**files, **cluster}, private
 
 
-def _seaweedfs(context: _Context) -> Texts:
-    files = render_seaweedfs(context.target, _archive_keys(context))
+def _seaweedfs(context: _Context, name: str) -> Texts:
+    files = components.by_name(name).files(context.target, _archive_keys(context))
     return files, set(files)
 
 
-def _archiver(context: _Context) -> Texts:
+def _archiver(context: _Context, name: str) -> Texts:
     files = archiver_files(context.settings, _archive_keys(context))
     return {f"archiver/{name}": text for name, text in files.items()}, {f"archiver/{KEYS_FILE}"}
 
 
 def _archive_keys(context: _Context) -> dict[str, str]:
-    """By variable. Of a store of others the writer's is enough (docs/archive.md)."""
-    given = context.settings.archive.endpoint
-    optional = {"LOGSTACK_ARCHIVE_READER", "LOGSTACK_ARCHIVE_ADMIN"} if given else set()
+    """By variable. With an external store the writer's key is enough (docs/archive.md)."""
+    external = context.settings.archive.endpoint
+    optional = {"LOGSTACK_ARCHIVE_READER", "LOGSTACK_ARCHIVE_ADMIN"} if external else set()
     return {
         variable: context.secrets.get(name, "")
         if variable in optional
@@ -335,20 +328,19 @@ def _archive_keys(context: _Context) -> dict[str, str]:
     }
 
 
-def _grafana(context: _Context) -> Texts:
+def _grafana(context: _Context, name: str) -> Texts:
     path = f"grafana/{GRAFANA_PASSWORD_FILE}"
     files = grafana_files(context.target)
     return {**files, path: secret(context.secrets, GRAFANA_ADMIN)}, {path}
 
 
-FILES_OF: Mapping[str, Callable[[_Context], Texts]] = {
-    "victorialogs": lambda context: ({}, set()),
+FILES_OF: Mapping[str, Callable[[_Context, str], Texts]] = {
     "loki": _loki,
     "seaweedfs": _seaweedfs,
     "archiver": _archiver,
     "grafana": _grafana,
     "alertmanager": _alertmanager,
-    "vmalert": _vmalert,
     "gateway": _gateway,
     "otelcol": _otelcol,
 }
+"""The components that have files on hosts which are made from the fleet or its secrets."""

@@ -1,4 +1,4 @@
-"""Who does what in a fleet, and where its hosts reach each other. Pure."""
+"""The roles of hosts and the addresses at which they reach each other. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from stack.settings.targets import Cluster, Destination
 from stack.settings.units import join_host_port
 
 
-def host_named(settings: Settings, name: str) -> Host:
-    """Raises HostsError for one that is not there."""
+def find_host(settings: Settings, name: str) -> Host:
+    """One host. Raises HostsError where the settings have none of that name."""
     if name not in settings.hosts:
         known = ", ".join(settings.hosts) or "(none)"
-        raise HostsError(f"hosts: wanted one of {known}, found {name!r}")
+        raise HostsError(f"hosts: expected one of {known}, got {name!r}")
     return settings.hosts[name]
 
 
@@ -30,33 +30,33 @@ def with_role(settings: Settings, role: Role) -> tuple[str, ...]:
 
 
 def roles_of(settings: Settings, name: str) -> tuple[Role, ...]:
-    """The roles of a host, also those that it has because nobody else does."""
+    """The roles of a host, including those that no host has and the first log server takes."""
     return tuple(role for role in ROLES if name in with_role(settings, role))
 
 
 def with_agent(settings: Settings) -> tuple[str, ...]:
-    """The hosts that ship records: those of applications, and log servers their own."""
+    """The hosts that ship records: application hosts, and log servers their own."""
     servers, apps = with_role(settings, "log_server"), with_role(settings, "app_host")
     return tuple(name for name in settings.hosts if name in {*servers, *apps})
 
 
 def runs_grafana(settings: Settings) -> bool:
-    """Whether hosts have a Grafana: where a host is named for it, or it is switched on."""
+    """Whether a host runs Grafana: one has the role `dashboards`, or the settings say `on`."""
     named = any("dashboards" in host.roles for host in settings.hosts.values())
     return settings.stack.grafana == "on" or (named and settings.stack.grafana == "auto")
 
 
 def is_archived(settings: Settings, name: str) -> bool:
-    """Whether an archiver lets days of this log server's engine go.
+    """Whether an archiver deletes days from this log server's engine.
 
-    Servers of Loki are one engine; each VictoriaLogs is one of its own.
+    Loki's servers are one engine; every VictoriaLogs is an engine by itself.
     """
     roles = roles_of(settings, name)
     return "archive" in roles or (kind_of(settings).is_cluster and "log_server" in roles)
 
 
 def gateway_names(settings: Settings, host: Host) -> tuple[str, ...]:
-    """Every name and address that a log server's certificate has to be good for."""
+    """Every name and address that a log server's certificate must cover."""
     names = (host.peer_address, host.address, settings.gateway.name)
     return tuple(dict.fromkeys(name for name in names if name))
 
@@ -66,8 +66,8 @@ def gateway_url(settings: Settings, address: str, path: str = "") -> str:
     return f"https://{join_host_port(address, port)}{path}"
 
 
-def people_url(settings: Settings) -> str:
-    """Where people reach the engine: the same in the messages of every log server."""
+def public_url(settings: Settings) -> str:
+    """Where users reach the engine: the same in the messages of every log server."""
     first = settings.hosts[with_role(settings, "log_server")[0]]
     return gateway_url(settings, settings.gateway.name or first.address)
 
@@ -75,8 +75,8 @@ def people_url(settings: Settings) -> str:
 def destinations(settings: Settings, name: str, folder: Path) -> tuple[Destination, ...]:
     """Where the agent of a host sends to. `folder` is where its credentials will be.
 
-    Every VictoriaLogs gets every record. Loki's servers are one cluster: one address of it is
-    enough, `gateway.name` where there is one, else app hosts take turns.
+    Every VictoriaLogs gets every record. Loki's servers are one cluster and one address is enough:
+    `gateway.name` if set, otherwise the hosts are spread over the servers.
     """
     servers = with_role(settings, "log_server")
     hosts = settings.hosts
@@ -99,7 +99,7 @@ def destinations(settings: Settings, name: str, folder: Path) -> tuple[Destinati
 
 
 def cluster_of(settings: Settings, name: str, role: Role) -> Cluster | None:
-    """The others with the same role, or None for the only one."""
+    """The other hosts with the same role, or None for a single one."""
     hosts: Mapping[str, Host] = settings.hosts
     members = with_role(settings, role)
     if len(members) < 2 or name not in members:

@@ -1,7 +1,7 @@
-"""The secrets of an environment: made once, kept in one file of mode 0600, read by name.
+"""The secrets of an environment: generated once, kept in one file of mode 0600, read by name.
 
-`logstack secrets` calls `init` and `rotate`; a plan reads them with `read`. A secret of the
-environment (LOGSTACK_SECRET_<NAME>) wins over the file.
+`logstack secrets` calls `init` and `rotate`; a plan reads them with `read`. The variable
+LOGSTACK_SECRET_<NAME> overrides the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
-from stack.hosts.certificates import Authority, is_good, issue, make_authority
+from stack.hosts.certificates import Authority, is_valid, issue, make_authority
 from stack.hosts.roles import gateway_names, runs_grafana, with_agent, with_role
 from stack.settings import ROOT, Settings
 from stack.settings.secrets import ARCHIVE_SECRETS, write_private
@@ -26,32 +26,33 @@ from stack.settings.secrets import ARCHIVE_SECRETS, write_private
 PREFIX = "LOGSTACK_SECRET_"
 SALT = "gateway_salt"
 CA_CERTIFICATE, CA_KEY = "ca_certificate", "ca_key"
-LOKI_STORAGE = "loki_storage"  # key:secret of Loki's object store; given, never made
+LOKI_STORAGE = "loki_storage"  # key:secret of Loki's object store; never generated
 GRAFANA_ADMIN = "grafana_admin"
-# The archive's keys by the variables that the archiver knows them by.
+# The names of the archive's keys, by the archiver's variables.
 ARCHIVE_KEYS = {name: name.removeprefix("LOGSTACK_").lower() for name in ARCHIVE_SECRETS}
 ARCHIVE_SIGNING_KEY = "archive_signing_key"
 
 
 def writer_secret(host: str) -> str:
-    """The name of the password that a host writes with."""
+    """The name of the secret that holds a host's password for writing."""
     return f"writer_{host}"
 
 
-def reader_secret(person: str) -> str:
-    return f"reader_{person}"
+def reader_secret(user: str) -> str:
+    """The name of the secret that holds a user's password for reading."""
+    return f"reader_{user}"
 
 
 def variable_of(name: str) -> str:
-    """The environment variable that gives a secret: `writer_app-1` is LOGSTACK_SECRET_WRITER_APP_1."""  # noqa: E501
+    """The variable of a secret: LOGSTACK_SECRET_WRITER_APP_1 for `writer_app-1`."""
     return PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
 def secret(secrets: Mapping[str, str], name: str) -> str:
-    """One secret. Raises HostsError, which says how to make it."""
+    """One secret. Raises HostsError, which says how to generate it."""
     if not secrets.get(name):
         raise HostsError(
-            f"secret {name}: wanted a value, found nothing. Type: ./logstack secrets init ENV, "
+            f"secret {name}: expected a value, got none. Run: ./logstack secrets init ENV, "
             f"or set {variable_of(name)}"
         )
     return secrets[name]
@@ -61,12 +62,12 @@ def secrets_path(
     environment: str, environ: Mapping[str, str] = os.environ, root: Path = ROOT
 ) -> Path:
     """LOGSTACK_SECRETS, or secrets.<environment>.json in the checkout, which git ignores."""
-    given = environ.get("LOGSTACK_SECRETS")
-    return root / Path(given).expanduser() if given else root / f"secrets.{environment}.json"
+    path = environ.get("LOGSTACK_SECRETS")
+    return root / Path(path).expanduser() if path else root / f"secrets.{environment}.json"
 
 
-def wanted(settings: Settings) -> list[str]:
-    """Names of every secret that the fleet needs, certificates last."""
+def generated_names(settings: Settings) -> list[str]:
+    """Names of the secrets that the fleet needs and `init` generates, certificates last."""
     servers = with_role(settings, "log_server")
     return [
         SALT,
@@ -81,13 +82,12 @@ def wanted(settings: Settings) -> list[str]:
 
 
 def _archive_keys(settings: Settings) -> list[str]:
-    """What is made: the keys of a store of others are given."""
+    """The generated ones: keys of an external store are not."""
     return [ARCHIVE_SIGNING_KEY] if settings.archive.endpoint else list(ARCHIVE_KEYS.values())
 
 
-def given(settings: Settings) -> list[str]:
-    """Names of the secrets that the fleet needs and that nothing here can make: keys of stores of
-    others."""
+def external_names(settings: Settings) -> list[str]:
+    """Names of the secrets that the operator has to provide: keys of external stores."""
     archive = [ARCHIVE_KEYS["LOGSTACK_ARCHIVE_WRITER"]] if settings.archive.endpoint else []
     shared = kind_of(settings).is_cluster and settings.loki_storage.bucket
     return [*archive, *([LOKI_STORAGE] if shared else [])]
@@ -96,123 +96,120 @@ def given(settings: Settings) -> list[str]:
 def read_all(
     path: Path, settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """As `read`, for who needs every secret. Raises HostsError, which names all that is missing."""
+    """As `read`, but every secret must exist. Raises HostsError, which names all missing ones."""
     known = read(path, settings, environ)
-    make = [name for name in wanted(settings) if not known.get(name)]
-    ask = [variable_of(name) for name in given(settings) if not known.get(name)]
-    if make or ask:
-        environment = settings.stack.environment
-        hints = [f"Type: ./logstack secrets init {environment}"] if make else []
-        hints += [f"Set {', '.join(ask)} to key:secret of your store"] if ask else []
-        missing = [*make, *(name for name in given(settings) if not known.get(name))]
+    generated = [name for name in generated_names(settings) if not known.get(name)]
+    external = [name for name in external_names(settings) if not known.get(name)]
+    if generated or external:
+        hints = []
+        if external:
+            variables = ", ".join(variable_of(name) for name in external)
+            hints.append(f"Set {variables} to key:secret of your store")
+        if generated:
+            hints.append(f"Run: ./logstack secrets init {settings.stack.environment}")
         raise HostsError(
-            f"secrets: wanted {', '.join(missing)}, found none in {path.name} and none in the "
-            f"environment. {'. '.join(hints)}"
+            f"secrets: expected {', '.join([*generated, *external])}, got none, neither in "
+            f"{path.name} nor in the environment. {'. '.join(hints)}"
         )
     return known
 
 
 def read(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Everything in the file, and over it what the environment gives. Raises HostsError."""
+    """The secrets of the file, overridden by those of the environment. Raises HostsError."""
     values = read_file(path) if path.exists() else {}
-    names = (*wanted(settings), LOKI_STORAGE, *ARCHIVE_KEYS.values())
-    given = {name: environ[variable_of(name)] for name in names if environ.get(variable_of(name))}
-    return {**values, **given}
+    names = (*generated_names(settings), LOKI_STORAGE, *ARCHIVE_KEYS.values())
+    variables = {name: environ.get(variable_of(name)) for name in names}
+    return {**values, **{name: value for name, value in variables.items() if value}}
 
 
 def init(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Make what is missing or worth nothing any more; the names of what was made.
-
-    A second run makes nothing.
-    """
+    """Generate missing or expired secrets; returns their names. A second run changes nothing."""
     known = {**read(path, settings, environ)}
     for name in _outdated(read_file(path) if path.exists() else {}, settings):
         del known[name]
     made: dict[str, str] = {}
-    for name in wanted(settings):
+    for name in generated_names(settings):
         if not known.get(name) and name not in made:
-            made |= _made(name, settings, {**known, **made})
+            made |= _generate(name, settings, {**known, **made})
     if made:
         _write(path, {**(read_file(path) if path.exists() else {}), **made})
     return list(made)
 
 
 def _outdated(kept: Mapping[str, str], settings: Settings) -> list[str]:
-    """Certificates that the file holds for other addresses, or that end soon."""
+    """Certificates in the file that are for other addresses or expire soon."""
     servers = {f"certificate_{name}": name for name in with_role(settings, "log_server")}
     now = datetime.now(UTC)
     return [
         name
         for name, server in servers.items()
         if kept.get(name)
-        and not is_good(kept[name], gateway_names(settings, settings.hosts[server]), now)
+        and not is_valid(kept[name], gateway_names(settings, settings.hosts[server]), now)
     ]
 
 
 def rotate(
     path: Path, settings: Settings, name: str, environ: Mapping[str, str] = os.environ
 ) -> list[str]:
-    """Make one secret anew, and with a certificate its key. The names of what was made.
+    """Replace one secret, with a certificate also its key; returns the names.
 
-    Raises HostsError for one that is unknown or given from outside.
+    Raises HostsError for one that is unknown, or that the operator provides.
     """
-    names = wanted(settings)
+    names = generated_names(settings)
     variable = variable_of(name)
-    if environ.get(variable) or name in given(settings):
+    if environ.get(variable) or name in external_names(settings):
         raise HostsError(
-            f"secret {name}: wanted one that is kept in {path.name}, found one that is given. "
-            f"Change the value of {variable}"
+            f"cannot rotate secret {name}: it does not come from {path.name}. Change the value of "
+            f"{variable}"
         )
     if name not in names:
-        raise HostsError(f"secret: wanted one of {', '.join(names)}, found {name!r}")
+        raise HostsError(f"secret: expected one of {', '.join(names)}, got {name!r}")
     known = read_file(path) if path.exists() else {}
-    made = _made(name, settings, known)
+    made = _generate(name, settings, known)
     _write(path, {**known, **made})
     return list(made)
 
 
 def read_file(path: Path) -> dict[str, str]:
-    """The secrets of a file; one that sops encrypted is decrypted by it. Raises HostsError."""
+    """The secrets of a file, with sops decrypted if its name ends so. Raises HostsError."""
     if path.name.endswith(".sops.json"):
-        text = _decrypted(path)
+        text = _decrypt(path)
     else:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            raise HostsError(
-                f"{path}: wanted mode 0600, found {mode:04o}. Type: chmod 600 '{path}'"
-            )
+            raise HostsError(f"{path}: expected mode 0600, got {mode:04o}. Run: chmod 600 '{path}'")
         text = path.read_text(encoding="utf-8")
     try:
         values = json.loads(text)
     except ValueError:
         values = None
     if not isinstance(values, dict) or not all(isinstance(item, str) for item in values.values()):
-        raise HostsError(f"{path}: wanted a JSON object of texts, found something else")
+        raise HostsError(f"{path}: expected a JSON object whose values are strings")
     return values
 
 
-def _decrypted(path: Path) -> str:
+def _decrypt(path: Path) -> str:
     argv = ["sops", "--decrypt", "--output-type", "json", str(path)]
     try:
         result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     except FileNotFoundError:
-        raise HostsError(f"{path}: wanted the program sops to decrypt it, found none") from None
+        raise HostsError(f"cannot decrypt {path}: sops is not on PATH") from None
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise HostsError(f"{path}: wanted that sops decrypts it, found: {reason}")
+        raise HostsError(f"cannot decrypt {path}: sops failed: {reason}")
     return result.stdout
 
 
 def _write(path: Path, values: Mapping[str, str]) -> None:
     if path.name.endswith(".sops.json"):
         raise HostsError(
-            f"{path}: wanted a plain file to write to, found one of sops. Decrypt it, write to "
-            "the plain file with LOGSTACK_SECRETS, and encrypt that again"
+            f"cannot write {path}: it is encrypted with sops. Decrypt it, set LOGSTACK_SECRETS to "
+            "the plain file, run the command again, and encrypt the file"
         )
     write_private(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
-def _made(name: str, settings: Settings, known: Mapping[str, str]) -> dict[str, str]:
+def _generate(name: str, settings: Settings, known: Mapping[str, str]) -> dict[str, str]:
     makers: dict[str, Callable[[], dict[str, str]]] = {
         CA_CERTIFICATE: lambda: _authority(settings),
         CA_KEY: lambda: _authority(settings),
@@ -235,7 +232,7 @@ def _made(name: str, settings: Settings, known: Mapping[str, str]) -> dict[str, 
 
 
 def _authority(settings: Settings) -> dict[str, str]:
-    """A new authority, and certificates of it for every log server: old ones are worth nothing."""
+    """A new authority, and new certificates for every log server: it invalidates the old ones."""
     authority = make_authority(settings.stack.environment)
     made = {CA_CERTIFICATE: authority.certificate, CA_KEY: authority.key}
     for server in with_role(settings, "log_server"):

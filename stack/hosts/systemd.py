@@ -24,8 +24,8 @@ def render_unit(
 ) -> HostFile:
     """logstack-<name>.service, as hardened as the component allows.
 
-    `folders` are all that it may write to; it works in the first. `before` is run before each
-    start.
+    `folders` are the only ones it may write to, the first is its working directory. `before` is
+    the command that runs before each start.
     """
     settings = target.settings
     stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())

@@ -1,12 +1,14 @@
-"""Queries that only alert rules ask: what is missing, what has grown, what should not be there.
+"""Queries of alert rules alone: what is missing, what has grown, what must not occur.
 
-Like the queries of catalogue.py, each is one question in every dialect.
+Like those of catalogue.py, each is one query in every dialect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stack.common import quote
+from stack.engines.facts import VL_SEARCHED_FIELDS
 from stack.queries.catalogue import REQUESTS
 from stack.queries.language import (
     Filter,
@@ -16,16 +18,15 @@ from stack.queries.language import (
     at_least,
     differs,
     equals,
-    grouped,
+    group,
     over,
     present,
-    quote,
     stats,
 )
-from stack.queries.shapes import count, count_events, of_levels
+from stack.queries.shapes import count, count_events, select_levels
 from stack.settings.units import parse_duration
 
-# What must not stand in a record, in the words of RE2. `[redacted]` does not match.
+# Secrets that records must not contain, as RE2 patterns. `[redacted]` does not match.
 SECRETS = (
     # password=..., "api_key": "...", also inside JSON inside a string
     r"(?i:password|passwd|secret|api_?key|access_?token|client_?secret)"
@@ -41,11 +42,10 @@ PERSONAL_DATA = (
     r"\b(?:AT|BE|CH|DE|ES|FR|GB|IE|IT|LU|NL|PL|PT)[0-9]{2}"
     r"(?: ?[0-9A-Z]{4}){3,6}(?: ?[0-9A-Z]{1,3})?\b",
 )
-TEXT_FIELDS = ("_msg", "exception_message", "stack_trace")
 
 
 def heartbeat(scope: Scope, window: Window) -> Query:
-    """How many records there are: also 0, as long as the engine works."""
+    """The number of records, which is 0 rather than missing while the engine works."""
     total = count("heartbeat", Filter(scope), window, by=())
     return Query("heartbeat", logql=f"({total.logql} or vector(0))", logsql=total.logsql)
 
@@ -54,7 +54,7 @@ def level_count(
     scope: Scope, window: Window, *, levels: Sequence[str], by: Sequence[str] = ("service_name",)
 ) -> Query:
     """Records of some levels per service."""
-    return count("level_count", of_levels(Filter(scope), levels), window, by)
+    return count("level_count", select_levels(Filter(scope), levels), window, by)
 
 
 def event_count(
@@ -81,11 +81,11 @@ def fell_silent(
     having: str = "",
     apart_from: Sequence[str] = (),
 ) -> Query:
-    """Records in the time `against` before the window, of what logged nothing within it.
+    """Records in the time `against` before the window, of series that have none within it.
 
-    With `events`, only records of these event types count; with `begun`, records of those count
-    before the window, too. With `having`, only records that have this field count; those of the
-    services `apart_from` never do. `by` is one field, or a label each.
+    With `events`, only records of these event types count; before the window also those of the
+    types `begun`. With `having`, only records with this field count; records of the services
+    `apart_from` never count. `by` is one field, or several labels.
     """
     before = over(against)
     has = (
@@ -94,7 +94,7 @@ def fell_silent(
     )
     expected = Filter(scope, (*has, *((equals("event_type", *events),) if events else ())))
     where = Filter(scope, (*has, *((equals("event_type", *events, *begun),) if events else ())))
-    total = f"sum {grouped(by)}(count_over_time(%s [%s]%s))"
+    total = f"sum {group(by)}(count_over_time(%s [%s]%s))"
     earlier = total % (where.logql(), before.length, f" offset {window.length}")
     recent = total % (expected.logql(), window.length, "")
     of_events = f" {equals('event_type', *events).logsql()}" if events else ""
@@ -115,14 +115,14 @@ def fell_silent(
 def never_reported(
     scope: Scope, window: Window, *, service: str, before: str = "1h", against: str = "7d"
 ) -> Query:
-    """Records of the time `before` the window, while none is of `service`.
+    """Records in the time `before` the window, if there is none of `service`.
 
-    That one is looked for in the window and `against` before it. The records before the window say
-    that the stack has run that long; without any there is no number.
+    Records of `service` are searched in the window and in the time `against` before it. Records
+    before the window prove that the stack has run that long; without any there is no number.
     """
     earlier, whole = over(before), sum_lengths(window.length, against)
     everything, own = Filter(scope), Filter(Scope(scope.environment, (service,)))
-    there = f"sum(count_over_time({everything.logql()} [{earlier.length}] offset {window.length}))"
+    total = f"sum(count_over_time({everything.logql()} [{earlier.length}] offset {window.length}))"
     reported = f"sum(count_over_time({own.logql()} [{whole}]))"
     of_service = equals("service_name", service).logsql()
     of_earlier = f"_time:{earlier.length} offset {window.length}"
@@ -131,7 +131,7 @@ def never_reported(
     )
     return Query(
         "never_reported",
-        logql=f"{there} unless {reported}",
+        logql=f"{total} unless {reported}",
         logsql=f"_time:{whole} {everything.logsql()} ({of_earlier} or {of_service}) "
         f"| {counts} | filter reported:=0 | delete reported",
     )
@@ -145,17 +145,15 @@ def volume_growth(
     by: Sequence[str] = ("service_name",),
     against: str = "24h",
 ) -> Query:
-    """How many times as many records as in the same window `against` earlier.
+    """The number of records divided by that of the same window `against` earlier.
 
-    Below `at_least_records` in the window there is no number; an earlier count below it counts
-    as that many, so that a new service has something to be compared with.
+    Below `at_least_records` in the window there is no number. A lower earlier count is raised to
+    `at_least_records`, so that a new service can be compared.
     """
     offset = over(against).length
     source = Filter(scope)
-    recent = f"sum {grouped(by)}(count_over_time({source.logql()} [{window.length}]))"
-    before = (
-        f"sum {grouped(by)}(count_over_time({source.logql()} [{window.length}] offset {offset}))"
-    )
+    recent = f"sum {group(by)}(count_over_time({source.logql()} [{window.length}]))"
+    before = f"sum {group(by)}(count_over_time({source.logql()} [{window.length}] offset {offset}))"
     floor = f"({before} > {at_least_records} or {recent} * 0 + {at_least_records})"
     earlier = f"_time:{window.length} offset {offset}"
     counts = stats(
@@ -174,16 +172,16 @@ def volume_growth(
 def sensitive_records(
     scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)
 ) -> Query:
-    """Records that hold what looks like a secret, a card number or an account number.
+    """Records that contain a likely secret, card number or account number.
 
-    Loki looks at the whole line, VictoriaLogs at message, exception message and stack trace.
+    Loki searches the whole line, VictoriaLogs message, exception message and stack trace.
     """
     pattern = quote("|".join((*SECRETS, *PERSONAL_DATA)))
-    anywhere = " or ".join(f"{name}:~{pattern}" for name in TEXT_FIELDS)
+    anywhere = " or ".join(f"{name}:~{pattern}" for name in VL_SEARCHED_FIELDS)
     source = f"{Filter(scope).logql()} |~ {pattern} [{window.length}]"
     return Query(
         "sensitive_records",
-        logql=f"sum {grouped(by)}(count_over_time({source}))",
+        logql=f"sum {group(by)}(count_over_time({source}))",
         logsql=f"{Filter(scope).logsql(window)} ({anywhere}) | {stats(by, 'count() as value')}",
         by=tuple(by),
     )
@@ -192,7 +190,7 @@ def sensitive_records(
 def expired_records(scope: Scope, window: Window, *, hot_days: int, margin_days: int) -> Query:
     """Records within the window that ends `hot_days` + `margin_days` and a day ago.
 
-    There should be none. Engines delete whole days, hence the one more.
+    There should be none. The extra day is there because engines delete whole days.
     """
     offset = f"{hot_days + margin_days + 1}d"
     source = Filter(scope)
@@ -204,7 +202,7 @@ def expired_records(scope: Scope, window: Window, *, hot_days: int, margin_days:
 
 
 def message_samples(records: Query, window: Window, limit: int = 3) -> Query:
-    """The most frequent messages among whole records, as a label; the number says how many."""
+    """The most frequent messages of whole records, as a label, with their counts."""
     source = f'{records.logql} | json message="message" | __error__="" [{window.length}]'
     return Query(
         "message_samples",
@@ -216,5 +214,5 @@ def message_samples(records: Query, window: Window, limit: int = 3) -> Query:
 
 
 def sum_lengths(first: str, second: str) -> str:
-    """Two durations as one, in the spelling of both languages."""
+    """The sum of two durations, in the spelling of both languages."""
     return f"{round((parse_duration(first) + parse_duration(second)).total_seconds() * 1000)}ms"

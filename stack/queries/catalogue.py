@@ -1,8 +1,8 @@
 """Every query of the project, once, by name, in both dialects.
 
-Dashboards, alert rules, checks and the report call these functions. Each returns a Query with the
-same numbers behind its LogQL and its LogsQL; docs/decisions/0020-one-query-two-dialects.md says how
-that is done and where the engines differ all the same.
+Dashboards, alert rules, checks and the report call these functions. The LogQL and the LogsQL of a
+Query give the same numbers; docs/decisions/0020-one-query-two-dialects.md says how, and where the
+engines differ.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stack.queries.language import (
     Window,
     at_least,
     equals,
-    grouped,
+    group,
     grouping,
     over,
     present,
@@ -27,18 +27,18 @@ from stack.queries.shapes import (
     EXCEPTIONS,
     count,
     count_events,
-    enough_logql,
-    largest_logql,
-    largest_logsql,
+    limit_logql,
+    limit_logsql,
     logql_range,
-    of_levels,
     readable_records,
-    renamed,
+    rename,
+    require_logql,
+    select_exceptions,
+    select_levels,
     share,
     share_logql,
     share_logsql,
     whole_records,
-    with_exception,
 )
 
 ERROR_LEVELS = ("ERROR", "CRITICAL")
@@ -53,7 +53,7 @@ SECURITY_EVENTS = (
 ADMIN_EVENTS = ("role_changed", "organization_created")
 JOB_EVENTS = ("job_finished", "job_failed", "task_succeeded", "task_retried", "task_failed")
 FAILED_JOB_EVENTS = ("job_failed", "task_failed")
-# What the logging library and its handlers say about themselves.
+# Events of the logging library and its handlers.
 LOSS_EVENTS = ("log_records_lost", "log_records_suppressed", "log_record_unformattable")
 DEPLOYED = "deployed"
 REQUEST_FIELDS = ("request_id", "service_name", "organization_id", "method", "path", "status")
@@ -65,20 +65,20 @@ REQUESTS = equals("event_type", "request_finished")
 
 
 def records_by_level(scope: Scope, window: Window) -> Query:
-    """Records per level; a line that was not JSON has the level ""."""
+    """Records per level; lines that were not JSON have the level ""."""
     return count("records_by_level", Filter(scope), window, by=("level",))
 
 
 def record_count(scope: Scope, window: Window, *, levels: Sequence[str] = ()) -> Query:
-    """Records in all, or of some levels."""
-    return count("record_count", of_levels(Filter(scope), levels), window, by=())
+    """All records, or those of some levels."""
+    return count("record_count", select_levels(Filter(scope), levels), window, by=())
 
 
 def records_by_field(
     scope: Scope, window: Window, *, field: str, limit: int = 10, levels: Sequence[str] = ()
 ) -> Query:
     """Records per value of a field such as logger_name, username or host: the largest ones."""
-    where = of_levels(Filter(scope, (present(field),), (field,)), levels)
+    where = select_levels(Filter(scope, (present(field),), (field,)), levels)
     return count("records_by_field", where, window, by=(field,), limit=limit)
 
 
@@ -88,7 +88,7 @@ def record_rate(scope: Scope, window: Window) -> Query:
 
 
 def active_services(scope: Scope, window: Window) -> Query:
-    """How many services logged anything."""
+    """The number of services that logged anything."""
     per_service = f"sum by (service_name) (count_over_time({logql_range(Filter(scope), window)}))"
     return Query(
         "active_services",
@@ -102,15 +102,15 @@ def bytes_by_field(
 ) -> Query:
     """Bytes logged per service, host or organization.
 
-    Loki counts the lines; VictoriaLogs, which keeps no lines, the values of all fields.
+    Loki counts the lines; VictoriaLogs, which stores fields, the values of all fields.
     """
     where = Filter(scope, (present(field),), (field,))
-    total = f"sum {grouped((field,))}(bytes_over_time({logql_range(where, window)}))"
+    total = f"sum {group((field,))}(bytes_over_time({logql_range(where, window)}))"
     return Query(
         "bytes_by_field",
-        logql=largest_logql(total, limit),
+        logql=limit_logql(total, limit),
         logsql=f"{where.logsql(window)} | delete _stream, _stream_id "
-        f"| {stats((field,), 'sum_len(*) as value')}" + largest_logsql(limit),
+        f"| {stats((field,), 'sum_len(*) as value')}" + limit_logsql(limit),
         by=(field,),
     )
 
@@ -134,7 +134,7 @@ def top_exception_types(
     scope: Scope, window: Window, *, limit: int = 10, exception_type: str = ""
 ) -> Query:
     """Records with an exception, per type: the most frequent ones."""
-    where = with_exception(scope, exception_type)
+    where = select_exceptions(scope, exception_type)
     return count("top_exception_types", where, window, by=("exception_type",), limit=limit)
 
 
@@ -142,20 +142,22 @@ def exceptions_by_field(
     scope: Scope, window: Window, *, field: str, limit: int = 10, exception_type: str = ""
 ) -> Query:
     """Records with an exception, per value of a field such as logger_name or organization_id."""
-    where = with_exception(scope, exception_type).narrowed(present(field))
+    where = select_exceptions(scope, exception_type).narrow(present(field))
     return count("exceptions_by_field", where, window, by=(field,), limit=limit)
 
 
 def new_exception_types(scope: Scope, window: Window, *, against: str = "24h") -> Query:
     """Records with an exception of a type that did not occur in the time `against` before."""
     if window.steps:
-        raise QueryError("window: wanted over(...), because each step would need a day of its own")
+        raise QueryError(
+            "window: expected over(...), because each step would compare with another day"
+        )
     before = over(against)
     where = Filter(scope, (EXCEPTIONS,))
     count = f"sum by (exception_type) (count_over_time({where.logql()} [%s]%s))"
     now = count % (window.length, "")
     earlier = count % (before.length, f" offset {window.length}")
-    # A subquery: one scan over both times would take the values of a day to find those of minutes.
+    # A subquery: one scan over both times would read the values of a day to find those of minutes.
     known = (
         f"_time:{before.length} offset {window.length} {where.logsql()} "
         "| uniq by (exception_type) | fields exception_type"
@@ -175,7 +177,7 @@ def jobs_by_outcome(scope: Scope, window: Window) -> Query:
 
 
 def failed_jobs(scope: Scope, window: Window, *, by: Sequence[str] = ()) -> Query:
-    """Background jobs and Celery tasks that failed, in all or by service_name, say."""
+    """Background jobs and Celery tasks that failed, all or by fields such as service_name."""
     return count_events("failed_jobs", scope, window, FAILED_JOB_EVENTS, by)
 
 
@@ -209,7 +211,7 @@ def requests_by_field(
     """Requests per route, method, user or status; `at_least_status=500` for failures only."""
     where = Filter(scope, (REQUESTS, present(field)), (field,))
     if at_least_status:
-        where = where.narrowed(at_least("status", at_least_status))
+        where = where.narrow(at_least("status", at_least_status))
     return count("requests_by_field", where, window, by=(field,), limit=limit)
 
 
@@ -232,11 +234,11 @@ def request_duration(
 ) -> Query:
     """A quantile of duration_ms, in milliseconds, by route (or by other fields, or over all)."""
     if not 0 < quantile < 1:
-        raise QueryError(f"quantile: wanted a number between 0 and 1, found {quantile:g}")
+        raise QueryError(f"quantile: expected a number between 0 and 1, got {quantile:g}")
     where = Filter(scope, (REQUESTS,), ("duration_ms", *by))
     source = f'{where.logql()} | unwrap duration_ms | __error__="" [{window.length}]'
     value = f"quantile_over_time({quantile:g}, {source}) {grouping(by)}"
-    counted = f"sum {grouped(by)}(count_over_time({logql_range(where, window)}))"
+    counted = f"sum {group(by)}(count_over_time({logql_range(where, window)}))"
     functions = [f"quantile({quantile:g}, duration_ms) as value"]
     enough = ""
     if at_least_requests:
@@ -244,7 +246,7 @@ def request_duration(
         enough = f" | filter requests:>={at_least_requests} | delete requests"
     return Query(
         "request_duration",
-        logql=enough_logql(value, counted, at_least_requests),
+        logql=require_logql(value, counted, at_least_requests),
         logsql=f"{where.logsql(window)} duration_ms:* "
         f"| {stats(by, *functions)} | filter value:*{enough}",
         by=tuple(by),
@@ -256,7 +258,7 @@ def slowest_requests(
 ) -> Query:
     """The slowest requests with their duration in milliseconds.
 
-    Loki makes a series of each request above `at_least_ms`: far below it there may be too many.
+    Loki makes a series of each request above `at_least_ms`: a low value may exceed its limit.
     """
     where = Filter(
         scope, (REQUESTS, at_least("duration_ms", at_least_ms)), ("duration_ms", *REQUEST_FIELDS)
@@ -267,7 +269,7 @@ def slowest_requests(
         "slowest_requests",
         logql=f"topk({limit}, {longest})",
         logsql=f"{where.logsql(window)} | {stats(REQUEST_FIELDS, 'max(duration_ms) as value')}"
-        + largest_logsql(limit),
+        + limit_logsql(limit),
         by=REQUEST_FIELDS,
     )
 
@@ -280,13 +282,13 @@ def records_by_organization(
 ) -> Query:
     """Records per organization, of all levels or of some: the largest ones."""
     query = records_by_field(scope, window, field="organization_id", limit=limit, levels=levels)
-    return renamed(query, "records_by_organization")
+    return rename(query, "records_by_organization")
 
 
 def errors_by_organization(scope: Scope, window: Window, *, limit: int = 10) -> Query:
     """ERROR and CRITICAL records per organization: the largest ones."""
     query = records_by_organization(scope, window, limit=limit, levels=ERROR_LEVELS)
-    return renamed(query, "errors_by_organization")
+    return rename(query, "errors_by_organization")
 
 
 # --- Security
@@ -307,7 +309,7 @@ def login_failures(
 ) -> Query:
     """Failed logins per address or user name that was tried: the most frequent ones.
 
-    With `named`, only those of records that have the fields `by`.
+    With `named`, only records that have the fields `by`.
     """
     events = ("user_login_failed",)
     return count_events("login_failures", scope, window, events, by, limit, named)
@@ -323,7 +325,7 @@ def permission_denials(
 ) -> Query:
     """Requests refused with 403 per user: the most frequent ones.
 
-    With `named`, only those of records that have the fields `by`.
+    With `named`, only records that have the fields `by`.
     """
     events = ("permission_denied",)
     return count_events("permission_denials", scope, window, events, by, limit, named)
@@ -353,16 +355,16 @@ def unparsed_share(
 ) -> Query:
     """Lines that were not JSON as a share of all records, between 0 and 1."""
     total_source = logql_range(Filter(scope), window)
-    # Only a record without a level can be one, and Loki has the level as a label.
+    # Only records without a level can be such lines, and in Loki the level is a label.
     unparsed_source = (
         f'{Filter(scope, (equals("level", ""),)).logql()} | json format="format" '
         f'| __error__!="" or format="text" [{window.length}]'
     )
-    counted = f"sum {grouped(by)}(count_over_time({total_source}))"
+    counted = f"sum {group(by)}(count_over_time({total_source}))"
     value = share_logql(unparsed_source, total_source, by)
     return Query(
         "unparsed_share",
-        logql=enough_logql(value, counted, at_least_records),
+        logql=require_logql(value, counted, at_least_records),
         logsql=f"{Filter(scope).logsql(window)} "
         f"| {share_logsql('format:=text', by, at_least_records)}",
         by=tuple(by),
@@ -370,7 +372,7 @@ def unparsed_share(
 
 
 def record_age(scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)) -> Query:
-    """Seconds since the newest record; what logged nothing within the window is left out."""
+    """Seconds since the newest record, of what logged anything within the window."""
     age = "{{ sub (now | unixEpochMillis) (__timestamp__ | unixEpochMillis) }}"
     source = (
         f"{Filter(scope).logql()} | label_format age_ms=`{age}` "
@@ -386,7 +388,7 @@ def record_age(scope: Scope, window: Window, *, by: Sequence[str] = ("service_na
 
 
 def loss_events(scope: Scope, window: Window) -> Query:
-    """What the logging library had to drop, suppress or could not write, per event type."""
+    """Records that the logging library dropped, suppressed or could not write, per event type."""
     return count_events("loss_events", scope, window, LOSS_EVENTS, by=("event_type",))
 
 
@@ -395,17 +397,17 @@ def loss_events(scope: Scope, window: Window) -> Query:
 
 def records(scope: Scope, *, levels: Sequence[str] = (), readable: bool = False) -> Query:
     """Records as they were logged, of all levels or of some."""
-    return whole_records("records", of_levels(Filter(scope), levels), readable)
+    return whole_records("records", select_levels(Filter(scope), levels), readable)
 
 
 def records_of(scope: Scope, identifier: str, *, readable: bool = False) -> Query:
-    """Everything that any service logged for one request_id or trace_id."""
-    wanted = [equals("request_id", identifier), equals("trace_id", identifier)]
+    """All records of one request_id or trace_id, of all services."""
+    ids = [equals("request_id", identifier), equals("trace_id", identifier)]
     base = Filter(scope)
     query = Query(
         "records_of",
-        logql=f"{base.logql()} | {' or '.join(item.logql() for item in wanted)}",
-        logsql=f"{base.logsql()} ({' or '.join(item.logsql() for item in wanted)})",
+        logql=f"{base.logql()} | {' or '.join(item.logql() for item in ids)}",
+        logsql=f"{base.logsql()} ({' or '.join(item.logsql() for item in ids)})",
         kind="records",
     )
     return readable_records(query) if readable else query
@@ -413,7 +415,7 @@ def records_of(scope: Scope, identifier: str, *, readable: bool = False) -> Quer
 
 def exception_records(scope: Scope, *, exception_type: str = "", readable: bool = False) -> Query:
     """Records with an exception, of any type or of one."""
-    return whole_records("exception_records", with_exception(scope, exception_type), readable)
+    return whole_records("exception_records", select_exceptions(scope, exception_type), readable)
 
 
 def event_records(scope: Scope, *, events: Sequence[str], readable: bool = False) -> Query:
@@ -428,6 +430,6 @@ def unparsed_records(scope: Scope, *, readable: bool = False) -> Query:
 
 
 def deployments(scope: Scope) -> Query:
-    """Records with which a deployment says that it is done; dashboards mark them in charts."""
+    """Records of finished deployments, which dashboards mark in charts."""
     query = event_records(scope, events=(DEPLOYED,), readable=True)
-    return renamed(query, "deployments")
+    return rename(query, "deployments")

@@ -4,8 +4,8 @@
     Evaluator.over_time(query, since, until, step)    -> the numbers of each step
     Evaluator.records(query, since, until, limit)     -> whole records
 
-Callers are the checks of dashboards, the report and the tests. A step is named by its start, and
-both engines' steps begin at multiples of the step.
+Callers are the checks of dashboards, the report and the tests. A step is identified by its start;
+in both engines steps begin at multiples of their length.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from typing import Any, Protocol
 import requests
 
 from stack.engines import EngineError, Record, Selection
-from stack.engines.http import from_json
-from stack.engines.kinds import Dialect, kind_of
+from stack.engines.http import from_json, shorten
+from stack.engines.kind import Dialect
+from stack.engines.kinds import kind_of
 from stack.engines.loki import Entry, Loki
 from stack.engines.loki import record_from as record_from_entry
 from stack.engines.victorialogs import record_from
 from stack.queries.language import Query
 from stack.records.contract import typed
-from stack.records.timestamps import nanoseconds, rfc3339
+from stack.records.timestamps import format_time, nanoseconds
 from stack.settings.targets import Target
 
 TIMEOUT = (3.05, 60)
@@ -34,7 +35,7 @@ TIMEOUT = (3.05, 60)
 
 @dataclass(frozen=True)
 class Sample:
-    """One number. Every label of the query is there, "" where the records have none."""
+    """One number. It has every label of the query, "" where the records have none."""
 
     labels: Mapping[str, str]
     value: float
@@ -42,14 +43,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Series:
-    """The numbers of one combination of labels by the start of their step."""
+    """The numbers of one combination of labels, by the start of their step."""
 
     labels: Mapping[str, str]
     points: Mapping[datetime, float]
 
 
 class Evaluator(Protocol):
-    """What answers queries. Every method raises EngineError."""
+    """Runs queries. Every method raises EngineError."""
 
     dialect: Dialect
 
@@ -68,7 +69,7 @@ class Evaluator(Protocol):
 
 
 class VictoriaLogsEvaluator:
-    """Asks the VictoriaLogs at `url` in LogsQL."""
+    """Queries the VictoriaLogs at `url` in LogsQL."""
 
     dialect: Dialect = "logsql"
 
@@ -77,40 +78,40 @@ class VictoriaLogsEvaluator:
         self._session = requests.Session()
 
     def instant(self, query: Query, at: datetime) -> list[Sample]:
-        answer = self._ask("stats_query", query=query.logsql, time=_instant(at))
-        return samples(_result(answer), query.by)
+        answer = self._query("stats_query", query=query.logsql, time=format_time(at))
+        return read_samples(_result(answer), query.by)
 
     def over_time(
         self, query: Query, since: datetime, until: datetime, step: timedelta
     ) -> list[Series]:
-        first, last = aligned(since, until, step)
-        answer = self._ask(
+        first, last = align(since, until, step)
+        answer = self._query(
             "stats_query_range",
             query=query.logsql,
-            start=_instant(first),
-            end=_instant(last),
+            start=format_time(first),
+            end=format_time(last),
             step=f"{step.total_seconds():g}s",
         )
-        return series(_result(answer), query.by, timedelta(0))
+        return read_series(_result(answer), query.by, timedelta(0))
 
     def records(
         self, query: Query, since: datetime, until: datetime, *, limit: int
     ) -> list[Record]:
-        answer = self._ask(
+        answer = self._query(
             "query",
             query=f"{query.logsql} | sort by (_time desc) limit {limit}",
-            start=_instant(since),
-            end=_instant(until),
+            start=format_time(since),
+            end=format_time(until),
         )
         rows = [from_json(line) for line in answer.content.split(b"\n") if line]
         return [record_from(row) for row in reversed(rows)]
 
-    def _ask(self, path: str, **parameters: str) -> requests.Response:
-        return ask(self._session, f"{self.url}/select/logsql/{path}", parameters)
+    def _query(self, path: str, **parameters: str) -> requests.Response:
+        return post_query(self._session, f"{self.url}/select/logsql/{path}", parameters)
 
 
 class LokiEvaluator:
-    """Asks a tenant of the Loki at `url` in LogQL."""
+    """Queries a tenant of the Loki at `url` in LogQL."""
 
     dialect: Dialect = "logql"
 
@@ -121,22 +122,22 @@ class LokiEvaluator:
         self._session.headers["X-Scope-OrgID"] = self._engine.tenant
 
     def instant(self, query: Query, at: datetime) -> list[Sample]:
-        result = self._ask("query", query=query.logql, time=str(nanoseconds(at)))
-        return samples(result, query.by)
+        result = self._query("query", query=query.logql, time=str(nanoseconds(at)))
+        return read_samples(result, query.by)
 
     def over_time(
         self, query: Query, since: datetime, until: datetime, step: timedelta
     ) -> list[Series]:
-        # Loki names a step by its end, and looks back from there.
-        first, last = aligned(since, until, step)
-        result = self._ask(
+        # Loki identifies a step by its end.
+        first, last = align(since, until, step)
+        result = self._query(
             "query_range",
             query=query.logql,
             start=str(nanoseconds(first + step)),
             end=str(nanoseconds(last)),
             step=f"{step.total_seconds():g}s",
         )
-        return series(result, query.by, step)
+        return read_series(result, query.by, step)
 
     def records(
         self, query: Query, since: datetime, until: datetime, *, limit: int
@@ -144,12 +145,12 @@ class LokiEvaluator:
         selection = Selection(since=since, until=until)
         return [_record(entry) for entry in self._engine.entries(query.logql, selection, limit)]
 
-    def _ask(self, path: str, **parameters: str) -> list[Any]:
-        return _result(ask(self._session, f"{self.url}/loki/api/v1/{path}", parameters))
+    def _query(self, path: str, **parameters: str) -> list[Any]:
+        return _result(post_query(self._session, f"{self.url}/loki/api/v1/{path}", parameters))
 
 
 def evaluator_of(target: Target) -> Evaluator:
-    """What answers queries where the target's settings keep the records."""
+    """The evaluator of the engine that the target's settings choose."""
     kind = kind_of(target.settings)
     evaluators: dict[Dialect, Callable[[str], Evaluator]] = {
         "logql": LokiEvaluator,
@@ -158,17 +159,17 @@ def evaluator_of(target: Target) -> Evaluator:
     return evaluators[kind.dialect](target.url(kind.name))
 
 
-def ask(session: requests.Session, url: str, parameters: Mapping[str, str]) -> requests.Response:
-    """POST a query. Raises EngineError with the query and the engine's words."""
+def post_query(
+    session: requests.Session, url: str, parameters: Mapping[str, str]
+) -> requests.Response:
+    """The answer to a query. Raises EngineError with the query and the engine's message."""
     try:
         answer = session.post(url, data=parameters, timeout=TIMEOUT)
     except requests.RequestException as error:
-        raise EngineError(
-            f"{url}: wanted an answer, found: {error}. Type: ./logstack status"
-        ) from None
+        raise EngineError(f"cannot query {url}: {shorten(error)}. Run: ./logstack status") from None
     if not answer.ok:
         raise EngineError(
-            f"{url}: HTTP {answer.status_code}: {answer.text.strip()[:500]}\n"
+            f"cannot query {url}: HTTP {answer.status_code}: {answer.text.strip()[:500]}\n"
             f"  query: {parameters['query']}"
         )
     return answer
@@ -179,16 +180,16 @@ def _result(answer: requests.Response) -> list[Any]:
     return result
 
 
-def samples(result: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[Sample]:
-    """The numbers of an instant query's answer; what is no number is left out."""
+def read_samples(result: Iterable[Mapping[str, Any]], by: Sequence[str]) -> list[Sample]:
+    """The numbers of an instant query's answer, without infinity and NaN."""
     found = [(_labels(row["metric"], by), _number(row["value"][1])) for row in result]
     return [Sample(labels, value) for labels, value in found if math.isfinite(value)]
 
 
-def series(
+def read_series(
     result: Iterable[Mapping[str, Any]], by: Sequence[str], ends_after: timedelta
 ) -> list[Series]:
-    """The series of a range query's answer, whose times lie `ends_after` after a step's start."""
+    """The series of a range query's answer, whose times are `ends_after` after a step's start."""
     found = []
     for row in result:
         points = {
@@ -201,11 +202,11 @@ def series(
 
 
 def _number(text: str) -> float:
-    """VictoriaLogs answers with an empty text where there was nothing to take a number of."""
+    """VictoriaLogs answers with an empty text where no record had a number."""
     return float(text) if text else math.nan
 
 
-def aligned(since: datetime, until: datetime, step: timedelta) -> tuple[datetime, datetime]:
+def align(since: datetime, until: datetime, step: timedelta) -> tuple[datetime, datetime]:
     """The steps that cover a time range: start of the first one, end of the last one."""
     seconds = step.total_seconds()
     first = math.floor(since.timestamp() / seconds) * seconds
@@ -218,13 +219,9 @@ def _labels(metric: Mapping[str, str], by: Sequence[str]) -> dict[str, str]:
 
 
 def _record(entry: Entry) -> Record:
-    """A record from an entry. Where a query wrote the line anew, the metadata has the fields."""
+    """A record from an entry. Where the query replaced the line, the metadata has the fields."""
     found = record_from_entry(entry)
     if entry.line.startswith("{"):
         return found
     beside = {name: text for name, text in entry.metadata.items() if name not in found}
     return {**found, **typed(beside)}
-
-
-def _instant(moment: datetime) -> str:
-    return rfc3339(nanoseconds(moment))

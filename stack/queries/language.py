@@ -1,33 +1,32 @@
 """The parts that queries are built from, each rendered as LogQL (Loki) and LogsQL (VictoriaLogs).
 
-catalogue.py is the only user. Where a field stands decides how Loki reaches it: labels in the
-stream selector, metadata directly, everything else by parsing the line; VictoriaLogs has all of
-them as fields. The contract says which is which.
+A field's placement in the contract decides how Loki queries it: labels in the stream selector,
+metadata directly, all others by parsing the line. In VictoriaLogs all are fields.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from stack.common import quote
 from stack.records.contract import fields
 
 Operator = Literal["=", "!=", ">="]
 Kind = Literal["metric", "records"]
 
-# A length such as `5m`, or what Grafana replaces by one.
+# A length such as `5m`, or a variable that Grafana replaces with one.
 LENGTH = re.compile(r"([0-9]+(ms|s|m|h|d|w))+|\$__(auto|interval|range)")
-# What Grafana replaces by the chosen values; only as a whole value.
+# A variable that Grafana replaces with the selected values; only as a whole value.
 VARIABLE = re.compile(r"\$[a-z_]+")
-# LogQL's names of labels; LogsQL would take more.
+# Names of labels in LogQL; LogsQL allows more.
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class QueryError(ValueError):
-    """An argument that a query cannot be built from; the text says which and what is wanted."""
+    """A query cannot be built from an argument; the text says which and what is expected."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Window:
-    """The time that one number is about: what `over` and `per_step` give."""
+    """The time range behind one number; made by `over` and `per_step`."""
 
     length: str
     steps: bool
 
     def __post_init__(self) -> None:
         if not LENGTH.fullmatch(self.length):
-            raise QueryError(f"window: wanted a duration such as 5m or 24h, found {self.length!r}")
+            raise QueryError(f"window: expected a duration such as 5m or 24h, got {self.length!r}")
 
 
 def over(length: str) -> Window:
@@ -62,13 +61,13 @@ def over(length: str) -> Window:
 
 
 def per_step(length: str) -> Window:
-    """Each step of a range query; its step has to be `length`: for charts over time."""
+    """Each step of a range query, which must be `length` long: for charts over time."""
     return Window(length, steps=True)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose records: one environment, all its services or some, all organizations or one."""
+    """Records of one environment, of all or some services, of all organizations or one."""
 
     environment: str
     services: tuple[str, ...] = ()
@@ -76,7 +75,7 @@ class Scope:
 
     def __post_init__(self) -> None:
         if not self.environment:
-            raise QueryError("environment: wanted a name, found nothing")
+            raise QueryError("environment: expected a name, got nothing")
 
 
 @dataclass(frozen=True)
@@ -131,17 +130,17 @@ def at_least(field: str, number: float) -> Condition:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which records of a scope a query looks at, and which fields of theirs it needs."""
+    """The records of a scope that a query reads, and the fields that it needs."""
 
     scope: Scope
     conditions: tuple[Condition, ...] = ()
     needs: tuple[str, ...] = ()
 
-    def narrowed(self, *conditions: Condition) -> Filter:
+    def narrow(self, *conditions: Condition) -> Filter:
         return Filter(self.scope, (*self.conditions, *conditions), self.needs)
 
     def logql(self) -> str:
-        """Selector and pipeline. Lines that cannot be parsed have dropped out at its end."""
+        """Selector and pipeline, which drops lines that cannot be parsed."""
         conditions = self._all_conditions()
         before = [c for c in conditions if c.placement == "metadata"]
         after = [c for c in conditions if c.placement == "line"]
@@ -156,7 +155,7 @@ class Filter:
         return " | ".join([self._logql_selector(conditions), *stages])
 
     def logsql(self, window: Window | None = None) -> str:
-        """The filter, with the window's time unless the steps of a range query give it."""
+        """The filter, with the window's time range unless the query has steps."""
         scope = self.scope
         selector = [f"environment={quote(scope.environment)}"]
         if _is_variable(scope.services):
@@ -181,46 +180,41 @@ class Filter:
 
 
 def placement(field: str) -> str:
-    """Where Loki has the field; what the contract does not name stands in the line."""
+    """Where Loki has the field; fields outside the contract are in the line."""
     known = fields().get(field)
     return known.placement if known else "line"
 
 
 def check_field(name: str) -> None:
-    """Raises QueryError for what is no field's name in both languages."""
+    """Raises QueryError unless the name is valid for a field in both languages."""
     if not FIELD.fullmatch(name):
-        raise QueryError(f"field: wanted a field such as logger_name, found {name!r}")
+        raise QueryError(f"field: expected a field such as logger_name, got {name!r}")
 
 
 def grouping(by: Sequence[str]) -> str:
-    """LogQL's grouping clause. An aggregation over time needs it empty, too, to give one number."""
+    """LogQL's grouping clause. An aggregation over time needs an empty one for a single number."""
     for name in by:
         check_field(name)
     return f"by ({', '.join(by)})"
 
 
-def grouped(by: Sequence[str]) -> str:
-    """The grouping clause of a sum, with a space behind it; nothing for a sum over all."""
+def group(by: Sequence[str]) -> str:
+    """The grouping clause of a sum, followed by a space; empty for a sum over all records."""
     return f"{grouping(by)} " if by else ""
 
 
 def stats(by: Sequence[str], *functions: str) -> str:
     """LogsQL's stats pipe."""
-    return f"stats {grouped(by)}{', '.join(functions)}"
-
-
-def quote(text: str) -> str:
-    """Text as a string literal of either language."""
-    return json.dumps(text, ensure_ascii=False)
+    return f"stats {group(by)}{', '.join(functions)}"
 
 
 def _alternatives(values: Sequence[str]) -> str:
-    """A regular expression for any of the values; Grafana escapes what it puts for a variable."""
+    """A regular expression for any of the values; Grafana escapes the values of a variable."""
     return values[0] if _is_variable(values) else "|".join(map(escape, values))
 
 
 def escape(text: str) -> str:
-    """Text as a regular expression that matches it and nothing else."""
+    """Text as a regular expression that matches only this text."""
     return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", text)
 
 

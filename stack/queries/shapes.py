@@ -1,12 +1,10 @@
-"""The few shapes that queries have: counts, shares, the largest of them, whole records.
-
-stack/queries/catalogue.py fills them in.
-"""
+"""The shapes of queries that catalogue.py uses: counts, shares, largest values, whole records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stack.common import quote
 from stack.queries.language import (
     Condition,
     Filter,
@@ -14,20 +12,19 @@ from stack.queries.language import (
     Scope,
     Window,
     equals,
-    grouped,
+    group,
     present,
-    quote,
     stats,
 )
 
 EXCEPTIONS = present("exception_type")
 
 
-def of_levels(where: Filter, levels: Sequence[str]) -> Filter:
-    return where.narrowed(equals("level", *levels)) if levels else where
+def select_levels(where: Filter, levels: Sequence[str]) -> Filter:
+    return where.narrow(equals("level", *levels)) if levels else where
 
 
-def with_exception(scope: Scope, exception_type: str) -> Filter:
+def select_exceptions(scope: Scope, exception_type: str) -> Filter:
     chosen = (equals("exception_type", exception_type),) if exception_type else ()
     return Filter(scope, (EXCEPTIONS, *chosen))
 
@@ -45,12 +42,12 @@ def count(
     rate: bool = False,
 ) -> Query:
     function, logsql_function = ("rate", "rate()") if rate else ("count_over_time", "count()")
-    total = f"sum {grouped(by)}({function}({logql_range(where, window)}))"
+    total = f"sum {group(by)}({function}({logql_range(where, window)}))"
     return Query(
         name,
-        logql=largest_logql(total, limit),
+        logql=limit_logql(total, limit),
         logsql=f"{where.logsql(window)} | {stats(by, f'{logsql_function} as value')}"
-        + largest_logsql(limit),
+        + limit_logsql(limit),
         by=tuple(by),
     )
 
@@ -78,20 +75,20 @@ def share(
     at_least: int = 0,
 ) -> Query:
     whole = Filter(where.scope, where.conditions, tuple(by))
-    narrowed, total = logql_range(whole.narrowed(part), window), logql_range(whole, window)
-    logql = share_logql(narrowed, total, by)
-    guard = f"sum {grouped(by)}(count_over_time({total}))"
+    with_part, total = logql_range(whole.narrow(part), window), logql_range(whole, window)
+    logql = share_logql(with_part, total, by)
+    guard = f"sum {group(by)}(count_over_time({total}))"
     return Query(
         name,
-        logql=enough_logql(logql, guard, at_least),
+        logql=require_logql(logql, guard, at_least),
         logsql=f"{whole.logsql(window)} | {share_logsql(part.logsql(), by, at_least)}",
         by=tuple(by),
     )
 
 
 def share_logql(part: str, whole: str, by: Sequence[str]) -> str:
-    """0 where there is no part at all: an empty count has no series."""
-    counts = [f"sum {grouped(by)}(count_over_time({source}))" for source in (part, whole)]
+    """A share that is 0 where nothing matches the part, which has no series then."""
+    counts = [f"sum {group(by)}(count_over_time({source}))" for source in (part, whole)]
     return f"({counts[0]} or {counts[1]} * 0) / {counts[1]}"
 
 
@@ -101,16 +98,16 @@ def share_logsql(part: str, by: Sequence[str], at_least: int = 0) -> str:
     return f"{counts} | filter whole:{enough} | math part / whole as value | delete part, whole"
 
 
-def enough_logql(value: str, counted: str, at_least: int) -> str:
-    """The value where there are enough records for it to say something."""
+def require_logql(value: str, counted: str, at_least: int) -> str:
+    """The value, if there are enough records for it to be significant."""
     return f"({value}) and ({counted} >= {at_least})" if at_least else value
 
 
-def largest_logql(total: str, limit: int) -> str:
+def limit_logql(total: str, limit: int) -> str:
     return f"topk({limit}, {total})" if limit else total
 
 
-def largest_logsql(limit: int) -> str:
+def limit_logsql(limit: int) -> str:
     return f" | first {limit} by (value desc)" if limit else ""
 
 
@@ -120,7 +117,7 @@ def whole_records(name: str, where: Filter, readable: bool) -> Query:
 
 
 def readable_records(query: Query) -> Query:
-    """The same records with the message, and the traceback below it, in place of the line."""
+    """The same records with the message and the traceback instead of the line."""
     text = "{{ if .message }}{{ .message }}{{ else }}{{ __line__ }}{{ end }}"
     trace = "{{ if .stack_trace }}\n{{ .stack_trace }}{{ end }}"
     fields = ", ".join(f'{name}="{name}"' for name in ("message", "stack_trace"))
@@ -132,5 +129,5 @@ def readable_records(query: Query) -> Query:
     )
 
 
-def renamed(query: Query, name: str) -> Query:
+def rename(query: Query, name: str) -> Query:
     return Query(name, query.logql, query.logsql, query.by, query.kind)

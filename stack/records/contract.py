@@ -1,6 +1,6 @@
 """The log-record contract, read from log_record.schema.json: names, types and placements of fields.
 
-Engines use it to give back typed records, the agents' templates to place fields.
+Engines type records with it, and the agents' templates place fields.
 """
 
 from __future__ import annotations
@@ -18,15 +18,38 @@ SCHEMA_FILE = Path(__file__).parents[1] / "log_record.schema.json"
 
 Placement = Literal["label", "metadata", "line"]
 Value = str | int | float | bool
-# As JSON writes them.
+
+
+@dataclass(frozen=True)
+class Color:
+    """One colour in the words of each display: Grafana's name for it, the web's code in charts and
+    for text on white, and a style of Rich for terminals."""
+
+    grafana: str
+    chart: str
+    text: str
+    terminal: str
+
+
+# Grafana's own colours of levels, so that every display shows a level alike.
+LEVEL_COLORS = {
+    "DEBUG": Color("blue", "#3274d9", "#3274d9", "dim"),
+    "INFO": Color("green", "#56a64b", "#2f7d32", "green"),
+    "WARNING": Color("yellow", "#e0b400", "#9a6700", "yellow"),
+    "ERROR": Color("red", "#e02f44", "#cf222e", "red"),
+    "CRITICAL": Color("purple", "#8f3bb8", "#8f3bb8", "bold white on red"),
+}
+LEVELS = tuple(LEVEL_COLORS)
+# Numbers as JSON writes them.
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-# What goes before a line's own name where that name belongs to the agent or the engine.
+# The fields that a search for text looks at.
+SEARCHED_FIELDS = ("message", "exception_message", "stack_trace")
+# The prefix of a line's field whose name is reserved for the agent or the engine.
 ASIDE = "extra_"
-# Where the agent notes the file of a line that is no record of the contract.
+# Where the agent stores the file name of a line that is not a record of the contract.
 LOG_FILE = "log.file.path"
-# The fields that VictoriaLogs makes itself, and those that OTLP adds to every record.
+# Fields that VictoriaLogs adds, and fields that OTLP adds to every record.
 ENGINE_FIELDS = ("", "_msg", "_time", "_stream", "_stream_id")
 OTLP_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version")
 
@@ -42,10 +65,10 @@ class Field:
     description: str
 
     def parse(self, text: str) -> Value:
-        """The typed value of what an engine keeps as text; text that does not fit stays text."""
+        """The typed value of an engine's text; text that does not fit the type stays text."""
         if "integer" in self.types:
-            # `007` and ` 7` are text, as the contract says of text that is no integer, and so is
-            # what does not fit 64 bits: the library writes it as text.
+            # `007` and ` 7` are not integers in the contract, and the library writes what exceeds
+            # 64 bits as text.
             fits = INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63
             return int(text) if fits else text
         if "number" in self.types:
@@ -65,7 +88,7 @@ def schema() -> dict[str, Any]:
 
 @cache
 def fields() -> dict[str, Field]:
-    """Every field by name, in the contract's order."""
+    """All fields by name, in the contract's order."""
     return {
         name: Field(
             name=name,
@@ -79,23 +102,23 @@ def fields() -> dict[str, Field]:
 
 
 def names(placement: Placement) -> list[str]:
-    """The names of the fields kept in one place, in the contract's order."""
+    """The names of the fields with a placement, in the contract's order."""
     return [field.name for field in fields().values() if field.placement == placement]
 
 
 def agent_fields() -> list[str]:
-    """The fields that an agent adds to a record and that are no labels."""
+    """The fields that an agent adds to a record, without labels."""
     return [f.name for f in fields().values() if f.set_by == "agent" and f.placement == "line"]
 
 
 def reserved_names() -> list[str]:
-    """The names that the agent or the engine gives: those of a line itself are moved aside."""
+    """Names that the agent or the engine sets: a line's own fields with them are renamed."""
     labels = [f.name for f in fields().values() if f.set_by == "agent" and f.placement == "label"]
     return [*labels, *agent_fields(), LOG_FILE, *ENGINE_FIELDS, *OTLP_FIELDS]
 
 
-def moved_aside(line: Mapping[str, Any]) -> dict[str, Any]:
-    """A line's own values under the names that the agent gives them: `host` as `extra_host`."""
+def rename_reserved(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line's fields with reserved names renamed as the agent does: `host` is `extra_host`."""
     reserved, labels = set(reserved_names()), set(names("label"))
     return {
         f"{ASIDE}{name}"
@@ -106,12 +129,12 @@ def moved_aside(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """Each value as text, the way the engines keep it; objects and lists as compact JSON."""
+    """Each value as text, as engines store it; objects and lists as compact JSON."""
     return {name: _as_text(value) for name, value in values.items()}
 
 
 def typed(values: Mapping[str, str]) -> dict[str, Value]:
-    """A record from an engine's texts: the contract's fields typed and first, others as text."""
+    """A record from texts of an engine: fields of the contract first and typed, others as text."""
     known = fields()
     record: dict[str, Value] = {
         name: field.parse(values[name]) for name, field in known.items() if name in values
@@ -121,15 +144,15 @@ def typed(values: Mapping[str, str]) -> dict[str, Value]:
 
 
 def normalised(line: Mapping[str, Any]) -> dict[str, Value]:
-    """A record as the application wrote it, in the form in which an engine gives it back."""
+    """A record of the application in the form in which an engine returns it."""
     texts = texts_of(line)
     return typed({name: text for name, text in texts.items() if text != "" or name == "message"})
 
 
 def levels_from(level: str) -> list[str]:
-    """`level` and the more severe ones. Raises ValueError for no level of the contract."""
+    """`level` and all above it. Raises ValueError for one that is not in the contract."""
     if level not in LEVELS:
-        raise ValueError(f"wanted one of {', '.join(LEVELS)}, found {level!r}")
+        raise ValueError(f"expected one of {', '.join(LEVELS)}, got {level!r}")
     return list(LEVELS[LEVELS.index(level) :])
 
 
@@ -144,9 +167,9 @@ def _as_text(value: Any) -> str:
         return str(int(value))
     if value is None:
         return ""
-    # An engine that takes objects apart does not know in which order their names stood.
+    # Engines that flatten objects do not keep the order of their names.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-# The service_name of what the archiver reports; alert rules look for it.
+# The service_name of the archiver's records; alert rules use it.
 ARCHIVER_SERVICE = "logstack-archiver"

@@ -1,4 +1,4 @@
-"""Moments as people type them: `5m` (ago), `2026-01-31`, `2026-01-31T10:30+01:00`, `now`."""
+"""Times as users type them (`5m` ago, `2026-01-31T10:30+01:00`, `now`) and as records have them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_moment(text: str, now: datetime | None = None) -> datetime:
-    """An aware moment. A time without an offset is local. Raises ValueError (what was wanted)."""
+    """An aware datetime; a time without an offset is local. Raises ValueError."""
     now = now or datetime.now(UTC)
     if text == "now":
         return now
@@ -22,24 +22,28 @@ def parse_moment(text: str, now: datetime | None = None) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
         raise ValueError(
-            f"wanted a duration such as 5m or 2h, or a time such as 2026-01-31 or "
-            f"2026-01-31T10:30, found {text!r}"
+            "expected a duration such as 5m or 2h, or a time such as 2026-01-31 or "
+            f"2026-01-31T10:30, got {text!r}"
         ) from None
 
 
 def nanoseconds(moment: datetime) -> int:
-    """Nanoseconds since the epoch, exactly; the moment is aware."""
+    """Nanoseconds since the epoch of an aware datetime, exactly."""
     return (moment - EPOCH) // timedelta(microseconds=1) * 1000
 
 
+def format_time(moment: datetime) -> str:
+    """An aware datetime as records have it: RFC 3339 in UTC, with six digits."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
 def rfc3339(time: int) -> str:
-    """Nanoseconds since the epoch as the contract writes a time: UTC, with six digits."""
-    moment = EPOCH + timedelta(microseconds=time // 1000)
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
+    """Nanoseconds since the epoch as records have a time."""
+    return format_time(EPOCH + timedelta(microseconds=time // 1000))
 
 
 def local(text: str) -> str:
-    """A record's UTC timestamp in local time, milliseconds and offset shown."""
+    """A record's UTC timestamp in local time, with milliseconds and offset."""
     try:
         moment = datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Renders a template, with filters that quote values for each format. The only user of Jinja2."""
+"""Renders templates, with filters that quote values for each format. The only user of Jinja2."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from stack.settings.units import go_duration, is_ip_address, join_host_port, par
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-# supervisord takes ` #` and ` ;` for the start of a comment and cuts spaces at both ends.
+# supervisord starts a comment at ` #` and ` ;`, and strips spaces at both ends.
 UNREADABLE = re.compile(r"\s[#;]|^\s|\s$|[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class RenderError(Exception):
-    """A value cannot be written so that the program reads it back; the text says which."""
+    """A value cannot be written in the program's format; the text says which and why."""
 
 
 def render_template(name: str, **values: Any) -> str:
-    """One template's text. Raises jinja2.UndefinedError for a value that is not given."""
+    """The text of a template. Raises jinja2.UndefinedError for a missing value."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -50,9 +50,9 @@ def render_template(name: str, **values: Any) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A YAML scalar or flow list: JSON is one, except that the collector expands `$` in it.
+    """A YAML scalar or flow list. It is JSON with `$$` for `$`, which the collector expands.
 
-    Characters are written as they are, because YAML knows no pairs of `\\u` escapes.
+    Characters are not escaped, because YAML has no pairs of `\\u` escapes.
     """
     text = json.dumps(value, ensure_ascii=False).replace("$", "$$")
     return re.sub(r"[\x7f-\x9f]", lambda match: f"\\x{ord(match[0]):02x}", text)
@@ -64,19 +64,19 @@ def _systemd(text: str) -> str:
 
 
 def _systemd_variable(text: str) -> str:
-    """An assignment in a unit, where `$` stands for itself."""
+    """An assignment in a unit, where `$` needs no escape."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 
 
 def _conf(value: object) -> str:
-    """Text in supervisord's configuration, where `%` begins an expansion. Raises RenderError."""
+    """Text in supervisord's configuration, which expands `%`. Raises RenderError."""
     text = str(value)
     if UNREADABLE.search(text):
         raise RenderError(
-            f"wanted a path that supervisord can read, found {text!r}: there must be no ` #`, ` ;` "
-            "or control character in it and no space at either end. Move the checkout, or set "
-            "paths.run, paths.data and paths.cache to other folders"
+            f"supervisor: expected a path without ` #`, ` ;`, control characters and spaces at its "
+            f"ends, got {text!r}. Move the checkout, or set paths.run, paths.data and paths.cache "
+            "to other folders"
         )
     return text.replace("%", "%%")
 
@@ -86,17 +86,17 @@ def _command(argv: list[str]) -> str:
 
 
 def _environment(variables: Mapping[str, str]) -> str:
-    """`NAME="value"` pairs for supervisord, which knows no escapes and strips quotes at the ends.
+    """`NAME="value"` pairs for supervisord, which has no escapes and strips quotes at the ends.
 
-    Raises RenderError, which does not show the value: it may be a secret.
+    Raises RenderError without the value, which may be a secret.
     """
     pairs = []
     for name, value in sorted(variables.items()):
         quote = "'" if '"' in value else '"'
         if quote in value or value.strip("'\"") != value or UNREADABLE.search(value):
             raise RenderError(
-                f"{name}: wanted a value that supervisord can read: not with both kinds of quotes, "
-                "a quote or space at either end, ` #`, ` ;` or a control character"
+                f"{name}: expected a value without quotes of both kinds, quotes and spaces at its "
+                "ends, ` #`, ` ;` and control characters, which supervisord cannot read"
             )
         pairs.append(f"{name}={quote}{_conf(value)}{quote}")
     return ",".join(pairs)

@@ -44,6 +44,7 @@ def render_supervisor(
                 **{name: secrets[name] for name in component.variables},
             },
             "directory": ROOT,
+            "autostart": str(not component.on_demand),
             # Started in the catalogue's order and stopped the other way round: the engine last.
             "priority": CATALOGUE.index(component) + 1,
             "stop_seconds": component.stop_seconds or stop_seconds,

@@ -50,7 +50,10 @@ class NativeError(Exception):
 
 @dataclass(frozen=True)
 class Status:
-    """One component now. `state`: healthy, unhealthy, starting, restarting, failed or stopped."""
+    """One component now.
+
+    `state`: healthy, idle (not needed now), unhealthy, starting, restarting, failed or stopped.
+    """
 
     name: str
     state: str
@@ -60,6 +63,10 @@ class Status:
     uptime_s: int = 0
     restarts: int = 0
     note: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return self.state in ("healthy", "idle")
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -83,7 +90,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
     """
     target = native(settings)
     try:
-        folders = artifacts.obtain_all(settings, on_progress)
+        folders = artifacts.ensure_all(settings, on_progress)
         check_data_dir(target)
         archive_secrets(target.data_dir, endpoint=settings.archive.endpoint)
         supervisor = Supervisor(target)
@@ -111,7 +118,10 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
         else:
             on_progress("supervisord", "starting")
             supervisor.start()
-            changed = [component.name for component in components.selected(settings)]
+            changed = [c.name for c in components.selected(settings) if not c.on_demand]
+        for component in components.selected(settings):
+            if component.on_demand and any(target.storage_dir(component.name).iterdir()):
+                supervisor.start_program(component.name)
         statuses = wait_until_healthy(target, on_progress)
     except (SupervisorError, NativeError) as error:
         if not was_running:
@@ -156,7 +166,7 @@ def clean(settings: Settings) -> None:
 
 
 def empty(settings: Settings, component: str) -> None:
-    """Stop a component, remove what it stores and start it again. Raises NativeError."""
+    """Stop a component that is on demand and remove what it stores. Raises NativeError."""
     target = native(running_settings(settings))
     supervisor = Supervisor(target)
     if not supervisor.is_running():
@@ -165,10 +175,33 @@ def empty(settings: Settings, component: str) -> None:
         supervisor.stop(component)
         shutil.rmtree(target.storage_dir(component), ignore_errors=True)
         target.storage_dir(component).mkdir(parents=True, mode=0o700)
-        supervisor.restart(component)
     except SupervisorError as error:
         raise NativeError(str(error)) from None
-    wait_until_healthy(target, lambda name, text: None)
+
+
+def ensure_started(settings: Settings, component: str, on_progress: OnProgress) -> None:
+    """Start a component that is on demand and wait until it is healthy. Raises NativeError.
+
+    Does nothing where no stack runs: who needs the component says that it does not answer.
+    """
+    target = native(running_settings(settings))
+    supervisor = Supervisor(target)
+    if not supervisor.is_running():
+        return
+    try:
+        supervisor.start_program(component)
+    except SupervisorError as error:
+        raise NativeError(str(error)) from None
+    timeout = parse_duration(target.settings.timing.start_timeout).total_seconds()
+
+    def is_healthy() -> bool:
+        (now,) = [item for item in status(target.settings) if item.name == component]
+        on_progress(component, now.state)
+        return now.state == "healthy"
+
+    if not wait_until(is_healthy, timeout):
+        (now,) = [item for item in status(target.settings) if item.name == component]
+        raise NativeError(_describe(now, timeout))
 
 
 def status(settings: Settings) -> list[Status]:
@@ -195,10 +228,10 @@ def wait_until_healthy(target: Target, on_progress: OnProgress) -> list[Status]:
         statuses[:] = status(target.settings)
         for item in statuses:
             on_progress(item.name, item.state)
-        return all(item.state == "healthy" for item in statuses)
+        return all(item.is_good for item in statuses)
 
     if not wait_until(are_healthy, timeout):
-        unhealthy = [item for item in statuses if item.state != "healthy"]
+        unhealthy = [item for item in statuses if not item.is_good]
         raise NativeError("\n".join(_describe(item, timeout) for item in unhealthy))
     return statuses
 
@@ -277,6 +310,8 @@ def _status(
 
 def _state(component: Component, target: Target, process: Process | None) -> tuple[str, str]:
     """The state's name, and what there is to say about it."""
+    if process is not None and process.state == "STOPPED" and component.on_demand:
+        return "idle", "started by the command that needs it"
     if process is None or process.state in ("STOPPED", "STOPPING"):
         return "stopped", ""
     if process.state == "BACKOFF":

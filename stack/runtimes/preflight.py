@@ -14,7 +14,7 @@ import psutil
 from stack.components.catalogue import selected
 from stack.settings import variable_name
 from stack.settings.targets import Target
-from stack.settings.units import parse_bytes
+from stack.settings.units import format_bytes, parse_bytes
 
 
 class PreflightError(Exception):
@@ -64,7 +64,7 @@ def check_data_dir(target: Target) -> None:
     if free < wanted:
         raise PreflightError(
             f"paths.data: wanted at least {target.settings.limits.free_disk} free in {folder} "
-            f"(limits.free_disk), found {free // 1024**2} MiB. Make room or name another folder: "
+            f"(limits.free_disk), found {format_bytes(free)}. Make room or name another folder: "
             f"{variable_name('paths', 'data')}=/some/folder"
         )
 

@@ -23,6 +23,10 @@ class SupervisorError(Exception):
     """supervisord did not start or refused a call; the text says why."""
 
 
+# States of a program that supervisord has started and not stopped.
+RUNNING = ("RUNNING", "STARTING", "BACKOFF")
+
+
 @dataclass(frozen=True)
 class Process:
     """What supervisord says of one program. `since` is in seconds since the epoch."""
@@ -111,13 +115,18 @@ class Supervisor:
     def stop(self, name: str) -> None:
         with self._rpc() as rpc:
             state = rpc.supervisor.getProcessInfo(name)["statename"]
-            if state in ("RUNNING", "STARTING", "BACKOFF"):
+            if state in RUNNING:
                 rpc.supervisor.stopProcess(name)
+
+    def start_program(self, name: str) -> None:
+        """Start a program that does not run."""
+        with self._rpc() as rpc:
+            if rpc.supervisor.getProcessInfo(name)["statename"] not in RUNNING:
+                rpc.supervisor.startProcess(name, False)
 
     def restart(self, name: str) -> None:
         self.stop(name)
-        with self._rpc() as rpc:
-            rpc.supervisor.startProcess(name, False)
+        self.start_program(name)
 
     @contextmanager
     def _rpc(self) -> Iterator[Any]:

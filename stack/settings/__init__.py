@@ -1,12 +1,11 @@
 """The values of the stack, typed and frozen. Everything else reads them from here.
 
-`load()` merges the layers that the head of settings.toml lists and refuses what it does not know:
-an error names the key, what was wanted, what was found and where it was found.
+`load()` merges the layers that the head of settings.toml lists and refuses unknown keys. An error
+names the key, what was expected, the value and the layer that it comes from.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import socket
@@ -18,6 +17,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from stack.common import suggest
 from stack.settings.alerts import AlertSettings, Receivers, Thresholds
 from stack.settings.base import Section
 from stack.settings.hosts import AppHosts, Fleet, Gateway, LokiStorage, Services
@@ -38,7 +38,7 @@ from stack.settings.tables import (
 ROOT = Path(__file__).resolve().parents[2]
 ENV_PREFIX = "LOGSTACK_"
 ENV_VARIABLE = "LOGSTACK_ENV"
-# Names under the prefix that are not settings; everything else under it must be one.
+# Variables with the prefix that are not settings; every other one must be a setting.
 OTHER_VARIABLES = frozenset(
     {
         ENV_VARIABLE,
@@ -56,12 +56,12 @@ OTHER_VARIABLES = frozenset(
     }
 )
 OTHER_PREFIXES = ("LOGSTACK_DJANGO_", "LOGSTACK_SAMPLE_", "LOGSTACK_SECRET_")
-# Tables that a later layer replaces as a whole: a fleet is not mixed with the one of the example.
+# Tables that a later layer replaces as a whole: hosts of two layers are never mixed.
 REPLACED = frozenset({"hosts"})
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used; the text says which, what is wanted and what to type."""
+    """A setting cannot be used; the text says which, what is expected and how to set it."""
 
 
 class Settings(Section):
@@ -87,7 +87,7 @@ class Settings(Section):
 
     @property
     def host(self) -> str:
-        """The label `host` of this machine's records."""
+        """The value of the label `host` in this machine's records."""
         return self.stack.host or socket.gethostname()
 
 
@@ -109,17 +109,17 @@ def load_for_hosts(
 ) -> Settings:
     """The settings of the environment `name`, for its hosts. Raises SettingsError.
 
-    settings.local.toml is about this machine and is not among the layers.
+    settings.local.toml describes this machine, so it is not among the layers.
     """
     settings = validate(read_layers({**environ, ENV_VARIABLE: name}, root, for_hosts=True))
     if settings.stack.environment != name:
         raise SettingsError(
-            f"stack.environment: wanted {name}, the name that commands use and records carry, "
-            f"found {settings.stack.environment!r}. Leave it out"
+            f"stack.environment: expected {name}, the name that commands use and records carry, "
+            f"got {settings.stack.environment!r}. Remove the setting"
         )
     if not settings.hosts:
         raise SettingsError(
-            f"hosts: wanted at least one host in the environment {name}, found none. "
+            f"hosts: expected at least one host in the environment {name}, got none. "
             f"Describe your hosts in settings.{name}.local.toml, as "
             "stack/settings.staging.toml does"
         )
@@ -129,7 +129,7 @@ def load_for_hosts(
 def read_layers(
     environ: Mapping[str, str] = os.environ, root: Path = ROOT, *, for_hosts: bool = False
 ) -> list[Layer]:
-    """The layers, lowest rank first. Raises SettingsError for one that is unreadable."""
+    """The layers, lowest rank first. Raises SettingsError for a file that cannot be read."""
     base = root / "stack" / "settings.toml"
     files: list[Path] = []
     named: list[Layer] = []
@@ -141,8 +141,8 @@ def read_layers(
     files += [path for path in local if path.exists() and path not in files]
     if own := environ.get("LOGSTACK_SETTINGS"):
         files.append(root / Path(own).expanduser())
-    layers = [Layer(_shown(path, root), _read_toml(path)) for path in files]
-    lowest = Layer(_shown(base, root), _read_toml(base))
+    layers = [Layer(_shorten(path, root), _read_toml(path)) for path in files]
+    lowest = Layer(_shorten(base, root), _read_toml(base))
     return [lowest, *named, *layers, Layer("the environment", _read_environment(environ))]
 
 
@@ -156,7 +156,7 @@ def validate(layers: list[Layer]) -> Settings:
                 merged[section] = {**before, **values}
             elif section in Settings.model_fields:
                 raise SettingsError(
-                    f"{section}: wanted a table, found {values!r} (from {layer.name})."
+                    f"{section}: expected a table, got {values!r} (from {layer.name})."
                 )
             else:
                 raise SettingsError(_unknown(section, list(Settings.model_fields), layer.name))
@@ -186,15 +186,15 @@ def _overlay(root: Path, name: str) -> Path:
         return path
     own = root / f"settings.{name}.local.toml"
     if re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) and own.exists():
-        return own  # an environment of the operator's own
+        return own  # an environment that the operator added
     known = sorted(p.name.split(".")[1] for p in (root / "stack").glob("settings.*.toml"))
     raise SettingsError(
-        f"LOGSTACK_ENV: wanted one of {', '.join(known) or '(there is no overlay yet)'}, "
-        f"found {name!r}. An overlay is a file stack/settings.<name>.toml."
+        f"LOGSTACK_ENV: expected one of {', '.join(known) or '(there is no overlay yet)'}, "
+        f"got {name!r}. An overlay is a file stack/settings.<name>.toml."
     )
 
 
-def _shown(path: Path, root: Path) -> str:
+def _shorten(path: Path, root: Path) -> str:
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
@@ -202,7 +202,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: wanted a readable TOML file, found: {error}") from None
+        raise SettingsError(f"{path}: expected a readable TOML file, got: {error}") from None
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -219,7 +219,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             )
         if section in REPLACED:
             raise SettingsError(
-                f"{name}: wanted [{section}] in a file, found a variable. "
+                f"{name}: expected [{section}] in a file, got a variable. "
                 "stack/settings.staging.toml is an example"
             )
         values.setdefault(section, {})[key] = _toml_value(text, _sections()[section], key)
@@ -227,7 +227,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def _toml_value(text: str, section: type[Section], key: str) -> Any:
-    """A value as TOML would read it (`30`, `true`); what is no TOML literal is text (`30s`)."""
+    """A value as TOML would read it (`30`, `true`); any other text stays text (`30s`)."""
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
@@ -266,20 +266,20 @@ def _explain(error: ValidationError, layers: list[Layer]) -> Iterator[str]:
             yield _unknown(dotted, known, where)
         elif item["type"] == "missing":
             hint = _how_to_set(layers, *location[:2]) if len(location) > 1 else ""
-            yield f"{dotted}: wanted a value, found nothing. {hint}".rstrip()
-        elif item["type"] == "value_error" and len(location) == 1:  # two keys that do not fit
+            yield f"{dotted}: expected a value, got nothing. {hint}".rstrip()
+        elif item["type"] == "value_error" and len(location) == 1:  # two keys contradict each other
             section, text = location[0], str(item["ctx"]["error"])
             key = text.partition(":")[0]
             source = origin(layers, section, "" if section in REPLACED else key)
             yield f"{section}.{text} (from {source}). {_how_to_set(layers, section, key)}"
         else:
-            wanted = _wanted(item)
             hint = _how_to_set(layers, *location[:2]) if len(location) > 1 else ""
-            found = f"found {item['input']!r} (from {where})"
-            yield f"{dotted}: wanted {wanted}, {found}. {hint}".rstrip()
+            got = f"got {item['input']!r} (from {where})"
+            yield f"{dotted}: expected {_expected(item, location)}, {got}. {hint}".rstrip()
 
 
-def _wanted(item: Any) -> str:
+def _expected(item: Any, location: list[str]) -> str:
+    """What pydantic expected, in words that do not need its documentation."""
     kind = item["type"]
     context = item.get("ctx", {})
     named = {
@@ -290,38 +290,44 @@ def _wanted(item: Any) -> str:
         "model_type": "a table",
         "dict_type": "a table",
         "float_type": "a number",
-        "tuple_type": "a list of tables",
+        "tuple_type": "a list of tables" if _takes_tables(*location) else "a list",
+        "too_short": "a list with at least one entry",
     }
     if kind in named:
         return named[kind]
     if kind == "literal_error":
         return f"one of {context['expected']}"
-    if kind == "string_pattern_mismatch":
-        return f"text of the form {context['pattern']}"
-    if kind == "greater_than_equal":
-        return f"a number of at least {context['ge']}"
-    if kind == "less_than_equal":
-        return f"a number of at most {context['le']}"
+    bounds = {
+        "greater_than_equal": ("ge", "of at least"),
+        "less_than_equal": ("le", "of at most"),
+        "greater_than": ("gt", "above"),
+        "less_than": ("lt", "below"),
+    }
+    if kind in bounds:
+        key, words = bounds[kind]
+        return f"a number {words} {context[key]}"
     if kind == "value_error":
         return str(context["error"])
     return str(item["msg"])
 
 
+def _takes_tables(section: str, key: str = "", *deeper: str) -> bool:
+    """Whether a setting is a list of tables, as agent.files is."""
+    field = _sections()[section].model_fields.get(key) if section in _sections() else None
+    entry = next(iter(get_args(field.annotation)), None) if field and not deeper else None
+    return isinstance(entry, type) and issubclass(entry, Section)
+
+
 def _how_to_set(layers: list[Layer], section: str, key: str) -> str:
     if section in REPLACED:
-        return "Mend it in that file; stack/settings.staging.toml is an example."
+        return "Fix it in that file; stack/settings.staging.toml is an example."
     names = [layer.values["stack"]["environment"] for layer in layers if layer.name == ENV_VARIABLE]
     local = ".".join(("settings", *names, "local", "toml"))
     return f"Set it in stack/settings.toml, in {local} or as {variable_name(section, key)}."
 
 
 def _unknown(name: str, known: list[str], where: str) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f" Did you mean {nearest[0]}?" if nearest else ""
     return (
-        f"{name}: there is no such setting (from {where}).{hint} "
-        "`./logstack settings` lists all of them."
+        f"{name}: there is no such setting (from {where}).{suggest(name, known)} "
+        "`./logstack settings` lists all settings."
     )
-
-
-RUNTIMES: tuple[str, ...] = get_args(StackSettings.model_fields["runtime"].annotation)

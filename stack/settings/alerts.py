@@ -1,4 +1,4 @@
-"""The tables [alerts], [thresholds] and [receivers] of the settings. stack/settings/ has them."""
+"""The tables [alerts], [thresholds] and [receivers] of the settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from stack.settings.base import Section
+from stack.settings.base import Section, match
 from stack.settings.units import Duration
 
 Severity = Literal["page", "ticket", "info"]
@@ -15,45 +15,54 @@ SEVERITIES: tuple[Severity, ...] = ("page", "ticket", "info")
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 _TIMES = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])")
-_URL = re.compile(r"(https?://[^\s/?#@\"'<>]+(/[^\s\"'<>?#]*)?)?")
-_ADDRESS = re.compile(r"[^\s@,;<>\"']+@[^\s@,;<>\"']+")
-_SERVER = re.compile(r"([A-Za-z0-9_.-]+:[0-9]{1,5})?")
 
 
-def _checked_times(text: str) -> str:
-    match = _TIMES.fullmatch(text)
-    wanted = "times such as 08:00-18:00 of one day; write 22:00-24:00 and 00:00-06:00 for a night"
-    if not match:
-        raise ValueError(wanted)
-    start, end = text.split("-")
-    if start >= end or end > "24:00":
-        raise ValueError(wanted)
+def _check_times(text: str) -> str:
+    start, _, end = text.partition("-")
+    if not _TIMES.fullmatch(text) or start >= end or end > "24:00":
+        raise ValueError(
+            "times such as 08:00-18:00 of one day; write 22:00-24:00 and 00:00-06:00 for a night"
+        )
     return text
 
 
-def _matching(pattern: re.Pattern[str], wanted: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not pattern.fullmatch(text):
-            raise ValueError(wanted)
-        return text
-
-    return AfterValidator(check)
-
-
-Times = Annotated[str, AfterValidator(_checked_times)]
-BaseUrl = Annotated[str, _matching(_URL, "an address such as https://grafana.example.com, or ''")]
-MailAddress = Annotated[str, _matching(_ADDRESS, "an address such as oncall@example.com")]
-Server = Annotated[str, _matching(_SERVER, "host:port, such as smtp.example.com:587, or ''")]
+Times = Annotated[str, AfterValidator(_check_times)]
+BaseUrl = Annotated[
+    str,
+    match(
+        r"(https?://[^\s/?#@\"'<>]+(/[^\s\"'<>?#]*)?)?",
+        "an address such as https://grafana.example.com, or ''",
+    ),
+]
+MailAddress = Annotated[
+    str, match(r"[^\s@,;<>\"']+@[^\s@,;<>\"']+", "an address such as oncall@example.com")
+]
+Server = Annotated[
+    str,
+    match(r"([A-Za-z0-9_.-]+:[0-9]{1,5})?", "host:port, such as smtp.example.com:587, or ''"),
+]
+MuteName = Annotated[
+    str,
+    match(
+        r"[a-z0-9][a-z0-9-]{0,62}",
+        "a name of lower-case letters, digits and `-`, at most 63 characters",
+    ),
+]
+TimeZone = Annotated[str, match(r"[A-Za-z0-9_+/-]{1,64}", "a time zone such as Europe/Berlin")]
+Channel = Annotated[
+    str,
+    match(r"[^\s\"'<>]{0,100}", "a channel such as #alerts, at most 100 characters, or ''"),
+]
 
 
 class MuteTime(Section):
     """When alerts of some severities are recorded and not sent."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: MuteName
     severities: tuple[Severity, ...] = Field(strict=False, min_length=1)
     weekdays: tuple[Weekday, ...] = Field(default=(), strict=False)
     times: tuple[Times, ...] = Field(default=(), strict=False)
-    location: str = Field(default="UTC", pattern=r"^[A-Za-z0-9_+/-]{1,64}$")
+    location: TimeZone = "UTC"
 
 
 class RuleOverride(Section):
@@ -102,7 +111,7 @@ class Thresholds(Section):
 class Receivers(Section):
     slack_webhook_file: str
     slack_token_file: str
-    slack_channel: str = Field(pattern=r"^[^\s\"'<>]{0,100}$")
+    slack_channel: Channel
     slack_hosts: tuple[str, ...] = Field(strict=False, min_length=1)
     slack_api_url: BaseUrl
     pagerduty_key_file: str

@@ -1,4 +1,4 @@
-"""Secrets of the local runtimes: made on first start, in a file that only its owner reads."""
+"""Secrets of the local runtimes: generated on first start, in a file that only its owner reads."""
 
 from __future__ import annotations
 
@@ -23,34 +23,33 @@ class SecretsError(Exception):
 
 
 def sample_app_secrets(data_dir: Path) -> dict[str, str]:
-    """The sample app's secrets as variables; missing ones are made. Raises SecretsError."""
-    return _known_or_made(
+    """The sample app's secrets as variables; missing ones are generated. Raises SecretsError."""
+    return _load_or_generate(
         data_dir, {name: lambda: secrets.token_urlsafe(32) for name in SAMPLE_APP_SECRETS}
     )
 
 
 def grafana_secrets(data_dir: Path) -> dict[str, str]:
-    """The password of Grafana's user `admin` as its variable; made on first use."""
-    return _known_or_made(data_dir, {GRAFANA_PASSWORD: lambda: secrets.token_urlsafe(24)})
+    """The password of Grafana's user `admin` as a variable; generated on first use."""
+    return _load_or_generate(data_dir, {GRAFANA_PASSWORD: lambda: secrets.token_urlsafe(24)})
 
 
 def archive_secrets(
     data_dir: Path, environ: Mapping[str, str] = os.environ, *, endpoint: str = ""
 ) -> dict[str, str]:
-    """The archive's keys as variables, for who uses the object store. Raises SecretsError.
+    """The archive's keys as variables, for clients of the object store. Raises SecretsError.
 
-    Each is `key:secret` of the object store, and the signing key 32 bytes in base64. Where the
-    environment gives one of the store's keys, the others are those that it gives, or empty: a
-    machine that has only the writer's key must not find a reader's. Otherwise they are the local
-    store's.
+    Each is `key:secret` of the object store; the signing key is 32 bytes in base64. When the
+    environment sets one of the store's keys, the others come from there or are empty: a machine
+    with only the writer's key must not use a reader's. Otherwise they are the local store's.
 
-    Only a local store's signing key is made here. With `endpoint` (archive.endpoint) or a key of
-    the store that is given, the archive may be another machine's, and a new key would make each of
-    its manifests look rewritten: without the signing key this refuses.
+    A signing key is generated for a local store only. With `endpoint` (archive.endpoint) or a key
+    of the store in the environment, another machine may write the archive, and a new signing key
+    would make all its manifests look forged: a missing one is an error.
     """
     given = any(environ.get(name) for name in STORE_KEYS)
     if not given and not endpoint:
-        signing = _given(environ, (SIGNING_KEY,)) or _known_or_made(
+        signing = _from_environment(environ, (SIGNING_KEY,)) or _load_or_generate(
             data_dir, {SIGNING_KEY: signing_key}
         )
         return {**local_store_secrets(data_dir, environ), **signing}
@@ -58,9 +57,9 @@ def archive_secrets(
     known = _read(path) if path.exists() else {}
     if not environ.get(SIGNING_KEY) and not known.get(SIGNING_KEY):
         raise SecretsError(
-            f"{SIGNING_KEY}: wanted the key that the manifests of this archive are signed with, "
-            f"found none in the environment and none in {path}. Set it to the one of the machine "
-            "that writes the archive; for a new archive make one: openssl rand -base64 32"
+            f"{SIGNING_KEY}: expected the key that signs the manifests of this archive, got none "
+            f"from the environment or {path}. Set it to the key of the machine that writes the "
+            "archive. Only for a new archive, run: openssl rand -base64 32"
         )
     if given:
         known |= dict.fromkeys(STORE_KEYS, "")
@@ -68,24 +67,24 @@ def archive_secrets(
 
 
 def local_store_secrets(data_dir: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The store's keys, for who starts the local store: from the environment, else made."""
-    given = _given(environ, STORE_KEYS)
+    """The keys to start the local store with: from the environment, else generated."""
+    given = _from_environment(environ, STORE_KEYS)
     made = dict.fromkeys((name for name in STORE_KEYS if name not in given), access_key)
-    return {**_known_or_made(data_dir, made), **given}
+    return {**_load_or_generate(data_dir, made), **given}
 
 
 def access_key() -> str:
-    """A key of an object store, as `key:secret`."""
+    """A new key of an object store, as `key:secret`."""
     return f"{secrets.token_hex(10)}:{secrets.token_urlsafe(32)}"
 
 
 def store_security(admin: str) -> str:
-    """SeaweedFS's security.toml, with the keys that its own servers ask of each other.
+    """SeaweedFS's security.toml, with the keys that its servers require of each other.
 
-    Without them its volume server takes, gives and deletes data for everybody. They are made from
-    the administrator's, who may do all of that anyway, so that there are none to keep besides.
+    Without them its volume server lets every client read, write and delete. They are derived from
+    the administrator's key, which allows all of that, so there is nothing more to store.
     """
-    return "# Rendered by stack/secrets.py: change it there.\n" + "".join(
+    return "# Rendered by stack/settings/secrets.py: change it there.\n" + "".join(
         f'[{table}]\nkey = "{hmac.digest(admin.encode(), table.encode(), "sha256").hex()}"\n'
         "expires_after_seconds = 60\n"
         for table in ("jwt.signing", "jwt.signing.read")
@@ -93,7 +92,7 @@ def store_security(admin: str) -> str:
 
 
 def signing_key() -> str:
-    """32 bytes in base64, for an Ed25519 key."""
+    """A new Ed25519 key: 32 bytes in base64."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -105,14 +104,14 @@ ARCHIVE_SECRETS: dict[str, Callable[[], str]] = {
 }
 
 
-def _given(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+def _from_environment(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     return {name: environ[name] for name in names if environ.get(name)}
 
 
-def _known_or_made(data_dir: Path, makers: Mapping[str, Callable[[], str]]) -> dict[str, str]:
-    """The values of the file; those that it lacks are made and written to it.
+def _load_or_generate(data_dir: Path, makers: Mapping[str, Callable[[], str]]) -> dict[str, str]:
+    """The values of the file; missing ones are generated and written to it.
 
-    Of processes that lack the same ones at the same time, one makes them and the others read them.
+    Of processes that miss the same values at once, one generates them and the others read them.
     """
     path = secrets_file(data_dir)
     known = _read(path) if path.exists() else {}
@@ -134,7 +133,7 @@ def secrets_file(data_dir: Path) -> Path:
 def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600 in one step: readers see the old text or the new one.
 
-    Of several processes that write it at once, each writes the whole text and the last one stays.
+    When several processes write at once, the last complete text stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
@@ -151,14 +150,14 @@ def write_private(path: Path, text: str) -> None:
 def _read(path: Path) -> dict[str, str]:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        raise SecretsError(f"{path}: wanted mode 0600, found {mode:04o}. Type: chmod 600 '{path}'")
+        raise SecretsError(f"{path}: expected mode 0600, got {mode:04o}. Run: chmod 600 '{path}'")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         values = None
     if not isinstance(values, dict) or not all(isinstance(text, str) for text in values.values()):
         raise SecretsError(
-            f"{path}: wanted a JSON object of secrets, found something else. "
-            "Restore it, or remove it to have new secrets made"
+            f"{path}: expected a JSON object of secrets, got something else. "
+            "Restore it, or remove it to generate new secrets"
         )
     return values

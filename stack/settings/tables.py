@@ -1,8 +1,4 @@
-"""The tables of the settings, each a frozen model. stack/settings/ puts them together.
-
-Parts of the stack with tables of their own keep them beside their code: stack/settings/alerts.py,
-stack/settings/hosts.py.
-"""
+"""The tables of the settings, each a frozen model, but for those in alerts.py and hosts.py."""
 
 from __future__ import annotations
 
@@ -13,12 +9,35 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from stack.settings.base import Section
+from stack.settings.base import (
+    Bucket,
+    Endpoint,
+    OptionalServiceName,
+    PortNumber,
+    Section,
+    ServiceName,
+    match,
+)
 from stack.settings.units import Bytes, Duration, parse_duration
 
-Name = str
-Port = int
 SHIPPED = Path(__file__).parents[1] / "settings.toml"
+EnvironmentName = Annotated[
+    str,
+    match(
+        r"[a-z0-9][a-z0-9_.-]{0,62}",
+        "a name of lower-case letters, digits, `_`, `.` and `-`, at most 63 characters",
+    ),
+]
+HostLabel = Annotated[
+    str,
+    match(
+        r"[A-Za-z0-9_.-]{0,253}",
+        "a name of letters, digits, `_`, `.` and `-`, at most 253 characters, or ''",
+    ),
+]
+AbsolutePath = Annotated[str, match(r"(?s:/.*)", "an absolute path")]
+Mirror = Annotated[str, match(r"(https?://\S+)?", "an http address, or ''")]
+Version = Annotated[str, match(r"[0-9]+\.[0-9]+(\.[0-9]+)?", "a version such as 1.2 or 1.2.3")]
 
 
 class StackSettings(Section):
@@ -26,14 +45,14 @@ class StackSettings(Section):
     agent: Literal["otelcol", "promtail"]
     runtime: Literal["auto", "native", "docker"]
     grafana: Literal["on", "off", "auto"]
-    environment: Name = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    host: Name = Field(pattern=r"^[A-Za-z0-9_.-]{0,253}$")
+    environment: EnvironmentName
+    host: HostLabel
 
     @model_validator(mode="after")
     def _agent_fits_engine(self) -> StackSettings:
         if self.agent == "promtail" and self.engine != "loki":
             raise ValueError(
-                "agent: wanted otelcol, because promtail ships to loki only, found promtail with "
+                "agent: expected otelcol, because promtail ships to loki only, got promtail with "
                 f"stack.engine = {self.engine}"
             )
         return self
@@ -43,19 +62,17 @@ class Paths(Section):
     run: str = Field(min_length=1)
     data: str = Field(min_length=1)
     cache: str
-    mirror: str = Field(pattern=r"^(https?://\S+)?$")
+    mirror: Mirror
 
 
 def _keys_of(table: str, annotation: Any, **others: Any) -> Any:
-    """A base with a field for each key of a table of settings.toml, which names them alone."""
+    """A base with one field per key of a table of settings.toml, which alone lists the keys."""
     keys = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))[table]
     fields = {key: others.get(key, annotation) for key in keys}
     return create_model(f"_{table}", __base__=Section, **fields)
 
 
-_PORTS: Any = _keys_of(
-    "ports", Annotated[int, Field(ge=1, le=65535)], offset=Annotated[int, Field(ge=0, le=50000)]
-)
+_PORTS: Any = _keys_of("ports", PortNumber, offset=Annotated[int, Field(ge=0, le=50000)])
 
 
 class Ports(_PORTS):  # type: ignore[misc]
@@ -65,10 +82,12 @@ class Ports(_PORTS):  # type: ignore[misc]
         for name in self.names():
             port = self.effective(name)
             if port > 65535:
-                raise ValueError(f"{name}: wanted a port up to 65535 with the offset, found {port}")
+                raise ValueError(f"{name}: expected a port up to 65535 with the offset, got {port}")
             if port in taken:
-                raise ValueError(f"{name}: wanted a port of its own, found {port}, "
-                                 f"which ports.{taken[port]} has too")  # fmt: skip
+                raise ValueError(
+                    f"{name}: expected a different port for each name, got {port}, "
+                    f"which ports.{taken[port]} also has"
+                )
             taken[port] = name
         return self
 
@@ -76,14 +95,14 @@ class Ports(_PORTS):  # type: ignore[misc]
     def names(cls) -> list[str]:
         return [name for name in cls.model_fields if name != "offset"]
 
-    def effective(self, name: str) -> Port:
-        """The port that a component listens on: its own number plus the offset."""
-        port: Port = getattr(self, name)
+    def effective(self, name: str) -> int:
+        """The port that a component listens on: the setting plus the offset."""
+        port: int = getattr(self, name)
         offset: int = self.offset
         return port + offset
 
 
-_VERSIONS: Any = _keys_of("versions", Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")])
+_VERSIONS: Any = _keys_of("versions", Version)
 
 
 class Versions(_VERSIONS):  # type: ignore[misc]
@@ -93,21 +112,21 @@ class Versions(_VERSIONS):  # type: ignore[misc]
 
 
 class ShorterRetention(Section):
-    """Which records leave the engine before the others: of a service, of a level, or of both."""
+    """Records that the engine keeps for fewer days: of a service, of a level, or of both."""
 
-    service: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,62})?$")
+    service: OptionalServiceName = ""
     level: Literal["", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = ""
     days: int = Field(ge=1, le=3650)
 
     @model_validator(mode="after")
-    def _is_about_something(self) -> ShorterRetention:
+    def _selects_something(self) -> ShorterRetention:
         if not (self.service or self.level):
             raise ValueError("a service, a level or both")
         return self
 
     @property
     def name(self) -> str:
-        """What people call it: `DEBUG of erp-backend-api`."""
+        """For messages: `DEBUG of erp-backend-api`."""
         return f"{self.level or 'everything'}{f' of {self.service}' if self.service else ''}"
 
 
@@ -119,8 +138,8 @@ class Retention(Section):
     def engine_days(self, *, archived: bool) -> int:
         """After how many days the engine itself deletes a record.
 
-        Where there is an archiver, it deletes a day after hot_days, once its archive is verified,
-        and the margin is the last resort; without one there is nothing to wait for.
+        With an archiver, it deletes a day after hot_days, once its archive is verified, and the
+        margin is the last resort.
         """
         return self.hot_days + (self.margin_days if archived else 0)
 
@@ -129,8 +148,8 @@ class Retention(Section):
         for kind in self.shorter:
             if kind.days >= self.hot_days:
                 raise ValueError(
-                    f"shorter: wanted fewer days for {kind.name} than hot_days = {self.hot_days}, "
-                    f"found {kind.days}"
+                    f"shorter: expected fewer days for {kind.name} than "
+                    f"hot_days = {self.hot_days}, got {kind.days}"
                 )
         return self
 
@@ -155,8 +174,8 @@ class Images(_IMAGES):  # type: ignore[misc]
 
 
 class FileSource(Section):
-    service: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
-    path: str = Field(pattern=r"^/")
+    service: ServiceName
+    path: AbsolutePath
 
 
 class Agent(Section):
@@ -171,10 +190,10 @@ class Agent(Section):
 
 
 class Archive(Section):
-    endpoint: str = Field(pattern=r"^(https?://[^\s/]+)?$")
+    endpoint: Endpoint
     region: str = Field(min_length=1)
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
-    tenant: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    bucket: Bucket
+    tenant: ServiceName
     days: int = Field(ge=1, le=3650)
     lock: Literal["governance", "compliance", "none"]
     interval: Duration
@@ -194,9 +213,9 @@ class Timing(Section):
 
     @model_validator(mode="after")
     def _everything_is_on_disk_before_a_stop_ends(self) -> Timing:
-        """VictoriaLogs, when a request stays open, exits without writing what it still holds.
+        """VictoriaLogs exits without writing what it holds in memory when a request stays open.
 
-        A record is on disk two intervals and a second after its arrival at the latest.
+        A record is on disk at most two intervals and a second after its arrival.
         """
         flush, stop = parse_duration(self.flush_interval), parse_duration(self.stop_timeout)
         if not timedelta(seconds=1) <= flush <= stop / 8:
@@ -208,7 +227,7 @@ class Timing(Section):
 
 
 class SampleApp(Section):
-    service: Name = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+    service: ServiceName
     workers: int = Field(ge=1, le=64)
     threads: int = Field(ge=1, le=64)
     traffic: float = Field(ge=0, le=50, strict=False)

@@ -1,6 +1,6 @@
 """Where the components of one runtime listen, store and read their configuration.
 
-A Target is made once per command and handed to the pure parts (components.py, render.py).
+A Target is made once per command; components and templates read it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from stack.settings import ROOT, Settings
 
-# Linux keeps the path of a socket in 108 bytes (unix(7), sun_path), supervisor adds a suffix to it.
+# Linux allows 108 bytes for the path of a socket (unix(7), sun_path); supervisor adds a suffix.
 SOCKET_PATH_BYTES = 90
-# In a runtime's run folder: what it was started with.
+# In a runtime's run folder: the settings that it was started with.
 SETTINGS_FILE = "settings.json"
 
 
@@ -24,7 +24,8 @@ SETTINGS_FILE = "settings.json"
 class Destination:
     """An engine that the agent sends to, through a gateway.
 
-    `authorization_file` holds the value of the header, `ca_file` whom to trust; empty: the system.
+    `authorization_file` holds the value of the header, `ca_file` the CA to trust; empty: the
+    system's CAs.
     """
 
     name: str
@@ -49,12 +50,12 @@ class Cluster:
 class Target:
     """Addresses and folders of one runtime, as its components see them.
 
-    `host` is the address where this machine reaches them. In containers they find each other by
+    `host` is the address where this machine reaches them. In containers they reach each other by
     name, and `storage` names folders that are not below `data_dir`. Without `destinations` the
-    agent sends to the engine beside it, without a `cluster` every component is alone, without a
-    `public_url` people reach the engine where its own machine does. Of a host, `archived` says that
-    an archiver lets days of its engine go, `runs_apps` that applications log there, `runs_engine`
-    that it is a log server.
+    agent sends to the engine beside it, without a `cluster` every component is a single instance,
+    without a `public_url` users reach the engine at its local address. On a host, `archived` means
+    that an archiver deletes days of its engine, `runs_apps` that applications log there,
+    `runs_engine` that it is a log server.
     """
 
     name: str
@@ -74,12 +75,12 @@ class Target:
 
     @property
     def has_archive(self) -> bool:
-        """Whether an archiver runs there, which drops days once they are verified."""
+        """Whether an archiver runs there, which deletes days once they are verified."""
         return self.archived if self.on_host else not self.in_containers
 
     @property
     def listen_host(self) -> str:
-        """The address to listen on: in a container everything, published on loopback alone."""
+        """The address to listen on: all in a container, whose ports are published on loopback."""
         return "0.0.0.0" if self.in_containers else self.host  # noqa: S104
 
     def listen(self, port_name: str) -> str:
@@ -87,16 +88,16 @@ class Target:
         return f"{self.listen_host}:{self.port(port_name)}"
 
     def peer(self, component: str, path: str = "", port_name: str = "") -> str:
-        """The URL where other components find this one; its port is called like itself."""
+        """The URL where other components reach this one; the port has the component's name."""
         host = component if self.in_containers else self.host
         return f"http://{host}:{self.port(port_name or component)}{path}"
 
     def port(self, port_name: str) -> int:
-        """The port that what settings.ports calls `port_name` listens on."""
+        """The port of `port_name` in settings.ports, with the offset."""
         return self.settings.ports.effective(port_name)
 
     def address(self, port_name: str) -> str:
-        """`host:port` of what settings.ports calls `port_name`."""
+        """`host:port` of `port_name` in settings.ports."""
         return f"{self.host}:{self.port(port_name)}"
 
     def url(self, port_name: str, path: str = "") -> str:
@@ -106,11 +107,11 @@ class Target:
         return self.run_dir / component
 
     def storage_dir(self, component: str) -> Path:
-        """Where it keeps its data; in a container the folder that its image prepares for that."""
+        """Where a component keeps its data; in a container the folder that its image prepares."""
         return Path(self.storage.get(component) or self.data_dir / component)
 
     def log_file(self, component: str) -> Path:
-        """What the component itself prints."""
+        """The output of the component itself."""
         return self.data_dir / "logs" / f"{component}.log"
 
     @property
@@ -120,17 +121,17 @@ class Target:
 
     @property
     def archive_dir(self) -> Path:
-        """What the archiver remembers, its work files and its cache of manifests."""
+        """The archiver's state, its work files and its cache of manifests."""
         return self.data_dir / "archive"
 
     @property
     def archiver_log_file(self) -> Path:
-        """Where the archiver writes records of what it did, for the agent to ship."""
+        """The archiver's own records, which the agent ships."""
         return self.archive_dir / "records.log"
 
     @property
     def supervisor_socket(self) -> Path:
-        """In the run folder, or, when that path is too long for a socket, in a private one."""
+        """In the run folder, or in a private folder when that path is too long for a socket."""
         usual = self.run_dir / "supervisor.sock"
         if len(os.fsencode(usual)) <= SOCKET_PATH_BYTES:
             return usual
@@ -139,7 +140,7 @@ class Target:
 
 
 def started_with(settings: Settings, runtime: str) -> Settings | None:
-    """What the runtime (`native`, `docker`) in this run folder was started with, if it was."""
+    """The settings that a runtime (`native`, `docker`) was started with; None if it was not."""
     path = (ROOT / settings.paths.run / runtime / SETTINGS_FILE).absolute()
     try:
         return Settings.model_validate_json(path.read_text(encoding="utf-8"))
@@ -148,7 +149,7 @@ def started_with(settings: Settings, runtime: str) -> Settings | None:
 
 
 def native(settings: Settings, root: Path = ROOT) -> Target:
-    """Everything on this machine's loopback, below the checkout unless settings.paths says else."""
+    """Everything on this machine's loopback; relative settings.paths are below the checkout."""
     return Target(
         name="native",
         host="127.0.0.1",
@@ -158,8 +159,8 @@ def native(settings: Settings, root: Path = ROOT) -> Target:
     )
 
 
-# Where released images expect their data, owned by the user that they run as; the local images of
-# this project do the same.
+# Where released images keep their data, owned by the user that they run as; images of this project
+# do the same.
 IMAGE_STORAGE = {
     "loki": "/loki",
     "grafana": "/var/lib/grafana",
@@ -168,7 +169,7 @@ IMAGE_STORAGE = {
 
 
 def docker(settings: Settings) -> Target:
-    """The same components in containers; the folders are those inside of them."""
+    """The same components in containers; folders are those inside the containers."""
     return Target(
         name="docker",
         host="127.0.0.1",
@@ -195,7 +196,7 @@ def host(
     runs_apps: bool = False,
     runs_engine: bool = False,
 ) -> Target:
-    """One host of settings.hosts: everything but the gateway on its loopback."""
+    """One host of settings.hosts: everything except the gateway listens on loopback."""
     named = settings.stack.model_copy(update={"host": name})
     return Target(
         name="host",

@@ -1,4 +1,4 @@
-"""Durations, sizes and addresses as people write them: `200ms`, `1GiB`, `[::1]:80`."""
+"""Durations, sizes and addresses as text: `200ms`, `1GiB`, `[::1]:80`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pydantic import BeforeValidator
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _HOURS = {"d": 24, "w": 168}
-_WANTED_DURATION = "a duration such as 200ms, 30s, 5m, 1h30m or 7d"
-_WANTED_BYTES = "a size such as 512KiB, 64MiB or 1GiB"
+_DURATION_WORDS = "a duration such as 200ms, 30s, 5m, 1h30m or 7d"
+_BYTES_WORDS = "a size such as 512KiB, 64MiB or 1GiB"
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90s`, `1h30m`, `200ms` as a timedelta. Raises ValueError, which says what was wanted."""
+    """`90s`, `1h30m`, `200ms` as a timedelta. Raises ValueError, which says what is expected."""
     parts = re.findall(r"([0-9]{1,18})(ms|s|m|h|d|w)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(_WANTED_DURATION)
+        raise ValueError(_DURATION_WORDS)
     try:
         return timedelta(milliseconds=sum(int(n) * _MILLISECONDS[unit] for n, unit in parts))
     except OverflowError:
-        raise ValueError(_WANTED_DURATION) from None
+        raise ValueError(_DURATION_WORDS) from None
 
 
 def whole_hours(text: str) -> int:
@@ -33,16 +33,24 @@ def whole_hours(text: str) -> int:
 
 
 def go_duration(text: str) -> str:
-    """A duration in Go's spelling, which knows no days and no weeks: `1d12h` as `24h12h`."""
+    """A duration in Go's spelling, which has neither days nor weeks: `1d12h` as `24h12h`."""
     return re.sub(r"(\d+)([dw])", lambda m: f"{int(m[1]) * _HOURS[m[2]]}h", text)
 
 
 def parse_bytes(text: str) -> int:
-    """`512KiB`, `1GiB` as a number of bytes. Raises ValueError, which says what was wanted."""
+    """`512KiB`, `1GiB` as a number of bytes. Raises ValueError, which says what is expected."""
     match = re.fullmatch(r"([0-9]{1,18})(B|KiB|MiB|GiB|TiB)", text)
     if not match:
-        raise ValueError(_WANTED_BYTES)
+        raise ValueError(_BYTES_WORDS)
     return int(match[1]) * _BYTES[match[2]]
+
+
+def format_bytes(size: float) -> str:
+    """A number of bytes for people: `512 B`, `1.2 MiB`, `3 GiB`."""
+    units = list(_BYTES)
+    while abs(size) >= 1023.95 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:.1f}".removesuffix(".0") + f" {units[0]}"
 
 
 def is_ip_address(text: str) -> bool:
@@ -54,8 +62,7 @@ def is_ip_address(text: str) -> bool:
 
 
 def canonical_address(text: str) -> str:
-    """An IP address in its usual spelling, anything else as it is: `2001:DB8:0::1` is
-    `2001:db8::1`."""
+    """An IP address in canonical spelling, `2001:DB8:0::1` as `2001:db8::1`; other text as is."""
     return str(ipaddress.ip_address(text)) if is_ip_address(text) else text
 
 
@@ -64,23 +71,23 @@ def join_host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _checked_duration(value: object) -> object:
+def _check_duration(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError(_WANTED_DURATION)
+        raise ValueError(_DURATION_WORDS)
     parse_duration(value)
     return value
 
 
-def _checked_bytes(value: object) -> object:
+def _check_bytes(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError(_WANTED_BYTES)
+        raise ValueError(_BYTES_WORDS)
     parse_bytes(value)
     return value
 
 
-# Kept as the text that was written, because that is what the components' own files take.
-Duration = Annotated[str, BeforeValidator(_checked_duration)]
-Bytes = Annotated[str, BeforeValidator(_checked_bytes)]
+# Kept as text, because components' configuration files take the same spelling.
+Duration = Annotated[str, BeforeValidator(_check_duration)]
+Bytes = Annotated[str, BeforeValidator(_check_bytes)]
 
 
 def parse_go_duration(text: str) -> timedelta:

@@ -1,184 +1,137 @@
-"""What generated traffic consists of: who does what in which order, and as which request. All pure.
+"""What generated traffic consists of: who sends which request, in which order. Pure.
 
-    plan_actions(seed, count)  -> the actions
-    call_for(action, world)    -> method, path and body of one action
-
-stack/traffic/run.py calls both and sends the requests. Every action is exactly one request.
+stack/traffic/run.py sends what `plan_requests` yields.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-from stack.sample_app.demo_data import USERNAMES
+from stack.sample_app.demo_data import INVOICES_PER_ORGANIZATION, ORGANIZATIONS, USERNAMES
 
 CLIENTS = 24
 INTRUDER = CLIENTS  # one client more, which only guesses passwords
-BURST_EVERY, BURST_START, BURST_LENGTH = 300, 40, 10  # actions
-
-
-class Kind(StrEnum):
-    """What a client can do."""
-
-    LIST_ORGANIZATIONS = "list_organizations"
-    SHOW_ORGANIZATION = "show_organization"
-    CREATE_ORGANIZATION = "create_organization"
-    LIST_MEMBERS = "list_members"
-    CHANGE_ROLE = "change_role"
-    LIST_INVOICES = "list_invoices"
-    SHOW_INVOICE = "show_invoice"
-    CREATE_INVOICE = "create_invoice"
-    CONVERT_INVOICE = "convert_invoice"
-    EXPORT_INVOICES = "export_invoices"
-    SLOW_REPORT = "slow_report"
-    WHO_AM_I = "who_am_i"
-    LOG_IN = "log_in"
-    LOG_OUT = "log_out"
-    BAD_LOGIN = "bad_login"
-    FOREIGN_ORGANIZATION = "foreign_organization"
-    MISSING_PAGE = "missing_page"
-    FAILING_CONVERSION = "failing_conversion"
-
-
-# What a logged-in client does, in parts of a hundred.
-MIX = {
-    Kind.LIST_ORGANIZATIONS: 16,
-    Kind.SHOW_ORGANIZATION: 18,
-    Kind.CREATE_ORGANIZATION: 2,
-    Kind.LIST_MEMBERS: 5,
-    Kind.CHANGE_ROLE: 1,
-    Kind.LIST_INVOICES: 16,
-    Kind.SHOW_INVOICE: 14,
-    Kind.CREATE_INVOICE: 6,
-    Kind.CONVERT_INVOICE: 4,
-    Kind.EXPORT_INVOICES: 2,
-    Kind.SLOW_REPORT: 2,
-    Kind.WHO_AM_I: 4,
-    Kind.LOG_OUT: 3,
-    Kind.FOREIGN_ORGANIZATION: 3,
-    Kind.MISSING_PAGE: 2,
-    Kind.FAILING_CONVERSION: 2,
-}
-MISTYPED = 0.25  # share of logins whose first try has a wrong password
-
-EXPECTED_STATUS = {
-    Kind.CREATE_ORGANIZATION: 201,
-    Kind.CREATE_INVOICE: 201,
-    Kind.BAD_LOGIN: 401,
-    Kind.FOREIGN_ORGANIZATION: 403,
-    Kind.MISSING_PAGE: 404,
-    Kind.FAILING_CONVERSION: 500,
-}
+BURST_EVERY, BURST_START, BURST_LENGTH = 300, 40, 10  # requests
+MISTYPED = 0.25  # share of logins whose first attempt has a wrong password
 
 
 @dataclass(frozen=True)
-class Action:
-    """One request to come: who, what, and a number that picks organization, invoice or delay."""
+class Kind:
+    """A kind of request; `request_for` fills in the braces of `path` and `body`.
 
-    client: int
-    kind: Kind
-    choice: int
+    `weight` is how many of a hundred requests of a logged-in client are of this kind, `status` the
+    expected answer.
+    """
 
-
-@dataclass(frozen=True)
-class Account:
-    """A demo user and the ids of what it can reach."""
-
-    username: str
-    organizations: tuple[int, ...]
-    administers: int
-    foreign: tuple[int, ...]
-    invoices: tuple[int, ...]
-    colleagues: tuple[int, ...]
-
-
-World = dict[str, Account]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One HTTP request."""
-
+    weight: int
     method: str
     path: str
-    body: dict[str, str] | None = None
+    body: Mapping[str, str] | None = None
+    status: int = 200
 
 
-def plan_actions(seed: int, count: int) -> Iterator[Action]:
-    """Yield `count` actions, the same for the same seed; a longer plan starts like a shorter."""
+ALL, ONE = "/api/organizations/", "/api/organizations/{organization}/"
+MANAGED, INVOICE = "/api/organizations/{managed}/", "/api/invoices/{invoice}/"
+CREDENTIALS = {"username": "{username}", "password": "{password}"}
+BRANCH = {"name": "Branch {choice:05d}", "country": "{country}"}
+KINDS: dict[str, Kind] = {
+    "list_organizations": Kind(16, "GET", f"{ALL}?limit=20"),
+    "show_organization": Kind(18, "GET", ONE),
+    "create_organization": Kind(2, "POST", ALL, BRANCH, 201),
+    "list_members": Kind(5, "GET", f"{ONE}members/"),
+    "change_role": Kind(1, "POST", f"{MANAGED}members/{{colleague}}/role/", {"role": "{role}"}),
+    "list_invoices": Kind(16, "GET", f"{ONE}invoices/?limit={{limit}}"),
+    "show_invoice": Kind(14, "GET", INVOICE),
+    "create_invoice": Kind(
+        6, "POST", f"{ONE}invoices/", {"customer": "Customer {customer}", "amount": "{amount}"}, 201
+    ),
+    "convert_invoice": Kind(4, "GET", f"{INVOICE}converted/?currency=USD"),
+    "export_invoices": Kind(2, "GET", f"{MANAGED}invoices/export/"),
+    "slow_report": Kind(2, "GET", f"{ONE}revenue/?delay_ms={{delay}}"),
+    "who_am_i": Kind(4, "GET", "/api/me/"),
+    "log_in": Kind(0, "POST", "/api/login/", CREDENTIALS),
+    "log_out": Kind(3, "POST", "/api/logout/", {}),
+    "bad_login": Kind(0, "POST", "/api/login/", CREDENTIALS, 401),
+    "foreign_organization": Kind(3, "GET", "/api/organizations/{foreign}/", status=403),
+    "missing_page": Kind(2, "GET", "/api/reports/{choice}/", status=404),
+    "failing_conversion": Kind(2, "GET", f"{INVOICE}converted/?currency=XAG", status=500),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a client. `place` is its number in the plan."""
+
+    place: int
+    client: int
+    kind: str
+    path: str
+    body: dict[str, str] | None
+
+
+def plan_requests(seed: int, count: int, password: str) -> Iterator[Request]:
+    """Yield `count` requests, the same for the same seed; a longer plan starts like a shorter."""
     chance = random.Random(seed)  # noqa: S311 -- reproducible on purpose, nothing secret
-    kinds, weights = list(MIX), list(MIX.values())
+    kinds, weights = list(KINDS), [kind.weight for kind in KINDS.values()]
     logged_in = [True] * CLIENTS
     for place in range(count):
         choice = chance.randrange(1 << 16)
         if BURST_START <= place % BURST_EVERY < BURST_START + BURST_LENGTH:
-            yield Action(INTRUDER, Kind.BAD_LOGIN, choice)
+            yield request_for(place, INTRUDER, "bad_login", choice, password)
             continue
         client = chance.randrange(CLIENTS)
         if logged_in[client]:
             kind = chance.choices(kinds, weights)[0]
-            logged_in[client] = kind is not Kind.LOG_OUT
+            logged_in[client] = kind != "log_out"
         else:
-            kind = Kind.BAD_LOGIN if chance.random() < MISTYPED else Kind.LOG_IN
-            logged_in[client] = kind is Kind.LOG_IN
-        yield Action(client, kind, choice)
+            kind = "bad_login" if chance.random() < MISTYPED else "log_in"
+            logged_in[client] = kind == "log_in"
+        yield request_for(place, client, kind, choice, password)
+
+
+def request_for(place: int, client: int, kind: str, choice: int, password: str) -> Request:
+    """One request; `choice` picks the organization, the invoice or the delay."""
+    username = username_of(choice if client == INTRUDER else client)
+    values = {
+        **ids_of(username, choice),
+        "username": username,
+        "password": f"wrong-{choice}" if kind == "bad_login" else password,
+        "choice": choice,
+        "limit": choice % 30 + 1,
+        "delay": 300 + choice % 900,
+        "customer": choice % 40,
+        "amount": f"{choice % 9000 + 1}.50",
+        "role": ("member", "accountant")[choice % 2],
+        "country": ("DE", "FR", "NO")[choice % 3],
+    }
+    body = KINDS[kind].body
+    filled = None if body is None else {key: text.format(**values) for key, text in body.items()}
+    return Request(place, client, kind, KINDS[kind].path.format(**values), filled)
+
+
+def ids_of(username: str, choice: int) -> dict[str, int]:
+    """Ids that a user can use. `seed` stores the demo data in its order, so they count from 1."""
+    roles = [organization.roles.get(username) for organization in ORGANIZATIONS]
+    managed = roles.index("admin")
+    colleagues = [name for name in ORGANIZATIONS[managed].roles if name != username]
+    own = [number for number, role in enumerate(roles, start=1) if role]
+    foreign = [number for number, role in enumerate(roles, start=1) if not role]
+    return {
+        "managed": managed + 1,
+        "organization": own[choice % len(own)],
+        "foreign": foreign[choice % len(foreign)],
+        "colleague": USERNAMES.index(colleagues[choice % len(colleagues)]) + 1,
+        "invoice": managed * INVOICES_PER_ORGANIZATION + choice % INVOICES_PER_ORGANIZATION + 1,
+    }
 
 
 def username_of(client: int) -> str:
-    """Return in whose name a client acts."""
+    """The demo user that a client logs in as."""
     return USERNAMES[client % len(USERNAMES)]
 
 
 def address_of(client: int) -> str:
-    """Return the address a client pretends to have, from a range for documentation (RFC 5737)."""
+    """The address a client pretends to have, from a range for documentation (RFC 5737)."""
     return f"203.0.113.{200 if client == INTRUDER else 10 + client}"
-
-
-def call_for(action: Action, world: World, password: str) -> Call:
-    """Return the request that an action stands for."""
-    choice = action.choice
-    if action.client == INTRUDER:
-        return login_call(USERNAMES[choice % len(USERNAMES)], f"guess-{choice}")
-    account = world[username_of(action.client)]
-    organization = f"/api/organizations/{_pick(account.organizations, choice)}/"
-    administered = f"/api/organizations/{account.administers}/"
-    invoice = f"/api/invoices/{_pick(account.invoices, choice)}/"
-    amount = {"customer": f"Customer {choice % 40}", "amount": f"{choice % 9000 + 1}.50"}
-    role = {"role": ("member", "accountant")[choice % 2]}
-    new = {"name": f"Branch {choice:05d}", "country": ("DE", "FR", "NO")[choice % 3]}
-    calls: dict[Kind, Call] = {
-        Kind.LIST_ORGANIZATIONS: Call("GET", "/api/organizations/?limit=20"),
-        Kind.SHOW_ORGANIZATION: Call("GET", organization),
-        Kind.CREATE_ORGANIZATION: Call("POST", "/api/organizations/", new),
-        Kind.LIST_MEMBERS: Call("GET", f"{organization}members/"),
-        Kind.CHANGE_ROLE: Call(
-            "POST", f"{administered}members/{_pick(account.colleagues, choice)}/role/", role
-        ),
-        Kind.LIST_INVOICES: Call("GET", f"{organization}invoices/?limit={choice % 30 + 1}"),
-        Kind.SHOW_INVOICE: Call("GET", invoice),
-        Kind.CREATE_INVOICE: Call("POST", f"{organization}invoices/", amount),
-        Kind.CONVERT_INVOICE: Call("GET", f"{invoice}converted/?currency=USD"),
-        Kind.EXPORT_INVOICES: Call("GET", f"{administered}invoices/export/"),
-        Kind.SLOW_REPORT: Call("GET", f"{organization}revenue/?delay_ms={300 + choice % 900}"),
-        Kind.WHO_AM_I: Call("GET", "/api/me/"),
-        Kind.LOG_IN: login_call(account.username, password),
-        Kind.LOG_OUT: Call("POST", "/api/logout/", {}),
-        Kind.BAD_LOGIN: login_call(account.username, f"mistyped-{choice}"),
-        Kind.FOREIGN_ORGANIZATION: Call(
-            "GET", f"/api/organizations/{_pick(account.foreign, choice)}/"
-        ),
-        Kind.MISSING_PAGE: Call("GET", f"/api/reports/{choice}/"),
-        Kind.FAILING_CONVERSION: Call("GET", f"{invoice}converted/?currency=XAG"),
-    }
-    return calls[action.kind]
-
-
-def login_call(username: str, password: str) -> Call:
-    return Call("POST", "/api/login/", {"username": username, "password": password})
-
-
-def _pick(ids: tuple[int, ...], choice: int) -> int:
-    return ids[choice % len(ids)]

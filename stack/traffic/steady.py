@@ -1,6 +1,6 @@
-"""Gentle traffic without end, for a stack that is looked at: the Docker runtime's `traffic`.
+"""Gentle traffic without end, so that dashboards have something to show: Docker's `traffic`.
 
-Runs in the sample app's image and network, so that it drives a loopback address only.
+Runs in the sample app's image and network, because it only sends to loopback.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PASSWORD = "LOGSTACK_SAMPLE_PASSWORD"  # noqa: S105 -- the name of a variable
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Drive the app until the process is told to stop."""
+    """Send traffic until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base_url")
     parser.add_argument("--rate", type=float, required=True, help="requests per second")

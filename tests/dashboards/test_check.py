@@ -1,4 +1,4 @@
-"""`logstack dashboards check`: what it finds, on an engine with records and on an empty one."""
+"""`logstack dashboards check` on an engine with records, and on an empty one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pytest
 from dashboards.check import SLOW_SECONDS, check, judge
 from dashboards.model import Target, number
 from dashboards.pages import OVERVIEW, PAGES
-from dashboards.run import Answer, Shown, TimeRange, ask_for, show
+from dashboards.run import Answer, PanelResult, TimeRange, context_for, show
 from stack.queries import catalogue as queries
 from stack.queries.evaluate import Sample, VictoriaLogsEvaluator
 from stack.queries.language import Query, Scope
 from tests.dashboards.conftest import SCOPE
 from tests.support.query_sample import SampleRecords
 
-PANEL = number("Records", "Records.", lambda ask: queries.record_count(ask.scope, ask.whole))
+PANEL = number(
+    "Records", "Records.", lambda context: queries.record_count(context.scope, context.whole)
+)
 QUERY = Query("x", "x", "x")
 MOMENT = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -26,29 +28,29 @@ MOMENT = datetime(2026, 1, 31, tzinfo=UTC)
 def test_every_panel_shows_something(
     evaluator: VictoriaLogsEvaluator, recent: SampleRecords
 ) -> None:
-    """Of an engine that has records of every kind, over an hour and over thirty days."""
+    """On an engine with records of every kind, over an hour and over 30 days."""
     findings = list(check(evaluator, PAGES, SCOPE, recent.at))
     assert len(findings) == 2 * sum(len(page.panels) for page in PAGES)
     assert not [finding for finding in findings if finding.problem or not finding.rows]
 
 
 @pytest.mark.native
-def test_an_empty_engine_is_found_out(
+def test_an_empty_engine_is_reported(
     evaluator: VictoriaLogsEvaluator, recent: SampleRecords
 ) -> None:
-    """Every panel that traffic must fill is named; the others are noted only."""
-    findings = list(check(evaluator, PAGES, Scope("nobody"), recent.at))
+    """As a problem for each panel that traffic must fill, as a note for the others."""
+    findings = list(check(evaluator, PAGES, Scope("empty"), recent.at))
     expected = {(page.name, panel.title): panel.filled for page in PAGES for panel in page.panels}
     assert {(item.page, item.panel): bool(item.problem) for item in findings} == expected
-    assert all("empty" in (item.problem or item.note) for item in findings)
+    assert all("no data" in (item.problem or item.note) for item in findings)
 
 
 @pytest.mark.native
 def test_a_query_that_fails_is_a_finding(
     evaluator: VictoriaLogsEvaluator, recent: SampleRecords
 ) -> None:
-    """With the engine's own words, and the panels after it are asked all the same."""
-    broken = replace(PANEL, targets=(Target(lambda ask: Query("x", "{", "| nonsense")),))
+    """With the engine's message, and the next panels are still queried."""
+    broken = replace(PANEL, targets=(Target(lambda context: Query("x", "{", "| nonsense")),))
     row = replace(OVERVIEW.rows[0], panels=(broken, PANEL))
     page = replace(OVERVIEW, rows=(row,))
     first, second = show(evaluator, page, SCOPE, TimeRange(recent.at, timedelta(hours=1)))
@@ -56,20 +58,20 @@ def test_a_query_that_fails_is_a_finding(
     assert judge(second, "1h").problem == ""
 
 
-def test_what_is_judged() -> None:
-    """An error, then slowness, then emptiness; a count of nothing is empty."""
+def test_an_error_comes_before_slowness_and_no_data() -> None:
+    """A count of 0 is no data."""
     full = Answer(QUERY, samples=[Sample({}, 3.0)])
     nothing = Answer(QUERY, samples=[Sample({}, 0.0)])
     slow = replace(full, seconds=SLOW_SECONDS + 0.1)
     optional = replace(PANEL, filled=False)
 
     def problem(answer: Answer, panel: object = PANEL) -> str:
-        return judge(Shown(OVERVIEW, panel, [answer]), "1h").problem  # type: ignore[arg-type]
+        return judge(PanelResult(OVERVIEW, panel, [answer]), "1h").problem  # type: ignore[arg-type]
 
     assert problem(full) == ""
-    assert "must fill" in problem(nothing)
+    assert "expected some" in problem(nothing)
     assert problem(nothing, optional) == ""
-    assert "took 5.1 s" in problem(slow)
+    assert "got 5.1 s" in problem(slow)
     assert problem(replace(slow, error="HTTP 400")) == "HTTP 400"
 
 
@@ -77,7 +79,7 @@ def test_what_is_judged() -> None:
     ("hours", "step"), [(0.25, 15), (1, 30), (2, 60), (24, 1800), (720, 21600), (90000, 86400)]
 )
 def test_steps_suit_the_time_range(hours: float, step: int) -> None:
-    """Charts have about a hundred steps, of lengths that people know."""
+    """A chart has about a hundred steps of a round length."""
     times = TimeRange(MOMENT, timedelta(hours=hours))
     assert times.step == timedelta(seconds=step)
-    assert ask_for(SCOPE, times, "-").step.length == f"{step}s"
+    assert context_for(SCOPE, times, "-").step.length == f"{step}s"

@@ -51,7 +51,7 @@ def grafana(
     if program is None:
         unavailable("grafana", "grafana is not on PATH")
     engine: Loki | None = None
-    if artifacts.is_there("loki", settings.load({})):
+    if artifacts.is_available("loki", settings.load({})):
         engine = request.getfixturevalue("loki")
     [port] = free_ports(1)
     target = target_with(tmp_path_factory.mktemp("a grafana"), port, engine)
@@ -139,7 +139,7 @@ def test_every_panel_answers_through_grafana(
     """What panels ask, through the provisioned data source and its tenant."""
     push(loki, recent.records)
     problems = check_panels(grafana.api, "loki", SCOPE)
-    assert {text for text in problems.values() if text != "empty"} == set()
+    assert {text for text in problems.values() if text != "no data"} == set()
     filled = {
         f"{page.title}: {panel.title}"
         for page in PAGES

@@ -1,4 +1,4 @@
-"""What the import decides and how it reads Grafana's answers."""
+"""What `logstack dashboards import` decides, and how it reads Grafana's answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dashboards.grafana import as_json
 from dashboards.grafana_api import Grafana, decide, judge, panel_queries
 from dashboards.model import GrafanaError
 from dashboards.pages import HTTP, OVERVIEW
-from dashboards.run import TimeRange, ask_for
+from dashboards.run import TimeRange, context_for
 from stack.queries.language import Scope
 from tests.support.ports import free_ports
 
@@ -28,8 +28,8 @@ def stored(**changes: Any) -> dict[str, Any]:
     return {"dashboard": {**WANTED, "id": 17, "version": 3, **changes}, "meta": {}}
 
 
-def test_what_is_there_decides_what_is_done() -> None:
-    """Made, left, changed; and never touched when it is not ours or comes from a file."""
+def test_only_our_own_dashboards_are_updated() -> None:
+    """Not one without our tag, nor one that is provisioned from a file."""
     assert decide(None, WANTED) == "created"
     assert decide(stored(), WANTED) == "unchanged"
     assert decide(stored(title="Old"), WANTED) == "updated"
@@ -39,21 +39,21 @@ def test_what_is_there_decides_what_is_done() -> None:
     assert decide(provisioned, WANTED).startswith("left alone")
 
 
-def test_answers_of_panels_are_judged() -> None:
-    """An error with its words, no rows, or nothing to say."""
+def test_a_failed_or_empty_query_is_a_problem() -> None:
+    """Of a panel with several queries, one with data is enough."""
     frame = {"data": {"values": [[1, 2], [3.0, 4.0]]}}
     assert judge({"Q0": {"frames": [frame]}}) == ""
     assert judge({"Q0": {"frames": []}, "Q1": {"frames": [frame]}}) == ""
-    assert judge({"Q0": {"frames": [{"data": {"values": []}}]}}) == "empty"
-    assert judge({"Q0": {"frames": None}}) == "empty"
+    assert judge({"Q0": {"frames": [{"data": {"values": []}}]}}) == "no data"
+    assert judge({"Q0": {"frames": None}}) == "no data"
     assert judge({"Q0": {"error": "parse error"}}) == "failed: parse error"
 
 
-def test_panels_are_asked_with_values_in_place_of_variables() -> None:
-    """Grafana's server knows no variables; each query of a panel has a name of its own."""
-    ask = ask_for(Scope("prod"), TIMES, "-")
+def test_queries_have_values_in_place_of_variables() -> None:
+    """Grafana's server does not replace them. Each query of a panel has its own name."""
+    context = context_for(Scope("prod"), TIMES, "-")
     panel = next(panel for panel in HTTP.panels if len(panel.targets) == 3)
-    queries = panel_queries(panel, ask, "loki", "abc", TIMES)
+    queries = panel_queries(panel, context, "loki", "abc", TIMES)
     assert [query["refId"] for query in queries] == ["Q0", "Q1", "Q2"]
     assert all(query["datasource"] == {"type": "loki", "uid": "abc"} for query in queries)
     assert all("$" not in json.dumps(query) for query in queries)
@@ -61,7 +61,7 @@ def test_panels_are_asked_with_values_in_place_of_variables() -> None:
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """A web server that is no Grafana, or one that knows no such token."""
+    """A web server that is not Grafana, or one that refuses the token."""
 
     def do_GET(self) -> None:
         self.send_response(401 if "secret" in self.path else 200)
@@ -84,14 +84,14 @@ def no_grafana() -> Iterator[str]:
 
 
 def test_a_wrong_address_or_token_is_explained(no_grafana: str) -> None:
-    """What was wanted and found, and never the token."""
+    """Without the token in the message."""
     [port] = free_ports(1)
-    token = "t0ken-of-nobody"
-    for url, path, wanted in (
-        (f"http://127.0.0.1:{port}", "/api/folders", "Is --url right"),
+    token = "t0ken-of-a-test"
+    for url, path, expected in (
+        (f"http://127.0.0.1:{port}", "/api/folders", "Check --url"),
         (no_grafana, "/api/folders", "<html>"),
         (no_grafana, "/secret", "GRAFANA_TOKEN"),
     ):
-        with pytest.raises(GrafanaError, match=wanted) as caught:
+        with pytest.raises(GrafanaError, match=expected) as caught:
             Grafana(url, token).get(path)
         assert token not in str(caught.value)

@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from dashboards import generate
 from dashboards.grafana import OWNER_TAG, encode
-from dashboards.model import ENGINES
+from dashboards.grafana_sources import SOURCES
 from dashboards.pages import PAGES
 from stack.components.grafana_files import GENERATED
 from stack.components.grafana_links import LINKS, uid
@@ -36,7 +36,7 @@ UNIT_FREE = {"logs", "row"}
 
 
 def engine_of(name: str) -> str:
-    return next(engine for engine in ENGINES if name.startswith(f"{engine}/"))
+    return next(engine for engine in SOURCES if name.startswith(f"{engine}/"))
 
 
 def panels(dashboard: Json, *, rows: bool = False) -> list[Json]:
@@ -212,7 +212,7 @@ def test_links_lead_to_dashboards_that_exist(name: str) -> None:
 def test_values_that_have_a_page_of_their_own_lead_there() -> None:
     """Wherever request_id, exception_type or organization_id is a label of a panel."""
     seen = set()
-    for engine, page in itertools.product(ENGINES, PAGES):
+    for engine, page in itertools.product(SOURCES, PAGES):
         dashboard = DASHBOARDS[f"{engine}/{uid(page.name, engine)}.json"]
         for panel in panels(dashboard):
             by = [" ".join(re.findall(r"by \(([^)]*)\)", t["expr"])) for t in panel["targets"]]

@@ -91,11 +91,11 @@ def test_an_empty_report_has_no_marks(
 ) -> None:
     """It says so, and only the counts, which are 0, are there."""
     times = TimeRange(recent.at, timedelta(hours=2))
-    text = report.render(evaluator, PAGES, Scope("nobody"), times)
+    text = report.render(evaluator, PAGES, Scope("empty"), times)
     marks = count_marks(text, tmp_path)
     numbers = [panel.title for page in PAGES for panel in page.panels if panel.kind == "stat"]
     assert sum(marks.values()) == len(numbers)
-    assert text.count("nothing in this time") == len(marks) - len(numbers)
+    assert text.count("no data in this time range") == len(marks) - len(numbers)
 
 
 @pytest.mark.native

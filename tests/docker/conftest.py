@@ -33,7 +33,7 @@ def local_images() -> Settings:
             compose_command(values)
         except DockerError:
             plugin = artifacts.compose_plugin(values)
-            artifacts.obtain_all(values, quiet, {plugin.name: plugin})
+            artifacts.ensure_all(values, quiet, {plugin.name: plugin})
         check_engine(values)
         base = values.images.base
         if run("image", "inspect", base).returncode and run("pull", "--quiet", base).returncode:

@@ -29,6 +29,7 @@ from stack.hosts import secrets
 from stack.hosts.plan import HostPlan, plan_for
 from stack.runtimes.docker import images
 from stack.runtimes.docker import runtime as docker
+from stack.runtimes.docker.compose import compose_document
 from stack.runtimes.files import render_components, render_native
 from stack.settings import ROOT, Layer, Settings, targets
 from stack.settings.secrets import ARCHIVE_SECRETS, SAMPLE_APP_SECRETS
@@ -108,19 +109,18 @@ def _archive_keys() -> dict[str, str]:
 def _docker(values: Settings) -> dict[str, str]:
     runtime = docker.DockerRuntime(values)
     target = targets.docker(values)
-    started = {
-        component.name: {
-            "image": runtime.image(component.name),
-            "command": runtime._words(component),
-            "environment": docker._environment(component, target),
-        }
-        for component in runtime.components
-    }
-    return {
-        **render_components(target, {}),
-        **alert_files(target),
-        "commands.json": _json(started),
-    }
+    files = {**render_components(target, {}), **alert_files(target)}
+    document = compose_document(
+        runtime.components,
+        target,
+        images={c.name: runtime.image(c.name) for c in runtime.components},
+        digests=dict.fromkeys((c.name for c in runtime.components), "<digest>"),
+        configured={name.partition("/")[0] for name in files},
+        run_dir=Path("/run-folder"),
+        probe=Path("/programs/probe"),
+        container_logs=Path("/docker/containers"),
+    )
+    return {**files, "compose.json": _json(document)}
 
 
 def _hosts(environment: str, sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from stack import artifacts, settings
 from stack.artifacts import host_programs as programs
 from stack.runtimes.docker.engine import DockerError, run
-from tests.support.host_containers import FleetUnderTest, running_hosts
+from tests.support.host_containers import FleetUnderTest, start_hosts
 from tests.support.host_load import load, wait_for_all
 from tests.support.require import unavailable
 
@@ -25,14 +25,27 @@ def started(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
     """Bare hosts, removed whatever happens. Raises DockerError and ArtifactError."""
     values = settings.load({})
     built = [n for n, a in programs.catalogue(values).items() if a.is_built]
-    programs.obtain(values, [*built, "seaweedfs", "archiver"], lambda name, text: None)
-    with running_hosts(names, folder) as fleet:
+    programs.ensure(values, [*built, "seaweedfs", "archiver"], lambda name, text: None)
+    with start_hosts(names, folder) as fleet:
         fleet.roles = {
             name: ("log_server",) if name.startswith("logs") else ("app_host",) for name in names
         }
         app = {"service": "erp-backend-api", "user": "erp"}
-        fleet.values = {"timing": {"start_timeout": "20s"}, "app_hosts": {"apps": [app]}}
+        fleet.values = {"timing": {"start_timeout": "60s"}, "app_hosts": {"apps": [app]}}
         fleet.prepare()
+        yield fleet
+
+
+@contextmanager
+def started_or_skipped(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
+    """Bare hosts; the test is skipped where the machine cannot have them."""
+    if run("version").returncode != 0:
+        unavailable("hosts", "no Docker engine answers")
+    with ExitStack() as stack:
+        try:
+            fleet = stack.enter_context(started(names, folder))
+        except (DockerError, artifacts.ArtifactError) as error:
+            unavailable("hosts", str(error))
         yield fleet
 
 
@@ -65,14 +78,8 @@ def go_through_an_outage(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def bare_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest]:
     """Hosts that nothing was deployed to yet."""
-    if run("version").returncode != 0:
-        unavailable("hosts", "no Docker engine answers")
-    with ExitStack() as stack:
-        try:
-            hosts = started(("logs-1", "app-1", "app-2"), tmp_path_factory.mktemp("hosts"))
-            fleet = stack.enter_context(hosts)
-        except (DockerError, artifacts.ArtifactError) as error:
-            unavailable("hosts", str(error))
+    names = ("logs-1", "app-1", "app-2")
+    with started_or_skipped(names, tmp_path_factory.mktemp("hosts")) as fleet:
         yield fleet
 
 

@@ -24,10 +24,10 @@ def test_the_first_deploy_delivers_records(bare_fleet: FleetUnderTest) -> None:
     bare_fleet.deploy()
     result = bare_fleet.run("hosts", "verify", "staging")
     assert result.returncode == 0, result.stdout + result.stderr + bare_fleet.journals()
-    assert result.stdout.count("canary record came back parsed") == 2
+    assert result.stdout.count("canary record was read back parsed") == 2
     for text in (
-        *("records are kept", "shipped rules are loaded", "its certificate is good for"),
-        "archive: hot retention, shorter retention, lateness, disk, object lock, expiry",
+        *("records are kept", "shipped rules are loaded", "the certificate is valid for"),
+        "checks passed: hot retention, shorter retention, lateness, disk, object lock, expiry",
     ):
         assert text in result.stdout
     doctor = bare_fleet.run("doctor", "--env", "staging")

@@ -9,6 +9,7 @@ import pytest
 
 from stack import artifacts, settings
 from stack.artifacts import host_programs as programs
+from stack.artifacts.builder import VERSION_VARIABLES
 from stack.artifacts.go import go_environment
 from tests.support.host_containers import FleetUnderTest, TestHost
 from tests.support.host_load import load, numbers, wait_for_all
@@ -76,7 +77,7 @@ def build_older_engine() -> None:
     if folder.exists():
         return
     environment = go_environment(values, lambda text: None)
-    stamps = " ".join(f"-X {name}=v{OLDER_ENGINE}" for name in artifacts.VERSION_VARIABLES)
+    stamps = " ".join(f"-X {name}=v{OLDER_ENGINE}" for name in VERSION_VARIABLES)
     package = f"{artifact.packages[0]}@v{values.versions.victorialogs}"
     argv = [environment.go, "install", "-trimpath", f"-ldflags=-s -w {stamps}", package]
     scratch = folder.with_name(f".building-{uuid.uuid4().hex}")

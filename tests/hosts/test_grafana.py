@@ -55,7 +55,7 @@ def test_without_a_release_nothing_is_deployed(fleet: FleetUnderTest) -> None:
 def test_dashboards_behind_the_gateway(fleet: FleetUnderTest) -> None:
     """Provisioned like any other Grafana, with a password of its own."""
     try:
-        programs.obtain(settings.load({}), ["grafana"], lambda name, text: None)
+        programs.ensure(settings.load({}), ["grafana"], lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("grafana", str(error))
     fleet.values = {**fleet.values, "stack": {"grafana": "on"}, "timing": {"start_timeout": "120s"}}
@@ -73,7 +73,7 @@ def test_dashboards_behind_the_gateway(fleet: FleetUnderTest) -> None:
 def test_a_new_password_is_the_one_that_opens(fleet: FleetUnderTest) -> None:
     """In a Grafana that has its database already; neither is shown anywhere."""
     try:
-        programs.obtain(settings.load({}), ["grafana"], lambda name, text: None)
+        programs.ensure(settings.load({}), ["grafana"], lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("grafana", str(error))
     if not sets_passwords():

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 def test_loki_on_a_host(fleet: FleetUnderTest) -> None:
     """Deployed in place of the other engine; its policies are read back, records come in order."""
     try:
-        programs.obtain(settings.load({}), ["loki"], lambda name, text: None)
+        programs.ensure(settings.load({}), ["loki"], lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("loki", str(error))
     fleet.values = {**fleet.values, "stack": {"engine": "loki"}, "timing": {"start_timeout": "60s"}}
@@ -30,8 +30,12 @@ def test_loki_on_a_host(fleet: FleetUnderTest) -> None:
     assert "start service logstack-loki" in text
     result = fleet.run("hosts", "verify", "staging")
     assert result.returncode == 0, result.stdout + result.stderr + fleet.journals()
-    assert result.stdout.count("canary record came back parsed") == 2
-    for found in ("records are kept 44 days", "shipped rules are loaded", "archive: hot retention"):
+    assert result.stdout.count("canary record was read back parsed") == 2
+    for found in (
+        "records are kept 44 days",
+        "shipped rules are loaded",
+        "archive: checks passed: hot retention",
+    ):
         assert found in result.stdout
     assert "0 changes on 3 hosts" in fleet.deploy()
     mark = uuid.uuid4().hex

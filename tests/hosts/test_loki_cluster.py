@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -15,8 +14,8 @@ import pytest
 from stack import artifacts, settings
 from stack.artifacts import host_programs as programs
 from stack.engines.facts import LOKI_TENANT
-from stack.runtimes.docker.engine import DockerError, run
-from tests.hosts.conftest import started
+from stack.runtimes.docker.engine import run
+from tests.hosts.conftest import started_or_skipped
 from tests.support.host_containers import FleetUnderTest, TestHost
 from tests.support.host_load import Load, load
 from tests.support.native_stack import poll
@@ -36,18 +35,12 @@ WEED = (
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest]:
     """Three log servers, an application host and an object store that the servers share."""
-    if run("version").returncode != 0:
-        unavailable("hosts", "no Docker engine answers")
     try:
-        programs.obtain(settings.load({}), ["loki"], lambda name, text: None)
+        programs.ensure(settings.load({}), ["loki"], lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("loki", str(error))
-    with ExitStack() as stack:
-        try:
-            hosts = started((*SERVERS, "app-1", "store"), tmp_path_factory.mktemp("cluster"))
-            fleet = stack.enter_context(hosts)
-        except (DockerError, artifacts.ArtifactError) as error:
-            unavailable("hosts", str(error))
+    names = (*SERVERS, "app-1", "store")
+    with started_or_skipped(names, tmp_path_factory.mktemp("cluster")) as fleet:
         store = fleet.hosts["store"]
         start_store(store, fleet.folder)
         fleet.roles = {
@@ -68,7 +61,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest
 
 def start_store(host: TestHost, folder: Path) -> None:
     """A SeaweedFS with one user and one bucket, on a machine of its own."""
-    weed = artifacts.from_wheel("weed")
+    weed = artifacts.find_in_venv("weed")
     credentials = [{"accessKey": KEY, "secretKey": SECRET}]
     identities = [{"name": "loki", "credentials": credentials, "actions": ["Admin"]}]
     (folder / "weed.json").write_text(json.dumps({"identities": identities}), encoding="utf-8")
@@ -126,7 +119,7 @@ def test_every_server_answers_with_what_one_was_sent(cluster: FleetUnderTest) ->
     with load(cluster, ("app-1",)) as writers:
         result = cluster.run("hosts", "verify", "staging")
         assert result.returncode == 0, result.stdout + result.stderr + cluster.journals()
-    assert "a canary record came back parsed from logs-1, logs-2, logs-3" in result.stdout
+    assert "a canary record was read back parsed from logs-1, logs-2, logs-3" in result.stdout
     assert result.stdout.count("records are kept") == 3
     wait_for_all(cluster, writers[0])
 

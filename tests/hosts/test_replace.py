@@ -10,22 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from stack.runtimes.docker.engine import run
-from tests.hosts.conftest import started
+from tests.hosts.conftest import started_or_skipped
 from tests.support.host_archives import archiver, restart, write
 from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, TestHost
 from tests.support.host_load import load, numbers, wait_for_all
 from tests.support.native_stack import poll
-from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 
 def test_a_replaced_log_server_has_every_record(tmp_path: Path) -> None:
     """What was stored, what waited in queues meanwhile, and the archive on its disk."""
-    if run("version").returncode != 0:
-        unavailable("hosts", "no Docker engine answers")
-    with started(("logs-1", "app-1", "logs-2"), tmp_path) as fleet:
+    with started_or_skipped(("logs-1", "app-1", "logs-2"), tmp_path) as fleet:
         old, new = fleet.hosts["logs-1"], replace(fleet.hosts["logs-2"], name="logs-1")
         fleet.hosts = {name: fleet.hosts[name] for name in ("logs-1", "app-1")}
         fleet.roles = {name: fleet.roles[name] for name in fleet.hosts}

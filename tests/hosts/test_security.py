@@ -143,7 +143,7 @@ def test_the_canary_is_written_as_the_application(fleet: FleetUnderTest) -> None
     finally:
         host.sh(f"rm -f {canary}")
     assert result.returncode == 1
-    assert f"wanted erp to append to {canary}" in result.stdout
+    assert f"cannot append to {canary} as erp" in result.stdout
     assert host.sh(f"ls {target} 2>&1 || true").startswith("ls: cannot access")
     result = fleet.run("hosts", "verify", "staging")
     assert result.returncode == 0, result.stdout + result.stderr

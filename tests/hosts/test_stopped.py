@@ -49,7 +49,7 @@ def test_a_stopped_deploy_gives_the_locks_back(
         run.send_signal(number)
         text, _ = run.communicate(timeout=15)
         assert run.returncode == 130, text
-        assert "stopped; the same command again continues" in text
+        assert "stopped. To continue, run the same command again" in text
         assert "Traceback" not in text
         for host in fleet.hosts.values():
             assert host.sh(f"cat {LOCK} 2>/dev/null || true") == ""
@@ -71,7 +71,7 @@ def test_a_connection_that_breaks_is_named(fleet: FleetUnderTest) -> None:
         for name in ("logs-1", "app-1"):
             assert fleet.hosts[name].sh(f"cat {LOCK} 2>/dev/null || true") == ""
     result = fleet.run("hosts", "unlock", "staging")
-    assert "app-2: took the lock of" in result.stdout
+    assert "app-2: released the lock of" in result.stdout
     fleet.deploy()
     assert fleet.hosts["app-2"].sh("systemctl is-active logstack-otelcol").strip() == "active"
     assert "0 changes on 3 hosts" in fleet.deploy()

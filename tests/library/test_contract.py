@@ -201,13 +201,13 @@ def test_attributes_of_a_record_factory_come_out_as_extras() -> None:
 
 
 def test_both_paths_of_the_formatter_agree() -> None:
-    """What the quick path writes is what the careful one would have written."""
+    """What the fast path writes is what the full one would have written."""
     formatter = JsonFormatter(OPTIONS)
     with context(request_id="abcdef12", user_id=7, plan="pro"):
         record = make_record("%s of %d", "one", 2, event_type="done", duration_ms=1.5, own="é")
-        quick = formatter._format_quick(record)
-        assert quick is not None
-        assert quick == formatter._format_careful(record)
+        fast = formatter._fast_path.try_format(record)
+        assert fast is not None
+        assert fast == formatter._format_fully(record)
 
 
 def test_an_encoded_context_is_used_again_only_for_the_same_fields() -> None:

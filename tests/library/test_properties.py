@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from logstack_django.contexts import Context, current
 from logstack_django.encoding import encode_stdlib
@@ -129,6 +129,58 @@ def test_any_record_becomes_one_valid_line(
 
 def _nan(value: Any) -> bool:
     return "nan" in repr(value).lower()
+
+
+words = st.text("ab1 ", min_size=1, max_size=9)
+integers = st.integers(-(10**13), 10**13)
+# What the fast path takes, and what is close to it.
+plain_extra = st.fixed_dictionaries(
+    {},
+    optional={
+        "event_type": words,
+        "duration_ms": integers | st.floats(),
+        "object_id": integers | words,
+        "status": integers,
+        "plan": words | integers | st.floats() | st.booleans(),
+    },
+)
+plain_context = st.fixed_dictionaries(
+    {},
+    optional={"request_id": words, "user_id": integers | words, "tenant": words, "seats": integers},
+)
+odd_names = (
+    *("plan", "password", "data", "request", "taskName", "server_time", "logstack_line", "é"),
+    *(name for name in SCHEMA["properties"] if name != "message"),
+)
+odd_values = st.sampled_from(["", "7", "-", "é", "a=b", "\u2028", None, True, -0.0, 10**12])
+odd_fields = st.dictionaries(st.sampled_from(odd_names), odd_values | words, max_size=2)
+many = {f"n{number}": number for number in range(64)}
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    message=st.sampled_from(["Done", "", "a: b"]),
+    extra=plain_extra | odd_fields,
+    context=plain_context | odd_fields,
+)
+@example(message="Done", extra={**many, "last": None}, context={})
+@example(message="Done", extra={**many, "last": ""}, context={})
+@example(message="Done", extra={"password": ""}, context={})
+@example(message="Done", extra={"status": 200, "event_type": "late"}, context={"plan": "a"})
+@example(message="Done", extra={"plan": "b"}, context={"plan": "a"})
+def test_the_fast_path_writes_what_the_full_one_writes(
+    message: str, extra: dict[str, Any], context: dict[str, Any]
+) -> None:
+    """Byte by byte, or it leaves the record to the full path."""
+    formatter = JsonFormatter(OPTIONS)
+    record = make_record(message, fields=extra)
+    current.set(Context(context))
+    full = formatter._format_fully(record)
+    for _ in range(2):  # with fresh pieces, and with kept ones
+        fast = formatter._fast_path.try_format(record)
+        if fast is not None:
+            event("fast")
+        assert fast in (None, full)
 
 
 @settings(max_examples=100, deadline=None)

@@ -28,11 +28,11 @@ def binaries(combination: Combination) -> None:
     """
     values = settings.load(combination.variables)
     cache = artifacts.cache_dir(values)
-    for name, artifact in artifacts.wanted(values).items():
+    for name, artifact in artifacts.required(values).items():
         if not artifact.is_built and artifacts.find(artifact, cache) is None:
             unavailable(name, f"{name} {artifact.version} is not on PATH")
     try:
-        artifacts.obtain_all(values, lambda name, text: None)
+        artifacts.ensure_all(values, lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("native", str(error))
 

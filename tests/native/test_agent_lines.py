@@ -14,7 +14,7 @@ from logstack_django.options import Options
 
 from stack.components.agent_expressions import MOST_NESTED
 from stack.engines import Selection
-from stack.records.contract import agent_fields, moved_aside, names, normalised, reserved_names
+from stack.records.contract import agent_fields, names, normalised, rename_reserved, reserved_names
 from tests.support.native_stack import EVERY_COMBINATION, StackUnderTest, line, marker, poll, record
 
 pytestmark = pytest.mark.native
@@ -43,7 +43,7 @@ def test_a_line_with_any_name_is_stored(stack: StackUnderTest, name: str) -> Non
     assert len(found) == len(lines)
     for values in lines:
         item = found[str(values["number"])]
-        own: dict[str, Any] = normalised(moved_aside(values))
+        own: dict[str, Any] = normalised(rename_reserved(values))
         if not own.get("message"):  # the engine's own way to keep none is tested elsewhere
             own["message"] = item["message"]
         added = {"service_name": "erp-backend-api", "environment": "dev"}

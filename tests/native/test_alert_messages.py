@@ -39,7 +39,7 @@ PAGERDUTY = tuple(
 @pytest.fixture(scope="module")
 def amtool() -> Path:
     try:
-        return artifacts.obtain_all(settings.load({}), lambda n, t: None)["alertmanager"] / "amtool"
+        return artifacts.ensure_all(settings.load({}), lambda n, t: None)["alertmanager"] / "amtool"
     except artifacts.ArtifactError as error:
         unavailable("native", str(error))
 

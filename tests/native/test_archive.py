@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.archive import failpoints
+from stack.archive import export, failpoints
 from stack.archive.format import lines
 from stack.archive.storage.parts import fetch_lines
 from tests.support.archives import (
@@ -135,7 +135,7 @@ def test_a_record_earlier_than_the_first_archived_hour_is_archived(
     assert report["records"] == 2
 
 
-def test_the_hour_under_way_is_archived_with_now(archive: ArchiveUnderTest) -> None:
+def test_the_current_hour_is_archived_with_now(archive: ArchiveUnderTest) -> None:
     """And again, with what came since, in a further part."""
     moment = datetime.now(UTC) - timedelta(seconds=20)
     archive.push([at(moment, "one")])
@@ -146,7 +146,22 @@ def test_the_hour_under_way_is_archived_with_now(archive: ArchiveUnderTest) -> N
     assert archive.verify("--deep")["records"] == 2
 
 
-def test_a_large_service_has_parts_of_its_own(
+def test_an_hour_that_is_completed_is_not_late(archive: ArchiveUnderTest) -> None:
+    """Its first half was archived while it was the current hour."""
+    archive.push([at(yesterday(3)), at(yesterday(3, minutes=40))])
+    view = archive.archive
+    result = export.Exported()
+    try:
+        view.prepare()
+        ledger = view.ledger()
+        for until in (yesterday(3, minutes=30), yesterday(4)):
+            export.export_hour(view, ledger, yesterday(3), until, result)
+    finally:
+        view.store.close()
+    assert (result.hours, result.late_hours, result.records) == (2, 0, 2)
+
+
+def test_a_large_service_has_own_parts(
     tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> None:
     """Restoring it reads no other service's records; small services share a part."""
@@ -210,7 +225,7 @@ def test_a_restore_killed_anywhere_is_finished_by_the_next(
 def test_two_exporters_at_once_archive_every_record_once(
     archive: ArchiveUnderTest, same_machine: bool
 ) -> None:
-    """They wait for each other on one machine; on two the store lets one write each manifest."""
+    """They wait for each other on one machine; of two machines the store accepts one manifest."""
     archive.push(mixed_day())
     other = dict(archive.environ)
     if not same_machine:
@@ -295,10 +310,10 @@ def test_ctrl_c_ends_a_search(day: ArchiveUnderTest) -> None:
 
 
 def test_a_hold_of_nothing_is_a_failure(day: ArchiveUnderTest) -> None:
-    """Somebody believes that nobody can delete what was not held."""
+    """Otherwise an operator believes that the records are protected."""
     result = day.run("archive", "hold", "--from", "2020-01-01", "--to", "2020-01-02")
     assert result.returncode == 1
-    assert "wanted archived parts from 2020-01-01 to 2020-01-02, found none" in result.stderr
+    assert "cannot hold parts from 2020-01-01 to 2020-01-02: there are none" in result.stderr
     assert "./logstack archive run --now" in result.stderr
 
 
@@ -352,7 +367,7 @@ def peak_of_a_search_for_everything(archive: ArchiveUnderTest) -> int:
     return peak
 
 
-def test_the_estimate_says_what_a_restore_reads(day: ArchiveUnderTest) -> None:
+def test_the_estimate_is_what_a_restore_reads(day: ArchiveUnderTest) -> None:
     """Before anything is restored; a dry run restores nothing."""
     result = day.run("archive", "restore", "--from", "4d", "--to", "now", "--dry-run", "--json")
     assert result.returncode == 0, result.stderr

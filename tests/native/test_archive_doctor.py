@@ -1,4 +1,4 @@
-"""What `logstack doctor` says of an archive."""
+"""What `logstack doctor` reports about an archive."""
 
 from __future__ import annotations
 
@@ -38,16 +38,18 @@ def is_current(archive: ArchiveUnderTest) -> tuple[bool, str]:
     return finding["ok"], finding["text"]
 
 
-def test_what_there_is_no_archive_of_yet_says_one_thing_to_type(archive: ArchiveUnderTest) -> None:
+def test_an_archive_that_does_not_exist_yet_names_one_command(
+    archive: ArchiveUnderTest,
+) -> None:
     """Nothing ran so far: there is no bucket."""
     ok, text = is_current(archive)
     assert not ok
-    assert text.endswith("Type: ./logstack archive run")
-    assert text.count("Type: ") == 1
+    assert text.endswith("Run: ./logstack archive run")
+    assert text.count("Run: ") == 1
 
 
 def test_old_records_that_came_after_a_run_are_not_behind(archive: ArchiveUnderTest) -> None:
-    """An agent that begins with an old file: the next run takes them."""
+    """An agent that begins with an old file: the next run archives them."""
     archive.ok("archive", "run")
     archive.push([at(yesterday(3))])
     ok, text = is_current(archive)
@@ -72,10 +74,11 @@ def test_an_archiver_that_stopped_or_never_ended_a_run_is_behind(archive: Archiv
     ok, text = is_current(archive)
     assert not ok
     assert (
-        f"no run has ended yet, the first records are of {yesterday(3):%Y-%m-%d} 03:00 UTC" in text
+        f"no run has finished yet, the first records are of {yesterday(3):%Y-%m-%d} 03:00 UTC"
+        in text
     )
     view = archive.archive
-    view.remember(exported=rfc3339(now - DAY))
+    view.save_state(exported=rfc3339(now - DAY))
     view.store.close()
     ok, text = is_current(archive)
     assert not ok
@@ -84,7 +87,7 @@ def test_an_archiver_that_stopped_or_never_ended_a_run_is_behind(archive: Archiv
 
 
 def test_doctor_asks_the_running_engine(archived: ArchiveUnderTest) -> None:
-    """Not the file: an engine that was started with another retention is found out."""
+    """Not the file: an engine that was started with another retention is reported."""
     findings = archived.findings()
     assert [name for name, item in findings.items() if not item["ok"]] == ["alert rules"]
     assert "wanted vmalert to answer" in findings["alert rules"]["text"]
@@ -92,11 +95,11 @@ def test_doctor_asks_the_running_engine(archived: ArchiveUnderTest) -> None:
     archived.start("victorialogs", extra=["-retentionPeriod=3d"])
     findings = archived.findings()
     assert not findings["hot retention"]["ok"]
-    assert "found 3" in findings["hot retention"]["text"]
+    assert "got 3 days" in findings["hot retention"]["text"]
 
 
 def test_doctor_reads_the_buckets_rules_back(archived: ArchiveUnderTest) -> None:
-    """Somebody took the expiry away, or shortened the lock: both are found out."""
+    """A removed expiry and a shortened lock are both reported."""
     store = archived.store()
     bucket = store.access.bucket
     store.admin.delete_bucket_lifecycle(Bucket=bucket)
@@ -110,5 +113,5 @@ def test_doctor_reads_the_buckets_rules_back(archived: ArchiveUnderTest) -> None
     )
     store.close()
     findings = archived.findings()
-    assert "found no rule" in findings["expiry"]["text"]
-    assert "found governance, 1 days" in findings["object lock"]["text"]
+    assert "got no rule" in findings["expiry"]["text"]
+    assert "got governance, 1 days" in findings["object lock"]["text"]

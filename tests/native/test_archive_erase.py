@@ -1,4 +1,4 @@
-"""Erasure from the archive: what goes, what stays away, and what keeps it from going."""
+"""Erasure from the archive: what is erased, what stays erased, and what prevents an erase."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.archive import ArchiveError, erase, failpoints
-from stack.archive import orphans as unsealed
+from stack.archive import ArchiveError, erase, failpoints, orphans
 from stack.archive.format.manifest import parse
 from stack.archive.storage.store import StoreError
 from tests.support.archives import (
@@ -47,7 +46,7 @@ def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
     return archive
 
 
-def test_erased_records_are_gone_and_stay_away(archived: ArchiveUnderTest) -> None:
+def test_erased_records_stay_erased(archived: ArchiveUnderTest) -> None:
     """From parts, search and restore; the engine that still has them cannot bring them back."""
     store = archived.store()
     before = keys_of(store, "/part-")
@@ -80,7 +79,7 @@ def test_erased_records_are_gone_and_stay_away(archived: ArchiveUnderTest) -> No
 def test_an_erase_killed_anywhere_is_finished_by_the_next(
     archived: ArchiveUnderTest, name: str
 ) -> None:
-    """Nothing of what was to be erased is left, and nothing else is gone."""
+    """All matching records are erased, and no others."""
     command = ("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
     killed = archived.run(*command, extra={failpoints.VARIABLE: name})
     assert killed.returncode == -9, killed.stderr
@@ -92,7 +91,7 @@ def test_an_erase_killed_anywhere_is_finished_by_the_next(
     assert archived.ok(*search) == ""
 
 
-def killed_with_a_part_of_its_own(archive: ArchiveUnderTest) -> str:
+def killed_with_an_orphaned_part(archive: ArchiveUnderTest) -> str:
     """A run stored a part and was killed; the hour then got another record. The part's key."""
     killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "part-uploaded"})
     assert killed.returncode == -9, killed.stderr
@@ -111,26 +110,26 @@ def erase_in_process(archive: ArchiveUnderTest, value: str) -> erase.Erased:
         view.store.close()
 
 
-def test_erased_records_are_gone_from_parts_that_no_manifest_names(
+def test_records_are_erased_from_orphaned_parts(
     archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A young part may be of an exporter at work: it is named, and goes with a later erase."""
+    """A young part may belong to a running exporter: it is reported, and deleted later."""
     archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
-    unsealed_key = killed_with_a_part_of_its_own(archive)
+    orphan = killed_with_an_orphaned_part(archive)
     archive.ok("archive", "run")
-    assert {note["what"] for note in archive.verify()["notes"]} == {unsealed_key}
+    assert {note["what"] for note in archive.verify()["notes"]} == {orphan}
     command = ("archive", "erase", "--reason", "asked for", "--match")
     archive.ok(*command, "user_id=9")  # the part holds none of it
     result = archive.run(*command, "user_id=2")
     assert result.returncode == 1
     text = " ".join(result.stderr.split())
-    assert "Erased 1 records of 1 hours" in text
-    assert f"{unsealed_key}: no manifest names it" in text
+    assert "1 records of 1 hours are erased" in text
+    assert f"{orphan}: no manifest names it" in text
     assert "Run the same erase again at 20" in text
-    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
-    assert erase_in_process(archive, "2").deleted == [unsealed_key]
+    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
+    assert erase_in_process(archive, "2").deleted == [orphan]
     store = archive.store()
-    assert unsealed_key not in store.versions("v1/")
+    assert orphan not in store.versions("v1/")
     store.close()
     report = archive.verify("--deep")
     assert report["ok"], report["problems"]
@@ -142,13 +141,13 @@ def test_a_hold_on_a_part_that_no_manifest_names_refuses_an_erase(
 ) -> None:
     """As one on any other part: before anything is changed."""
     archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
-    key = killed_with_a_part_of_its_own(archive)
+    key = killed_with_an_orphaned_part(archive)
     archive.ok("archive", "run")
     store = archive.store()
     [version] = store.versions(key)[key]
     store.hold(key, version, True)
-    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
-    with pytest.raises(ArchiveError, match=f"Nothing was erased:\n{key}: a legal hold"):
+    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
+    with pytest.raises(ArchiveError, match=f"nothing was erased:\n{key}: under a legal hold"):
         erase_in_process(archive, "2")
     assert archive.verify("--deep")["records"] == 3
     store.hold(key, version, False)
@@ -157,13 +156,13 @@ def test_a_hold_on_a_part_that_no_manifest_names_refuses_an_erase(
     assert archive.verify("--deep")["records"] == 2
 
 
-def test_an_erase_before_an_hour_is_sealed_says_that_the_engine_has_the_records(
+def test_an_erase_before_an_hour_is_sealed_reports_that_the_engine_has_the_records(
     archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No tombstone keeps them out of the next run: the same erase has to come after it."""
     archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
-    killed_with_a_part_of_its_own(archive)
-    monkeypatch.setattr(unsealed, "UNDER_WAY", timedelta(0))
+    killed_with_an_orphaned_part(archive)
+    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
     with pytest.raises(ArchiveError, match="Run the same erase again after it"):
         erase_in_process(archive, "2")
     archive.ok("archive", "run")
@@ -184,10 +183,10 @@ def test_a_legal_hold_refuses_an_erase_until_it_is_lifted(archived: ArchiveUnder
     assert archived.verify("--deep")["records"] == 4
 
 
-def test_compliance_mode_refuses_an_erase_and_says_until_when(
+def test_a_compliance_lock_refuses_an_erase_and_gives_its_end(
     tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> None:
-    """Nobody can shorten that lock, the admin included."""
+    """Not even the admin can shorten that lock."""
     lock = {"LOGSTACK_ARCHIVE__LOCK": "compliance", "LOGSTACK_ARCHIVE__DAYS": "2"}
     archive = in_folder(tmp_path, shared_store, **combination.variables, **lock)
     archive.start()

@@ -1,4 +1,4 @@
-"""After archive.days: parts are gone by the bucket's lifecycle rule, and their manifests stay."""
+"""After archive.days: the bucket's lifecycle rule deletes parts, and their manifests stay."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def archive(
 
 
 def remove(archive: ArchiveUnderTest, *whats: str) -> list[str]:
-    """Remove the objects in whose keys this stands, as a lifecycle rule does; their keys."""
+    """Remove the objects whose keys contain this, as a lifecycle rule does; their keys."""
     store = archive.store()
     keys = [key for what in whats for key in keys_of(store, what)]
     for key in keys:
@@ -126,7 +126,7 @@ def test_what_is_left_of_an_hour_that_began_to_expire_is_used(archive: ArchiveUn
     assert archive.verify("--deep")["problems"] == []
 
 
-def test_a_range_that_has_not_expired_says_nothing_of_it(archive: ArchiveUnderTest) -> None:
+def test_a_range_that_has_not_expired_reports_no_expiry(archive: ArchiveUnderTest) -> None:
     """Being old is not enough: every part is still there."""
     found, remarks = search(archive)
     assert len(found) == 7
@@ -174,7 +174,7 @@ def test_an_expired_part_that_is_still_listed_is_passed_over(archive: ArchiveUnd
 
 
 def test_what_comes_late_to_an_expired_hour_is_archived(archive: ArchiveUnderTest) -> None:
-    """With all that the engine has of the hour: nothing says any more what was there before."""
+    """With all that the engine has of the hour: the expired part cannot be compared any more."""
     remove(archive, "hr=03/part")
     archive.push([at(THIRD, "later still", user_id=2)])
     archive.ok("archive", "run")

@@ -1,4 +1,4 @@
-"""What goes wrong with an archive: tampering, a store that fails, erasure, and the gate."""
+"""What goes wrong with an archive: tampering, a store that fails, erasure, and expiry."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def archive(
 
 
 @pytest.fixture
-def with_store(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
+def archive_and_store(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
     """With a SeaweedFS of its own, to be stopped, or with exactly the rights of its keys."""
     under_test = in_folder(tmp_path, None)
     under_test.start()
@@ -60,7 +60,7 @@ def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
 
 
 def overwrite(store: Store, key: str, body: bytes) -> None:
-    """As somebody does who has the admin's key: no trace but another version."""
+    """As the admin's key allows: the only trace is another version."""
     store.admin.put_object(Bucket=store.access.bucket, Key=key, Body=body)
 
 
@@ -70,7 +70,7 @@ def destroy(store: Store, key: str) -> None:
 
 
 def replace_silently(store: Store, key: str, body: bytes) -> None:
-    """The object and its history are gone and another one has its key."""
+    """The object and its history are deleted, and another one has its key."""
     destroy(store, key)
     overwrite(store, key, body)
 
@@ -92,7 +92,7 @@ def test_a_changed_part_is_found_and_named(archived: ArchiveUnderTest) -> None:
     assert all(b"T03:" not in line for line in archived.stored("restored"))
 
 
-def test_a_part_that_is_gone_cut_or_written_over_is_named_without_reading(
+def test_a_missing_cut_or_overwritten_part_is_reported_without_reading(
     archived: ArchiveUnderTest,
 ) -> None:
     """The listing is enough."""
@@ -147,12 +147,12 @@ def test_a_count_that_differs_from_the_engine_is_named(archived: ArchiveUnderTes
     assert kinds == {"engine-counts"}
 
 
-def test_keys_can_do_what_they_are_for_and_no_more(with_store: ArchiveUnderTest) -> None:
+def test_keys_can_do_what_they_are_for_and_no_more(archive_and_store: ArchiveUnderTest) -> None:
     """The writer neither reads nor deletes, the reader neither writes nor deletes, nor can the
-    admin delete without saying that the lock is to be passed."""
-    with_store.push(three_users())
-    with_store.ok("archive", "run")
-    store = with_store.store()
+    admin delete without asking to bypass the lock."""
+    archive_and_store.push(three_users())
+    archive_and_store.ok("archive", "run")
+    store = archive_and_store.store()
     key = keys_of(store, "hr=03/part")[0]
     [version] = store.versions(key)[key]
     where: dict[str, Any] = {"Bucket": store.access.bucket, "Key": key}
@@ -175,9 +175,9 @@ def test_keys_can_do_what_they_are_for_and_no_more(with_store: ArchiveUnderTest)
     store.close()
 
 
-def test_the_store_being_down_loses_nothing(with_store: ArchiveUnderTest) -> None:
+def test_the_store_being_down_loses_nothing(archive_and_store: ArchiveUnderTest) -> None:
     """The run fails with one clear text, is recorded, and the next one archives everything."""
-    archive = with_store
+    archive = archive_and_store
     archive.push([at(yesterday(3))])
     archive.stop("seaweedfs")
     result = archive.run("archive", "run")
@@ -197,14 +197,14 @@ def test_the_store_being_down_loses_nothing(with_store: ArchiveUnderTest) -> Non
         ("full", "InsufficientStorage"),
         ("wrong bytes", "corrupts"),
         ("wrong bytes, no checksum", "corrupts"),
-        ("breaks off", "broke off"),
+        ("breaks off", "connection broke"),
         ("slow", ""),
     ],
 )
 def test_a_store_that_is_full_slow_or_wrong(
     archive: ArchiveUnderTest, fault: str, text: str
 ) -> None:
-    """Out of space, wrong bytes and answers that end early seal nothing and are said; slowness only
+    """Out of space, wrong bytes and broken connections seal nothing and are reported; slowness only
     takes time."""
     archive.push([at(yesterday(3))])
     proxy = Proxy(archive.target.url("seaweedfs"), fault)
@@ -226,12 +226,12 @@ def test_a_store_that_is_full_slow_or_wrong(
 
 
 @pytest.mark.parametrize(
-    ("fault", "text"), [("breaks off", "broke off"), ("wrong bytes", "as it says itself")]
+    ("fault", "text"), [("breaks off", "connection broke"), ("wrong bytes", "its own checksum")]
 )
-def test_what_cannot_be_read_is_not_called_tampered_with(
+def test_an_unreadable_part_is_not_reported_as_changed(
     archived: ArchiveUnderTest, fault: str, text: str
 ) -> None:
-    """Verify says what the store said, of each part, and the gate lets no such day go."""
+    """Verify gives the store's answer for each part, and the day is not deleted."""
     store = archived.store()
     parts = keys_of(store, "/part-")
     store.close()
@@ -240,7 +240,7 @@ def test_what_cannot_be_read_is_not_called_tampered_with(
     view = archived.archive
     try:
         problems = archived.verify("--deep")["problems"]
-        kept = expire.check_day(view, view.ledger(), day_of(yesterday()))
+        blocked = expire.check_day(view, view.ledger(), day_of(yesterday()))
     finally:
         view.store.close()
         proxy.stop()
@@ -248,8 +248,8 @@ def test_what_cannot_be_read_is_not_called_tampered_with(
     assert [(item["kind"], item["what"]) for item in problems] == [
         ("part-unreadable", key) for key in parts
     ]
-    assert all(text in item["text"] and "wanted the SHA" not in item["text"] for item in problems)
-    assert kept == [item["text"] for item in problems]
+    assert all(text in item["text"] and "expected the SHA" not in item["text"] for item in problems)
+    assert blocked == [item["text"] for item in problems]
     assert archived.verify("--deep")["ok"]
 
 
@@ -271,7 +271,7 @@ def test_a_forgotten_signing_key_is_asked_for_and_not_made_up(archived: ArchiveU
     assert json.loads(archived.ok("archive", "verify", "--json", extra=given))["ok"]
 
 
-def test_a_fault_of_this_machines_disk_is_recorded_and_the_archiver_goes_on(
+def test_a_fault_of_this_machines_disk_is_logged_and_the_archiver_continues(
     archive: ArchiveUnderTest,
 ) -> None:
     """It does not end without a word: the alert rules look for a record of the failure."""
@@ -298,10 +298,10 @@ def test_a_fault_of_this_machines_disk_is_recorded_and_the_archiver_goes_on(
 
 
 def test_an_archiver_that_starts_before_the_store_reports_no_failure(
-    with_store: ArchiveUnderTest,
+    archive_and_store: ArchiveUnderTest,
 ) -> None:
     """`make up` starts both at once, and an alert would fire for each start."""
-    archive = with_store
+    archive = archive_and_store
     archive.push([at(yesterday(3))])
     archive.stop("seaweedfs")
     archiver = archive.popen("archive", "run", "--every-interval")
@@ -317,9 +317,11 @@ def test_an_archiver_that_starts_before_the_store_reports_no_failure(
         archiver.communicate()
 
 
-def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(with_store: ArchiveUnderTest) -> None:
-    """SeaweedFS itself refuses to store; the next run after somebody made room archives all."""
-    archive = with_store
+def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(
+    archive_and_store: ArchiveUnderTest,
+) -> None:
+    """SeaweedFS itself refuses to store; the next run with free space archives all."""
+    archive = archive_and_store
     archive.push([at(yesterday(3))])
     archive.ok("archive", "run")
     archive.push([at(yesterday(4))])
@@ -328,7 +330,7 @@ def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(with_store: Archive
     result = archive.run("archive", "run")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
-    assert "wanted to store v1/" in result.stderr
+    assert "cannot store v1/" in result.stderr
     events = archive.target.archiver_log_file.read_text(encoding="utf-8").splitlines()
     assert json.loads(events[-1])["event_type"] == "archive_run_failed"
     archive.stop("seaweedfs")
@@ -339,11 +341,11 @@ def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(with_store: Archive
     assert report["records"] == 2
 
 
-# --- the gate
+# --- expiry
 
 
 def short_lived(tmp_path: Path, shared_store: SharedStore) -> ArchiveUnderTest:
-    """Keeps a day hot for one day, and takes late records for an hour."""
+    """Keeps a day hot for one day, and accepts late records for an hour."""
     return in_folder(
         tmp_path,
         shared_store,
@@ -358,10 +360,10 @@ def old_rows() -> list[bytes]:
     return [at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")]
 
 
-def test_an_archived_and_verified_day_leaves_the_engine_in_time(
+def test_an_archived_and_verified_day_is_deleted_in_time(
     tmp_path: Path, binaries: None, shared_store: SharedStore
 ) -> None:
-    """The hot records of the day are gone, its archive stays and can be restored."""
+    """The hot records of the day are deleted, its archive stays and can be restored."""
     archive = short_lived(tmp_path, shared_store)
     try:
         archive.start("victorialogs", extra=["-maxBackfillAge=0"])
@@ -369,7 +371,7 @@ def test_an_archived_and_verified_day_leaves_the_engine_in_time(
         before = archive.stored()
         result = json.loads(archive.ok("archive", "run", "--json"))
         old = f"{day_of(yesterday()) - 2 * DAY:%Y-%m-%d}"
-        assert result["gate"]["dropped"] == [old]
+        assert result["expiry"]["dropped"] == [old]
         poll(lambda: len(archive.stored()) == 1, "one record left")
         assert not (
             archive.target.storage_dir("victorialogs") / "partitions" / old.replace("-", "")
@@ -382,10 +384,10 @@ def test_an_archived_and_verified_day_leaves_the_engine_in_time(
 
 
 @pytest.mark.parametrize("name", failpoints.EXPIRE)
-def test_the_gate_killed_anywhere_is_finished_by_the_next(
+def test_an_expiry_killed_anywhere_is_finished_by_the_next(
     tmp_path: Path, binaries: None, shared_store: SharedStore, name: str
 ) -> None:
-    """The day is gone afterwards, and nothing else is."""
+    """The day is deleted afterwards, and no other."""
     archive = short_lived(tmp_path, shared_store)
     try:
         archive.start("victorialogs", extra=["-maxBackfillAge=0"])
@@ -401,7 +403,7 @@ def test_the_gate_killed_anywhere_is_finished_by_the_next(
         archive.stop()
 
 
-def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
+def test_a_day_whose_archive_is_damaged_stays_and_doctor_reports_it(
     tmp_path: Path, binaries: None, shared_store: SharedStore
 ) -> None:
     """The engine keeps it, the archiver records why, and doctor fails before it is too late."""
@@ -420,8 +422,8 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
         destroy(store, key)
         store.close()
         result = json.loads(archive.ok("archive", "run", "--json"))
-        assert list(result["gate"]["kept"]) == [f"{old:%Y-%m-%d}"]
-        assert result["gate"]["dropped"] == []
+        assert list(result["expiry"]["blocked"]) == [f"{old:%Y-%m-%d}"]
+        assert result["expiry"]["dropped"] == []
         assert len(archive.stored()) == 2
         findings = archive.findings()
         assert not findings["gate"]["ok"]
@@ -434,7 +436,7 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_says_so(
         archive.stop()
 
 
-def test_days_leave_early_when_the_disk_limit_is_reached(
+def test_days_are_deleted_early_when_the_disk_limit_is_reached(
     tmp_path: Path, binaries: None, shared_store: SharedStore
 ) -> None:
     """Verified ones, the oldest first; an unverified one stays although the limit is passed."""
@@ -449,7 +451,7 @@ def test_days_leave_early_when_the_disk_limit_is_reached(
         archive.push([at(datetime.now(UTC) - timedelta(minutes=1), "today")])
         result = json.loads(archive.ok("archive", "run", "--json"))
         gone = [f"{day:%Y-%m-%d}" for day in days]
-        assert result["gate"]["dropped_for_space"] == gone
+        assert result["expiry"]["dropped_for_space"] == gone
         assert [json.loads(line)["line"] for line in archive.stored()] == ["today"]
         assert "archive_day_dropped_for_space" in archive.target.archiver_log_file.read_text()
         report = archive.verify("--deep")

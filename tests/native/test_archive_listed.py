@@ -1,4 +1,4 @@
-"""What the store lists and does not give, or gives otherwise: verify, the gate and an erase."""
+"""Objects that the store lists and does not have, or corrupts: verify, expiry and an erase."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOT_FOUND = "404 NoSuchKey"
 def archive(
     tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> Iterator[ArchiveUnderTest]:
-    """Keeps a day hot for one day, and takes late records for an hour."""
+    """Keeps a day hot for one day, and accepts late records for an hour."""
     under_test = in_folder(
         tmp_path,
         shared_store,
@@ -48,6 +48,20 @@ def archive(
         under_test.start("loki")
     else:
         under_test.start("victorialogs", extra=["-maxBackfillAge=0"])
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture
+def archived_with_filer(
+    tmp_path: Path, binaries: None, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
+    """Archived in a SeaweedFS of its own, whose filer's HTTP is on: objects can be lost there."""
+    under_test = in_folder(tmp_path, None, **combination.variables)
+    under_test.start("seaweedfs", extra=["-disableHttp=false", "-filer.disableHttp=false"])
+    under_test.start(under_test.engine_name)
+    under_test.push(three_users())
+    under_test.ok("archive", "run")
     yield under_test
     under_test.stop()
 
@@ -80,7 +94,7 @@ def keys(archive: ArchiveUnderTest, what: str) -> list[str]:
 
 
 def named(archive: ArchiveUnderTest) -> tuple[list[verify.Problem], list[str]]:
-    """What verify --deep finds, and why yesterday may not leave the engine."""
+    """What verify --deep finds, and why yesterday may not be deleted in the engine."""
     view = archive.archive
     try:
         problems = verify.run(view, deep=True).problems
@@ -100,10 +114,10 @@ def named(archive: ArchiveUnderTest) -> tuple[list[verify.Problem], list[str]]:
         ("short", "part-changed"),
     ],
 )
-def test_a_listed_part_that_is_not_given_as_it_was_is_named_and_keeps_its_day(
+def test_a_listed_part_that_cannot_be_read_unchanged_is_reported_and_blocks_its_day(
     archived: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch, fault: str, kind: str
 ) -> None:
-    """Whatever the listing says of it."""
+    """Whatever the listing contains."""
     monkeypatch.setattr(store, "READ_SECONDS", 1)
     [key] = keys(archived, "hr=03/part")
     with faulty(archived, fault, "hr%3D03/part"):
@@ -113,10 +127,10 @@ def test_a_listed_part_that_is_not_given_as_it_was_is_named_and_keeps_its_day(
     assert named(archived) == ([], [])
 
 
-def test_a_day_with_a_listed_part_that_is_missing_does_not_leave_the_engine(
+def test_a_day_with_a_listed_part_that_is_missing_is_not_deleted(
     archive: ArchiveUnderTest,
 ) -> None:
-    """It leaves once the part can be read again."""
+    """It is deleted once the part can be read again."""
     old = yesterday(3) - 2 * DAY
     archive.push([at(old, "old"), at(yesterday(3), "young")])
     view = archive.archive
@@ -126,15 +140,15 @@ def test_a_day_with_a_listed_part_that_is_missing_does_not_leave_the_engine(
         result = archive.run("archive", "verify", "--deep")
         assert result.returncode == 1
         assert "part-missing" in result.stdout
-        gate = json.loads(archive.ok("archive", "run", "--json"))["gate"]
-        assert (list(gate["kept"]), gate["dropped"]) == ([f"{old:%Y-%m-%d}"], [])
-        assert f"{old:%Y-%m-%d}" not in gate["verified"]
-    gate = json.loads(archive.ok("archive", "run", "--json"))["gate"]
-    assert gate["dropped"] == [f"{old:%Y-%m-%d}"]
+        expiry = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
+        assert (list(expiry["blocked"]), expiry["dropped"]) == ([f"{old:%Y-%m-%d}"], [])
+        assert f"{old:%Y-%m-%d}" not in expiry["verified"]
+    expiry = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
+    assert expiry["dropped"] == [f"{old:%Y-%m-%d}"]
 
 
 def test_a_deleted_part_whose_version_is_still_there_is_missing(archived: ArchiveUnderTest) -> None:
-    """A plain delete puts a marker over it; who reads it gets a 404."""
+    """A plain delete adds a marker; reading it gives a 404."""
     held = archived.store()
     [key] = keys_of(held, "hr=03/part")
     held.admin.delete_object(Bucket=held.access.bucket, Key=key)
@@ -147,18 +161,20 @@ def test_a_deleted_part_whose_version_is_still_there_is_missing(archived: Archiv
 
 @pytest.mark.parametrize("options", [(), ("--deep",)], ids=["shallow", "deep"])
 def test_a_part_lost_below_the_store_is_named_at_once(
-    archived: ArchiveUnderTest, options: tuple[str, ...]
+    archived_with_filer: ArchiveUnderTest, options: tuple[str, ...]
 ) -> None:
-    """SeaweedFS lists it until somebody reads it."""
-    [key] = keys(archived, "hr=03/part")
-    filer = archived.target.url("seaweedfs_filer", f"/buckets/{archived.store().access.bucket}")
+    """SeaweedFS lists it until it is read."""
+    [key] = keys(archived_with_filer, "hr=03/part")
+    filer = archived_with_filer.target.url(
+        "seaweedfs_filer", f"/buckets/{archived_with_filer.store().access.bucket}"
+    )
     folder = f"{filer}/{key}.versions/"
     entries = requests.get(folder, headers={"Accept": "application/json"}, timeout=10).json()
     for entry in entries["Entries"]:
         name = entry["FullPath"].rpartition("/")[2]
         assert requests.delete(folder + name, timeout=10).status_code == 204
-    assert key in keys(archived, "hr=03/part")
-    assert archived.problems(*options) == {("part-missing", key)}
+    assert key in keys(archived_with_filer, "hr=03/part")
+    assert archived_with_filer.problems(*options) == {("part-missing", key)}
 
 
 @pytest.mark.parametrize("place", ["middle", "newest"])
@@ -182,7 +198,7 @@ def test_a_listed_manifest_that_is_missing_is_named_and_keeps_its_day(
         assert f"cannot read {key}" in " ".join(result.stderr.split())
 
 
-def test_an_erase_says_which_unsealed_part_it_could_not_look_into(
+def test_an_erase_names_the_orphaned_part_that_it_cannot_read(
     archive: ArchiveUnderTest,
 ) -> None:
     """It may hold such records; everything else is erased."""
@@ -194,7 +210,7 @@ def test_an_erase_says_which_unsealed_part_it_could_not_look_into(
     archive.ok("archive", "run")
     with faulty(archive, NOT_FOUND, key.rpartition("/")[2]):
         view = archive.archive
-        with pytest.raises(ArchiveError, match="Erased 1 records of 1 hours") as raised:
+        with pytest.raises(ArchiveError, match="1 records of 1 hours are erased") as raised:
             erase.run(view, "user_id", "2", "asked for")
         view.store.close()
     assert f"{key}: the store lists it" in str(raised.value)

@@ -1,4 +1,4 @@
-"""What is Loki's own about the archive: deletions that take their time, and reading by pages."""
+"""What differs with Loki: deletions that are delayed, and reading in pages."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def archive(
 
 
 def deletions(archive: ArchiveUnderTest, tenant: str) -> list[str]:
-    """The days that Loki was told to delete."""
+    """The days that Loki is deleting."""
     answer = requests.get(
         archive.target.url("loki", "/loki/api/v1/delete"),
         headers={"X-Scope-OrgID": tenant},
@@ -51,7 +51,7 @@ def deletions(archive: ArchiveUnderTest, tenant: str) -> list[str]:
 
 
 def restart(archive: ArchiveUnderTest) -> None:
-    """Loki remembers for minutes which deletions there are; a new one reads them at once."""
+    """Loki caches deletions for minutes; a restarted one reads them at once."""
     archive.stop("loki")
     archive.start("loki")
 
@@ -65,29 +65,29 @@ def test_a_verified_day_is_deleted_once_and_its_archive_stays(archive: ArchiveUn
     assert killed.returncode == -9, killed.stderr
     assert deletions(archive, LOKI_TENANT) == []
     result = json.loads(archive.ok("archive", "run", "--json"))
-    assert result["gate"]["dropped"] == [f"{old:%Y-%m-%d}"]
+    assert result["expiry"]["dropped"] == [f"{old:%Y-%m-%d}"]
     assert deletions(archive, LOKI_TENANT) == [f"{old:%Y-%m-%d}"]
     restart(archive)
     assert [json.loads(json.loads(row)["line"])["message"] for row in archive.stored()] == ["young"]
     again = json.loads(archive.ok("archive", "run", "--json"))
-    assert again["gate"]["dropped"] == []
-    assert again["gate"]["kept"] == {}
+    assert again["expiry"]["dropped"] == []
+    assert again["expiry"]["blocked"] == {}
     assert archive.verify("--deep")["ok"]
     archive.ok("archive", "restore", "--from", "5d", "--to", "now")
     assert archive.stored("restored") == before
 
 
-def test_what_comes_very_late_is_archived_before_its_day_leaves(
+def test_very_late_records_are_archived_before_their_day_is_deleted(
     archive: ArchiveUnderTest,
 ) -> None:
-    """Loki takes records of any age; the last look at a day is before it is dropped."""
+    """Loki accepts records of any age; a day is checked a last time before it is deleted."""
     moment = yesterday(3) - 2 * DAY
     archive.push([at(moment, "in time")])
     killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "day-verified"})
     assert killed.returncode == -9, killed.stderr
     archive.push([at(moment + timedelta(minutes=1), "very late")])
     result = json.loads(archive.ok("archive", "run", "--json"))
-    assert result["gate"]["dropped"] == [f"{moment:%Y-%m-%d}"]
+    assert result["expiry"]["dropped"] == [f"{moment:%Y-%m-%d}"]
     found = archive.ok("archive", "search", "--from", "5d", "--json")
     assert [json.loads(text)["message"] for text in found.splitlines()] == ["in time", "very late"]
 
@@ -95,7 +95,7 @@ def test_what_comes_very_late_is_archived_before_its_day_leaves(
 def test_what_was_unrestored_is_hidden_and_can_be_restored_again(
     archive: ArchiveUnderTest,
 ) -> None:
-    """A restore takes back the deletion that Loki has not made yet; nothing is there twice."""
+    """A restore cancels the pending deletion; no record is duplicated."""
     archive.push([at(yesterday(3), "one"), at(yesterday(4), "two")])
     archive.ok("archive", "run")
     before = archive.stored()
@@ -147,7 +147,7 @@ def test_streams_without_a_service_are_archived_too(archive: ArchiveUnderTest) -
     )
 
 
-def test_above_the_disk_limit_one_day_leaves_and_the_next_waits(
+def test_above_the_disk_limit_one_day_is_deleted_and_the_next_waits(
     tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> None:
     """The room of a day becomes free hours later; until then no further day has to go."""
@@ -163,8 +163,8 @@ def test_above_the_disk_limit_one_day_leaves_and_the_next_waits(
         moments = [yesterday(3) - 2 * DAY, yesterday(3), datetime.now(UTC) - timedelta(minutes=1)]
         archive.push([at(moment, str(number)) for number, moment in enumerate(moments)])
         oldest = f"{moments[0]:%Y-%m-%d}"
-        gates = [json.loads(archive.ok("archive", "run", "--json"))["gate"] for _ in range(2)]
-        assert [gate["dropped_for_space"] for gate in gates] == [[oldest], []]
+        results = [json.loads(archive.ok("archive", "run", "--json"))["expiry"] for _ in range(2)]
+        assert [result["dropped_for_space"] for result in results] == [[oldest], []]
         assert deletions(archive, LOKI_TENANT) == [oldest]
         restart(archive)
         lines = [json.loads(json.loads(row)["line"])["message"] for row in archive.stored()]
@@ -176,7 +176,7 @@ def test_above_the_disk_limit_one_day_leaves_and_the_next_waits(
 
 
 def test_doctor_asks_the_running_loki(archive: ArchiveUnderTest) -> None:
-    """Retention that is off, or another one, is found out."""
+    """Retention that is off, or another one, is reported."""
     archive.push([at(datetime.now(UTC) - timedelta(minutes=1))])
     result = archive.run("doctor", "--json")
     findings = {item["check"]: item for item in json.loads(result.stdout)}
@@ -194,4 +194,4 @@ def test_doctor_asks_the_running_loki(archive: ArchiveUnderTest) -> None:
     archive.wait("loki")
     findings = {item["check"]: item for item in json.loads(archive.run("doctor", "--json").stdout)}
     assert not findings["hot retention"]["ok"]
-    assert "wanted the engine to keep 5 days, found 4" in findings["hot retention"]["text"]
+    assert "expected 5 days, got 4 days" in findings["hot retention"]["text"]

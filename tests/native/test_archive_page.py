@@ -41,7 +41,7 @@ def archive(
 
 
 def shell(archive: ArchiveUnderTest, folder: Path, block: int) -> subprocess.CompletedProcess[str]:
-    """Run one block of the page with what it says must be set."""
+    """Run one block of the page with the variables that it needs."""
     code = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[block]
     access = archive.archive.store.access
     return subprocess.run(

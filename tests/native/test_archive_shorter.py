@@ -1,4 +1,4 @@
-"""Records that leave the engine before their day: retention.shorter, once they are verified."""
+"""Records that are deleted before their day, once they are verified: retention.shorter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL",
 def archive(
     tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> Iterator[ArchiveUnderTest]:
-    """DEBUG of one service leaves after a day; records of two days ago, and of yesterday."""
+    """DEBUG of one service is deleted after a day; records of two days ago, and of yesterday."""
     under_test = in_folder(
         tmp_path,
         shared_store,
@@ -50,13 +50,13 @@ def archive(
     under_test.stop()
 
 
-def gate(archive: ArchiveUnderTest) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(archive.ok("archive", "run", "--json"))["gate"]
+def expiry(archive: ArchiveUnderTest) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
     return found
 
 
 def messages(archive: ArchiveUnderTest) -> list[str]:
-    """What the engine shows. Loki is asked anew: it remembers for minutes what is deleted."""
+    """What the engine shows. Loki is restarted: it caches deletions for minutes."""
     if archive.engine_name == "loki":
         archive.stop("loki")
         archive.start("loki")
@@ -65,20 +65,20 @@ def messages(archive: ArchiveUnderTest) -> list[str]:
     return sorted(json.loads(row)["line"] for row in archive.stored())
 
 
-def test_they_are_gone_once_and_the_archive_keeps_them(archive: ArchiveUnderTest) -> None:
-    """Their absence is no fault to verify, they are counted, and a restore brings them back."""
+def test_they_are_deleted_once_and_the_archive_keeps_them(archive: ArchiveUnderTest) -> None:
+    """Verify expects their absence, they are counted, and a restore restores them."""
     before = archive.stored()
     killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "records-due"})
     assert killed.returncode == -9, killed.stderr
-    assert gate(archive)["shortened"] == {f"{OLD:%Y-%m-%d}": 3}
+    assert expiry(archive)["shortened"] == {f"{OLD:%Y-%m-%d}": 3}
     left = ["grave", "no noise", "other noise", "young noise"]
     poll(lambda: messages(archive) == left, lambda: str(messages(archive)), timeout=60)
     report = archive.verify("--deep")
     assert report["ok"], report["problems"]
     assert report["records"] == len(before) == 7
-    again = gate(archive)
+    again = expiry(archive)
     assert again["shortened"] == again["kept"] == {}
-    assert gate(archive)["shortened"] == {}
+    assert expiry(archive)["shortened"] == {}
     events = archive.target.archiver_log_file.read_text(encoding="utf-8").splitlines()
     [event] = [item for item in map(json.loads, events) if "dropped_records" in item]
     assert (event["event_type"], event["dropped_records"]) == ("archive_records_dropped", 3)
@@ -88,7 +88,7 @@ def test_they_are_gone_once_and_the_archive_keeps_them(archive: ArchiveUnderTest
 
 def test_others_that_are_missing_are_still_a_fault(archive: ArchiveUnderTest) -> None:
     """Only what the rules name may be missing, and only of the days that were shortened."""
-    gate(archive)
+    expiry(archive)
     state = archive.target.data_dir / "archive" / "state.json"
     values = json.loads(state.read_text(encoding="utf-8"))
     left = ["grave", "no noise", "other noise", "young noise"]
@@ -107,19 +107,19 @@ def test_records_of_a_day_that_is_not_verified_stay(archive: ArchiveUnderTest) -
     for version in store.versions(key)[key]:
         store.delete(key, version)
     store.close()
-    assert gate(archive)["shortened"] == {}
+    assert expiry(archive)["shortened"] == {}
     assert len(messages(archive)) == 7
 
 
 def test_doctor_shows_the_rules_and_asks_the_engine(archive: ArchiveUnderTest) -> None:
-    """Whether it can delete at all: VictoriaLogs needs to be told so."""
+    """Whether it can delete at all: VictoriaLogs needs a flag for that."""
 
     def finding() -> dict[str, Any]:
         found = json.loads(archive.run("doctor", "--json").stdout)
         [item] = [item for item in found if item["check"] == "shorter retention"]
         return dict(item)
 
-    gate(archive)
+    expiry(archive)
     assert finding()["ok"]
     assert "DEBUG of noisy after 1 days, CRITICAL after 20 days" in finding()["text"]
     assert "so far on 1 days" in finding()["text"]

@@ -71,4 +71,4 @@ def test_a_time_range_that_is_none_is_refused(used_stack: StackUnderTest) -> Non
     """With what was wanted."""
     result = used_stack.run("report", "--since", "1h", "--until", "2h")
     assert result.returncode == 2
-    assert "wanted a start before the end" in result.stderr
+    assert "expected a start before the end" in result.stderr

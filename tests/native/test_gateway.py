@@ -358,7 +358,7 @@ def test_certificates_of_a_public_authority(tmp_path: Path) -> None:
 
 def test_a_public_authority_needs_names(tmp_path: Path) -> None:
     """Caddy would sign a certificate for an address itself, which no agent trusts."""
-    with pytest.raises(HostsError, match=r"wanted DNS names .* 127\.0\.0\.1 of hosts\.logs-1"):
+    with pytest.raises(HostsError, match=r"hosts\.logs-1: expected DNS names.*, got 127\.0\.0\.1"):
         _gateway_component(tmp_path, gateway={"tls": "acme"})
 
 
@@ -378,7 +378,7 @@ def test_certificates_that_are_given(tmp_path: Path) -> None:
 
 def test_given_certificates_that_are_not_there(tmp_path: Path) -> None:
     """The setting is named."""
-    with pytest.raises(HostsError, match=r"gateway\.certificate_file: wanted a PEM file"):
+    with pytest.raises(HostsError, match=r"gateway\.certificate_file: cannot read the PEM file"):
         _gateway_component(tmp_path, gateway={"tls": "files", "certificate_file": "nowhere.pem"})
 
 

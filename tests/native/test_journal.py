@@ -139,7 +139,7 @@ def check_odd_lines(found: list[dict[str, Any]], service: str) -> None:
     for number, values in enumerate(ODD_LINES):
         item = by_number[number]
         assert item["host"] == "app-1"
-        own = contract.texts_of(contract.moved_aside(values))
+        own = contract.texts_of(contract.rename_reserved(values))
         stamp = own.pop("timestamp", "")
         kept = "timestamp_invalid" if stamp == "yesterday" else "timestamp_original"
         own |= {kept: stamp} if stamp else {}

@@ -45,7 +45,7 @@ def test_status_names_state_address_and_log_of_each_component(stack: StackUnderT
     statuses = stack.statuses()
     assert set(statuses) == COMPONENTS
     for item in statuses.values():
-        assert item["state"] == "healthy"
+        assert item["state"] == ("idle" if item["name"] == "restored" else "healthy")
         address = "" if item["name"] == "archiver" else "http://127.0.0.1:"
         assert item["address"].startswith(address)
         assert Path(item["log"]).is_file()
@@ -56,6 +56,31 @@ def test_doctor_finds_nothing_wrong_with_a_fresh_stack(stack: StackUnderTest) ->
     result = stack.run("doctor")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "vmalert has loaded exactly the rules of alerts/rules/" in result.stdout
+
+
+def test_the_engine_for_restored_records_runs_while_there_are_any(
+    own_stack: StackUnderTest,
+) -> None:
+    """Also after a restart of the stack; nobody needs it before."""
+    own_stack.up()
+    assert own_stack.statuses()["restored"]["state"] == "idle"
+    nothing = own_stack.run("logs", "--restored")
+    assert nothing.returncode == 1
+    assert "nothing is restored" in nothing.stderr
+    mark = marker()
+    own_stack.write(line(record(mark, mark=mark)))
+    own_stack.wait_for({"mark": mark}, 1)
+    times = ("--from", "2h", "--to", "now")
+    for command in (["run", "--now"], ["restore", *times]):
+        result = own_stack.run("archive", *command)
+        assert result.returncode == 0, result.stderr
+    assert own_stack.statuses()["restored"]["state"] == "healthy"
+    assert mark in own_stack.run("logs", "--restored").stdout
+    own_stack.run("down")
+    own_stack.up()
+    assert mark in own_stack.run("logs", "--restored").stdout
+    assert own_stack.run("archive", "unrestore").returncode == 0
+    assert own_stack.statuses()["restored"]["state"] == "idle"
 
 
 def test_a_second_up_changes_nothing_and_says_so(stack: StackUnderTest) -> None:
@@ -248,7 +273,7 @@ def test_down_keeps_the_data_and_clean_removes_it(own_stack: StackUnderTest) -> 
     assert not own_stack.target.data_dir.exists()
     assert not own_stack.target.run_dir.exists()
     assert processes_of(own_stack) == []
-    assert "nothing to remove" in own_stack.run("clean").stderr
+    assert "Nothing to remove" in own_stack.run("clean").stderr
 
 
 def test_a_taken_port_is_named_and_nothing_is_started(own_stack: StackUnderTest) -> None:

@@ -216,7 +216,7 @@ def test_a_client_with_a_far_time_spoils_no_stream(stack: StackUnderTest, year: 
     assert pushed(stack, service, int(now.timestamp())).status_code == 204
     far = pushed(stack, service, int(datetime(year, 6, 1, tzinfo=UTC).timestamp()))
     assert far.status_code == 400
-    assert "too old" in far.text or "too far" in far.text
+    assert "has timestamp too" in far.text  # old, or new
     assert pushed(stack, service, int(now.timestamp()) + 1).status_code == 204
     assert loki(stack).count(today(matches={"service_name": service})) == 2
 
@@ -232,8 +232,7 @@ def test_a_query_that_loki_does_not_understand_is_one_clear_error(stack: StackUn
 def test_an_engine_that_is_away_is_named(stack: StackUnderTest) -> None:
     """With the command that shows what is wrong."""
     gone = Loki("http://127.0.0.1:9")
-    assert not gone.ready()
-    with pytest.raises(EngineError, match=r"found: connection refused\. Type: \./logstack status"):
+    with pytest.raises(EngineError, match=r"connection refused\. Run: \./logstack status"):
         gone.count(today())
 
 
@@ -266,7 +265,7 @@ def test_an_engine_is_changed_by_one_setting(own_stack: StackUnderTest) -> None:
     statuses = own_stack.statuses()
     wanted = {component.name for component in selected(own_stack.settings)}
     assert "victorialogs" in wanted
-    assert {name for name in statuses if statuses[name]["state"] == "healthy"} == wanted
+    assert {name for name in statuses if statuses[name]["state"] in ("healthy", "idle")} == wanted
     mark = marker()
     own_stack.write(line(record(mark=mark)))
     own_stack.wait_for({"mark": mark}, 1)

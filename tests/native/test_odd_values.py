@@ -126,6 +126,6 @@ def test_a_level_that_is_none_costs_no_record(stack: StackUnderTest, level: byte
     mark = marker()
     odd = line(record("odd", mark=mark) | {"level": "VALUE"}).encode()
     good = line(record("good", mark=mark))
-    stack.write(good, odd.replace(b'"VALUE"', level), good)
+    stack.write(good, odd.replace(b'"VALUE"', level), good.replace("good", "also good"))
     assert len(stack.wait_for({"mark": mark}, 3)) == 3
     assert "running if expr" not in stack.logs(100_000)

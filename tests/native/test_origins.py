@@ -37,7 +37,6 @@ SILENCE = {
 # What a page could want, by the name of the port. Every one of these answers.
 READABLE = (
     ("victorialogs", "/select/logsql/query?query=*&limit=1"),
-    ("restored", "/select/logsql/query?query=*&limit=1"),
     ("loki", "/loki/api/v1/labels"),
     ("vmalert", "/api/v1/alerts"),
     ("alertmanager", "/api/v2/alerts"),

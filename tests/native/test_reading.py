@@ -136,8 +136,8 @@ def test_follow_says_which_records_came_too_late(
     stack.wait_for({"service_name": service}, 1)
     now = datetime.now(UTC)
     selection = Selection(now - timedelta(minutes=15), now, matches={"service_name": service})
-    told: list[str] = []
-    follower = Follower(engine_of(stack.target), selection, told.append)
+    notices: list[str] = []
+    follower = Follower(engine_of(stack.target), selection, notices.append)
     made = rfc3339(nanoseconds(now - timedelta(minutes=3)))
     late = [
         {**record(f"late {number}", service_name=service), "timestamp": made} for number in "ab"
@@ -147,12 +147,12 @@ def test_follow_says_which_records_came_too_late(
     shown: list[object] = []
     for item in follower.records(()):  # without end: there is always one more
         shown.append(item["message"])
-        if told:
+        if notices:
             break
         stack.engine.push([record(f"in time {len(shown)}", service_name=service)])
     assert shown == [f"in time {number}" for number in range(len(shown))]
-    assert "arrived more than 15 s after they were made: 2 records" in told[0]
-    command = shlex.split(told[0].rpartition("./logstack ")[2])
+    assert "Skipped 2 records that arrived more than 15 s after they were created" in notices[0]
+    command = shlex.split(notices[0].rpartition("./logstack ")[2])
     result = stack.run(*command, "--service", service, "--json")
     assert {json.loads(line)["message"] for line in result.stdout.splitlines()} >= {
         "late a",

@@ -31,7 +31,7 @@ def test_every_case_passes(binaries: None) -> None:
     found = json.loads(result.stdout)
     assert found["missing"] == {}
     engines = {case["engine"] for case in found["cases"]}
-    there = artifacts.is_there("loki", settings.load({}))
+    there = artifacts.is_available("loki", settings.load({}))
     assert engines == {"victorialogs", *(["loki"] if there else [])}
     assert len(found["cases"]) == len(load_cases()) * len(engines)
 
@@ -55,11 +55,11 @@ def test_a_wrong_expectation_fails(binaries: None) -> None:
     outcomes = run_with_victorialogs(settings.load({}), turned)
     problems = {item.case.text.about: item.problem for item in outcomes}
     assert (
-        "wanted service_name=billing, found service_name=erp-backend-api"
+        "expected service_name=billing, got service_name=erp-backend-api"
         in (problems["10 of 100 records are errors, and only of one service"])
     )
     assert (
-        "wanted service_name=billing, found no alert"
+        "expected service_name=billing, got no alert"
         in (problems["exactly 5 of 100 records are errors"])
     )
 
@@ -75,4 +75,4 @@ def test_an_unknown_rule_is_named() -> None:
         cwd=ROOT,
     )
     assert result.returncode == 1
-    assert result.stderr.startswith("Nothing: wanted a rule out of ArchiveFailed, ")
+    assert result.stderr.startswith("rule: expected one of ArchiveFailed, ")

@@ -25,7 +25,7 @@ TOKEN = "xoxb-1234567890-abcdefghij"
 
 def test_a_bot_posts_to_its_channel(tmp_path: Path, binaries: None) -> None:
     """With the token as a header, the channel in the body, and the answer's words understood."""
-    folders = artifacts.obtain_all(settings.load({}), lambda name, text: None)
+    folders = artifacts.ensure_all(settings.load({}), lambda name, text: None)
     [port] = free_ports(1)
     write_private(tmp_path / "token", f"{TOKEN}\n")
     with http_sink() as http:

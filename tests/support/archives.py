@@ -1,7 +1,7 @@
-"""A real engine, what takes restored records and a real SeaweedFS, and nothing else.
+"""A real engine, an engine for restored records and a real SeaweedFS, and nothing else.
 
-SeaweedFS takes the longest to start: where a test does not stop or configure it, it has a bucket of
-its own in the session's (`SharedStore`).
+SeaweedFS takes the longest to start: where a test does not stop or configure it, it has a bucket in
+the session's (`SharedStore`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, pol
 
 BUCKETS = "tests"
 NUMBERS = itertools.count(1)
-# What the archive's tests run with; the agent takes no part in them.
+# The combinations of the archive's tests, in which the agent has no part.
 ENGINES = (DEFAULT, Combination("loki", "otelcol"))
 RESTORING = (("archive", "restore"), ("archive", "unrestore"))
 
@@ -54,26 +54,26 @@ class ArchiveUnderTest(StackUnderTest):
     The engine for restored records is started by the first command that restores.
     """
 
-    store_of: SharedStore | None = None
+    shared_store: SharedStore | None = None
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.store_of is not None:
-            self.variables = {**self.variables, **self.store_of.bucket_of_its_own()}
-            write_private(secrets_file(self.target.data_dir), json.dumps(self.store_of.keys()))
+        if self.shared_store is not None:
+            self.variables = {**self.variables, **self.shared_store.new_bucket()}
+            write_private(secrets_file(self.target.data_dir), json.dumps(self.shared_store.keys()))
 
     @property
     def names(self) -> tuple[str, ...]:
         """What a test has running from the beginning."""
-        own_store = () if self.store_of else ("seaweedfs",)
+        own_store = () if self.shared_store else ("seaweedfs",)
         return (self.engine_name, *own_store)
 
     def start(self, *names: str, extra: Iterable[str] = ()) -> None:
         """Start the programs named, or all, and wait until they answer."""
-        assert self.store_of is None or "seaweedfs" not in names, "other tests use this store"
+        assert self.shared_store is None or "seaweedfs" not in names, "other tests use this store"
         target = self.target
-        folders = artifacts.obtain_all(target.settings, lambda name, text: None)
+        folders = artifacts.ensure_all(target.settings, lambda name, text: None)
         binaries = {
             name: str(folder / programs(target.settings)[name].binaries[0])
             for name, folder in folders.items()
@@ -109,8 +109,8 @@ class ArchiveUnderTest(StackUnderTest):
         path.write_text(self.settings.model_dump_json(), encoding="utf-8")
 
     def stop(self, *names: str) -> None:
-        """End the programs named, or all: engines in order, for they write late what they have."""
-        assert self.store_of is None or "seaweedfs" not in names, "other tests use this store"
+        """Stop the programs named, or all: engines gracefully, because they flush to disk."""
+        assert self.shared_store is None or "seaweedfs" not in names, "other tests use this store"
         for name in names or list(self.processes):
             process = self.processes.pop(name, None)
             if process is not None:
@@ -131,13 +131,13 @@ class ArchiveUnderTest(StackUnderTest):
             self.start("restored")
 
     def findings(self) -> dict[str, dict[str, Any]]:
-        """What doctor finds, by check. It fails: no rules are evaluated here."""
+        """The findings of doctor, by check. It fails: no rules are evaluated here."""
         result = self.run("doctor", "--json")
         assert result.returncode == 1, result.stderr
         return {item["check"]: item for item in json.loads(result.stdout)}
 
     def lose_everything(self) -> None:
-        """The engine's disk is gone; what restores are put into runs again, empty."""
+        """The engine's disk is lost; the engine for restored records runs again, empty."""
         self.stop(self.engine_name)
         shutil.rmtree(self.target.storage_dir(self.engine_name))
         if self.engine_name == "loki":
@@ -161,7 +161,7 @@ class ArchiveUnderTest(StackUnderTest):
         return len(set(held)) if self.engine_name == "loki" else len(held)
 
     def push(self, rows: Iterable[bytes], port: str = "victorialogs") -> None:
-        """Store JSON lines of the contract as they are, bytes that are no UTF-8 included."""
+        """Store JSON lines of the contract as they are, invalid UTF-8 included."""
         if self.engine_name == "loki":
             engine = Loki(self.target.url("loki"))
             for batch in batched(rows, 2000):
@@ -228,7 +228,7 @@ class SharedStore(ArchiveUnderTest):
     def start_store(self) -> None:
         self.start("seaweedfs", extra=["-volume.max=10000"])
 
-    def bucket_of_its_own(self) -> dict[str, str]:
+    def new_bucket(self) -> dict[str, str]:
         """The variables of an archive in a new bucket of this store."""
         ports = {
             name: text
@@ -262,12 +262,12 @@ def three_users() -> list[bytes]:
 
 
 def keys_of(store: Store, what: str) -> list[str]:
-    """The keys in which this stands."""
+    """The keys that contain this."""
     return [item.key for item in store.listing("v1/") if what in item.key]
 
 
 def mixed_day() -> list[bytes]:
-    """A day of records with everything that has ever gone wrong with one."""
+    """A day of records with every value that once caused a fault."""
     rows: list[bytes] = []
     for hour in range(24):
         start = yesterday(hour)
@@ -293,7 +293,7 @@ def mixed_day() -> list[bytes]:
 
 
 def entry_of(row: bytes) -> Entry:
-    """A row as the agents hand it to Loki: the line as it is, except for what is no text."""
+    """A row as the agents send it to Loki: the line unchanged, invalid UTF-8 replaced."""
     text = row.decode("utf-8", "replace")
     repaired = re.sub(r"\\ud83d(?!\\u)", "\ufffd", text)
     return replace(entry_from(json.loads(repaired)), line=text)

@@ -43,7 +43,7 @@ def running_victorialogs(folder: Path) -> Iterator[VictoriaLogs]:
     """One VictoriaLogs with the arguments that the native runtime gives it."""
     target = target_in(folder, "victorialogs", "victorialogs")
     try:
-        binaries = artifacts.obtain_all(target.settings, lambda name, text: None)
+        binaries = artifacts.ensure_all(target.settings, lambda name, text: None)
     except artifacts.ArtifactError as error:
         unavailable("native", str(error))
     with _running_component("victorialogs", target, binaries["victorialogs"]):

@@ -213,8 +213,8 @@ def _toml(value: object) -> str:
 
 
 @contextmanager
-def running_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
-    """Containers, removed whatever happens."""
+def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
+    """Containers that are removed at the end, whatever happens."""
     key = folder / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     public = key.with_suffix(".pub").read_text(encoding="utf-8")
@@ -249,4 +249,4 @@ def wait_until_booted(host: TestHost) -> None:
     )
 
 
-__all__ = ["FleetUnderTest", "TestHost", "running_hosts", "wait_until_booted"]
+__all__ = ["FleetUnderTest", "TestHost", "start_hosts", "wait_until_booted"]

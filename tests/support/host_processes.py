@@ -42,7 +42,7 @@ def fleet_settings(**sections: Mapping[str, Any]) -> Settings:
 def binaries_of(values: Settings, *names: str) -> dict[str, Path]:
     """The folders of artifacts as hosts get them."""
     try:
-        return programs.obtain(values, names, lambda name, text: None)
+        return programs.ensure(values, names, lambda name, text: None)
     except artifacts.ArtifactError as error:
         # No registry builds Loki: it is tested where it is installed.
         unavailable("loki" if "loki" in names else "native", str(error))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
@@ -157,8 +157,3 @@ def _in_block(
             return function(*args, **kwargs)
 
     return call
-
-
-def merged(fields: Mapping[str, Any]) -> Context:
-    """A context of its own with these fields, for example those that came with a Celery task."""
-    return Context(dict(fields))

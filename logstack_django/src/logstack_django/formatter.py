@@ -1,7 +1,8 @@
 """The JSON formatter: one LogRecord in, one bounded line of strict JSON out, whatever is in it.
 
-Nearly every record takes the quick path (`quick`). Whatever that cannot take goes through the
-careful one here (`Sanitizer`), with the same result. If even that fails, a constant line says so.
+Nearly every record takes the fast path (`fast_path`). All others take the full path here, which
+sanitizes every value; for a plain record its line is the same. If even that fails, the line is a
+constant one.
 """
 
 from __future__ import annotations
@@ -14,28 +15,21 @@ from typing import Any
 from logstack_django import encoding, telemetry
 from logstack_django.celery_records import find_task_context
 from logstack_django.contexts import current as current_context_var
-from logstack_django.fast_path import MAX_FIELDS, QuickPath
-from logstack_django.fields import (
-    COERCE,
-    COERCED_FIELDS,
-    FIELD_ORDER,
-    ID,
-    OWNED_FIELDS,
-    UnfitError,
-    level_name,
-)
-from logstack_django.options import Options
-from logstack_django.records import (
-    extras,
-    message_text,
-    translate,
-)
-from logstack_django.sanitize import MAX_TEXT, Sanitizer, with_short_names
+from logstack_django.fast_path import FastPath
+from logstack_django.field_split import split_fields
+from logstack_django.fields import FIELD_ORDER, level_name
+from logstack_django.key_rules import KeyRules
+from logstack_django.options import Options, to_options
+from logstack_django.pieces import Pieces
+from logstack_django.records import extras, message_text, translate
+from logstack_django.redaction import Redactor
+from logstack_django.sanitize import MAX_TEXT, Sanitizer
 from logstack_django.size_limit import cap_record
 from logstack_django.text import safe_text
+from logstack_django.tracebacks import TracebackWriter
 
 
-class JsonFormatter(QuickPath):
+class JsonFormatter(logging.Formatter):
     """Formats records as the contract says.
 
     `options` are those of `logging_config`. `encoder` is for tests.
@@ -46,9 +40,22 @@ class JsonFormatter(QuickPath):
         options: Options | Mapping[str, Any] | None = None,
         encoder: encoding.Encoder | None = None,
     ) -> None:
-        super().__init__(options, encoder)
+        super().__init__()
+        self.options = to_options(options)
+        self.redactor = (
+            Redactor(self.options.redact_keys, self.options.keep_keys, self.options.redact_patterns)
+            if self.options.redaction
+            else None
+        )
         # How many records could not be formatted and were replaced by a constant line.
         self.failures = 0
+        self._encode = encoder or encoding.encode
+        rules = KeyRules(self.redactor)
+        self._pieces = Pieces(self.options, self._encode, self.redactor, rules)
+        self._tracebacks = TracebackWriter(self.redactor)
+        self._fast_path = FastPath(
+            self._encode, self.redactor, rules, self._pieces, self._tracebacks
+        )
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON, without the newline."""
@@ -57,20 +64,17 @@ class JsonFormatter(QuickPath):
     def format_line(self, record: logging.LogRecord) -> bytes:
         """The record as one line of UTF-8 JSON that ends in a newline. Never raises."""
         try:
-            try:
-                line = self._format_quick(record)
-            except (TypeError, ValueError, ArithmeticError):  # a lone surrogate; unfit arguments
-                line = None
+            line = self._fast_path.try_format(record)
             if line is None or len(line) >= self.options.max_record_bytes:
-                line = self._format_careful(record)
+                line = self._format_fully(record)
             return line
         except Exception as error:  # RecursionError, too, which logging would pass on to the caller
             self.failures += 1
             return self._format_failure(record, error)
 
-    # --- careful path ---------------------------------------------------------------------------
+    # --- full path ------------------------------------------------------------------------------
 
-    def _format_careful(self, record: logging.LogRecord) -> bytes:
+    def _format_fully(self, record: logging.LogRecord) -> bytes:
         sanitizer = Sanitizer(self.redactor, max(MAX_TEXT, 4 * self.options.max_record_bytes))
         translation = translate(record)
         given = extras(record)
@@ -88,23 +92,23 @@ class JsonFormatter(QuickPath):
         if current is None and str(record.name).startswith("celery."):
             current = find_task_context(record)
         fields = dict(current.fields()) if current is not None else {}
-        known, more = self._sort_fields(fields, sanitizer)
-        event_known, event_more = self._sort_fields(given, sanitizer)
+        known, others = split_fields(fields, sanitizer, self._encode)
+        event_known, event_others = split_fields(given, sanitizer, self._encode)
         known.update(event_known)
-        more.update(event_more)
+        others.update(event_others)
         live = telemetry.live_trace_id()
         if live:
             known["trace_id"] = live
         out: dict[str, Any] = self._head(record, sanitizer)
         out["message"] = sanitizer.contract_text(message)
-        out.update(self._service)
+        out.update(self._pieces.service)
         known.update(self._error_fields(record, sanitizer))
         for name in FIELD_ORDER:
             if name in known:
                 out[name] = known[name]
         if sanitizer.truncated:
             out["truncated"] = True
-        out.update(more)
+        out.update(others)
         line = encoding.escape_line_separators(self._encode(out) + b"\n")
         if len(line) >= self.options.max_record_bytes:
             line = cap_record(out, self.options.max_record_bytes, self._encode)
@@ -117,53 +121,17 @@ class JsonFormatter(QuickPath):
         level = record.levelno if isinstance(record.levelno, int) else logging.INFO
         name = sanitizer.contract_text(safe_text(record.name), 256)
         return {
-            "timestamp": f"{self._timestamp(created).decode()}Z",
+            "timestamp": f"{self._pieces.timestamp(created).decode()}Z",
             "level": level_name(level),
             "logger_name": name or "root",
         }
-
-    def _sort_fields(
-        self, fields: Mapping[Any, Any], sanitizer: Sanitizer
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Clean `fields`, apart into those of the contract (in its types) and the others."""
-        known: dict[str, Any] = {}
-        more: dict[str, Any] = {}
-        for key, value in fields.items():
-            name = key if type(key) is str else safe_text(key)
-            kind = COERCED_FIELDS.get(name)
-            if kind is None and len(more) >= MAX_FIELDS:
-                sanitizer.truncated = True
-                continue
-            # A contract field's own name is no reason to mask it (session_id is a hash).
-            if kind is None:
-                sanitizer.make_room()
-                clean = sanitizer.member(name, value)
-            elif kind == ID and type(value) is int:
-                clean = value  # an id may look like a card number
-            else:
-                clean = sanitizer.contract_value(value)
-            if clean is None or clean == "":
-                continue
-            if kind is not None:
-                try:
-                    known[name] = COERCE[kind](clean)
-                    continue
-                except UnfitError:
-                    name = f"extra_{name}"
-            elif name in OWNED_FIELDS or not name:
-                name = f"extra_{name}"
-            if len(more) >= MAX_FIELDS:
-                sanitizer.truncated = True
-                continue
-            more[sanitizer.name(name)] = clean
-        return known, with_short_names(more, self._encode) or more
 
     def _error_fields(self, record: logging.LogRecord, sanitizer: Sanitizer) -> dict[str, Any]:
         info: Any = record.exc_info
         if isinstance(info, BaseException):
             info = (type(info), info, info.__traceback__)
         if isinstance(info, tuple) and len(info) == 3 and isinstance(info[1], BaseException):
-            fields, truncated = self._errors.fields(info[1], info[2])
+            fields, truncated = self._tracebacks.fields(info[1], info[2])
             sanitizer.truncated = sanitizer.truncated or truncated
             return fields
         if isinstance(record.exc_text, str) and record.exc_text:
@@ -178,11 +146,11 @@ class JsonFormatter(QuickPath):
         level = record.levelno if type(record.levelno) is int else logging.ERROR
         name = record.name if type(record.name) is str and record.name.isascii() else "root"
         out = {
-            "timestamp": f"{self._timestamp(time.time()).decode()}Z",
+            "timestamp": f"{self._pieces.timestamp(time.time()).decode()}Z",
             "level": level_name(level),
             "logger_name": name[:256] or "root",
             "message": "A log record could not be formatted",
-            **self._service,
+            **self._pieces.service,
             "event_type": "log_record_unformattable",
             "format_error": type(error).__name__[:100].encode("ascii", "replace").decode(),
         }

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from logstack_django.formatter import JsonFormatter
-from logstack_django.options import Options
+from logstack_django.options import Options, to_options
 from logstack_django.rate_limit import FloodLimiter
 from logstack_django.records import LINE_ATTRIBUTE, own_record
 from logstack_django.sinks import FileSink, Sink, StreamSink, stream_descriptor
@@ -40,9 +40,7 @@ class JsonHandler(logging.Handler):
         self, options: Options | Mapping[str, Any] | None = None, sink: Sink | None = None
     ) -> None:
         super().__init__()
-        if not isinstance(options, Options):
-            options = Options.from_mapping(options or {})
-        self.options = options
+        self.options = options = to_options(options)
         self.sink = sink if sink is not None else make_sink(options)
         self.formatter = JsonFormatter(options)
         self._floods = FloodLimiter(options.flood_rate, options.flood_burst)

@@ -103,6 +103,11 @@ class Options:
                 raise _wrong("levels", f"a level name for logger {name!r}", level)
 
 
+def to_options(given: Options | Mapping[str, Any] | None) -> Options:
+    """`given` as Options; the defaults for None."""
+    return given if isinstance(given, Options) else Options.from_mapping(given or {})
+
+
 def resolve_options(
     arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None
 ) -> Options:

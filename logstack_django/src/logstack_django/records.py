@@ -10,7 +10,6 @@ import logging
 import logging.handlers
 import re
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any
 
 from logstack_django.celery_records import task_fields
@@ -33,7 +32,7 @@ _SQL_LOGGERS = frozenset({"django.db.backends", "django.db.backends.schema"})
 _NOT_EXTRA_OF_SQL = _NOT_EXTRA | {"sql", "params"}
 
 # Types whose text can be made by % without running code of the application.
-PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
+PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 
 
 def extras(record: logging.LogRecord) -> dict[Any, Any]:
@@ -49,11 +48,6 @@ def extras(record: logging.LogRecord) -> dict[Any, Any]:
     if issubclass(type(fields), Mapping):
         found.update(fields)
     return found
-
-
-def follows_standard_order(attributes: Mapping[str, Any]) -> bool:
-    """Whether the standard attributes come first, so that the rest are extras."""
-    return next(islice(attributes, STANDARD_COUNT - 1, None), None) == STANDARD_LAST
 
 
 class _SafeArgument:

@@ -236,22 +236,6 @@ class Sanitizer:
         return out
 
 
-def with_short_names(
-    fields: Mapping[str, Any], encode: Callable[[Any], bytes], room: int = MAX_KEY
-) -> dict[str, Any] | None:
-    """`fields` with every dict as JSON text whose names, joined with dots, need more than `room`
-    bytes; None where one of its own names does."""
-    out: dict[str, Any] = {}
-    for name, value in fields.items():
-        left = room - len(name.encode())
-        if left < 0:
-            return None
-        if type(value) is dict and value:
-            value = with_short_names(value, encode, left - 1) or encode(value).decode()
-        out[name] = value
-    return out
-
-
 def redact(redactor: Redactor, text: str) -> str:
     """`text` without secrets; when the rules themselves fail, nothing of the text is shown."""
     try:

@@ -1,4 +1,4 @@
-"""How the archive reads an engine, restores into it and deletes days from it: one adapter each."""
+"""One adapter for each engine: how the archive reads it, restores into it and deletes days."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stack.archive.engines import loki, victorialogs
 from stack.archive.engines.protocol import Archivable
 from stack.engines import Record
 
-# By the engine's name: its address, tenant and data folder, where that is known, to an adapter.
+# By the engine's name: makes an adapter of its address, tenant and data folder, where known.
 ADAPTERS: Mapping[str, Callable[[str, str, Path | None], Archivable]] = {
     "loki": loki.LokiArchive,
     "victorialogs": lambda url, tenant, storage: victorialogs.VictoriaLogsArchive(url, storage),
@@ -22,7 +22,7 @@ READERS: Mapping[str, Callable[[bytes], Record]] = {
 
 
 def reader_of(engine: str) -> Callable[[bytes], Record]:
-    """What reads archived lines of `engine`. Raises ArchiveError for an unknown engine."""
+    """The reader of archived lines of `engine`. Raises ArchiveError for an unknown engine."""
     try:
         return READERS[engine]
     except KeyError:

@@ -1,4 +1,4 @@
-"""What an engine must do beyond `Engine` for its records to be archived and restored."""
+"""What an engine must provide in addition to `Engine` to be archived and restored."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Archivable(Protocol):
 
     name: str
     counts_are_cheap: bool
-    """Whether counting a week every hour does no harm."""
+    """Whether a week can be counted every hour."""
 
     def version(self) -> str:
-        """The engine's version; asked for once."""
+        """The engine's version, cached."""
 
     def retention(self) -> timedelta:
-        """How long the running engine keeps records, as it says itself."""
+        """How long the running engine keeps records, as it reports."""
 
     def lateness(self) -> timedelta | None:
         """How old a record may be when it arrives; None when there is no limit."""
@@ -36,13 +36,13 @@ class Archivable(Protocol):
         """How many records of [since, until) each hour and stream has."""
 
     def export(self, since: datetime, until: datetime) -> Iterator[bytes]:
-        """Every record of [since, until) as a line, in no order."""
+        """Every record of [since, until) as a line, unsorted."""
 
     def insert(self, lines: Iterable[bytes]) -> None:
-        """Store lines as the records that they were; returns when they can be counted."""
+        """Store the records of lines; returns when they can be counted."""
 
     def record(self, line: bytes) -> Record:
-        """The typed record of a line that this engine made."""
+        """The typed record of a line that came from this engine."""
 
     def days(self) -> list[datetime]:
         """The days (UTC) that the engine may have records of, oldest first."""
@@ -51,22 +51,22 @@ class Archivable(Protocol):
         """The days that overlap [since, until) and have records."""
 
     def disk_bytes(self) -> int:
-        """What its records take on disk."""
+        """The disk usage of its records."""
 
     def drop_day(self, day: datetime) -> bool:
-        """Forget all records of a day for good; False when there were none."""
+        """Delete all records of a day; False when there were none."""
 
     def count_of(self, day: datetime, kinds: Sequence[ShorterRetention]) -> int:
         """How many records of some kinds a day has."""
 
     def drop_records(self, day: datetime, kinds: Sequence[ShorterRetention]) -> bool:
-        """Forget a day's records of some kinds for good; False when that is under way already."""
+        """Delete a day's records of some kinds; False when that is in progress."""
 
-    def drops_records(self) -> bool:
-        """Whether the running engine can do that."""
+    def supports_delete(self) -> bool:
+        """Whether the running engine allows `drop_records`."""
 
-    def is_freeing(self) -> bool:
-        """Whether days were dropped whose room on the disk is not free yet."""
+    def has_pending_deletions(self) -> bool:
+        """Whether the disk space of deleted records is not free yet."""
 
-    def keep(self, since: datetime, until: datetime) -> None:
-        """Take back the dropping of days that overlap [since, until), as far as it can be."""
+    def cancel_deletions(self, since: datetime, until: datetime) -> None:
+        """Cancel deletions of days that overlap [since, until) which are not carried out yet."""

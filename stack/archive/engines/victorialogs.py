@@ -1,4 +1,4 @@
-"""VictoriaLogs as an engine that can be archived: whole records out, the same records in."""
+"""VictoriaLogs as an engine that can be archived: exports whole records and inserts the same."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
 from stack.archive.format.layout import DAY, rfc3339
 from stack.archive.format.manifest import subtract
+from stack.common import quote
 from stack.engines import EngineError, Record
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
-from stack.engines.http import ask
-from stack.engines.victorialogs import quote, read_flag, record_from
+from stack.engines.http import send_request
+from stack.engines.victorialogs import read_flag, record_from
 from stack.settings.tables import ShorterRetention
 
 CHUNK = 1024 * 1024
@@ -29,7 +30,7 @@ NO_STREAM = "{}"  # the key of records without any of these fields
 
 
 class VictoriaLogsArchive:
-    """One VictoriaLogs at `url`; `storage` is its data folder, for those that drop days."""
+    """One VictoriaLogs at `url`; `storage` is its data folder, which `drop_day` needs."""
 
     name = "victorialogs"
     counts_are_cheap = True
@@ -38,8 +39,8 @@ class VictoriaLogsArchive:
         self.url = url
         self.storage = storage
         self._session = requests.Session()
-        self._session.trust_env = False  # no proxies on loopback; looking for them takes a while
-        self._session.headers["Accept-Encoding"] = "identity"  # unpacking costs more than it saves
+        self._session.trust_env = False  # no proxies on loopback; looking for them is slow
+        self._session.headers["Accept-Encoding"] = "identity"  # faster than to decompress
 
     @cached_property
     def _version(self) -> str:
@@ -76,8 +77,8 @@ class VictoriaLogsArchive:
     def _leave_out_placeholders(
         self, counts: HourlyCounts, since: datetime, until: datetime
     ) -> None:
-        """Where VictoriaLogs deletes records it leaves a row without any field in each block. Every
-        record has a message, because one without gets VL_EMPTY_MESSAGE."""
+        """Do not count the rows without any field that VictoriaLogs leaves in each block where it
+        deleted records. Every record has a message: one without gets VL_EMPTY_MESSAGE."""
         empty = " ".join(f'{name}:=""' for name in (*VL_STREAM_FIELDS, "_msg"))
         query = f"{_window(since, until)} {empty} | stats by (_time:1h) count() as records"
         for row in self._rows(query):
@@ -91,7 +92,7 @@ class VictoriaLogsArchive:
             time, message = row.pop("_time"), row.pop("_msg", "")
             key = tuple([row.pop(name, None) for name in VL_STREAM_FIELDS])
             if not message:
-                continue  # no record (_leave_out_placeholders)
+                continue  # a placeholder (_leave_out_placeholders)
             if key not in labels:
                 labels[key] = _labels(dict(zip(VL_STREAM_FIELDS, key, strict=True)))
             second = time[:19]
@@ -132,7 +133,7 @@ class VictoriaLogsArchive:
 
     def drop_day(self, day: datetime) -> bool:
         if self.storage is None:
-            raise EngineError(f"{self.url}: wanted its data folder to drop a day, found none")
+            raise EngineError(f"cannot delete a day of {self.url}: its data folder is not known")
         name = f"{day:%Y%m%d}"
         self._get(f"/internal/partition/detach?name={name}")
         failpoint("day-detached")
@@ -144,20 +145,20 @@ class VictoriaLogsArchive:
         return int(row["records"])
 
     def drop_records(self, day: datetime, kinds: Sequence[ShorterRetention]) -> bool:
-        """VictoriaLogs writes the day's files anew without them, in its own time."""
+        """VictoriaLogs rewrites the day's files without them, in the background."""
         if any(rfc3339(day) in task["filter"] for task in self._get("/delete/active_tasks").json()):
             return False
         self._ask("POST", "/delete/run_task", {"filter": _of_kinds(day, kinds)}).close()
         return True
 
-    def drops_records(self) -> bool:
+    def supports_delete(self) -> bool:
         return '-delete.enable="true"' in self._get("/flags").text
 
-    def is_freeing(self) -> bool:
-        return False  # a partition is gone at once
+    def has_pending_deletions(self) -> bool:
+        return False  # a partition is deleted at once
 
-    def keep(self, since: datetime, until: datetime) -> None:
-        """Nothing waits for its deletion."""
+    def cancel_deletions(self, since: datetime, until: datetime) -> None:
+        """Deletions are immediate."""
 
     def _insert(self, batch: list[bytes]) -> None:
         streams = ",".join(VL_STREAM_FIELDS)
@@ -169,7 +170,7 @@ class VictoriaLogsArchive:
         return read_flag(lambda path: self._get(path).text, name)
 
     def _rows(self, query: str) -> Iterator[dict[str, str]]:
-        """The rows of an answer as they come. Raises EngineError for one that breaks off."""
+        """The rows of an answer, streamed. Raises EngineError when the connection breaks."""
         with self._ask("POST", "/select/logsql/query", {"query": query}) as answer:
             rest = b""
             try:
@@ -180,7 +181,7 @@ class VictoriaLogsArchive:
                 if rest:
                     yield lines.load(rest)
             except (requests.RequestException, ValueError) as error:
-                raise EngineError(f"{self.url}: the answer broke off: {error}") from None
+                raise EngineError(f"cannot read the answer of {self.url}: {error}") from None
 
     def _get(self, path: str) -> requests.Response:
         answer = self._ask("GET", path)
@@ -191,7 +192,7 @@ class VictoriaLogsArchive:
     def _ask(
         self, method: str, path: str, data: bytes | dict[str, str] | None = None
     ) -> requests.Response:
-        return ask(
+        return send_request(
             self._session,
             "VictoriaLogs",
             method,

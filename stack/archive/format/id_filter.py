@@ -1,7 +1,7 @@
-"""A Bloom filter of the request and trace ids of a part: which parts a search need not read. Pure.
+"""A Bloom filter of the request and trace ids of a part, which lets a search skip parts. Pure.
 
-A search for an id reads the parts whose filter may hold it, about one in a hundred too many. A part
-with more ids than MOST_IDS has no filter: reading it takes as long as looking the id up saves.
+A search for an id reads the parts whose filter may contain it, with about one percent of false
+positives. A part with more ids than MOST_IDS has no filter: it would be too large to save time.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ FIELDS = ("request_id", "trace_id")
 MOST_IDS = 20_000
 BITS_AN_ID = 10
 HASHES = 7
-# An id beside the line, and in a line of JSON, which stands in the part as a JSON string.
+# An id in the metadata, and in a line of JSON, which is a JSON string in the part.
 _FOUND = re.compile(rb'(?:request_id|trace_id)\\?"\s*:\s*\\?"?([^"\\,}\s]+)')
-# What `_FOUND` finds whole; other values are searched for without the filter.
+# Values that `_FOUND` matches whole; others are searched without the filter.
 _WHOLE = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
@@ -38,7 +38,7 @@ def build(ids: Iterable[bytes]) -> str:
 
 
 def may_hold(text: str, field: str, value: str) -> bool:
-    """Whether a part with this filter may hold a record whose `field` is `value`."""
+    """Whether a part with this filter may contain a record whose `field` is `value`."""
     if not text or field not in FIELDS or not _WHOLE.fullmatch(value):
         return True
     bits = base64.b64decode(text)

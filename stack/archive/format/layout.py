@@ -1,4 +1,4 @@
-"""Names in the archive: which key holds what, and which hour a moment belongs to. Pure.
+"""The keys of the archive, and the hour of a moment. Pure.
 
 v1/tenant=T/dt=YYYY-MM-DD/hr=HH/part-N-<first 12 digits of its SHA-256>.ndjson.zst
 v1/tenant=T/manifests/<sequence, 8 digits>.json
@@ -27,10 +27,10 @@ def part_key(tenant: str, hour: datetime, number: int, sha256: str) -> str:
 
 
 def further_part_key(key: str) -> str:
-    """The same part with the next number, for a part whose key is taken."""
+    """The key with the next number, for a part whose key exists."""
     found = re.fullmatch(r"(.*/part-)(\d+)(-[0-9a-f]{12}\.ndjson\.zst)", key)
     if found is None:
-        raise ValueError(f"wanted the key of a part, found {key!r}")
+        raise ValueError(f"expected the key of a part, got {key!r}")
     return f"{found[1]}{int(found[2]) + 1}{found[3]}"
 
 
@@ -43,12 +43,12 @@ def manifest_key(tenant: str, sequence: int) -> str:
 
 
 def hour_of(moment: datetime) -> datetime:
-    """The start of the hour that a moment lies in, in UTC."""
+    """The start of the hour of a moment, in UTC."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def day_of(moment: datetime) -> datetime:
-    """The start of the UTC day that a moment lies in."""
+    """The start of the UTC day of a moment."""
     return hour_of(moment).replace(hour=0)
 
 

@@ -1,9 +1,9 @@
-"""One stored record as one line of NDJSON, and back. Engines make these lines and take them back.
+"""Converts a stored record to a line of NDJSON and back, for export and restore.
 
     {"ts_ns":"1769855401123456000","labels":{...},"metadata":{...},"line":"..."}
 
-`line` is what the engine keeps as the line or message, never written anew; a byte that is no UTF-8
-is kept as that byte. Lines of equal records are equal, and their order as bytes is that of time.
+`line` is the engine's line or message, unchanged; an invalid UTF-8 byte is kept as that byte. Lines
+of equal records are equal, and lines sorted as bytes are sorted by time.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ class Stored(NamedTuple):
 def encode(ts_ns: bytes, labels: bytes, metadata: Mapping[str, str], line: str) -> bytes:
     """The line, without a line break. `ts_ns` has 19 digits, `labels` comes from `stream_key`."""
     try:
-        beside, text = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS), orjson.dumps(line)
-    except TypeError:  # bytes that were no UTF-8
-        beside, text = dump(metadata), dump(line)
-    return b'{"ts_ns":"%b","labels":%b,"metadata":%b,"line":%b}' % (ts_ns, labels, beside, text)
+        extra, text = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS), orjson.dumps(line)
+    except TypeError:  # invalid UTF-8
+        extra, text = dump(metadata), dump(line)
+    return b'{"ts_ns":"%b","labels":%b,"metadata":%b,"line":%b}' % (ts_ns, labels, extra, text)
 
 
 def decode(line: bytes) -> Stored:
-    """The record of a line. Raises ValueError for something else."""
+    """The record of a line. Raises ValueError for anything else."""
     try:
         values = load(line)
         return Stored(int(values["ts_ns"]), values["labels"], values["metadata"], values["line"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"wanted a line of the archive, found {line[:80]!r}") from error
+        raise ValueError(f"expected a line of the archive, got {line[:80]!r}") from error
 
 
 def dump(value: object) -> bytes:
-    """Compact JSON with sorted names; bytes that were no UTF-8 come out as they were."""
+    """Compact JSON with sorted names; surrogates of `load` become their bytes again."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:
@@ -56,26 +56,26 @@ def dump(value: object) -> bytes:
 
 
 def load(line: bytes) -> dict[str, Any]:
-    """A JSON object; a byte that is no UTF-8 becomes a surrogate that `dump` turns back."""
+    """A JSON object; an invalid UTF-8 byte becomes a surrogate, which `dump` turns back."""
     try:
         return orjson.loads(line)  # type: ignore[no-any-return]
     except ValueError:
         values = json.loads(line.decode("utf-8", "surrogateescape"))
         if not isinstance(values, dict):
-            raise ValueError("wanted a JSON object") from None
+            raise ValueError("expected a JSON object") from None
         return values
 
 
 def load_all(block: bytes) -> Iterable[dict[str, Any]]:
-    """The JSON objects of lines, all at once where that can be done."""
+    """The JSON objects of lines, parsed at once where possible."""
     try:
         return orjson.loads(b"[%b]" % block.replace(b"\n", b","))  # type: ignore[no-any-return]
-    except ValueError:  # a byte that is no UTF-8, an empty line
+    except ValueError:  # invalid UTF-8, or an empty line
         return map(load, filter(None, block.split(b"\n")))
 
 
 def stream_key(labels: Mapping[str, str]) -> bytes:
-    """The labels as JSON: what records are counted by."""
+    """The labels as JSON, by which records are counted."""
     return dump({name: value for name, value in labels.items() if value != ""})
 
 
@@ -85,8 +85,14 @@ def timestamp(line: bytes) -> int:
 
 
 def stream(line: bytes) -> bytes:
-    """The labels of a line as they stand in it, without parsing it."""
+    """The labels of a line as JSON, without parsing it."""
     return line[40 : line.index(b',"metadata":{', 40)]
+
+
+def count(line: bytes, counts: dict[str, int]) -> None:
+    """Add a line to the counts by stream."""
+    key = stream(line).decode("utf-8", "replace")
+    counts[key] = counts.get(key, 0) + 1
 
 
 def parse_ns(text: str) -> int:

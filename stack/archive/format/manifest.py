@@ -1,7 +1,7 @@
-"""What an hour's parts contain: a signed JSON document, chained to the one before. Pure.
+"""Describes an hour's parts: a signed JSON document, chained to the previous one. Pure.
 
 A manifest is never changed. What is added to an hour later, or erased from it, is a further
-manifest of that hour; an hour is what all of its manifests say in their order (ledger.py).
+manifest of that hour; the state of an hour is all of its manifests in order (ledger.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stack.archive import ArchiveError
 
 SCHEMA = 1
+Counts = dict[str, int]
+"""Records by stream: labels as JSON (lines.stream_key)."""
 
 
 class _Model(BaseModel):
@@ -26,9 +28,9 @@ class _Model(BaseModel):
 
 
 class Part(_Model):
-    """One object. `streams` counts records by labels as JSON; hashes are SHA-256 in hexadecimal.
+    """One object of the store. `streams` counts its records; hashes are SHA-256 in hexadecimal.
 
-    `ids` is a filter of its request and trace ids (id_filter.py); empty where there is none.
+    `ids` is a filter of its request and trace ids (id_filter.py), or empty.
     """
 
     key: str
@@ -45,10 +47,10 @@ class Part(_Model):
 
 
 class Erasure(_Model):
-    """A tombstone: which records are gone, why, and how many of each stream.
+    """A tombstone: which records were erased, why, and how many of each stream.
 
-    `match_hmac` is the HMAC-SHA256 of the erased field's value, so that the tombstone does not keep
-    what was to be erased; with the archive's key it keeps such records out for good.
+    `match_hmac` is the HMAC-SHA256 of the erased field's value, so that the tombstone does not hold
+    the value itself; with the archive's key it excludes such records permanently.
     """
 
     field: str
@@ -62,8 +64,8 @@ class Manifest(_Model):
     """`parts` are those that this manifest adds; counts are of the hour as a whole after it.
 
     `engine_streams` is what the engine counted in [start, until), `archived_streams` what the
-    hour's parts hold together, `suppressed_streams` what tombstones kept out of them. An hour is
-    complete when `until` is its end.
+    hour's parts hold together, `suppressed_streams` what tombstones excluded. An hour is complete
+    when `until` is its end.
     """
 
     schema_version: int = SCHEMA
@@ -90,14 +92,14 @@ class Manifest(_Model):
 
 
 def signed(manifest: Manifest, key: Ed25519PrivateKey) -> bytes:
-    """The document as it is stored: canonical JSON with the signature over the rest of it."""
+    """The stored document: canonical JSON with a signature over everything else in it."""
     values = manifest.model_dump(mode="json")
     signature = base64.b64encode(key.sign(canonical(values))).decode()
     return canonical({**values, "signature": signature}) + b"\n"
 
 
 def parse(document: bytes, key: Ed25519PublicKey) -> Manifest:
-    """The manifest of a stored document. Raises ArchiveError when it is not as it was signed."""
+    """The manifest of a stored document. Raises ArchiveError when the signature is not valid."""
     try:
         values = json.loads(document)
         signature = base64.b64decode(values.pop("signature"))
@@ -105,11 +107,11 @@ def parse(document: bytes, key: Ed25519PublicKey) -> Manifest:
         return Manifest.model_validate(values)
     except InvalidSignature:
         raise ArchiveError(
-            "the signature does not fit: it was rewritten, or LOGSTACK_ARCHIVE_SIGNING_KEY is not "
-            "the key that it was signed with"
+            "the signature is not valid: the manifest was rewritten, or "
+            "LOGSTACK_ARCHIVE_SIGNING_KEY is not the key that it was signed with"
         ) from None
     except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
-        raise ArchiveError(f"no manifest: {str(error).splitlines()[0]}") from None
+        raise ArchiveError(f"not a manifest: {str(error).splitlines()[0]}") from None
 
 
 def canonical(values: object) -> bytes:
@@ -122,20 +124,20 @@ def sha256(document: bytes) -> str:
     return hashlib.sha256(document).hexdigest()
 
 
-def add(*counts: dict[str, int]) -> dict[str, int]:
-    """The sums by stream; streams without records are left out."""
-    total: dict[str, int] = {}
+def add(*counts: Counts) -> Counts:
+    """The sum of each stream, without zeros."""
+    total: Counts = {}
     for each in counts:
         for stream, count in each.items():
             total[stream] = total.get(stream, 0) + count
     return {stream: count for stream, count in sorted(total.items()) if count}
 
 
-def largest(*counts: dict[str, int]) -> dict[str, int]:
+def max_by_stream(*counts: Counts) -> Counts:
     """The largest count of each stream."""
     streams = sorted({stream for each in counts for stream in each})
     return {stream: max(each.get(stream, 0) for each in counts) for stream in streams}
 
 
-def subtract(counts: dict[str, int], less: dict[str, int]) -> dict[str, int]:
+def subtract(counts: Counts, less: Counts) -> Counts:
     return add(counts, {stream: -count for stream, count in less.items()})

@@ -1,4 +1,4 @@
-"""Puts lines in order with bounded memory, and finds what one ordered set has beyond another."""
+"""Sorts lines in bounded memory, and finds the difference of two sorted sequences."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-# What is held in memory before it goes to disk, in bytes of lines; Python needs about twice that.
+# Lines held in memory before they go to disk, in bytes; Python needs about twice that.
 RUN_BYTES = 24 * 1024 * 1024
-TAKEN = 16  # lines at once: of 2 MiB each they are still few
+TAKEN = 16  # lines at a time: 32 MiB where each is of 2 MiB
 BATCH_BYTES = 256 * 1024
 BATCH_LINES = 500
 
 
 def in_order(lines: Iterable[bytes], folder: Path, run_bytes: int = RUN_BYTES) -> Iterator[bytes]:
-    """The lines, which hold no line breaks, sorted as bytes; sorted runs wait in `folder`."""
+    """Lines without line breaks, sorted as bytes; sorted runs are spilled to `folder`."""
     return chain.from_iterable(sorted_batches(lines, folder, run_bytes))
 
 
 def sorted_batches(
     lines: Iterable[bytes], folder: Path, run_bytes: int = RUN_BYTES
 ) -> Iterator[list[bytes]]:
-    """The same in lists of some hundred lines: whoever takes them does less for each line."""
+    """The same in lists of some hundred lines, batched to cut per-line overhead."""
     runs: list[IO[bytes]] = []
     coming = iter(lines)
     try:
@@ -37,7 +37,7 @@ def sorted_batches(
                 runs.append(_spill(held, folder))
                 held, size = [], 0
         held.sort()
-        yield from _merged([*map(_read, runs), _cut(held)])
+        yield from _merge_sorted_batches([*map(_read, runs), _cut(held)])
     finally:
         for run in runs:
             run.close()
@@ -57,8 +57,8 @@ def in_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def beyond(lines: Iterable[bytes], known: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines that `known` lacks, both in order; of equal ones as many as there are more."""
+def difference(lines: Iterable[bytes], known: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines that `known` lacks, both sorted; of equal lines, as many as there are more."""
     others = iter(known)
     other = next(others, None)
     for line in lines:
@@ -88,19 +88,20 @@ def _cut(held: list[bytes]) -> Iterator[list[bytes]]:
         yield held[start : start + BATCH_LINES]
 
 
-def _merged(sources: list[Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
-    """Batches in order of sources that each are in order.
+def _merge_sorted_batches(sources: list[Iterator[list[bytes]]]) -> Iterator[list[bytes]]:
+    """Merge sources that are sorted each.
 
-    What is not beyond the last line of any batch at hand is complete; sorting it is a merge.
+    Lines up to the smallest last line of all current batches are complete; sorting them is a merge
+    (Timsort). heapq.merge does the same line by line in Python, several times slower.
     """
-    held = [next(source, []) for source in sources]
-    while any(held):
-        bound = min(batch[-1] for batch in held if batch)
+    current = [next(source, []) for source in sources]
+    while any(current):
+        bound = min(batch[-1] for batch in current if batch)
         complete: list[bytes] = []
-        for number, batch in enumerate(held):
+        for number, batch in enumerate(current):
             cut = bisect_right(batch, bound)
             complete += batch[:cut]
             if batch:
-                held[number] = batch[cut:] or next(sources[number], [])
+                current[number] = batch[cut:] or next(sources[number], [])
         complete.sort()
         yield complete

@@ -1,4 +1,4 @@
-"""Sets the bucket up with the admin's key, and proves that the store keeps what it is given."""
+"""Sets the bucket up with the admin's key, and proves that the store can be trusted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 import secrets
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-
 from stack.archive import ArchiveError
 from stack.archive.format.layout import tenant_prefix
 from stack.archive.storage.store import Store, StoreError, UnprovenError
@@ -16,53 +14,57 @@ from stack.settings.tables import Archive
 
 PROBE_BYTES = 1024 * 1024
 PROBES = "probes/"
-CHECKS_NO_HASHES = "the store took an object whose SHA-256 was wrong: it checks no hashes"
-# SeaweedFS knows its users by this account; on AWS the writer's own IAM policy does the same.
+CHECKS_NO_HASHES = (
+    "cannot use the store: it accepted an object with a wrong SHA-256, so it does not check hashes"
+)
+# SeaweedFS puts its users in this account; on AWS the writer's own IAM policy does the same.
 LOCAL_WRITER = "arn:aws:iam::000000000000:user/writer"
 
 
 def prepare(store: Store, settings: Archive) -> None:
-    """Make the bucket with its lock, expiry and rights unless it is there. Raises ArchiveError."""
+    """Create the bucket if missing; set its lock, expiry and rights. Raises ArchiveError."""
     admin, bucket = store.admin, settings.bucket
     if not _exists(store, bucket):
         store.ask(
-            f"make the bucket {bucket}",
+            f"create the bucket {bucket}",
             lambda: admin.create_bucket(
                 Bucket=bucket, ObjectLockEnabledForBucket=settings.lock != "none"
             ),
         )
     if settings.lock != "none":
         store.ask(
-            "lock new objects",
+            "set the lock of new objects",
             lambda: admin.put_object_lock_configuration(
                 Bucket=bucket, ObjectLockConfiguration=_lock_rule(settings)
             ),
         )
     store.ask(
-        "let objects expire",
+        "set the expiry of objects",
         lambda: admin.put_bucket_lifecycle_configuration(
             Bucket=bucket, LifecycleConfiguration=_lifecycle(settings)
         ),
     )
     if not settings.endpoint:
         store.ask(
-            "keep the writer from deleting",
+            "deny the writer to delete",
             lambda: admin.put_bucket_policy(Bucket=bucket, Policy=_writer_policy(bucket)),
         )
 
 
 def probe(store: Store) -> None:
-    """Store, read back, and store what must be refused. Raises ArchiveError for a store that
-    corrupts, that does not check hashes or that overwrites where it must not."""
+    """Store an object, read it back, and store two that must be refused.
+
+    Raises ArchiveError for a store that corrupts data, does not check hashes, or overwrites.
+    """
     body = secrets.token_bytes(PROBE_BYTES)
     digest = hashlib.sha256(body).hexdigest()
     key = f"{PROBES}{digest[:12]}"
     if not store.put(key, body, digest):
-        raise ArchiveError(f"{key}: wanted a new object, found one that nobody has stored")
+        raise ArchiveError(f"cannot use the store: {key} exists before it was first stored")
     if store.can_read and (found := store.hash(key)) != (digest, PROBE_BYTES):
         raise ArchiveError(
-            f"{key}: wanted {PROBE_BYTES} bytes back with the SHA-256 {digest}, "
-            f"found {found[1]} bytes with {found[0]}: the store corrupts what it is given"
+            f"cannot use the store, it corrupts data: {key}: expected {PROBE_BYTES} bytes with the "
+            f"SHA-256 {digest}, got {found[1]} bytes with {found[0]}"
         )
     other = hashlib.sha256(b"other").hexdigest()
     try:
@@ -75,37 +77,29 @@ def probe(store: Store) -> None:
         raise ArchiveError(CHECKS_NO_HASHES)
     if store.put(key, body, digest):
         raise ArchiveError(
-            "the store overwrote an object that was to be stored only if new (If-None-Match): "
-            "two exporters could overwrite each other's manifests"
+            "cannot use the store: it overwrote an object in spite of If-None-Match: *, so two "
+            "exporters could overwrite each other's manifests"
         )
 
 
 def lock_of(store: Store, bucket: str) -> tuple[str, int]:
-    """The mode and days that the bucket locks new objects with; ("none", 0) without a lock."""
-    try:
-        answer = store.admin.get_object_lock_configuration(Bucket=bucket)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return "none", 0
-        raise StoreError(f"{bucket}: {error}") from None
-    except (BotoCoreError, HTTPClientError) as error:
-        raise StoreError(f"{bucket}: {error}") from None
-    rule: dict[str, Any] = dict(answer["ObjectLockConfiguration"].get("Rule", {}))
+    """The mode and days of the bucket's lock of new objects; ("none", 0) without a lock."""
+    answer = store.ask_optional(
+        "read the lock of new objects",
+        lambda: store.admin.get_object_lock_configuration(Bucket=bucket),
+    )
+    rule = answer.get("ObjectLockConfiguration", {}).get("Rule", {})
     retention = rule.get("DefaultRetention", {})
     return str(retention.get("Mode", "none")).lower(), int(retention.get("Days", 0))
 
 
 def expiry_of(store: Store, settings: Archive) -> int:
-    """After how many days the bucket lets parts expire; 0 when it has no rule for them."""
-    try:
-        answer = store.admin.get_bucket_lifecycle_configuration(Bucket=settings.bucket)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return 0
-        raise StoreError(f"{settings.bucket}: {error}") from None
-    except (BotoCoreError, HTTPClientError) as error:
-        raise StoreError(f"{settings.bucket}: {error}") from None
-    for rule in answer["Rules"]:
+    """After how many days the bucket deletes parts; 0 without a rule for them."""
+    answer = store.ask_optional(
+        "read the expiry of objects",
+        lambda: store.admin.get_bucket_lifecycle_configuration(Bucket=settings.bucket),
+    )
+    for rule in answer.get("Rules", []):
         prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
         if rule["Status"] == "Enabled" and prefix == parts_prefix(settings):
             return int(rule.get("Expiration", {}).get("Days", 0))
@@ -113,7 +107,7 @@ def expiry_of(store: Store, settings: Archive) -> int:
 
 
 def parts_prefix(settings: Archive) -> str:
-    """What the keys of all parts begin with, and no manifest's."""
+    """The prefix of the keys of all parts, and of no manifest."""
     return f"{tenant_prefix(settings.tenant)}dt="
 
 
@@ -128,7 +122,7 @@ def _lock_rule(settings: Archive) -> Any:
 
 
 def _lifecycle(settings: Archive) -> Any:
-    """Parts become old versions when their time is over and go a day later; manifests stay."""
+    """Parts become old versions after archive.days and are deleted a day later; manifests stay."""
     rule = {
         "ID": f"after-{settings.days}-days",
         "Status": "Enabled",

@@ -1,7 +1,7 @@
-"""The chain of manifests as it is in the store, and what it says of each hour.
+"""The chain of manifests in the store, and the state of each hour.
 
-The number of a manifest is its key, and a key can be taken once: of two exporters that write the
-same number one is refused, reads again and goes on from there.
+The number of a manifest is its key, and a key can be stored once: of two exporters that write the
+same number one is refused, reads the chain again and continues from there.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from stack.archive.format.manifest import (
     Manifest,
     Part,
     add,
-    largest,
+    max_by_stream,
     parse,
     sha256,
     signed,
@@ -32,14 +33,15 @@ from stack.archive.storage.store import WITH_READER, Listed, MissingError, Store
 from stack.settings.secrets import write_private
 
 READERS = 8
-LISTED_ONLY = "the store lists it and answers that there is no such object (404)"
+LISTED_ONLY = "the store lists it, but does not have it (404)"
 
 
 @dataclass
 class HourState:
-    """An hour as its manifests leave it.
+    """The state of an hour after all of its manifests.
 
-    `erased` counts what tombstones took out, by stream; `manifests` are their numbers.
+    `erased` counts erased records by stream; `numbers` is the number of the next part, `manifests`
+    are the numbers of its manifests.
     """
 
     start: datetime
@@ -76,67 +78,78 @@ class Ledger:
         self.length = 0
         self.head = ""
 
-    def refresh(self, *, trust_cache: bool = False) -> Ledger:
-        """Read what has been added; without a reader's key, what this machine has cached of it.
+    def refresh(self) -> Ledger:
+        """Read what was added to the store; without a reader's key, to this machine's cache.
 
-        `trust_cache`: what is cached is signed, and is not compared with the store again. Raises
-        ArchiveError where the chain is broken.
+        Raises ArchiveError where the chain is broken.
         """
-        try:
-            if self.cache and (trust_cache or not self.store.can_read):
+        with _hint():
+            if self.cache and not self.store.can_read:
                 self._read_cache(self.cache)
-            if self.store.can_read or self.cache is None:
-                behind = trust_cache and self.length > 0
-                last = manifest_key(self.tenant, self.length - 1) if behind else ""
-                known = 0 if behind else self.length
-                documents = read_documents(self.store, self.tenant, self.cache, after=last)
-                for listed, document in documents[known:]:
-                    if document is None:
-                        raise ArchiveError(f"cannot read {listed.key}: {LISTED_ONLY}")
-                    self.append(listed.key, document)
-        except ArchiveError as error:
-            hint = "" if "Type: " in str(error) else ". Type: ./logstack archive verify"
-            raise ArchiveError(f"{error}{hint}") from None
+            else:
+                self._read_store()
         return self
 
+    def refresh_cached(self) -> Ledger:
+        """Read the cache, which is signed and not compared with the store, and what is newer."""
+        with _hint():
+            if self.cache:
+                self._read_cache(self.cache)
+            if self.store.can_read:
+                self._read_store()
+        return self
+
+    def _read_store(self) -> None:
+        last = manifest_key(self.tenant, self.length - 1) if self.length else ""
+        for listed, document in read_documents(self.store, self.tenant, self.cache, after=last):
+            if document is None:
+                raise ArchiveError(f"cannot read {listed.key}: {LISTED_ONLY}")
+            self.append(listed.key, document)
+
     def _read_cache(self, cache: Path) -> None:
-        """Take in the cached manifests as far as they go; of two with a number, the one to fit."""
-        cached: dict[str, list[Path]] = {}
+        """Append the cached manifests as far as they go.
+
+        A number has several files where a manifest was rewritten, or where a store's ETag is not
+        an MD5: the one that continues the chain counts.
+        """
+        files: dict[str, list[Path]] = {}
         for path in sorted(cache.glob("*.json")):
-            cached.setdefault(path.stem.partition("-")[0], []).append(path)
+            files.setdefault(path.stem.partition("-")[0], []).append(path)
+        while paths := files.get(f"{self.length:08d}"):
+            self._append_one_of(paths)
+
+    def _append_one_of(self, paths: list[Path]) -> None:
+        """Append the first that is next in the chain. Raises the ArchiveError of the last one."""
         name = manifest_key(self.tenant, self.length)
-        while paths := cached.get(Path(name).stem):
-            for left, path in reversed(list(enumerate(paths))):
-                try:
-                    self.append(name, path.read_bytes())
-                    break
-                except ArchiveError:
-                    if not left:
-                        raise
-            name = manifest_key(self.tenant, self.length)
+        *others, last = paths
+        for path in others:
+            with suppress(ArchiveError):
+                self.append(name, path.read_bytes())
+                return
+        self.append(name, last.read_bytes())
 
     def append(self, name: str, document: bytes) -> Manifest:
-        """Take in the next manifest. Raises ArchiveError when it is not the next one."""
-        wanted = manifest_key(self.tenant, self.length)
-        if name != wanted:
-            raise ArchiveError(f"{wanted}: wanted the next manifest, found {name}: one is missing")
+        """Add the next manifest. Raises ArchiveError when it is not the next one."""
+        expected = manifest_key(self.tenant, self.length)
+        if name != expected:
+            raise ArchiveError(f"{expected}: this manifest is missing; the next one is {name}")
         try:
             manifest = parse(document, self.key.public_key())
         except ArchiveError as error:
             raise ArchiveError(f"{name}: {error}") from None
         if (manifest.sequence, manifest.previous_sha256) != (self.length, self.head):
             raise ArchiveError(
-                f"{name}: wanted it to follow {self.head or 'nothing'}, "
-                f"found {manifest.previous_sha256 or 'nothing'}: the chain is broken"
+                f"{name}: the chain is broken: expected previous_sha256 {self.head or 'empty'}, "
+                f"got {manifest.previous_sha256 or 'empty'}"
             )
-        if manifest.tenant != self.tenant:  # what is cached may be of another one
-            raise ArchiveError(f"{name}: wanted tenant {self.tenant}, found {manifest.tenant}")
+        if manifest.tenant != self.tenant:  # a cached manifest may be another tenant's
+            raise ArchiveError(f"{name}: expected tenant {self.tenant}, got {manifest.tenant}")
         self.take(manifest)
         self.head = sha256(document)
         return manifest
 
     def take(self, manifest: Manifest) -> None:
-        """Fold a manifest into what is known of its hour."""
+        """Apply a manifest to the state of its hour."""
         hour = self.hours.setdefault(
             manifest.start,
             HourState(manifest.start, manifest.until, manifest.complete, manifest.engine),
@@ -149,14 +162,14 @@ class Ledger:
             for part in manifest.erasure.replaced:
                 hour.parts.pop(part.key, None)
                 hour.replaced[part.key] = part
-        hour.erased = largest(hour.erased, manifest.suppressed_streams)
+        hour.erased = max_by_stream(hour.erased, manifest.suppressed_streams)
         hour.parts |= {part.key: part for part in manifest.parts}
         hour.numbers += len(manifest.parts)
         hour.manifests.append(manifest.sequence)
         self.length = manifest.sequence + 1
 
     def write(self, manifest: Manifest) -> bool:
-        """Store the next manifest and take it in; False when another exporter was faster.
+        """Store and append the next manifest; False when another exporter was faster.
 
         Raises ArchiveError where it was and its manifest cannot be read.
         """
@@ -168,12 +181,12 @@ class Ledger:
                 return False
         elif not stored:
             raise ArchiveError(
-                f"{name}: wanted to store the next manifest, found that there is one: another "
-                "exporter has written it, or an erase, or a run of this machine that was killed. "
-                f"Nothing is lost. Read it once with the reader's key: {WITH_READER}"
+                f"cannot store {name}: it exists already. Another exporter wrote it, or an erase, "
+                "or a killed run of this machine. Nothing is lost. Read it once with the reader's "
+                f"key. Run: {WITH_READER}"
             )
         failpoint("manifest-stored")
-        if self.cache:  # most stores' ETag is this; where it is not, the copy is never asked for
+        if self.cache:  # most stores' ETag is the MD5; where it is not, this copy is not used
             etag = hashlib.md5(document, usedforsecurity=False).hexdigest()
             write_private(_cached(self.cache, name, etag), document.decode())
         self.append(name, document)
@@ -181,12 +194,12 @@ class Ledger:
 
     @property
     def part_keys(self) -> set[str]:
-        """The parts that count, of all hours."""
+        """The current parts of all hours."""
         return {key for hour in self.hours.values() for key in hour.parts}
 
     @property
     def named_keys(self) -> set[str]:
-        """Every part that a manifest names, those included that erasures have replaced."""
+        """Every part that a manifest names, including those that erasures replaced."""
         return {key for hour in self.hours.values() for key in (*hour.parts, *hour.replaced)}
 
     def between(self, since: datetime, until: datetime) -> Iterator[HourState]:
@@ -201,10 +214,10 @@ def read_documents(
     store: Store, tenant: str, cache: Path | None = None, *, after: str = ""
 ) -> list[tuple[Listed, bytes | None]]:
     """Every manifest's text in the order of the keys, or those after one; None for one that the
-    store lists and does not have.
+    store lists but does not have.
 
-    `cache` is a folder with the ones read before; a file there is used when the store lists the
-    same ETag, and every document is checked by its signature all the same.
+    `cache` is a folder with those read before; a file there is used when the store lists the same
+    ETag. The signature of each is checked in any case.
     """
     listed = store.listing(manifests_prefix(tenant), after)
     found: dict[str, bytes | None] = {}
@@ -227,11 +240,21 @@ def read_documents(
         return document
 
     if missing:
-        _ = store.reader  # made here: boto3 clients are made by one thread and used by many
+        _ = store.reader  # created before the threads share it: creating one is not thread-safe
         with ThreadPoolExecutor(READERS) as pool:
             keys = [item.key for item in missing]
             found |= dict(zip(keys, pool.map(read, missing), strict=True))
     return [(item, found[item.key]) for item in listed]
+
+
+@contextmanager
+def _hint() -> Iterator[None]:
+    """Add the command to run to an ArchiveError that has none."""
+    try:
+        yield
+    except ArchiveError as error:
+        hint = "" if "Run: " in str(error) else ". Run: ./logstack archive verify"
+        raise ArchiveError(f"{error}{hint}") from None
 
 
 def _cached(cache: Path, key: str, etag: str) -> Path:

@@ -1,7 +1,7 @@
-"""Copies of parts on this machine, for an exporter that may store parts and not read them.
+"""Copies of parts on this machine, for an exporter that can store parts but not read them.
 
-What came late to an hour is what the engine has beyond the hour's parts. Who cannot read those
-compares with these copies. They are there as long as records may be late, and no longer.
+Late records of an hour are what the engine has and the hour's parts lack. Without a reader's key
+the export compares with these copies, which are kept as long as records may be late.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from stack.archive.storage.store import WITH_READER
 CHUNK = 1024 * 1024
 
 
-class NoCopyError(ArchiveError):
-    """What came late to an hour cannot be told from what is archived."""
+class NotCachedError(ArchiveError):
+    """Late records cannot be compared with archived ones, because a part's copy is missing."""
 
 
-class Copies:
+class PartCache:
     """The copies in `folder`, `limit` bytes at most."""
 
     def __init__(self, folder: Path, limit: int):
         self.folder = folder
         self.limit = limit
 
-    def keep(self, key: str, file: IO[bytes]) -> None:
-        """Copy a part from its start; whole or not at all, whenever the process ends."""
+    def add(self, key: str, file: IO[bytes]) -> None:
+        """Copy a part from its start; atomic, also when the process is killed."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         scratch = self.folder / ".new"
         file.seek(0)
@@ -40,21 +40,21 @@ class Copies:
         scratch.rename(self.folder / _name(key))
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        """A copy piece by piece. Raises NoCopyError, also for one that is damaged."""
+        """A copy in chunks. Raises NotCachedError, also for a damaged one."""
         try:
             file = (self.folder / _name(key)).open("rb")
         except FileNotFoundError:
-            raise _no_copy(key, f"found none in {self.folder}") from None
+            raise _not_cached(key, f"has no copy in {self.folder}") from None
         with file:
             if hashlib.file_digest(file, "sha256").hexdigest()[:12] not in key:
-                raise _no_copy(key, f"found a damaged one in {self.folder}")
+                raise _not_cached(key, f"has a damaged copy in {self.folder}")
             file.seek(0)
             while chunk := file.read(CHUNK):
                 yield chunk
 
     def tidy(self, known: Iterable[str], since: datetime) -> None:
-        """Remove the copies of parts that are not `known`, which an erasure has replaced, of hours
-        before `since`, and the oldest ones beyond the limit."""
+        """Remove copies of parts that are not `known` (replaced by an erasure), of hours before
+        `since`, and the oldest ones beyond the limit."""
         if not self.folder.is_dir():
             return
         names = {_name(key) for key in known}
@@ -68,12 +68,12 @@ class Copies:
 
 
 def _name(key: str) -> str:
-    """A part's key as a file's name, such as `dt=2026-01-31 hr=10 part-0-...`: in order of time."""
+    """A part's key as a file name that sorts by time: `dt=2026-01-31 hr=10 part-0-...`."""
     return key[key.index("dt=") :].replace("/", " ")
 
 
-def _no_copy(key: str, found: str) -> NoCopyError:
-    return NoCopyError(
-        f"records came late; to tell them from those of {key} a copy of it was wanted, {found}. "
-        f"The engine has them, nothing is lost. Read the part with the reader's key: {WITH_READER}"
+def _not_cached(key: str, problem: str) -> NotCachedError:
+    return NotCachedError(
+        f"cannot archive late records: {key} {problem} to compare with. The engine still has the "
+        f"records. Run: {WITH_READER}"
     )

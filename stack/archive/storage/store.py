@@ -1,7 +1,7 @@
-"""Object storage behind a few calls: what the archive needs of S3, and no more.
+"""Object storage behind a few calls: what the archive needs of S3.
 
-Three keys, so that none can do everything: the writer stores objects and can neither read nor
-delete them, the reader reads and lists, the admin sets the bucket up and erases.
+Three keys with separate rights: the writer stores objects and can neither read nor delete them, the
+reader reads and lists, the admin sets the bucket up and erases.
 """
 
 from __future__ import annotations
@@ -30,28 +30,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CHUNK = 1024 * 1024
-READ_SECONDS = 60  # for so long the store may be silent in the middle of an answer
-# What to type where only the reader's key helps; commands that need it say this.
+READ_SECONDS = 60  # the longest pause in the middle of an answer
+# The command to run where the reader's key is needed.
 WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
-NOT_PROVEN = f"Only reading it back can prove that it is there: {WITH_READER}"
 ABSENT = {"NoSuchKey", "404", "NoSuchBucket", "NoSuchVersion"}
 
 
 class StoreError(ArchiveError):
-    """The object store did not answer as wanted."""
+    """The object store did not answer, or refused."""
 
 
 class MissingError(StoreError):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class UnprovenError(StoreError):
-    """The store took an object and did not say that it has the wanted hash."""
+    """The store accepted an object without confirming its hash."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where the store is, and the three keys as `key:secret`; one that is empty is not there."""
+    """The address of the store, and the three keys as `key:secret`, or empty."""
 
     endpoint: str
     region: str
@@ -71,7 +70,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Lock:
-    """What keeps a version of an object from being deleted."""
+    """What protects a version of an object from deletion."""
 
     mode: str
     until: datetime | None
@@ -103,18 +102,19 @@ class Store:
 
     @property
     def can_read(self) -> bool:
-        """Whether the reader's key is here. Without it the store's own word proves an upload."""
+        """Whether the reader's key is set. Without it the hash that the store returns proves an
+        upload."""
         return bool(self.access.reader)
 
     def put(self, key: str, body: bytes | IO[bytes], sha256: str) -> bool:
-        """Store an object; the store checks its hash. False when the key was taken already.
+        """Store an object; the store checks its hash. False when the key exists already.
 
-        Raises UnprovenError when the store answers with another hash, and with none where nothing
-        can be read back.
+        Raises UnprovenError when the store returns another hash, or none where it cannot be read
+        back.
         """
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         try:
-            answer = self._do(
+            answer = self.ask(
                 f"store {key}",
                 lambda: self.writer.put_object(
                     Bucket=self.access.bucket,
@@ -126,41 +126,43 @@ class Store:
             )
         except _TakenError:
             return False
-        said = answer.get("ChecksumSHA256", "")
-        if said != checksum and (said or not self.can_read):
+        confirmed = answer.get("ChecksumSHA256", "")
+        if confirmed != checksum and (confirmed or not self.can_read):
             raise UnprovenError(
-                f"{self._where}: wanted the store to say that {key} has the SHA-256 {checksum}, "
-                f"found {said or 'that it says none'}. {NOT_PROVEN}"
+                f"cannot prove that {self._where} stored {key}: expected the SHA-256 {checksum}, "
+                f"got {confirmed or 'none'}. It has to be read back. Run: {WITH_READER}"
             )
         return True
 
     def get(self, key: str) -> bytes:
-        """A small object, whole. Raises MissingError when there is none."""
+        """A small object, whole. Raises MissingError when it does not exist."""
         return b"".join(self.chunks(key))
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        """An object piece by piece. Raises MissingError when there is none."""
+        """An object in chunks. Raises MissingError when it does not exist."""
         bucket = self.access.bucket
-        body = self._do(
+        body = self.ask(
             f"read {key}", lambda: self.reader.get_object(Bucket=bucket, Key=key)["Body"]
         )
         try:
             yield from body.iter_chunks(CHUNK)
         except FlexibleChecksumError as error:
             raise StoreError(
-                f"{self._where}: {key}: the store corrupts what it is given, as it says itself: "
-                f"{error}"
+                f"cannot read {key} from {self._where}: the store corrupts data, by its own "
+                f"checksum: {error}"
             ) from None
         except (BotoCoreError, HTTPClientError) as error:
-            raise StoreError(f"{self._where}: {key} broke off: {error}") from None
+            raise StoreError(
+                f"cannot read {key} from {self._where}: the connection broke: {error}"
+            ) from None
         finally:
             body.close()
 
     def has(self, key: str) -> bool:
-        """Whether an object can be read, asked of the object itself: a listing may lag behind."""
+        """Whether an object can be read; reads a byte of it, because a listing may be stale."""
         bucket, first = self.access.bucket, "bytes=0-0"
         try:
-            self._do(
+            self.ask(
                 f"read {key}",
                 lambda: self.reader.get_object(Bucket=bucket, Key=key, Range=first)["Body"].read(),
             )
@@ -169,7 +171,7 @@ class Store:
         return True
 
     def hash(self, key: str) -> tuple[str, int]:
-        """SHA-256 in hexadecimal and size of an object as it is read back."""
+        """SHA-256 in hexadecimal and size of an object, read back."""
         digest, size = hashlib.sha256(), 0
         for chunk in self.chunks(key):
             digest.update(chunk)
@@ -177,9 +179,9 @@ class Store:
         return digest.hexdigest(), size
 
     def listing(self, prefix: str, after: str = "") -> list[Listed]:
-        """The objects below a prefix, in the order of their keys, or those after one."""
+        """The objects with a prefix, in the order of their keys, or those after one."""
         pages = self.reader.get_paginator("list_objects_v2")
-        return self._do(
+        return self.ask(
             f"list {prefix}",
             lambda: [
                 Listed(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
@@ -191,7 +193,7 @@ class Store:
         )
 
     def versions(self, prefix: str) -> dict[str, list[str]]:
-        """Every version of every object below a prefix, newest first; needs the reader or admin."""
+        """Every version of every object with a prefix, newest first; needs the reader's key."""
         pages = self.reader.get_paginator("list_object_versions")
 
         def all_of() -> dict[str, list[str]]:
@@ -201,24 +203,27 @@ class Store:
                     found.setdefault(item["Key"], []).append(item["VersionId"])
             return found
 
-        return self._do(f"list versions of {prefix}", all_of)
+        return self.ask(f"list versions of {prefix}", all_of)
 
     def lock(self, key: str, version: str) -> Lock:
         """What protects a version; needs the admin's key."""
         where: dict[str, Any] = {"Bucket": self.access.bucket, "Key": key, "VersionId": version}
-        retention: dict[str, Any] = dict(
-            self._optional(lambda: self.admin.get_object_retention(**where)["Retention"])
+        what, absent = f"read the lock of {key}", (400, 404)
+        retention = self.ask_optional(
+            what, lambda: self.admin.get_object_retention(**where)["Retention"], absent
         )
-        hold = self._optional(lambda: self.admin.get_object_legal_hold(**where)["LegalHold"])
+        hold = self.ask_optional(
+            what, lambda: self.admin.get_object_legal_hold(**where)["LegalHold"], absent
+        )
         return Lock(
             mode=str(retention.get("Mode", "")).lower(),
             until=retention.get("RetainUntilDate"),
-            legal_hold=dict(hold).get("Status") == "ON",
+            legal_hold=hold.get("Status") == "ON",
         )
 
     def hold(self, key: str, version: str, on: bool) -> None:
-        """Set or lift the legal hold of a version; needs the admin's key."""
-        self._do(
+        """Set or release the legal hold of a version; needs the admin's key."""
+        self.ask(
             f"hold {key}",
             lambda: self.admin.put_object_legal_hold(
                 Bucket=self.access.bucket,
@@ -229,8 +234,8 @@ class Store:
         )
 
     def delete(self, key: str, version: str) -> None:
-        """Delete a version for good, past a governance lock; needs the admin's key."""
-        self._do(
+        """Delete a version, also under a governance lock; needs the admin's key."""
+        self.ask(
             f"delete {key}",
             lambda: self.admin.delete_object(
                 Bucket=self.access.bucket,
@@ -241,14 +246,40 @@ class Store:
         )
 
     def ask(self, what: str, call: Callable[[], T]) -> T:
-        """Any other call of a client, with its errors made StoreErrors."""
-        return self._do(what, call)
+        """Any call of a client; its errors become StoreErrors."""
+        try:
+            return call()
+        except ClientError as error:
+            code = error.response["Error"].get("Code", "")
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status == 412 or code == "ConditionalRequestConflict":
+                raise _TakenError(what) from None
+            kind = MissingError if code in ABSENT else StoreError
+            hint = f". Run: {self._set_up}" if code == "NoSuchBucket" else ""
+            raise kind(f"cannot {what} in {self._where}: {_explain(error)}{hint}") from None
+        except (BotoCoreError, HTTPClientError) as error:
+            raise StoreError(
+                f"cannot {what} in {self._where}: {error}. Run: ./logstack status"
+            ) from None
+
+    def ask_optional(
+        self, what: str, call: Callable[[], Any], absent: tuple[int, ...] = (404,)
+    ) -> dict[str, Any]:
+        """The result of a call, or nothing where the answer has a status of `absent`."""
+        try:
+            return dict(call())
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in absent:
+                return {}
+            raise StoreError(f"cannot {what} in {self._where}: {_explain(error)}") from None
+        except (BotoCoreError, HTTPClientError) as error:
+            raise StoreError(f"cannot {what} in {self._where}: {error}") from None
 
     def _client(self, role: str) -> S3Client:
         key, _, secret = getattr(self.access, role).partition(":")
         if not (key and secret):
             raise StoreError(
-                f"wanted the {role}'s key of {self._where}, found none. "
+                f"cannot use {self._where}: the {role}'s key is not set. "
                 f"Set LOGSTACK_ARCHIVE_{role.upper()}=key:secret"
             )
         return boto3.client(
@@ -275,37 +306,9 @@ class Store:
     def _where(self) -> str:
         return f"{self.access.endpoint}/{self.access.bucket}"
 
-    def _optional(self, call: Callable[[], Any]) -> Any:
-        """What the call gives, or nothing where the object has no such property."""
-        try:
-            return call()
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 404):
-                return {}
-            raise StoreError(f"{self._where}: {_explain(error)}") from None
-        except (BotoCoreError, HTTPClientError) as error:
-            raise StoreError(f"{self._where}: {error}") from None
-
-    def _do(self, what: str, call: Callable[[], T]) -> T:
-        try:
-            return call()
-        except ClientError as error:
-            code = error.response["Error"].get("Code", "")
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status == 412 or code == "ConditionalRequestConflict":
-                raise _TakenError(what) from None
-            kind = MissingError if code in ABSENT else StoreError
-            hint = f". Type: {self._set_up}" if code == "NoSuchBucket" else ""
-            text = f"{self._where}: wanted to {what}, found {_explain(error)}{hint}"
-            raise kind(text) from None
-        except (BotoCoreError, HTTPClientError) as error:
-            raise StoreError(
-                f"{self._where}: wanted to {what}, found: {error}. Type: ./logstack status"
-            ) from None
-
 
 class _TakenError(Exception):
-    """The key was taken already."""
+    """The key exists already."""
 
 
 def _explain(error: ClientError) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stack.runtimes.docker.engine import DockerError, run
 from stack.settings import Settings, variable_name
-from stack.settings.units import parse_bytes
+from stack.settings.units import format_bytes, parse_bytes
 
 NO_ACCESS = (
     "With SELinux allow the mount (container_file_t); with user namespaces or a rootless engine "
@@ -34,7 +34,7 @@ def check_room(root: Path, settings: Settings) -> None:
     if free < wanted:
         raise DockerError(
             f"docker: wanted at least {settings.limits.free_disk} free in {root} "
-            f"(limits.free_disk), found {free // 1024**2} MiB. Make room, for example: "
+            f"(limits.free_disk), found {format_bytes(free)}. Make room, for example: "
             "docker system prune"
         )
 

@@ -16,12 +16,13 @@ from stack import artifacts
 from stack.artifacts import OnProgress
 from stack.artifacts.lockfile import locked_packages
 from stack.common import last_lines
+from stack.components.catalogue import CATALOGUE
+from stack.components.component import IMAGE_USER, Container
+from stack.render.templates import render_template
 from stack.runtimes.docker.engine import DockerError, ask, run
 from stack.runtimes.docker.runtime import DockerRuntime
 from stack.settings import ROOT, Settings, variable_name
 
-# The user of the local images. Fixed, so that a volume outlives an image.
-USER = "10001:10001"
 SUITE = "bookworm"
 BASE_IMAGE = f"logstack/base:{SUITE}"
 # What the sample app and its traffic need; requirements.lock pins them.
@@ -31,38 +32,19 @@ APP_PACKAGES = (
 )
 APP_FOLDERS = ("sample_app", "traffic")
 
-STATIC = """\
-FROM scratch
-COPY --chown={user} data {storage}
-COPY {binary} /bin/{binary}
-USER {user}
-ENTRYPOINT ["/bin/{binary}"]
-"""
-APP = """\
-FROM {base}
-COPY wheelhouse /wheelhouse
-RUN python3 -m venv /opt/venv \\
- && /opt/venv/bin/pip install --no-cache-dir --no-index --find-links=/wheelhouse \\
-        -r /wheelhouse/requirements.txt logstack-django \\
- && mkdir /data && chown {user} /data
-COPY stack /app/stack
-ENV PATH=/opt/venv/bin:/usr/bin:/bin PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1
-USER {user}
-"""
-
 
 def build_all(settings: Settings, on_progress: OnProgress, base: str = "") -> list[str]:
     """Make every local image and return their names. Raises DockerError and ArtifactError."""
     runtime = DockerRuntime(settings)
-    parts = artifacts.for_images(settings)
-    folders = artifacts.obtain_all(settings, on_progress, parts)
+    parts = artifacts.list_for_images(settings)
+    folders = artifacts.ensure_all(settings, on_progress, parts)
     built = []
-    for name in ("victorialogs", "vmalert", "alertmanager", "otelcol"):
-        on_progress(name, "packing")
-        storage = str(runtime.target.storage_dir(name)) if name == "alertmanager" else "/data"
-        binary = folders[name] / parts[name].binaries[0]
-        user = "0:0" if name == "otelcol" else USER  # it reads the log files of root
-        built.append(_build_static(runtime.image(name), binary, storage, user))
+    for component in CATALOGUE:
+        if not component.container.is_built:
+            continue
+        on_progress(component.name, "packing")
+        binary = folders[component.name] / parts[component.name].binaries[0]
+        built.append(_build_static(runtime.image(component.name), binary, component.container))
     built.append(build_sample_app(settings, on_progress, base))
     return built
 
@@ -83,18 +65,25 @@ def build_sample_app(settings: Settings, on_progress: OnProgress, base: str = ""
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
         shutil.copy(ROOT / "stack" / "__init__.py", context / "stack")
-        (context / "Dockerfile").write_text(APP.format(base=base, user=USER), encoding="utf-8")
+        _write_dockerfile(context, "app", base=base, user=IMAGE_USER)
         return _build(DockerRuntime(settings).image("sample_app"), context)
 
 
-def _build_static(image: str, binary: Path, storage: str, user: str) -> str:
+def _build_static(image: str, binary: Path, container: Container) -> str:
     with TemporaryDirectory(prefix="logstack-image-") as scratch:
         context = Path(scratch)
         (context / "data").mkdir()
         shutil.copy(binary, context / binary.name)
-        text = STATIC.format(binary=binary.name, storage=storage, user=user)
-        (context / "Dockerfile").write_text(text, encoding="utf-8")
+        storage = container.storage or "/data"
+        _write_dockerfile(
+            context, "static", binary=binary.name, storage=storage, user=container.user
+        )
         return _build(image, context)
+
+
+def _write_dockerfile(context: Path, kind: str, **values: str) -> None:
+    text = render_template(f"docker/Dockerfile.{kind}.j2", **values)
+    (context / "Dockerfile").write_text(text, encoding="utf-8")
 
 
 def _build(image: str, context: Path) -> str:

@@ -19,11 +19,11 @@ from stack import artifacts
 from stack.alerting.files import SECRETS, alert_files
 from stack.alerting.loaded import rule_differences
 from stack.common import wait_until
-from stack.components.catalogue import selected
+from stack.components.catalogue import by_name, selected
 from stack.components.component import Component
-from stack.components.log_sources import SERVICE_LABEL
 from stack.engines.kinds import kind_of
 from stack.runtimes.docker.checks import check_log_mount, check_room, explain, log_hint
+from stack.runtimes.docker.compose import compose_document
 from stack.runtimes.docker.engine import DockerError, ask, compose_command, run
 from stack.runtimes.files import render_components
 from stack.runtimes.native import OnProgress, Status, UpResult
@@ -31,19 +31,12 @@ from stack.settings import ROOT, Settings
 from stack.settings.secrets import SecretsError, grafana_secrets, sample_app_secrets, write_private
 from stack.settings.targets import SETTINGS_FILE, Target, started_with
 from stack.settings.targets import docker as docker_target
-from stack.settings.units import parse_bytes, parse_duration
+from stack.settings.units import parse_duration
 
-COMPOSE_FILE = Path(__file__).with_name("compose.yaml")
-# In the run folder beside what is mounted: what the containers are started with, and with which
-# values. Secrets are among them.
-COMMANDS = "commands.json"
+# In the run folder beside what is mounted: the Compose document, and the secrets that it names.
+DOCUMENT = "compose.json"
 VARIABLES = "compose.env"
 LOG_LINES_SHOWN = 15
-IMAGE_OF = {"traffic": "sample_app"}  # a component that runs in the image of another
-
-
-# What compose.yaml starts only where the settings ask for it.
-PROFILES = {"victorialogs", "loki", "otelcol", "promtail", "traffic", "grafana"}
 
 
 class DockerRuntime:
@@ -63,10 +56,9 @@ class DockerRuntime:
 
     def image(self, component: str) -> str:
         """The image of a component, with its version."""
-        name = IMAGE_OF.get(component, component)
-        pattern: str = getattr(self.settings.images, name)
+        name = by_name(component).container.image or component
         known: Mapping[str, str] = self.settings.versions.model_dump()
-        return pattern.format(version=known.get(name, "local"))
+        return self.settings.images[name].format(version=known.get(name, "local"))
 
     def missing_images(self) -> list[str]:
         """The images that are not here, without that of a Grafana that may be left out."""
@@ -110,8 +102,8 @@ class DockerRuntime:
         self._keep_private()
         self.pull(self.missing_images(), on_progress)
         note = self.leave_out_grafana(on_progress)
-        probe = artifacts.for_images(self.settings)["probe"]
-        folder = artifacts.obtain_all(self.settings, on_progress, {"probe": probe})["probe"]
+        probe = artifacts.list_for_images(self.settings)["probe"]
+        folder = artifacts.ensure_all(self.settings, on_progress, {"probe": probe})["probe"]
         root = self._root()
         check_room(root, self.settings)
         check_log_mount(self.image("sample_app"), f"{root}/containers")
@@ -125,7 +117,7 @@ class DockerRuntime:
             timeout=seconds + 120,
         )
         statuses = self._wait_for_rules() if result.returncode == 0 else self.status()
-        sick = [item for item in statuses if item.state != "healthy"]
+        sick = [item for item in statuses if not item.is_good]
         if result.returncode != 0 or sick:
             problems = [self._describe(item) for item in sick]
             if result.returncode != 0:
@@ -145,7 +137,7 @@ class DockerRuntime:
 
         def are_healthy() -> bool:
             statuses[:] = self.status()
-            return all(item.state == "healthy" for item in statuses)
+            return all(item.is_good for item in statuses)
 
         wait_until(are_healthy, timeout, every=0.5)
         return statuses
@@ -220,17 +212,18 @@ class DockerRuntime:
         self._remove_others(files)
         for name, text in files.items():
             self._write_mounted(name, text)
-        started = {
-            component.name: {
-                "command": [_uncompose(word) for word in self._words(component)],
-                "environment": _environment(component, self.target),
-                # Compose replaces a container when this differs; a mounted file it does not watch.
-                "labels": {"logstack.config": _digest(component, files)},
-            }
-            for component in self.components
-        }
-        variables = "".join(f"{n}='{v}'\n" for n, v in sorted(self._variables(probe).items()))
-        write_private(self.run_dir / COMMANDS, json.dumps({"services": started}, indent=2))
+        document = compose_document(
+            self.components,
+            self.target,
+            images={c.name: self.image(c.name) for c in self.components},
+            digests={c.name: _digest(c, files) for c in self.components},
+            configured={name.partition("/")[0] for name in files},
+            run_dir=self.run_dir,
+            probe=probe,
+            container_logs=self._root() / "containers",
+        )
+        variables = "".join(f"{n}='{v}'\n" for n, v in sorted(self.secrets().items()))
+        write_private(self.run_dir / DOCUMENT, json.dumps(document, indent=2))
         write_private(self.run_dir / VARIABLES, variables)
         write_private(self.run_dir / SETTINGS_FILE, self.settings.model_dump_json(indent=2) + "\n")
 
@@ -241,7 +234,7 @@ class DockerRuntime:
         """
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.run_dir.chmod(0o700)
-        for name in (COMMANDS, VARIABLES, SETTINGS_FILE):
+        for name in (DOCUMENT, VARIABLES, SETTINGS_FILE):
             if (path := self.run_dir / name).exists():
                 path.chmod(0o600)
 
@@ -274,40 +267,10 @@ class DockerRuntime:
                 if path.is_file() and str(path.relative_to(self.run_dir)) not in files:
                     path.unlink()
 
-    def _words(self, component: Component) -> list[str]:
-        argv = component.argv(self.target)
-        return argv if component.artifact else ["python3", *argv]
-
-    def _variables(self, probe: Path) -> dict[str, str]:
-        """Everything that compose.yaml names."""
-        settings = self.settings
-        names = {component.name for component in self.components}
-        images = [
-            name for name in type(settings.images).model_fields if name not in ("base", "memory")
-        ]
-        return {
-            **{
-                f"LOGSTACK_PORT_{n.upper()}": str(self.target.port(n))
-                for n in settings.ports.names()
-            },
-            **{f"LOGSTACK_IMAGE_{name.upper()}": self.image(name) for name in images},
-            "COMPOSE_PROFILES": ",".join(sorted(names & PROFILES)),
-            "LOGSTACK_CONFIG": str(self.run_dir),
-            "LOGSTACK_CONTAINER_LOGS": f"{self._root()}/containers",
-            "LOGSTACK_MEMORY": str(parse_bytes(settings.images.memory)),
-            "LOGSTACK_PROBE": str(probe),
-            "LOGSTACK_SERVICE_LABEL": SERVICE_LABEL,
-            "LOGSTACK_START_TIMEOUT": settings.timing.start_timeout,
-            "LOGSTACK_STOP_TIMEOUT": settings.timing.stop_timeout,
-            "LOGSTACK_SAMPLE_ENVIRONMENT": settings.stack.environment,
-            "LOGSTACK_SAMPLE_SERVICE": settings.sample_app.service,
-            **self.secrets(),
-        }
-
     def _compose(self, *arguments: str, timeout: float) -> Any:
         return run(
             *("--project-name", self.project),
-            *("--file", str(COMPOSE_FILE), "--file", str(self.run_dir / COMMANDS)),
+            *("--file", str(self.run_dir / DOCUMENT)),
             *("--env-file", str(self.run_dir / VARIABLES)),
             *arguments,
             command=compose_command(self.settings),
@@ -340,13 +303,6 @@ def left_behind(settings: Settings) -> DockerRuntime | None:
     return runtime if (runtime.run_dir / VARIABLES).exists() else None
 
 
-def _environment(component: Component, target: Target) -> dict[str, str]:
-    """The variables of a component; those of the sample app stand in compose.yaml."""
-    if component.name == "sample_app":
-        return {}
-    return {name: _uncompose(text) for name, text in component.env(target).items()}
-
-
 def _digest(component: Component, files: Mapping[str, str]) -> str:
     """Of the files that a component reads."""
     own = {name: text for name, text in files.items() if name.startswith(f"{component.name}/")}
@@ -355,10 +311,6 @@ def _digest(component: Component, files: Mapping[str, str]) -> str:
 
 def _is_here(image: str) -> bool:
     return run("image", "inspect", image).returncode == 0
-
-
-def _uncompose(word: str) -> str:
-    return word.replace("$", "$$")
 
 
 def _runs(container: Mapping[str, Any]) -> bool:

@@ -45,7 +45,7 @@ def refusal(folder: Path, **receivers: Any) -> str:
 
 
 def test_nothing_is_configured_by_default(tmp_path: Path) -> None:
-    """Alerts fire and are shown; the remarks say that nobody is told."""
+    """Alerts fire and are shown; the remarks say that they are not delivered."""
     channels = read(tmp_path)
     assert channels == Channels()
     assert len(list(remarks(channels))) == 4
@@ -86,7 +86,8 @@ def test_a_secret_file_that_is_not_there_is_refused(tmp_path: Path, key: str) ->
     """With the setting and where it was looked for."""
     text = refusal(tmp_path, **{key: str(tmp_path / "nothing")})
     assert text.startswith(
-        f"receivers.{key}: wanted a file that holds the secret, found nothing at nothing."
+        f"receivers.{key}: expected a file that holds the secret, got nothing, which does not "
+        "exist. Create it with mode 0600"
     )
     assert f"LOGSTACK_RECEIVERS__{key.upper()}" in text
 
@@ -96,7 +97,7 @@ def test_a_secret_file_that_is_not_there_is_refused(tmp_path: Path, key: str) ->
 def test_an_empty_secret_file_is_refused(tmp_path: Path, key: str, text: str) -> None:
     """White space is empty."""
     found = refusal(tmp_path, **{key: secret(tmp_path, text)})
-    assert found == f"receivers.{key}: secret: wanted a secret, found an empty file"
+    assert found == f"receivers.{key}: secret: expected a secret, got an empty file"
 
 
 @pytest.mark.parametrize("key", SECRETS)
@@ -105,7 +106,7 @@ def test_a_secret_file_that_others_read_is_refused(tmp_path: Path, key: str, mod
     """With the command that mends it."""
     found = refusal(tmp_path, **{key: secret(tmp_path, SECRETS[key], mode)})
     assert found == (
-        f"receivers.{key}: secret: wanted mode 0600, found {mode:04o}. Type: chmod 600 'secret'"
+        f"receivers.{key}: secret: expected mode 0600, got {mode:04o}. Run: chmod 600 'secret'"
     )
 
 
@@ -114,8 +115,7 @@ def test_a_newline_within_a_secret_is_refused(tmp_path: Path, key: str) -> None:
     """Two lines are two secrets, or half of one. The message shows neither."""
     found = refusal(tmp_path, **{key: secret(tmp_path, f"{SECRETS[key]}\n{SECRETS[key]}\n")})
     assert found == (
-        f"receivers.{key}: secret: wanted the secret and nothing else, found white space or a "
-        "newline within it"
+        f"receivers.{key}: secret: expected only the secret, got white space or a newline within it"
     )
 
 
@@ -145,8 +145,8 @@ def test_a_webhook_of_another_host_or_scheme_is_refused(
     """What is behind the host is a secret and is not shown."""
     found = refusal(tmp_path, slack_webhook_file=secret(tmp_path, url))
     assert found.startswith(
-        "receivers.slack_webhook_file: wanted an address "
-        f"https://hooks.slack.com or hooks.slack-gov.com/..., found {shown}"
+        "receivers.slack_webhook_file: expected an address "
+        f"https://hooks.slack.com or hooks.slack-gov.com/..., got {shown}"
     )
     assert "abcdef" not in found
 
@@ -154,19 +154,19 @@ def test_a_webhook_of_another_host_or_scheme_is_refused(
 @pytest.mark.parametrize(
     ("receivers", "text", "wanted"),
     [
-        ({"pagerduty_key_file": ""}, "short", "wanted an integration key of 32 letters"),
-        ({"slack_token_file": "", "slack_channel": "C1"}, "xoxo", "wanted the token of a bot"),
-        ({"slack_token_file": ""}, TOKEN, "receivers.slack_channel: wanted the id of a channel"),
-        ({"deadman_url_file": ""}, "http://hc.example/x", "wanted an address https://<host>/..."),
+        ({"pagerduty_key_file": ""}, "short", "expected an integration key of 32 letters"),
+        ({"slack_token_file": "", "slack_channel": "C1"}, "xoxo", "expected a bot token"),
+        ({"slack_token_file": ""}, TOKEN, "receivers.slack_channel: expected the id of a channel"),
+        ({"deadman_url_file": ""}, "http://hc.example/x", "expected an address https://<host>/..."),
         (
             {"slack_webhook_file": "", "slack_token_file": ""},
             WEBHOOK,
-            "wanted one of them, found both",
+            "expected one of them, got both",
         ),
         (
             {"pagerduty_key_file": "", "pagerduty_url": "http://events.example/v2/enqueue"},
             KEY,
-            "receivers.pagerduty_url: wanted an address https://",
+            "receivers.pagerduty_url: expected an address https://",
         ),
     ],
 )
@@ -184,9 +184,9 @@ def test_a_secret_of_the_wrong_shape_is_refused(
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        ({"email_from": ""}, "receivers.email_from: wanted a value, because email_to has one"),
-        ({"smtp_server": ""}, "receivers.smtp_server: wanted a value, because email_to has one"),
-        ({"smtp_user": "erp"}, "wanted both or none, found one"),
+        ({"email_from": ""}, "receivers.email_from: expected a value, because email_to is set"),
+        ({"smtp_server": ""}, "receivers.smtp_server: expected a value, because email_to is set"),
+        ({"smtp_user": "erp"}, "expected both or none, got one"),
     ],
 )
 def test_half_an_email_channel_is_refused(
@@ -206,7 +206,11 @@ def test_the_problems_of_all_channels_and_rules_are_reported_at_once(tmp_path: P
     with pytest.raises(AlertError) as caught:
         alert_files(target)
     heads = [text.split(":")[0] for text in str(caught.value).splitlines()]
-    assert heads == ["settings", "receivers.pagerduty_key_file", "receivers.deadman_url_file"]
+    assert heads == [
+        "alerts.rules.Nothing",
+        "receivers.pagerduty_key_file",
+        "receivers.deadman_url_file",
+    ]
 
 
 def test_channels_follow_severity(tmp_path: Path) -> None:

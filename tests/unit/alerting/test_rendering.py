@@ -10,7 +10,8 @@ import yaml
 from stack.alerting.expressions import number
 from stack.alerting.rule_files import render_rules
 from stack.alerting.rules import load_rules, load_rules_for
-from stack.engines.kinds import KINDS, Dialect
+from stack.engines.kind import Dialect
+from stack.engines.kinds import KINDS
 from stack.queries import alert_rules as alert_queries
 from stack.queries.language import Scope, over
 from stack.settings.targets import docker, host, native

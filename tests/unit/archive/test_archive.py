@@ -21,11 +21,11 @@ from stack.archive.failpoints import NAMES, failpoint
 from stack.archive.format import id_filter, lines
 from stack.archive.format.layout import further_part_key, hours, manifest_key, part_key
 from stack.archive.format.manifest import Manifest, parse, signed
-from stack.archive.format.ordering import beyond, in_batches, in_order, sorted_batches
+from stack.archive.format.ordering import difference, in_batches, in_order, sorted_batches
 from stack.archive.search import Matcher, needle
 from stack.archive.service import next_run
 from stack.archive.storage.ledger import Ledger
-from stack.archive.storage.part_cache import Copies, NoCopyError
+from stack.archive.storage.part_cache import NotCachedError, PartCache
 from stack.archive.storage.parts import PartWriter, own_parts, read_lines
 from stack.archive.storage.store import Access, Store
 from stack.engines import Selection
@@ -52,7 +52,7 @@ def test_a_line_is_exactly_this() -> None:
 def test_a_line_is_read_back_as_it_was(
     ts_ns: int, label: str, metadata: dict[str, str], text: str
 ) -> None:
-    """Whatever the text is, bytes that are no UTF-8 included; it holds no line break."""
+    """Whatever the text is, invalid UTF-8 included; it has no line break."""
     labels = lines.stream_key({"service_name": label})
     line = lines.encode(b"%019d" % ts_ns, labels, metadata, text)
     wanted = {"service_name": label} if label else {}
@@ -61,16 +61,16 @@ def test_a_line_is_read_back_as_it_was(
     assert (lines.timestamp(line), lines.stream(line)) == (ts_ns, labels)
 
 
-def test_a_byte_that_is_no_utf8_stays_that_byte() -> None:
+def test_an_invalid_utf8_byte_stays_that_byte() -> None:
     """It is not replaced on the way through."""
     row = lines.load(b'{"_msg":"caf\xe9"}')
     assert b"caf\xe9" in lines.encode(b"%019d" % 1, b"{}", {}, row["_msg"])
 
 
 @pytest.mark.parametrize("text", [b"{}", b"[]", b"null", b'{"ts_ns":"1","labels":{}}', b"no"])
-def test_what_is_no_line_is_refused(text: bytes) -> None:
+def test_an_invalid_line_is_refused(text: bytes) -> None:
     """With a ValueError, whatever it is instead."""
-    with pytest.raises(ValueError, match=r"wanted|Expecting"):
+    with pytest.raises(ValueError, match=r"expected|Expecting"):
         lines.decode(text)
 
 
@@ -117,13 +117,13 @@ def test_batches_hold_every_line_in_order(held: list[bytes]) -> None:
 @given(st.lists(st.sampled_from("abcd")), st.lists(st.sampled_from("abcd")))
 def test_the_difference_counts_equal_lines(ours: list[str], theirs: list[str]) -> None:
     """Of three equal ones of which one is known, two are left."""
-    found = list(beyond(_bytes(ours), _bytes(theirs)))
+    found = list(difference(_bytes(ours), _bytes(theirs)))
     assert found == _bytes(
         [t for t in "abcd" for _ in range(max(0, ours.count(t) - theirs.count(t)))]
     )
 
 
-def test_large_services_have_parts_of_their_own_and_at_most_sixteen_of_them() -> None:
+def test_at_most_sixteen_large_services_have_own_parts() -> None:
     """Each under way holds a compressor's memory."""
     streams = {f'{{"host":"{h}","service_name":"s{n}"}}': n for h in "ab" for n in range(40)}
     assert own_parts(streams, 70) == {"s35", "s36", "s37", "s38", "s39"}
@@ -228,7 +228,7 @@ def test_the_archiver_wakes_shortly_after_each_hour(now: str, wanted: str) -> No
     assert moment < found <= moment + timedelta(hours=1)
 
 
-def test_a_failpoint_that_is_not_listed_is_a_mistake() -> None:
+def test_an_unknown_failpoint_is_an_error() -> None:
     """A test that names one that is nowhere would prove nothing."""
     with pytest.raises(ValueError, match="not listed"):
         failpoint("nowhere")
@@ -247,7 +247,7 @@ def _bytes(texts: list[str]) -> list[bytes]:
 
 @given(st.sets(st.from_regex(r"\A[A-Za-z0-9_.:-]{1,40}\Z"), max_size=50))
 def test_an_id_that_is_there_is_never_passed_over(ids: set[str]) -> None:
-    """Wherever it stands: beside the line, or in a line of JSON."""
+    """In the metadata, or in a line of JSON."""
     rows = [lines.encode(b"%019d" % 1, b"{}", {"request_id": value}, "") for value in ids]
     rows += [
         lines.encode(b"%019d" % 1, b"{}", {}, json.dumps({"trace_id": f"{value}x"}))
@@ -269,15 +269,15 @@ def test_few_parts_are_read_in_vain() -> None:
     assert id_filter.may_hold(text, "request_id", "not only letters")
 
 
-def kept_copies(folder: Path, count: int) -> tuple[Copies, list[str]]:
+def kept_copies(folder: Path, count: int) -> tuple[PartCache, list[str]]:
     """Copies of 10 bytes, one an hour from noon on, of which 25 bytes may stay."""
-    copies = Copies(folder, 25)
+    copies = PartCache(folder, 25)
     keys = []
     for number in range(count):
         body = b"%010d" % number
         digest = hashlib.sha256(body).hexdigest()
         keys.append(part_key("t", NOON + timedelta(hours=number), 0, digest))
-        copies.keep(keys[-1], io.BytesIO(body))
+        copies.add(keys[-1], io.BytesIO(body))
     return copies, keys
 
 
@@ -289,15 +289,15 @@ def test_copies_are_of_the_window_of_known_parts_and_within_their_limit(tmp_path
     assert left == [keys[4], keys[5]]
     assert b"".join(copies.chunks(keys[5])) == b"0000000005"
     for key in keys[:4]:
-        with pytest.raises(NoCopyError, match=key):
+        with pytest.raises(NotCachedError, match=key):
             list(copies.chunks(key))
 
 
-def test_a_damaged_copy_is_none(tmp_path: Path) -> None:
+def test_a_damaged_copy_is_refused(tmp_path: Path) -> None:
     """Comparing with it would archive records twice."""
     copies, [key] = kept_copies(tmp_path, 1)
     (tmp_path / key[12:].replace("/", " ")).write_bytes(b"0000000001")
-    with pytest.raises(NoCopyError, match="damaged"):
+    with pytest.raises(NotCachedError, match="damaged"):
         list(copies.chunks(key))
 
 
@@ -305,7 +305,7 @@ def test_a_part_whose_key_is_taken_has_the_next_number() -> None:
     """Of the hour; its hash stays in it."""
     key = part_key("t", NOON, 9, "3f6c0a1d9b52" + "0" * 52)
     assert further_part_key(key) == key.replace("part-9-", "part-10-")
-    with pytest.raises(ValueError, match="wanted the key of a part"):
+    with pytest.raises(ValueError, match="expected the key of a part"):
         further_part_key(manifest_key("t", 1))
 
 
@@ -335,10 +335,10 @@ def test_equal_lines_make_equal_parts_however_they_came(tmp_path: Path) -> None:
     assert len(keys) == 1
 
 
-def test_another_tenants_manifest_is_no_link_of_the_chain() -> None:
+def test_another_tenants_manifest_is_refused() -> None:
     """The cache of a machine whose settings were changed holds such ones."""
     store = Store(Access("http://127.0.0.1:1", "r", "b", "", "", ""))
     document = signed(manifest(), KEY)
     Ledger(store, "t", KEY).append(manifest_key("t", 0), document)
-    with pytest.raises(ArchiveError, match="wanted tenant u, found t"):
+    with pytest.raises(ArchiveError, match="expected tenant u, got t"):
         Ledger(store, "u", KEY).append(manifest_key("u", 0), document)

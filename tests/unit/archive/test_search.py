@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from stack.archive import ArchiveError, scan
 from stack.archive.format import lines
 from stack.archive.format.manifest import Part
-from stack.archive.scan import Ahead, Found, StoppedError
+from stack.archive.scan import SpooledLines, StoppedError, run_ahead
 from stack.archive.search import Candidate, Matcher, merged
 from stack.engines import Selection
 
@@ -42,8 +43,8 @@ def candidate(moments: list[int], number: int) -> Candidate:
     return Candidate(NOON, part, "victorialogs")
 
 
-def found_of(rows: list[bytes], folder: Path) -> Found:
-    found = Found(folder)
+def found_of(rows: list[bytes], folder: Path) -> SpooledLines:
+    found = SpooledLines(folder)
     for row in rows:
         found.add(row)
     return found
@@ -79,7 +80,7 @@ def test_what_is_earlier_than_all_further_parts_waits_for_none_of_them(tmp_path:
     moments = [[1, 2, 8], [5, 6], [7, 9]]
     asked: list[int] = []
 
-    def scanned() -> Iterator[Found]:
+    def scanned() -> Iterator[SpooledLines]:
         for number, item in enumerate(moments):
             asked.append(number)
             yield found_of([line(moment) for moment in item], tmp_path)
@@ -91,45 +92,73 @@ def test_what_is_earlier_than_all_further_parts_waits_for_none_of_them(tmp_path:
     assert next(out, None) is None
 
 
-def test_parts_are_not_begun_while_much_waits_but_for_the_one_that_is_read_next() -> None:
-    """Otherwise nothing would go on."""
-    ahead = Ahead()
-    ahead.add(scan.AHEAD_BYTES)
-    begun: list[int] = []
+class Scans:
+    """Scans of ten bytes each that end when they are released, and what was started and closed."""
 
-    def begin(number: int) -> None:
-        ahead.begin(number)
-        begun.append(number)
+    def __init__(self, count: int, folder: Path) -> None:
+        self.released = [threading.Event() for _ in range(count)]
+        self.started: list[int] = []
+        self.closed: list[int] = []
+        self.stopped = threading.Event()
+        self.results = run_ahead(
+            [partial(self._scan, number, folder) for number in range(count)], self.stopped
+        )
 
-    threads = [threading.Thread(target=begin, args=(number,)) for number in (0, 1, 2)]
-    for thread in threads:
-        thread.start()
-    threads[0].join(10)
-    assert begun == [0]
-    ahead.want(1)
-    threads[1].join(10)
-    threads[2].join(0.2)
-    assert begun == [0, 1]
-    ahead.add(-1)
-    threads[2].join(10)
-    assert begun == [0, 1, 2]
+    def release(self, *numbers: int) -> None:
+        for number in numbers:
+            self.released[number].set()
+
+    def _scan(self, number: int, folder: Path) -> SpooledLines:
+        self.started.append(number)
+        while not self.released[number].wait(0.01):
+            if self.stopped.is_set():
+                raise StoppedError
+        result = found_of([b"%010d" % number], folder)
+        result.close = lambda: self.closed.append(number)  # type: ignore[method-assign]
+        return result
 
 
-def test_a_search_that_is_over_begins_nothing_more() -> None:
-    """Also where something waits for its turn."""
-    ahead = Ahead()
-    ahead.add(scan.AHEAD_BYTES)
-    threading.Timer(0.1, ahead.stop).start()
-    with pytest.raises(StoppedError):
-        ahead.begin(5)
-    with pytest.raises(StoppedError):
-        ahead.check()
+def test_results_come_in_order_and_a_slow_first_part_stops_no_other(tmp_path: Path) -> None:
+    """Other scanners go on while the first part is read."""
+    scans = Scans(7, tmp_path)
+    scans.release(*range(1, 7))
+    timer = threading.Timer(0.5, lambda: scans.release(0))
+    timer.start()
+    first = next(scans.results)
+    assert (list(first.lines()), sorted(scans.started)) == ([b"%010d" % 0], list(range(7)))
+    assert [list(item.lines()) for item in scans.results] == [[b"%010d" % n] for n in range(1, 7)]
+
+
+def test_no_further_part_is_started_while_much_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the one that is read next; else nothing would continue."""
+    monkeypatch.setattr(scan, "AHEAD_BYTES", 20)
+    scans = Scans(9, tmp_path)
+    scans.release(*range(1, 9))
+    timer = threading.Timer(0.5, lambda: scans.release(0))
+    timer.start()
+    next(scans.results)
+    waiting = len(scans.started)
+    assert scan.SCANNERS <= waiting <= scan.SCANNERS + 2
+    assert len(list(scans.results)) == 8
+
+
+def test_a_closed_search_stops_its_scans_and_closes_what_waits(tmp_path: Path) -> None:
+    """Also a scan that would never end."""
+    scans = Scans(9, tmp_path)
+    scans.release(0, 1)
+    next(scans.results)
+    scans.results.close()
+    assert scans.stopped.is_set()
+    assert scans.closed == [1]
+    assert len(scans.started) <= scan.SCANNERS + 2
 
 
 @pytest.mark.parametrize("pattern", ["(", "*", "[a", "a{2,1}", "(?P<a"])
-def test_what_is_no_regular_expression_is_said(pattern: str) -> None:
-    """What was wanted and found, and where it goes wrong."""
+def test_an_invalid_regular_expression_is_refused(pattern: str) -> None:
+    """With what was expected, and where it is wrong."""
     with pytest.raises(ArchiveError) as caught:
         Matcher(Selection(NOON, NOON, grep=pattern))
-    assert f"--grep: wanted a regular expression, found {pattern!r}: " in str(caught.value)
+    assert f"--grep: expected a regular expression, got {pattern!r}: " in str(caught.value)
     assert "position" in str(caught.value)

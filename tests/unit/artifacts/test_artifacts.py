@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.artifacts import Artifact, ArtifactError, cache_dir, find, obtain_all, wanted
+from stack.artifacts import ArtifactError, cache_dir, ensure_all, find, required
+from stack.components.component import Artifact
 from stack.settings import ROOT, Settings
 from tests.support.example import settings_with
 from tests.support.fake_go import FakeGo, write_program
@@ -28,12 +29,12 @@ EVERYTHING = [
 ]
 OBTAIN = r"""
 import sys
-from stack.artifacts import obtain_all
+from stack.artifacts import ensure_all
 from tests.support.example import settings_with
 def say(name, text):
     sys.stdout.write(f"{name}: {text}\n")
     sys.stdout.flush()
-folders = obtain_all(settings_with(paths={"cache": sys.argv[1]}), say)
+folders = ensure_all(settings_with(paths={"cache": sys.argv[1]}), say)
 print(*sorted(str(folder) for folder in folders.values() if sys.argv[1] in str(folder)))
 """
 
@@ -78,8 +79,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def start_obtaining(go: FakeGo, values: Settings) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Starts obtain_all in a process of its own."""
+def start_building(go: FakeGo, values: Settings) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Starts ensure_all in another process."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
@@ -102,13 +103,13 @@ def start_obtaining(go: FakeGo, values: Settings) -> Iterator[Callable[[], subpr
 
 def refusal(values: Settings) -> str:
     with pytest.raises(ArtifactError) as caught:
-        obtain_all(values, silent)
+        ensure_all(values, silent)
     return str(caught.value)
 
 
 def to_build(values: Settings) -> dict[str, Artifact]:
     """What is made here: a wheel brings the others."""
-    return {name: item for name, item in wanted(values).items() if not item.wheel}
+    return {name: item for name, item in required(values).items() if not item.wheel}
 
 
 def built(values: Settings) -> list[str]:
@@ -122,9 +123,9 @@ def scratch_folders(values: Settings) -> list[Path]:
 
 def test_everything_that_is_missing_is_built(go: FakeGo, values: Settings) -> None:
     """One folder per component and version, with all of its binaries, and no scratch folder."""
-    folders = obtain_all(values, silent)
+    folders = ensure_all(values, silent)
     assert go.calls() == EVERYTHING
-    assert sorted(folders) == sorted(wanted(values))
+    assert sorted(folders) == sorted(required(values))
     for name, artifact in to_build(values).items():
         assert folders[name] == Path(values.paths.cache) / name / artifact.key
         assert artifact.binaries
@@ -135,18 +136,18 @@ def test_everything_that_is_missing_is_built(go: FakeGo, values: Settings) -> No
 
 def test_the_second_run_builds_nothing(go: FakeGo, values: Settings) -> None:
     """Not even go is asked for: it may be gone."""
-    first = obtain_all(values, silent)
+    first = ensure_all(values, silent)
     go.program.unlink()
     said: list[str] = []
-    assert obtain_all(values, lambda name, text: said.append(text)) == first
+    assert ensure_all(values, lambda name, text: said.append(text)) == first
     assert (go.calls(), said) == (EVERYTHING, [])
 
 
 def test_another_version_is_built_beside_the_first(go: FakeGo, values: Settings) -> None:
     """Two checkouts with two versions share a cache."""
-    first = obtain_all(values, silent)
+    first = ensure_all(values, silent)
     newer = settings_with(paths={"cache": values.paths.cache}, versions={"vmalert": "900.1.2"})
-    second = obtain_all(newer, silent)
+    second = ensure_all(newer, silent)
     assert go.calls() == sorted([*EVERYTHING, "install vmalert"])
     assert {n for n in first if first[n] != second[n]} == {"vmalert"}
     assert (first["vmalert"] / "vmalert").exists()
@@ -154,7 +155,7 @@ def test_another_version_is_built_beside_the_first(go: FakeGo, values: Settings)
 
 def test_the_collectors_folder_depends_on_what_is_in_it(values: Settings) -> None:
     """A component more in the manifest is another collector of the same version."""
-    collector = wanted(values)["otelcol"]
+    collector = required(values)["otelcol"]
     version, _, digest = collector.key.partition("-")
     assert (version, len(digest)) == (collector.version, 12)
     assert f"filelogreceiver v{version}" in collector.manifest
@@ -183,7 +184,7 @@ def test_a_build_that_fails_leaves_nothing_that_is_used(
     monkeypatch.setenv("FAKE_GO_BREAKS", "amtool")
     log = Path(values.paths.cache) / "alertmanager" / "build.log"
     assert refusal(values) == (
-        f"alertmanager {values.versions.alertmanager}: wanted a built binary, "
+        f"cannot build alertmanager {values.versions.alertmanager}: "
         f"but `{go.program} install …` ended with status 3\n"
         "    compiling amtool\n"
         "    undefined: x\n"
@@ -193,7 +194,7 @@ def test_a_build_that_fails_leaves_nothing_that_is_used(
     )
     assert "undefined: x" in log.read_text(encoding="utf-8")
     assert scratch_folders(values) == []
-    assert find(wanted(values)["alertmanager"], Path(values.paths.cache)) is None
+    assert find(required(values)["alertmanager"], Path(values.paths.cache)) is None
 
 
 def test_the_next_run_continues_after_a_failure(
@@ -203,7 +204,7 @@ def test_the_next_run_continues_after_a_failure(
     monkeypatch.setenv("FAKE_GO_BREAKS", "amtool")
     refusal(values)
     monkeypatch.delenv("FAKE_GO_BREAKS")
-    obtain_all(values, silent)
+    ensure_all(values, silent)
     assert go.calls() == sorted([*EVERYTHING, "install alertmanager", "install amtool"])
 
 
@@ -215,7 +216,7 @@ def test_every_failure_is_reported_at_once(
     monkeypatch.setenv("FAKE_GO_BREAKS", "")
     text = refusal(values)
     for name, artifact in to_build(values).items():
-        assert f"{name} {artifact.version}: wanted a built binary" in text
+        assert f"cannot build {name} {artifact.version}: " in text
     assert "Already built and kept: none. Still missing: victorialogs, otelcol, alert" in text
 
 
@@ -227,7 +228,7 @@ def test_a_binary_that_does_not_run_is_not_used(
     monkeypatch.setenv("FAKE_GO_BINARY", "#!/bin/sh\necho Illegal instruction; exit 132")
     text = refusal(values)
     assert "/vmalert --version …` ended with status 132\n    Illegal instruction\n" in text
-    assert find(wanted(values)["vmalert"], Path(values.paths.cache)) is None
+    assert find(required(values)["vmalert"], Path(values.paths.cache)) is None
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_a_missing_network_is_named_as_such(
     monkeypatch.setenv("FAKE_GO_SAYS", said)
     lines = refusal(values).splitlines()
     assert lines[0] == (
-        f"vmalert {values.versions.vmalert}: wanted a built binary, "
+        f"cannot build vmalert {values.versions.vmalert}: "
         "but a download failed; is there a network?"
     )
     assert lines[2] == f"    {said}"
@@ -266,7 +267,7 @@ def test_without_a_usable_go_the_error_lists_what_is_missing(
         tmp_path / "bin" / "vmalert", f"#!/bin/sh\necho vmalert v{values.versions.vmalert}\n"
     )
     text = refusal(values)
-    assert text.startswith(f"go: wanted Go {values.versions.go} or newer, found none")
+    assert text.startswith(f"go: expected version {values.versions.go} or newer on PATH, got none")
     assert (
         "Already built and kept: vmalert. Still missing: victorialogs, otelcol, alertmanager. "
         in text
@@ -277,19 +278,19 @@ def test_a_build_that_was_killed_is_never_used_and_cleaned_up(
     go: FakeGo,
     values: Settings,
     monkeypatch: pytest.MonkeyPatch,
-    start_obtaining: Callable[[], subprocess.Popen[str]],
+    start_building: Callable[[], subprocess.Popen[str]],
 ) -> None:
     """Half a binary stays in a scratch folder, where it is not looked for; the next run goes on."""
     monkeypatch.setenv("FAKE_GO_HANGS", "vmalert")
-    process = start_obtaining()
+    process = start_building()
     wait_for(go.hangs.exists)
     process.kill()
     process.communicate()
     (scratch,) = Path(values.paths.cache).glob("vmalert/.building-*")
     assert os.access(scratch / "vmalert", os.X_OK)
-    assert find(wanted(values)["vmalert"], Path(values.paths.cache)) is None
+    assert find(required(values)["vmalert"], Path(values.paths.cache)) is None
     monkeypatch.delenv("FAKE_GO_HANGS")
-    folders = obtain_all(values, silent)
+    folders = ensure_all(values, silent)
     assert (folders["vmalert"] / "vmalert").read_text(encoding="utf-8") == "#!/bin/true\n"
     assert scratch_folders(values) == []
 
@@ -298,11 +299,11 @@ def test_an_interrupt_ends_the_compilers(
     go: FakeGo,
     values: Settings,
     monkeypatch: pytest.MonkeyPatch,
-    start_obtaining: Callable[[], subprocess.Popen[str]],
+    start_building: Callable[[], subprocess.Popen[str]],
 ) -> None:
     """After Ctrl-C nothing goes on in the background, and no scratch folder is left."""
     monkeypatch.setenv("FAKE_GO_HANGS", "vmalert")
-    process = start_obtaining()
+    process = start_building()
     wait_for(go.hangs.exists)
     compiler = int(go.hangs.read_text(encoding="utf-8"))
     assert is_alive(compiler)
@@ -318,11 +319,11 @@ def test_two_runs_at_once_build_once(
     go: FakeGo,
     values: Settings,
     monkeypatch: pytest.MonkeyPatch,
-    start_obtaining: Callable[[], subprocess.Popen[str]],
+    start_building: Callable[[], subprocess.Popen[str]],
 ) -> None:
     """The second waits for the first and takes what it built."""
     monkeypatch.setenv("FAKE_GO_WAITS", "vmalert")
-    processes = [start_obtaining() for _ in range(2)]
+    processes = [start_building() for _ in range(2)]
     for process in processes:
         assert process.stdout is not None
         assert "vmalert: waiting for another build\n" in process.stdout
@@ -345,9 +346,9 @@ def test_a_binary_on_path_of_the_very_version_is_used(
     go: FakeGo, values: Settings, name: str, binary: str, printed: str
 ) -> None:
     """However the project words it; it is not built again."""
-    text = printed.format(version=wanted(values)[name].version)
+    text = printed.format(version=required(values)[name].version)
     write_program(go.program.parent / binary, f"#!/bin/sh\necho '{text}'\n")
-    folders = obtain_all(values, silent)
+    folders = ensure_all(values, silent)
     assert folders[name] == go.program.parent
     assert go.calls() == [call for call in EVERYTHING if call != f"install {binary}"]
 
@@ -368,7 +369,7 @@ def test_a_binary_on_path_of_another_version_is_not_used(
     """Neither a release candidate nor something built later."""
     text = script.format(version=values.versions.vmalert)
     write_program(go.program.parent / "vmalert", f"#!/bin/sh\n{text}\n")
-    assert find(wanted(values)["vmalert"], Path(values.paths.cache)) is None
+    assert find(required(values)["vmalert"], Path(values.paths.cache)) is None
 
 
 def test_half_of_a_set_on_path_is_not_used(go: FakeGo, values: Settings) -> None:
@@ -385,17 +386,17 @@ def test_an_alertmanager_of_others_is_not_used(go: FakeGo, values: Settings) -> 
     for binary in ("alertmanager", "amtool"):
         text = f"#!/bin/sh\necho {binary}, version {values.versions.alertmanager}\n"
         write_program(go.program.parent / binary, text)
-    assert find(wanted(values)["alertmanager"], Path(values.paths.cache)) is None
+    assert find(required(values)["alertmanager"], Path(values.paths.cache)) is None
 
 
 def test_a_replaced_module_is_in_the_build_and_in_the_folders_name(
     go: FakeGo, values: Settings
 ) -> None:
     """So that what was built without it is not taken for the same."""
-    alertmanager = wanted(values)["alertmanager"]
+    alertmanager = required(values)["alertmanager"]
     assert alertmanager.replaced is not None
     module, source = alertmanager.replaced
-    folder = obtain_all(values, silent)["alertmanager"]
+    folder = ensure_all(values, silent)["alertmanager"]
     assert f"replace {module} => ./replaced\n" in (folder / "go.mod").read_text(encoding="utf-8")
     assert (folder / "replaced" / "replaced.go").read_text(encoding="utf-8") == source
     without = replace(alertmanager, replaced=None)

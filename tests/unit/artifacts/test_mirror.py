@@ -53,26 +53,26 @@ def values(tmp_path: Path, shelf: Path) -> Iterator[Settings]:
         thread.join()
 
 
-def obtain(values: Settings, name: str = "vmalert") -> dict[str, Path]:
+def ensure(values: Settings, name: str = "vmalert") -> dict[str, Path]:
     known = {name: programs(values)[name]}
-    return artifacts.obtain_all(values, lambda name, text: None, known)
+    return artifacts.ensure_all(values, lambda name, text: None, known)
 
 
 def test_a_program_of_the_mirror_is_not_built(values: Settings, tmp_path: Path) -> None:
     """It is in the cache then, ready to run, and the mirror is not asked again."""
-    folder = obtain(values)["vmalert"]
+    folder = ensure(values)["vmalert"]
     assert folder == tmp_path / "cache" / "vmalert" / VERSION
     assert (folder / "vmalert").read_bytes() == PROGRAM
     assert (folder / "vmalert").stat().st_mode & 0o777 == 0o755
     nobody = {"mirror": "http://127.0.0.1:9", "cache": str(tmp_path / "cache")}
-    assert obtain(settings_with(paths=nobody, versions={"vmalert": VERSION})) == {"vmalert": folder}
+    assert ensure(settings_with(paths=nobody, versions={"vmalert": VERSION})) == {"vmalert": folder}
 
 
 def test_a_program_with_another_sum_is_refused(values: Settings, shelf: Path) -> None:
     """Nothing of it stays in the cache."""
     (shelf / "vmalert").write_bytes(b"something else")
-    with pytest.raises(ArtifactError, match=r"wanted sha256 .* Mend the mirror"):
-        obtain(values)
+    with pytest.raises(ArtifactError, match=r"expected sha256 .* Repair the mirror"):
+        ensure(values)
     cache = artifacts.cache_dir(values)
     assert list((cache / "vmalert").iterdir()) == []
 
@@ -80,14 +80,14 @@ def test_a_program_with_another_sum_is_refused(values: Settings, shelf: Path) ->
 def test_a_mirror_without_the_program_is_passed_over(values: Settings, tmp_path: Path) -> None:
     """Then it is looked for where it would have been without a mirror."""
     known = programs(values)["loki"]
-    assert artifacts.from_mirror(known, values, lambda name, text: None) is None
+    assert artifacts.fetch_from_mirror(known, values, lambda name, text: None) is None
 
 
 def test_a_mirror_that_does_not_answer_is_named(tmp_path: Path) -> None:
     """Building everything instead would be a surprise."""
     paths = {"mirror": "http://127.0.0.1:9", "cache": str(tmp_path)}
-    with pytest.raises(ArtifactError, match=r"127\.0\.0\.1:9.*wanted an answer of paths\.mirror"):
-        obtain(settings_with(paths=paths, versions={"vmalert": VERSION}))
+    with pytest.raises(ArtifactError, match=r"cannot fetch .*127\.0\.0\.1:9.* from paths\.mirror"):
+        ensure(settings_with(paths=paths, versions={"vmalert": VERSION}))
 
 
 def test_a_download_that_breaks_off_is_named(
@@ -105,6 +105,6 @@ def test_a_download_that_breaks_off_is_named(
         end_headers(self)
 
     monkeypatch.setattr(QuietHandler, "end_headers", announce_more)
-    with pytest.raises(ArtifactError, match=r"wanted all of the file, found that it broke off"):
-        obtain(values)
+    with pytest.raises(ArtifactError, match=r"the download is incomplete"):
+        ensure(values)
     assert list((artifacts.cache_dir(values) / "vmalert").iterdir()) == []

@@ -30,4 +30,4 @@ def test_the_measurement_of_the_library_leaves_the_command_line_alone(
 def test_an_unknown_measurement_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """With the names of those that exist."""
     assert main(["speed"]) == 2
-    assert "found speed" in capsys.readouterr().err
+    assert "got speed" in capsys.readouterr().err

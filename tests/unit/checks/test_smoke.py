@@ -21,27 +21,27 @@ def test_equal_records_do_not_differ() -> None:
     [
         (
             {**WANTED, "message": "y"},
-            "  message: wanted 'x' (str), found 'y' (str)",
+            "  message: expected 'x' (str), got 'y' (str)",
         ),
         (
             {**WANTED, "status": "200"},
-            "  status: wanted 200 (int), found '200' (str)",
+            "  status: expected 200 (int), got '200' (str)",
         ),
         (
             {**WANTED, "duration_ms": 1},
-            "  duration_ms: wanted 1.0 (float), found 1 (int)",
+            "  duration_ms: expected 1.0 (float), got 1 (int)",
         ),
         (
             {**WANTED, "truncated": 1},
-            "  truncated: wanted True (bool), found 1 (int)",
+            "  truncated: expected True (bool), got 1 (int)",
         ),
         (
             {name: value for name, value in WANTED.items() if name != "status"},
-            "  status: wanted 200 (int), found '(nothing)' (str)",
+            "  status: expected 200 (int), got '(nothing)' (str)",
         ),
         (
             {**WANTED, "extra": "e"},
-            "  extra: wanted '(nothing)' (str), found 'e' (str)",
+            "  extra: expected '(nothing)' (str), got 'e' (str)",
         ),
     ],
 )
@@ -70,11 +70,13 @@ def test_a_marker_that_is_not_there_once_is_an_error(tmp_path: Path, text: str, 
     log.write_text(text, encoding="utf-8")
     with pytest.raises(SmokeError) as caught:
         find_written(log, "m")
-    assert str(caught.value) == f"{log}: wanted 1 line with m, found {found}"
+    assert str(caught.value) == f"{log}: expected 1 line with m, got {found}"
 
 
 def test_a_missing_log_file_says_what_to_type(tmp_path: Path) -> None:
     """The stack was never started."""
     with pytest.raises(SmokeError) as caught:
         find_written(tmp_path / "app.log", "m")
-    assert str(caught.value) == f"{tmp_path / 'app.log'}: No such file or directory. Type: make up"
+    assert str(caught.value) == (
+        f"cannot read {tmp_path / 'app.log'}: No such file or directory. Run: make up"
+    )

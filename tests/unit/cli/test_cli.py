@@ -20,7 +20,7 @@ import typer
 from rich.table import Table
 from typer.testing import CliRunner
 
-from stack.cli.console import in_bytes, out, print_json, say, shorten_path
+from stack.cli.console import out, print_json, say, shorten_path
 from stack.cli.main import KNOWN_ERRORS, build_app, run
 from stack.cli.text import CONTROLS
 from stack.components.catalogue import selected
@@ -113,13 +113,13 @@ def test_help_lists_every_command_with_a_sentence() -> None:
         ),
         (
             ["logs", "--since", "yesterday"],
-            "Invalid value for --since: wanted a duration such as 5m or 2h, or a time such as "
-            "2026-01-31 or 2026-01-31T10:30, found 'yesterday'",
+            "Invalid value for --since: expected a duration such as 5m or 2h, or a time such as "
+            "2026-01-31 or 2026-01-31T10:30, got 'yesterday'",
         ),
         (
             ["query", "*", "--until", "99999999d"],
-            "Invalid value for --until: wanted a duration such as 5m or 2h, or a time such as "
-            "2026-01-31 or 2026-01-31T10:30, found '99999999d'",
+            "Invalid value for --until: expected a duration such as 5m or 2h, or a time such as "
+            "2026-01-31 or 2026-01-31T10:30, got '99999999d'",
         ),
     ],
 )
@@ -149,8 +149,8 @@ def test_a_start_after_the_end_is_refused(command: str, first: str, second: str)
     result = CliRunner().invoke(build_app(), arguments, env={"COLUMNS": "250", "TERM": "dumb"})
     assert result.exit_code == 2
     text = " ".join(result.output.replace("│", " ").split())
-    assert f"Invalid value for {first}, {second}: wanted a start before the end, found 5m (" in text
-    assert f"Type: {first} 1h {second} 5m" in text
+    assert f"Invalid value for {first}, {second}: expected a start before the end, got 5m (" in text
+    assert f"Use: {first} 1h {second} 5m" in text
 
 
 @pytest.mark.parametrize(("command", "first", "second"), RANGES)
@@ -160,7 +160,7 @@ def test_a_time_range_without_a_moment_is_refused(command: str, first: str, seco
     environ = {"COLUMNS": "250", "TERM": "dumb", "LOGSTACK_PORTS__OFFSET": "no number"}
     result = CliRunner().invoke(build_app(), arguments, env=environ)
     text = " ".join(result.output.replace("│", " ").split())
-    refused = "found 2026-01-31 (2026-01-31 00:00:00) for both" in text
+    refused = "got 2026-01-31 (2026-01-31 00:00:00) for both" in text
     assert refused is (command != "logs --follow")
 
 
@@ -188,7 +188,7 @@ def test_the_launcher_reports_a_wrong_setting_in_one_line(own_folders: Path) -> 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "ports.ofset: there is no such setting (from the environment). "
-        "Did you mean ports.offset? `./logstack settings` lists all of them.\n"
+        "Did you mean ports.offset? `./logstack settings` lists all settings.\n"
     )
 
 
@@ -207,7 +207,7 @@ def test_the_launcher_leaves_a_linked_environment_alone(
     argv = [str(tmp_path / "logstack"), "--prepare"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "found a link" in done.stderr
+    assert "got a link" in done.stderr
     assert [path.name for path in elsewhere.iterdir()] == ["kept"]
 
 
@@ -225,8 +225,8 @@ def test_an_engine_that_is_not_there_is_one_line_and_status_1(logstack: Logstack
     assert logstack("logs", LOGSTACK_PORTS__VICTORIALOGS=port, LOGSTACK_PORTS__OFFSET="0") == (
         1,
         "",
-        f"http://127.0.0.1:{port}: wanted VictoriaLogs to answer, found: connection refused. "
-        "Type: ./logstack status\n",
+        f"cannot reach VictoriaLogs at http://127.0.0.1:{port}: connection refused. "
+        "Run: ./logstack status\n",
     )
 
 
@@ -238,7 +238,7 @@ def test_secrets_that_others_may_read_are_one_line_and_status_1(
     path.parent.mkdir(parents=True)
     path.touch()
     path.chmod(0o644)
-    line = f"{path}: wanted mode 0600, found 0644. Type: chmod 600 '{path}'\n"
+    line = f"{path}: expected mode 0600, got 0644. Run: chmod 600 '{path}'\n"
     assert logstack("smoke") == (1, "", line)
     assert logstack("traffic") == (1, "", line)
 
@@ -317,7 +317,7 @@ def test_status_of_a_stack_that_is_not_running_is_1(logstack: Logstack) -> None:
 
 def test_clean_and_down_have_nothing_to_do_where_nothing_was(logstack: Logstack) -> None:
     """Both say so, and it is no error."""
-    assert logstack("clean") == (0, "", "There is nothing to remove.\n")
+    assert logstack("clean") == (0, "", "Nothing to remove.\n")
     assert logstack("down") == (0, "", "Nothing was running.\n")
 
 
@@ -341,7 +341,7 @@ def test_clean_says_what_it_removes(logstack: Logstack, own_folders: Path) -> No
     assert logstack("clean") == (
         0,
         "",
-        "Removing data/native (2.0 KiB)\nBuilt binaries stay in the cache.\n",
+        "Removing data/native (2 KiB)\nThe built binaries stay in the cache.\n",
     )
     assert list((own_folders / "data").iterdir()) == []
 
@@ -357,21 +357,6 @@ def test_settings_lists_every_value_and_where_it_comes_from(
     assert shown["paths.run"] == {"value": str(own_folders / "run"), "from": "the environment"}
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1024, "1.0 KiB"),
-        (1_572_864, "1.5 MiB"),
-        (5 * 1024**4, "5120.0 GiB"),
-    ],
-)
-def test_sizes_are_shown_in_the_units_that_settings_take(size: int, text: str) -> None:
-    """Binary ones."""
-    assert in_bytes(size) == text
-
-
 def test_a_path_is_shown_the_short_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative to where the user is, unless that is longer."""
     monkeypatch.chdir(tmp_path)
@@ -385,11 +370,11 @@ def test_a_path_is_shown_the_short_way(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_docker_runtime_says_that_it_has_no_archive(
     logstack: Logstack, own_folders: Path, command: tuple[str, ...]
 ) -> None:
-    """And what to type for one, in place of an object store that does not answer."""
+    """And what to run for one, in place of an object store that does not answer."""
     start_docker(own_folders)
     status, printed, errors = logstack(*command)
     assert (status, printed) == (1, "")
-    assert "the Docker runtime, which has no archive" in errors
+    assert "the Docker runtime has none" in errors
     assert "RUNTIME=native make up" in errors
 
 

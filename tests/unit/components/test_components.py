@@ -150,7 +150,9 @@ def test_the_settings_choose_the_components(engine: str, agent: str, names: str)
     ("grafana", "natively", "in_containers"),
     [("auto", False, True), ("on", True, True), ("off", False, False)],
 )
-def test_grafana_runs_where_it_is_wanted(grafana: str, natively: bool, in_containers: bool) -> None:
+def test_grafana_runs_where_it_is_selected(
+    grafana: str, natively: bool, in_containers: bool
+) -> None:
     """By itself in containers only: natively it has to be installed."""
     settings = settings_with(stack={"grafana": grafana})
     for wanted, inside in ((natively, False), (in_containers, True)):
@@ -236,7 +238,7 @@ def test_every_port_of_the_settings_belongs_to_one_component() -> None:
     assert sorted(used) == sorted(name for name in PORTS if name != "offset")
 
 
-def test_a_command_begins_with_the_binary_that_was_obtained() -> None:
+def test_a_command_begins_with_its_binary() -> None:
     """Components without an artifact run on this Python."""
     binaries = {"otelcol": "/cache/otelcol-logstack"}
     collector = components.command(by_name("otelcol"), TARGET, binaries)
@@ -266,5 +268,5 @@ def test_records_leave_early_only_where_somebody_looks_first(tmp_path: Path) -> 
     assert "-delete.enable" in argv(native(settings))
     assert "-delete.enable" not in argv(target_in(tmp_path))
     for target in (docker(settings), host(settings, "logs-1")):
-        with pytest.raises(SettingsError, match=r"retention\.shorter: wanted Loki"):
+        with pytest.raises(SettingsError, match=r"retention\.shorter: expected Loki"):
             argv(target)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stack.common import quote
 from stack.engines import EngineError, Selection
-from stack.engines.victorialogs import VictoriaLogs, contract_time, quote, record_from, to_logsql
+from stack.engines.victorialogs import VictoriaLogs, contract_time, record_from, to_logsql
 from stack.records.contract import normalised
 from tests.support.ports import free_ports
 
@@ -150,19 +151,17 @@ def test_a_record_comes_back_from_its_row_as_it_was_written() -> None:
 
 
 def test_an_engine_that_does_not_answer_is_a_clear_error() -> None:
-    """With its address and the next command; also for a query that is no UTF-8."""
+    """With its address and the next command; also for a query that is not UTF-8."""
     url = f"http://127.0.0.1:{free_ports(1)[0]}"
     engine = VictoriaLogs(url)
-    assert engine.ready() is False
     selection = Selection(SINCE, UNTIL)
-    for ask in (
+    for send in (
         lambda: engine.count(selection),
         lambda: list(engine.query("\udcff", selection, limit=1)),
         lambda: engine.push([{"message": "x"}]),
     ):
         with pytest.raises(EngineError) as caught:
-            ask()
+            send()
         assert str(caught.value) == (
-            f"{url}: wanted VictoriaLogs to answer, found: connection refused. "
-            "Type: ./logstack status"
+            f"cannot reach VictoriaLogs at {url}: connection refused. Run: ./logstack status"
         )

@@ -13,12 +13,11 @@ import pytest
 import yaml
 
 from provisioning import changes
-from provisioning.deploys.files import HANDLING
+from provisioning.deploys.files import FILE_HOOKS
 from stack import settings
 from stack.archive import on_host
-from stack.hosts import HostsError, secrets
-from stack.hosts import log_files as app_logging
-from stack.hosts.plan import GRAFANA_BEFORE, HostPlan, plan_for
+from stack.hosts import HostsError, log_files, secrets
+from stack.hosts.plan import HostPlan, plan_for, set_password_script
 from stack.settings import Layer, Settings
 from stack.settings.secrets import ARCHIVE_SECRETS
 from tests.support.example import PORTS
@@ -105,7 +104,7 @@ def test_the_archiver_restarts_for_its_own_values_alone(folder: Path) -> None:
 def test_a_store_of_others_is_not_deployed_and_its_keys_are_given(folder: Path) -> None:
     """Without them the plan says which are missing; the admin's may be."""
     archive = {"endpoint": "https://s3.example.net"}
-    with pytest.raises(HostsError, match="secret archive_writer: wanted a value"):
+    with pytest.raises(HostsError, match="secret archive_writer: expected a value"):
         plans(folder, "staging", archive=archive)
     values = values_of("staging", archive=archive)
     given = {"archive_writer": "w:1", "archive_reader": "r:1"}
@@ -245,7 +244,7 @@ def test_three_loki_servers_share_a_ring_and_a_bucket(folder: Path) -> None:
 
 def test_several_loki_servers_need_a_bucket(folder: Path) -> None:
     """Each would keep a part of the records otherwise."""
-    with pytest.raises(HostsError, match=r"loki_storage\.bucket: wanted an object store"):
+    with pytest.raises(HostsError, match=r"loki_storage\.bucket: expected a bucket"):
         plans(folder, "prod", stack={"engine": "loki"})
 
 
@@ -282,13 +281,13 @@ def test_loki_is_a_cluster_also_where_one_server_alone_alerts(folder: Path) -> N
 def test_two_loki_servers_are_refused(folder: Path) -> None:
     """Three copies need three servers."""
     servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2)}
-    with pytest.raises(HostsError, match=r"at least three .* found logs-1 and logs-2"):
+    with pytest.raises(HostsError, match=r"at least three,.* got logs-1 and logs-2"):
         plans(folder, "staging", hosts=servers, **LOKI)
 
 
 def test_promtail_is_refused_on_hosts(folder: Path) -> None:
     """It has no queue on disk."""
-    with pytest.raises(HostsError, match=r"stack\.agent: wanted otelcol on hosts, found promtail"):
+    with pytest.raises(HostsError, match=r"stack\.agent: expected otelcol on hosts, got promtail"):
         plans(folder, "staging", stack={"engine": "loki", "agent": "promtail"})
 
 
@@ -375,8 +374,8 @@ def test_every_file_of_a_host_can_leave_its_plan(folder: Path) -> None:
     app = {"service": "erp", "user": "erp"}
     sections["app_hosts"]["apps"] = [app]
     paths = {file.path for file in plans(folder, "staging", **sections)["logs-1"].files}
-    assert paths == {*changes.OWNED, "/etc/docker/daemon.json"} - set(app_logging.EARLIER)
-    assert paths == set(HANDLING)
+    assert paths == {*changes.OWNED, "/etc/docker/daemon.json"} - set(log_files.EARLIER)
+    assert paths == set(FILE_HOOKS)
 
 
 def test_a_log_server_alone_has_no_files_of_applications(folder: Path) -> None:
@@ -395,7 +394,7 @@ def test_grafanas_password_is_set_when_it_was_rotated_and_only_then(tmp_path: Pa
 
     def start() -> int:
         words = (str(state), str(program), str(tmp_path), str(password))
-        argv = ["/bin/sh", "-c", GRAFANA_BEFORE, "sh", *words]
+        argv = ["/bin/sh", "-c", set_password_script(), "sh", *words]
         return subprocess.run(argv, check=False).returncode
 
     password.write_text("first ", "utf-8")

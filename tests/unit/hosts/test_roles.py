@@ -45,11 +45,11 @@ def test_an_action_that_waits_has_that_much_more_time() -> None:
 @pytest.mark.parametrize(
     ("answer", "wanted"),
     [
-        (TimeoutError(), "logs-1: probe: wanted an answer in time, found none"),
+        (TimeoutError(), "logs-1: probe: no answer in time"),
         (SSHException("SSH session not active"), "logs-1: probe: SSH session not active"),
         (EOFError(), r"logs-1: probe: the connection broke off \(EOFError\)"),
-        ("Welcome\n", "logs-1: probe: wanted JSON, found Welcome"),
-        ("", "logs-1: probe: wanted JSON, found nothing"),
+        ("Welcome\n", "logs-1: probe: expected JSON, got Welcome"),
+        ("", "logs-1: probe: expected JSON, got nothing"),
     ],
 )
 def test_no_answer_is_an_error_that_says_so(answer: str | Exception, wanted: str) -> None:
@@ -62,11 +62,11 @@ def test_a_key_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     """Before that host is connected to; the others are."""
     monkeypatch.setenv("HOME", str(tmp_path))
     lost = {"address": "127.0.0.1", "roles": ["log_server"], "ssh_key": str(tmp_path / "no-key")}
-    wanted = f"hosts.logs-1.ssh_key: wanted a readable file, found none at {tmp_path / 'no-key'}"
+    wanted = f"hosts.logs-1.ssh_key: expected a readable file, got {tmp_path / 'no-key'}"
     closed = {"address": "127.0.0.1", "ssh_port": 9, "roles": ["app_host"]}
     with Fleet(settings_with(hosts={"logs-1": lost, "app-1": closed})) as fleet:
-        assert fleet.silent["logs-1"] == wanted
-        assert "app-1" in fleet.silent
+        assert fleet.unreachable["logs-1"] == wanted
+        assert "app-1" in fleet.unreachable
     with (
         pytest.raises(DeployError, match=re.escape(wanted)),
         Fleet(settings_with(hosts={"logs-1": lost})),

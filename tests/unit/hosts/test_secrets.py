@@ -12,8 +12,8 @@ import pytest
 from cryptography import x509
 
 from stack.hosts import HostsError, secrets
-from stack.hosts.certificates import is_good
-from stack.hosts.gateway import hashed
+from stack.hosts.certificates import is_valid
+from stack.hosts.gateway import password_hash
 from stack.settings import Settings
 from tests.support.example import settings_with
 
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 def test_what_is_missing_is_made_once(values: Settings, path: Path) -> None:
     """A second run makes nothing and changes nothing; only the owner reads the file."""
     made = secrets.init(path, values, {})
-    assert sorted(made) == sorted(secrets.wanted(values))
+    assert sorted(made) == sorted(secrets.generated_names(values))
     before = path.read_bytes()
     assert secrets.init(path, values, {}) == []
     assert path.read_bytes() == before
@@ -103,7 +103,7 @@ def test_a_certificate_that_ends_soon_is_no_longer_good(values: Settings, path: 
     certificate = secrets.read_file(path)["certificate_logs-1"]
     names = ["10.0.0.1", "logs.example.net"]
     now = datetime.now(UTC)
-    assert [is_good(certificate, names, now + timedelta(days=d)) for d in (0, 739, 741)] == [
+    assert [is_valid(certificate, names, now + timedelta(days=d)) for d in (0, 739, 741)] == [
         True,
         True,
         False,
@@ -121,7 +121,7 @@ def test_the_environment_wins_and_is_not_written(values: Settings, path: Path) -
 def test_an_unknown_secret_cannot_be_rotated(values: Settings, path: Path) -> None:
     """The known names are listed, no value is."""
     secrets.init(path, values, {})
-    wanted = r"wanted one of gateway_salt, writer_logs-1, writer_app-1.*'writer'"
+    wanted = r"expected one of gateway_salt, writer_logs-1, writer_app-1.*'writer'"
     with pytest.raises(HostsError, match=wanted):
         secrets.rotate(path, values, "writer")
 
@@ -130,7 +130,7 @@ def test_a_file_that_others_can_read_is_refused(values: Settings, path: Path) ->
     """The error says what to type."""
     secrets.init(path, values, {})
     path.chmod(0o644)
-    with pytest.raises(HostsError, match=r"wanted mode 0600, found 0644\. Type: chmod 600"):
+    with pytest.raises(HostsError, match=r"expected mode 0600, got 0644\. Run: chmod 600"):
         secrets.read(path, values, {})
 
 
@@ -139,7 +139,7 @@ def test_a_file_of_another_form_is_refused(values: Settings, path: Path, text: s
     """It is left as it is."""
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
-    with pytest.raises(HostsError, match="wanted a JSON object of texts"):
+    with pytest.raises(HostsError, match="expected a JSON object"):
         secrets.init(path, values, {})
     assert path.read_text(encoding="utf-8") == text
 
@@ -162,14 +162,17 @@ def test_sops_decrypts_a_file_of_its_own(
     path = tmp_path / "secrets.sops.json"
     path.write_text("{}", encoding="utf-8")
     assert secrets.read(path, values, {})["writer_app-1"] == "hidden"
-    with pytest.raises(HostsError, match="wanted a plain file to write to, found one of sops"):
+    with pytest.raises(HostsError, match=r"cannot write .*: it is encrypted with sops"):
         secrets.init(path, values, {})
 
 
 def test_a_hash_depends_on_the_user_and_is_the_same_every_time() -> None:
     """Otherwise every deploy would change the gateway."""
-    one, same = hashed("app-1", "password", "salt"), hashed("app-1", "password", "salt")
-    other = hashed("app-2", "password", "salt")
+    one, same = (
+        password_hash("app-1", "password", "salt"),
+        password_hash("app-1", "password", "salt"),
+    )
+    other = password_hash("app-2", "password", "salt")
     assert one == same != other
     assert one.split("$")[3][:22] != other.split("$")[3][:22]
     assert bcrypt.checkpw(b"password", one.encode())
@@ -184,11 +187,11 @@ def test_all_that_is_missing_is_named_at_once(values: Settings, path: Path) -> N
         loki_storage={"bucket": "logs", "endpoint": "https://s3.example.net"},
         archive={"endpoint": "https://s3.example.net"},
     )
-    assert secrets.given(more) == ["archive_writer", "loki_storage"]
+    assert secrets.external_names(more) == ["archive_writer", "loki_storage"]
     with pytest.raises(HostsError) as caught:
         secrets.read_all(path, more, {})
     assert "writer_app-1" in str(caught.value)
-    assert "Type: ./logstack secrets init staging" in str(caught.value)
+    assert "Run: ./logstack secrets init staging" in str(caught.value)
     secrets.init(path, more, {})
     with pytest.raises(HostsError) as caught:
         secrets.read_all(path, more, {})

@@ -181,7 +181,7 @@ def test_a_firewall_that_is_not_in_force_is_started(
     changed: dict[str, Any], wanted: list[str]
 ) -> None:
     """Stopped, disabled, or flushed below its unit, which then stays active."""
-    unit = HostFile(firewall.UNIT, firewall.UNIT_TEXT, "0644", "root")
+    unit = HostFile(firewall.UNIT, firewall.unit_text(), "0644", "root")
     plan = HostPlan("logs-1", ("log_server",), PLAN.components, (JOURNALD, unit))
     state = {"active": True, "enabled": True} | {
         k: v for k, v in changed.items() if k in ["active", "enabled"]
@@ -210,18 +210,18 @@ def test_no_change_shows_what_a_file_holds() -> None:
 
 
 def test_preflight_says_everything_at_once() -> None:
-    """Each with what was wanted and found."""
+    """Each with what was expected and what it got."""
     values = settings.load({})
     facts = {
         "user": 1000, "os": "alpine", "os_name": "Alpine", "machine": "riscv64", "systemd": False,
         "memory": 1024**2, "disk": 0, "time": 1000.0, "listening": {"18880": "www-data"},
     }  # fmt: skip
-    found = preflight.problems(facts, PLAN, values, now=900.0)
+    found = preflight.failed_checks(facts, PLAN, values, now=900.0)
     assert [text.partition(":")[0] for text in found] == [
         *("sudo", "system", "systemd", "architecture", "memory", "disk", "clock", "ports")
     ]
-    assert "found +100 s" in found[6]
-    assert "taken by a program of the user www-data" in found[7]
+    assert "got +100 s" in found[6]
+    assert "got a listener of the user www-data" in found[7]
 
 
 def test_preflight_lets_a_component_keep_its_port() -> None:
@@ -232,7 +232,7 @@ def test_preflight_lets_a_component_keep_its_port() -> None:
         "systemd": True, "memory": 2**40, "disk": 2**50, "time": 1.0,
         "listening": {"18880": "logstack-vmalert"},
     }  # fmt: skip
-    assert preflight.problems(facts, PLAN, values, now=1.0) == []
+    assert preflight.failed_checks(facts, PLAN, values, now=1.0) == []
 
 
 @pytest.mark.parametrize(
@@ -260,6 +260,6 @@ def test_preflight_refuses_what_the_agent_could_not_be_kept_from(
     }  # fmt: skip
     mounts = HostFile(agent_view.SCRIPT, "", "0644", "root")
     agent = replace(PLAN.components[0], files=(mounts,))
-    found = preflight.problems(facts, replace(PLAN, components=(agent,)), values, now=1.0)
+    found = preflight.failed_checks(facts, replace(PLAN, components=(agent,)), values, now=1.0)
     assert [text[: len(sentence)] for text in found] == ([sentence] if sentence else [])
-    assert preflight.problems(facts, PLAN, values, now=1.0) == []
+    assert preflight.failed_checks(facts, PLAN, values, now=1.0) == []

@@ -26,14 +26,14 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def put(
-    *written: tuple[Path, str], gone: tuple[Path, ...] = (), run: str = "", **handling: Any
+    *written: tuple[Path, str], gone: tuple[Path, ...] = (), run: str = "", **hooks: Any
 ) -> dict[str, Any]:
-    """Have the host write and remove files; `handling` is the same for all of them."""
+    """Have the host write and remove files; `hooks` is the same for all of them."""
     who = getpass.getuser()
     files = [{"path": str(p), "text": text, "mode": "0644", "owner": who} for p, text in written]
-    known = {str(path): handled(**handling) for path in (*(p for p, _ in written), *gone)}
+    known = {str(path): handled(**hooks) for path in (*(p for p, _ in written), *gone)}
     return remote_changes.put_files(
-        {"files": files, "removed": [str(path) for path in gone], "handling": known, "run": run}
+        {"files": files, "removed": [str(path) for path in gone], "hooks": known, "run": run}
     )
 
 
@@ -41,9 +41,9 @@ def handled(**commands: Any) -> dict[str, Any]:
     return {"check": [], "written": [], "leaving": [], "removed": [], **commands}
 
 
-def restore(run: str, *paths: Path, **handling: Any) -> dict[str, Any]:
-    known = {str(path): handled(**handling) for path in paths}
-    return remote_changes.restore_files({"run": run, "handling": known})
+def restore(run: str, *paths: Path, **hooks: Any) -> dict[str, Any]:
+    known = {str(path): handled(**hooks) for path in paths}
+    return remote_changes.restore_files({"run": run, "hooks": known})
 
 
 def described(path: Path) -> str:
@@ -72,9 +72,9 @@ def test_a_shared_file_that_is_missing_is_made(shared: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_shared_file_that_cannot_be_read_is_left_alone(shared: Path, text: str) -> None:
-    """Nobody knows what its owner wanted."""
+    """What its owner meant is not known."""
     shared.write_text(text)
-    with pytest.raises(SystemExit, match="Mend it there"):
+    with pytest.raises(SystemExit, match="Fix it on the host"):
         put((shared, OURS))
     assert shared.read_text() == text
 
@@ -239,7 +239,7 @@ def test_a_kept_key_is_never_wider_than_the_one_in_its_place(tmp_path: Path) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("", encoding="utf-8")
             path.chmod(mode)
-    remote_changes.narrow(str(tmp_path / "kept"), str(tmp_path / "staged"))
+    remote_changes.restrict_modes(str(tmp_path / "kept"), str(tmp_path / "staged"))
     kept = tmp_path / "kept" / "tls"
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in kept.iterdir()} == {
         "key.pem": "0o600",

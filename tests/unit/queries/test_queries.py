@@ -75,16 +75,16 @@ def test_every_query_keeps_the_rules(query: Query) -> None:
 @pytest.mark.parametrize(
     ("call", "wanted"),
     [
-        (lambda: over("5 minutes"), "wanted a duration"),
-        (lambda: per_step('5m] or {a="b"'), "wanted a duration"),
-        (lambda: Scope(""), "wanted a name"),
+        (lambda: over("5 minutes"), "expected a duration"),
+        (lambda: per_step('5m] or {a="b"'), "expected a duration"),
+        (lambda: Scope(""), "expected a name"),
         (lambda: queries.request_duration(SCOPE, over("5m"), quantile=95), "between 0 and 1"),
-        (lambda: queries.new_exception_types(SCOPE, per_step("5m")), "wanted over"),
-        (lambda: queries.records_by_field(SCOPE, over("5m"), field="a b"), "wanted a field"),
+        (lambda: queries.new_exception_types(SCOPE, per_step("5m")), "expected over"),
+        (lambda: queries.records_by_field(SCOPE, over("5m"), field="a b"), "expected a field"),
     ],
 )
 def test_arguments_that_make_no_query_are_refused(call: object, wanted: str) -> None:
-    """With what was wanted, before any engine is asked."""
+    """The error says what is expected; no request is sent."""
     assert callable(call)
     with pytest.raises(QueryError, match=wanted):
         call()

@@ -217,7 +217,7 @@ def test_nested_values_become_json_in_one_field() -> None:
 def test_a_lines_own_values_move_aside_for_those_of_the_agent() -> None:
     """As in logstack_django; a label is text, so that a nested one is none."""
     line = {"host": "web", "format": None, "_time": 1, "service_name": ["x"], "level": "INFO"}
-    assert contract.moved_aside(line) == {
+    assert contract.rename_reserved(line) == {
         "extra_host": "web",
         "extra_format": None,
         "extra__time": 1,
@@ -313,8 +313,8 @@ def test_a_level_stands_for_itself_and_the_more_severe_ones(level: str, wanted: 
 @pytest.mark.parametrize("level", ["error", "FATAL", ""])
 def test_a_level_that_does_not_exist_is_refused(level: str) -> None:
     """The error lists the ones that do."""
-    with pytest.raises(ValueError, match="wanted one of") as caught:
+    with pytest.raises(ValueError, match="expected one of") as caught:
         contract.levels_from(level)
     assert str(caught.value) == (
-        f"wanted one of DEBUG, INFO, WARNING, ERROR, CRITICAL, found {level!r}"
+        f"expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, got {level!r}"
     )

@@ -79,11 +79,11 @@ def test_a_local_time_follows_daylight_saving() -> None:
 )
 def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
     """Also a duration that reaches back before the first year."""
-    with pytest.raises(ValueError, match="wanted a duration such as 5m") as caught:
+    with pytest.raises(ValueError, match="expected a duration such as 5m") as caught:
         parse_moment(text, NOW)
     assert str(caught.value) == (
-        "wanted a duration such as 5m or 2h, or a time such as 2026-01-31 or 2026-01-31T10:30, "
-        f"found {text!r}"
+        "expected a duration such as 5m or 2h, or a time such as 2026-01-31 or 2026-01-31T10:30, "
+        f"got {text!r}"
     )
 
 

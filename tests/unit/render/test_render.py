@@ -19,6 +19,7 @@ from stack.components.catalogue import CATALOGUE, by_name, command, selected
 from stack.components.component import as_pattern
 from stack.components.loki import render_loki
 from stack.components.otelcol import render_otelcol
+from stack.components.promtail import render_promtail
 from stack.render.templates import RenderError, render_template
 from stack.runtimes.files import render_native
 from stack.settings import ROOT
@@ -192,7 +193,7 @@ def test_the_engine_is_started_first_and_stopped_last(tmp_path: Path) -> None:
 def test_a_path_that_supervisord_cannot_read_is_refused(tmp_path: Path, folder: str) -> None:
     """It would be cut, and supervisord would start something else."""
     target = target_in(tmp_path / folder)
-    with pytest.raises(RenderError, match="wanted a path that supervisord can read") as caught:
+    with pytest.raises(RenderError, match="supervisor: expected a path without") as caught:
         render_native(target, binaries_in(tmp_path / folder), {**SECRETS, **ARCHIVE_SECRETS})
     assert repr(folder)[1:-1] in str(caught.value)
     assert "set paths.run, paths.data and paths.cache to other folders" in str(caught.value)
@@ -207,8 +208,8 @@ def test_a_secret_that_supervisord_cannot_read_is_refused_and_not_shown(
     with pytest.raises(RenderError) as caught:
         render_native(target_in(tmp_path), binaries_in(tmp_path), {**secrets, **ARCHIVE_SECRETS})
     assert str(caught.value) == (
-        "LOGSTACK_SAMPLE_PASSWORD: wanted a value that supervisord can read: not with both kinds "
-        "of quotes, a quote or space at either end, ` #`, ` ;` or a control character"
+        "LOGSTACK_SAMPLE_PASSWORD: expected a value without quotes of both kinds, quotes and "
+        "spaces at its ends, ` #`, ` ;` and control characters, which supervisord cannot read"
     )
 
 
@@ -349,3 +350,14 @@ def test_rules_are_within_lokis_reach(tmp_path: Path, retention: dict[str, int])
     rule_ends_before = timedelta(days=values.hot_days + values.margin_days + 1)
     assert parse_duration(limits["max_query_lookback"]) > rule_ends_before
     assert parse_duration(limits["max_query_lookback"]) >= timedelta(days=8)  # a week and a window
+
+
+def test_promtail_drops_the_lines_of_other_peoples_containers() -> None:
+    """What it writes where the label is missing is what it looks for."""
+    target = docker(settings_with(stack={"engine": "loki", "agent": "promtail"}))
+    [job] = yaml.safe_load(render_promtail(target))["scrape_configs"]
+    stages = [(name, values) for stage in job["pipeline_stages"] for name, values in stage.items()]
+    of_containers = [pair for pair in stages if "docker_service" in str(pair[1])][1:]
+    (_, mark), (name, drop) = of_containers[:2]
+    assert name == "drop"
+    assert mark["template"].endswith("{{ else }}" + drop["value"] + "{{ end }}")

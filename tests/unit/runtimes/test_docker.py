@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from stack.runtimes.docker.engine import DockerError
-from stack.runtimes.docker.runtime import COMMANDS, VARIABLES, DockerRuntime
+from stack.runtimes.docker.runtime import DOCUMENT, VARIABLES, DockerRuntime
 from stack.settings import load, variable_name
 from stack.settings.targets import SETTINGS_FILE
 
-PRIVATE = (COMMANDS, VARIABLES, SETTINGS_FILE)
+PRIVATE = (DOCUMENT, VARIABLES, SETTINGS_FILE)
 
 
 @pytest.fixture

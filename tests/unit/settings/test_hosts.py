@@ -77,7 +77,7 @@ def test_an_environment_of_ones_own_needs_one_file(root: Path) -> None:
 
 def test_an_unknown_environment_is_refused(root: Path) -> None:
     """The known ones are listed."""
-    with pytest.raises(SettingsError, match="wanted one of prod, staging, found 'stagin'"):
+    with pytest.raises(SettingsError, match="expected one of prod, staging, got 'stagin'"):
         hosts(root, "stagin")
 
 
@@ -86,33 +86,35 @@ def test_an_unknown_environment_is_refused(root: Path) -> None:
     [
         (
             {"a": {**SERVER, "roles": ["log_sever"]}},
-            "hosts.a.roles.0: wanted one of 'log_server', 'app_host', 'dashboards', 'alerting' or "
-            "'archive', found 'log_sever'",
+            "hosts.a.roles.0: expected one of 'log_server', 'app_host', 'dashboards', 'alerting' "
+            "or 'archive', got 'log_sever'",
         ),
-        ({"a": {"roles": ["log_server"]}}, "hosts.a.address: wanted a value, found nothing"),
+        ({"a": {"roles": ["log_server"]}}, "hosts.a.address: expected a value, got nothing"),
         (
             {"a": SERVER, "b": SERVER},
-            "hosts.b.address: wanted an address of its own, found 10.0.0.1, which hosts.a has too",
+            "hosts.b.address: expected a different address per host, got 10.0.0.1, "
+            "which hosts.a also has",
         ),
         (
             {"a": {**SERVER, "roles": ["app_host"]}},
-            "hosts.a.roles: wanted a host with the role log_server, found none",
+            "hosts.a.roles: expected a host with the role log_server, got none",
         ),
         (
             {"a": SERVER, "b": {"address": "b", "roles": ["alerting"]}},
-            "hosts.b.roles: wanted alerting on a log server, because it reads the engine beside it",
+            "hosts.b.roles: expected alerting on a log server, because it reads the engine "
+            "beside it",
         ),
         (
             {"a": {**SERVER, "roles": ["log_server", "log_server"]}},
-            "hosts.a.roles: wanted each role once, found log_server twice",
+            "hosts.a.roles: expected each role once, got log_server twice",
         ),
-        ({"a": {**SERVER, "ssh_port": 0}}, "hosts.a.ssh_port: wanted a number of at least 1"),
+        ({"a": {**SERVER, "ssh_port": 0}}, "hosts.a.ssh_port: expected a port between 1 and 65535"),
         ({"a": {**SERVER, "addres": "x"}}, "hosts.a.addres: there is no such setting"),
         ({"A B": SERVER}, "hosts.A B"),
     ],
 )
 def test_a_fleet_that_cannot_be_is_refused(fleet_of: dict[str, Any], wanted: str) -> None:
-    """The error names the key, what was wanted and what was found."""
+    """The error names the key, what was expected and what was got."""
     assert refusal(**fleet_of).startswith(wanted)
 
 
@@ -133,8 +135,8 @@ def test_what_nobody_does_the_first_log_server_does() -> None:
 
 def test_a_host_that_is_not_there_is_named_with_those_that_are() -> None:
     """A typing mistake in a command."""
-    with pytest.raises(HostsError, match=r"wanted one of a, found 'b'"):
-        fleet.host_named(settings_with(hosts={"a": SERVER}), "b")
+    with pytest.raises(HostsError, match=r"expected one of a, got 'b'"):
+        fleet.find_host(settings_with(hosts={"a": SERVER}), "b")
 
 
 def test_agents_write_to_every_victorialogs_and_to_one_address_of_loki() -> None:
@@ -161,7 +163,7 @@ def test_an_environment_has_its_own_name(root: Path) -> None:
     path.write_text(fleet_text, encoding="utf-8")
     assert settings.load_for_hosts("lab", {}, root).stack.environment == "lab"
     path.write_text(f'[stack]\nenvironment = "dev"\n{fleet_text}', encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"stack\.environment: wanted lab.*found 'dev'"):
+    with pytest.raises(SettingsError, match=r"stack\.environment: expected lab.*got 'dev'"):
         settings.load_for_hosts("lab", {}, root)
 
 
@@ -175,7 +177,7 @@ def test_what_is_wrong_for_hosts_is_mended_in_their_file(root: Path) -> None:
 
 
 def test_hosts_are_no_variable(root: Path) -> None:
-    with pytest.raises(SettingsError, match=r"LOGSTACK_HOSTS__A: wanted \[hosts\] in a file"):
+    with pytest.raises(SettingsError, match=r"LOGSTACK_HOSTS__A: expected \[hosts\] in a file"):
         hosts(root, LOGSTACK_HOSTS__A="10.0.0.1")
 
 

@@ -94,7 +94,7 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path, wide: int) -> No
     with pytest.raises(SecretsError) as caught:
         sample_app_secrets(tmp_path)
     assert str(caught.value) == (
-        f"{path}: wanted mode 0600, found 0{wide:o}. Type: chmod 600 '{path}'"
+        f"{path}: expected mode 0600, got 0{wide:o}. Run: chmod 600 '{path}'"
     )
 
 
@@ -115,8 +115,8 @@ def test_a_file_that_holds_no_secrets_is_refused(tmp_path: Path, text: str) -> N
     with pytest.raises(SecretsError) as caught:
         sample_app_secrets(tmp_path)
     assert str(caught.value) == (
-        f"{path}: wanted a JSON object of secrets, found something else. "
-        "Restore it, or remove it to have new secrets made"
+        f"{path}: expected a JSON object of secrets, got something else. "
+        "Restore it, or remove it to generate new secrets"
     )
     assert caught.value.__cause__ is None
     assert path.read_text(encoding="utf-8") == text
@@ -125,7 +125,7 @@ def test_a_file_that_holds_no_secrets_is_refused(tmp_path: Path, text: str) -> N
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 are no traceback."""
     keep(tmp_path, "").write_bytes(b"\xff\xfe")
-    with pytest.raises(SecretsError, match="wanted a JSON object of secrets"):
+    with pytest.raises(SecretsError, match="expected a JSON object of secrets"):
         sample_app_secrets(tmp_path)
 
 
@@ -206,7 +206,9 @@ def test_a_signing_key_is_not_made_for_a_store_of_others(
     """With a new one, every manifest would look rewritten. Starting a local store makes none."""
     local_store_secrets(tmp_path, {})
     before = secrets_file(tmp_path).read_bytes()
-    with pytest.raises(SecretsError, match=r"LOGSTACK_ARCHIVE_SIGNING_KEY: wanted .*openssl rand"):
+    with pytest.raises(
+        SecretsError, match=r"LOGSTACK_ARCHIVE_SIGNING_KEY: expected .*openssl rand"
+    ):
         archive_secrets(tmp_path, given, endpoint=endpoint)
     assert secrets_file(tmp_path).read_bytes() == before
     signed = archive_secrets(tmp_path, {**given, SIGNING_KEY: "c2lnbg=="}, endpoint=endpoint)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.settings.units import go_duration, parse_bytes, parse_duration
+from stack.settings.units import format_bytes, go_duration, parse_bytes, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,21 @@ def test_what_is_no_size_is_refused(text: str) -> None:
     """A decimal unit would be taken for a binary one by one component and not by another."""
     with pytest.raises(ValueError, match=r"^a size such as 512KiB, 64MiB or 1GiB$"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (512, "512 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1_048_575, "1 MiB"),
+        (1_300_000, "1.2 MiB"),
+        (5 * 1024**4, "5 TiB"),
+        (5000 * 1024**4, "5000 TiB"),
+    ],
+)
+def test_a_size_is_written_for_people(size: int, text: str) -> None:
+    """With one decimal at most, in the largest unit below it."""
+    assert format_bytes(size) == text

@@ -1,0 +1,52 @@
+"""`logstack doctor`: compare what is running with the settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from stack.archive.context import open_native
+from stack.checks import doctor
+from stack.cli.archive import running_target
+from stack.cli.console import AsJson, out, print_json
+
+
+def register(app: typer.Typer) -> None:
+    app.command("doctor")(diagnose)
+
+
+def diagnose(
+    as_json: AsJson = False,
+    environment: Annotated[
+        str, typer.Option("--env", help="Check the hosts of this environment instead.")
+    ] = "",
+) -> None:
+    """Check that rules, retention and archive of the running stack are as the settings say.
+
+    Example: logstack doctor --env staging
+    """
+    if environment:
+        from stack.cli import hosts  # slow to import, and needed here alone
+
+        hosts.run_on_hosts("doctor", environment)
+        return
+    target = running_target()
+    archive = open_native(target)
+    try:
+        findings = doctor.run(archive, target)
+    finally:
+        archive.store.close()
+    if as_json:
+        print_json([asdict(item) for item in findings], indent=2)
+    else:
+        table = Table("", "check", "found", box=None, pad_edge=False, header_style="bold")
+        for item in findings:
+            mark = Text("✓", "green") if item.ok else Text("✗", "bold red")
+            table.add_row(mark, item.check, item.text)
+        out.print(table)
+    if not all(item.ok for item in findings):
+        raise typer.Exit(1)

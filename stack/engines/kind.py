@@ -1,0 +1,59 @@
+"""What differs between log engines: paths, tenants, dialect, reports.
+
+Each engine's module beside this one has its client and its `KIND`; kinds.py finds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from stack.engines import Engine
+
+Dialect = Literal["logql", "logsql"]
+Fetch = Callable[[str], str]
+"""Gets the engine's answer at a path, over HTTP from here or on the engine's host."""
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """One log engine. `name` is that of its component, of its port and in settings.stack.engine.
+
+    `ingestion` is the path where the collector sends records, `reading` the paths that users may
+    read through a gateway. `rules` is the path of Prometheus' rules API at `evaluator`, the
+    component that evaluates the rules; `reports_expressions` means that it reports expressions
+    unchanged. Restored records go to `restored_component` with `restored_tenant`. `is_cluster`: all
+    log servers share one set of records. `grafana_type` is the type of the data source in Grafana,
+    `grafana_plugin` the plugin that it needs. The engine takes records up to `ahead` of its clock.
+    A gateway sets `write_headers`, in Caddy's syntax, on every batch.
+    """
+
+    name: str
+    title: str
+    dialect: Dialect
+    connect: Callable[[str, str], Engine]
+    ingestion: str
+    reading: tuple[str, ...]
+    retention: Callable[[Fetch], timedelta]
+    find: Callable[[Fetch, str, str], dict[str, str] | None]
+    evaluator: str
+    restored_component: str
+    grafana_type: str
+    grafana_plugin: str = ""
+    tenant: str = ""
+    restored_tenant: str = ""
+    rules: str = "/api/v1/rules"
+    rules_file: str = "rules/logstack.yaml"
+    reports_expressions: bool = True
+    is_cluster: bool = False
+    cluster_ports: tuple[str, ...] = ()
+    takes_any_age: bool = False
+    ahead: timedelta = timedelta(days=1)
+    write_headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of every request."""
+        return {"X-Scope-OrgID": self.tenant} if self.tenant else {}
