@@ -23,7 +23,7 @@ from bench.table import Row, print_table
 from provisioning import changes, deploy
 from stack import settings
 from stack.hosts import secrets
-from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, running_hosts
+from tests.support.host_containers import DEPLOY_USER, FleetUnderTest, start_hosts
 
 ANSIBLE = {
     "ANSIBLE_HOST_KEY_CHECKING": "False",
@@ -52,7 +52,7 @@ def _measure(tool: str, names: tuple[str, ...]) -> tuple[float, float]:
     """Seconds of the first and of the second run on hosts of their own."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-hosts-") as folder,
-        running_hosts(names, Path(folder)) as fleet,
+        start_hosts(names, Path(folder)) as fleet,
     ):
         fleet.roles = {
             name: ("log_server",) if name == "logs-1" else ("app_host",) for name in names

@@ -13,7 +13,7 @@ import pytest
 from stack import artifacts, settings
 from stack.artifacts import host_programs as programs
 from stack.runtimes.docker.engine import DockerError, run
-from tests.support.host_containers import FleetUnderTest, running_hosts
+from tests.support.host_containers import FleetUnderTest, start_hosts
 from tests.support.host_load import load, wait_for_all
 from tests.support.require import unavailable
 
@@ -26,7 +26,7 @@ def started(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
     values = settings.load({})
     built = [n for n, a in programs.catalogue(values).items() if a.is_built]
     programs.ensure(values, [*built, "seaweedfs", "archiver"], lambda name, text: None)
-    with running_hosts(names, folder) as fleet:
+    with start_hosts(names, folder) as fleet:
         fleet.roles = {
             name: ("log_server",) if name.startswith("logs") else ("app_host",) for name in names
         }

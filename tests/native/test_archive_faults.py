@@ -43,7 +43,7 @@ def archive(
 
 
 @pytest.fixture
-def with_store(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
+def archive_and_store(tmp_path: Path, binaries: None) -> Iterator[ArchiveUnderTest]:
     """With a SeaweedFS of its own, to be stopped, or with exactly the rights of its keys."""
     under_test = in_folder(tmp_path, None)
     under_test.start()
@@ -147,12 +147,12 @@ def test_a_count_that_differs_from_the_engine_is_named(archived: ArchiveUnderTes
     assert kinds == {"engine-counts"}
 
 
-def test_keys_can_do_what_they_are_for_and_no_more(with_store: ArchiveUnderTest) -> None:
+def test_keys_can_do_what_they_are_for_and_no_more(archive_and_store: ArchiveUnderTest) -> None:
     """The writer neither reads nor deletes, the reader neither writes nor deletes, nor can the
     admin delete without asking to bypass the lock."""
-    with_store.push(three_users())
-    with_store.ok("archive", "run")
-    store = with_store.store()
+    archive_and_store.push(three_users())
+    archive_and_store.ok("archive", "run")
+    store = archive_and_store.store()
     key = keys_of(store, "hr=03/part")[0]
     [version] = store.versions(key)[key]
     where: dict[str, Any] = {"Bucket": store.access.bucket, "Key": key}
@@ -175,9 +175,9 @@ def test_keys_can_do_what_they_are_for_and_no_more(with_store: ArchiveUnderTest)
     store.close()
 
 
-def test_the_store_being_down_loses_nothing(with_store: ArchiveUnderTest) -> None:
+def test_the_store_being_down_loses_nothing(archive_and_store: ArchiveUnderTest) -> None:
     """The run fails with one clear text, is recorded, and the next one archives everything."""
-    archive = with_store
+    archive = archive_and_store
     archive.push([at(yesterday(3))])
     archive.stop("seaweedfs")
     result = archive.run("archive", "run")
@@ -298,10 +298,10 @@ def test_a_fault_of_this_machines_disk_is_logged_and_the_archiver_continues(
 
 
 def test_an_archiver_that_starts_before_the_store_reports_no_failure(
-    with_store: ArchiveUnderTest,
+    archive_and_store: ArchiveUnderTest,
 ) -> None:
     """`make up` starts both at once, and an alert would fire for each start."""
-    archive = with_store
+    archive = archive_and_store
     archive.push([at(yesterday(3))])
     archive.stop("seaweedfs")
     archiver = archive.popen("archive", "run", "--every-interval")
@@ -317,9 +317,11 @@ def test_an_archiver_that_starts_before_the_store_reports_no_failure(
         archiver.communicate()
 
 
-def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(with_store: ArchiveUnderTest) -> None:
+def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(
+    archive_and_store: ArchiveUnderTest,
+) -> None:
     """SeaweedFS itself refuses to store; the next run with free space archives all."""
-    archive = with_store
+    archive = archive_and_store
     archive.push([at(yesterday(3))])
     archive.ok("archive", "run")
     archive.push([at(yesterday(4))])

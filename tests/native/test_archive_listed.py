@@ -53,6 +53,20 @@ def archive(
 
 
 @pytest.fixture
+def archived_with_filer(
+    tmp_path: Path, binaries: None, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
+    """Archived in a SeaweedFS of its own, whose filer's HTTP is on: objects can be lost there."""
+    under_test = in_folder(tmp_path, None, **combination.variables)
+    under_test.start("seaweedfs", extra=["-disableHttp=false", "-filer.disableHttp=false"])
+    under_test.start(under_test.engine_name)
+    under_test.push(three_users())
+    under_test.ok("archive", "run")
+    yield under_test
+    under_test.stop()
+
+
+@pytest.fixture
 def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
     """Three records of three users in each of two hours, archived."""
     archive.push(three_users())
@@ -147,18 +161,20 @@ def test_a_deleted_part_whose_version_is_still_there_is_missing(archived: Archiv
 
 @pytest.mark.parametrize("options", [(), ("--deep",)], ids=["shallow", "deep"])
 def test_a_part_lost_below_the_store_is_named_at_once(
-    archived: ArchiveUnderTest, options: tuple[str, ...]
+    archived_with_filer: ArchiveUnderTest, options: tuple[str, ...]
 ) -> None:
     """SeaweedFS lists it until it is read."""
-    [key] = keys(archived, "hr=03/part")
-    filer = archived.target.url("seaweedfs_filer", f"/buckets/{archived.store().access.bucket}")
+    [key] = keys(archived_with_filer, "hr=03/part")
+    filer = archived_with_filer.target.url(
+        "seaweedfs_filer", f"/buckets/{archived_with_filer.store().access.bucket}"
+    )
     folder = f"{filer}/{key}.versions/"
     entries = requests.get(folder, headers={"Accept": "application/json"}, timeout=10).json()
     for entry in entries["Entries"]:
         name = entry["FullPath"].rpartition("/")[2]
         assert requests.delete(folder + name, timeout=10).status_code == 204
-    assert key in keys(archived, "hr=03/part")
-    assert archived.problems(*options) == {("part-missing", key)}
+    assert key in keys(archived_with_filer, "hr=03/part")
+    assert archived_with_filer.problems(*options) == {("part-missing", key)}
 
 
 @pytest.mark.parametrize("place", ["middle", "newest"])

@@ -1,7 +1,7 @@
 """A real engine, an engine for restored records and a real SeaweedFS, and nothing else.
 
-SeaweedFS takes the longest to start: a test that does not stop or configure it gets its own bucket
-in the session's store (`SharedStore`).
+SeaweedFS takes the longest to start: where a test does not stop or configure it, it has a bucket in
+the session's (`SharedStore`).
 """
 
 from __future__ import annotations
@@ -54,24 +54,24 @@ class ArchiveUnderTest(StackUnderTest):
     The engine for restored records is started by the first command that restores.
     """
 
-    store_of: SharedStore | None = None
+    shared_store: SharedStore | None = None
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.store_of is not None:
-            self.variables = {**self.variables, **self.store_of.bucket_of_its_own()}
-            write_private(secrets_file(self.target.data_dir), json.dumps(self.store_of.keys()))
+        if self.shared_store is not None:
+            self.variables = {**self.variables, **self.shared_store.new_bucket()}
+            write_private(secrets_file(self.target.data_dir), json.dumps(self.shared_store.keys()))
 
     @property
     def names(self) -> tuple[str, ...]:
         """What a test has running from the beginning."""
-        own_store = () if self.store_of else ("seaweedfs",)
+        own_store = () if self.shared_store else ("seaweedfs",)
         return (self.engine_name, *own_store)
 
     def start(self, *names: str, extra: Iterable[str] = ()) -> None:
         """Start the programs named, or all, and wait until they answer."""
-        assert self.store_of is None or "seaweedfs" not in names, "other tests use this store"
+        assert self.shared_store is None or "seaweedfs" not in names, "other tests use this store"
         target = self.target
         folders = artifacts.ensure_all(target.settings, lambda name, text: None)
         binaries = {
@@ -110,7 +110,7 @@ class ArchiveUnderTest(StackUnderTest):
 
     def stop(self, *names: str) -> None:
         """Stop the programs named, or all: engines gracefully, because they flush to disk."""
-        assert self.store_of is None or "seaweedfs" not in names, "other tests use this store"
+        assert self.shared_store is None or "seaweedfs" not in names, "other tests use this store"
         for name in names or list(self.processes):
             process = self.processes.pop(name, None)
             if process is not None:
@@ -228,7 +228,7 @@ class SharedStore(ArchiveUnderTest):
     def start_store(self) -> None:
         self.start("seaweedfs", extra=["-volume.max=10000"])
 
-    def bucket_of_its_own(self) -> dict[str, str]:
+    def new_bucket(self) -> dict[str, str]:
         """The variables of an archive in a new bucket of this store."""
         ports = {
             name: text

@@ -213,7 +213,7 @@ def _toml(value: object) -> str:
 
 
 @contextmanager
-def running_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
+def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
     """Containers that are removed at the end, whatever happens."""
     key = folder / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -249,4 +249,4 @@ def wait_until_booted(host: TestHost) -> None:
     )
 
 
-__all__ = ["FleetUnderTest", "TestHost", "running_hosts", "wait_until_booted"]
+__all__ = ["FleetUnderTest", "TestHost", "start_hosts", "wait_until_booted"]
