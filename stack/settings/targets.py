@@ -101,9 +101,11 @@ class Target:
         return f"{self.host}:{self.port(port_name)}"
 
     def url(self, port_name: str, path: str = "") -> str:
+        """The URL of `port_name` in settings.ports."""
         return f"http://{self.address(port_name)}{path}"
 
     def config_dir(self, component: str) -> Path:
+        """The folder of a component's configuration."""
         return self.run_dir / component
 
     def storage_dir(self, component: str) -> Path:

@@ -54,6 +54,7 @@ def format_bytes(size: float) -> str:
 
 
 def is_ip_address(text: str) -> bool:
+    """Whether a text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
