@@ -89,11 +89,10 @@ def down() -> None:
     Example: logstack down
     """
     from stack.runtimes import native
-    from stack.runtimes.docker import runtime as docker
 
     values = settings.load()
-    now = docker.running(values)
-    if now.down() if now else native.down(values):
+    containers = runtime.running(values).docker
+    if containers.down() if containers else native.down(values):
         say("Stopped everything; the data is kept. Start again: make up")
     else:
         say("Nothing was running.")

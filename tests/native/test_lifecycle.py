@@ -249,7 +249,7 @@ def test_one_changed_value_restarts_only_what_depends_on_it(own_stack: StackUnde
     own_stack.variables[variable_name("agent", "poll_interval")] = "300ms"
     result = own_stack.run("up")
     assert result.returncode == 0, result.stderr
-    assert "Restarted after a change: otelcol." in result.stdout
+    assert "Restarted because their settings changed: otelcol." in result.stdout
     after = {name: item["pid"] for name, item in own_stack.statuses().items()}
     assert {name for name in before if before[name] != after[name]} == {"otelcol"}
 
