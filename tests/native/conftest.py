@@ -28,7 +28,7 @@ def binaries(combination: Combination) -> None:
     values = settings.load(combination.variables)
     cache = artifacts.cache_dir(values)
     for name, artifact in artifacts.wanted(values).items():
-        if not artifact.is_built and artifacts.find(artifact, cache) is None:
+        if not (artifact.is_built or artifact.wheel) and artifacts.find(artifact, cache) is None:
             unavailable(name, f"{name} {artifact.version} is not on PATH")
     try:
         artifacts.obtain_all(values, lambda name, text: None)
