@@ -222,3 +222,22 @@ def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+SETUP = """
+import logging, logging.config, logstack_django, os, sys, threading, time
+logging.config.dictConfig(logstack_django.logging_config("child", **{arguments}))
+logger = logging.getLogger("child")
+"""
+
+
+def setup_code(**arguments: Any) -> str:
+    """The first lines of a child process that logs."""
+    return SETUP.replace("{arguments}", repr(arguments))
+
+
+def make_logger(handler: logging.Handler) -> logging.Logger:
+    """A new logger with this handler only."""
+    logger = logging.Logger("tests.handlers", logging.DEBUG)
+    logger.addHandler(handler)
+    return logger
