@@ -20,6 +20,7 @@ from logstack_django.config import OPTIONS_KEY
 from logstack_django.encoding import encode_stdlib
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
+from logstack_django.testing import CapturedLogs
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "stack" / "log_record.schema.json").read_text(encoding="utf-8"))
@@ -241,3 +242,10 @@ def make_logger(handler: logging.Handler) -> logging.Logger:
     logger = logging.Logger("tests.handlers", logging.DEBUG)
     logger.addHandler(handler)
     return logger
+
+
+def access_records(logs: CapturedLogs) -> list[dict[str, Any]]:
+    """The records of the access log, each valid by the contract."""
+    for record in logs:
+        check(record)
+    return logs.matching(logger_name="logstack_django.access")
