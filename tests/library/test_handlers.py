@@ -1,4 +1,4 @@
-"""Nothing that goes wrong with the output reaches the application; losses are counted and told."""
+"""Output errors never reach the application; losses are counted and reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.library.support import (
 
 
 class BrokenSink(MemorySink):
-    """Fails as often as it is told to."""
+    """Fails the given number of times."""
 
     def __init__(self, error: Exception, times: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class BrokenSink(MemorySink):
     [OSError(errno.ENOSPC, "No space left on device"), BrokenPipeError(), BlockingIOError(),
      ValueError("I/O operation on closed file"), RuntimeError("anything"), RecursionError()],
 )  # fmt: skip
-def test_losses_are_counted_and_told_when_it_works_again(
+def test_losses_are_counted_and_reported_when_it_works_again(
     error: Exception, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As a record of their own, with an exact count, and without a word on stderr."""
@@ -74,7 +74,7 @@ def test_losses_are_counted_and_told_when_it_works_again(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_log_file_that_cannot_be_written_is_told_on_stderr(tmp_path: Path) -> None:
+def test_a_log_file_that_cannot_be_written_is_reported_on_stderr(tmp_path: Path) -> None:
     """At once and when the process ends, as records with the count, the file and the reason."""
     (tmp_path / "folder").write_text("a file where a folder should be")
     path = str(tmp_path / "folder" / "app.log")
@@ -89,7 +89,7 @@ def test_a_log_file_that_cannot_be_written_is_told_on_stderr(tmp_path: Path) -> 
     assert (last["log_file"], last["error"]) == (path, "File exists")
 
 
-def test_losses_of_a_file_are_told_in_the_file_too(
+def test_losses_of_a_file_are_reported_in_the_file_too(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What was said on stderr meanwhile does not count as told."""
@@ -108,7 +108,7 @@ def test_losses_of_a_file_are_told_in_the_file_too(
     assert parse(capfd.readouterr().err.encode())["dropped"] == 1
 
 
-def test_losses_are_told_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_are_reported_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are; the rest comes with the next report, or when the handler closes."""
     sink = BrokenSink(OSError(), times=0)
     handler = JsonHandler(OPTIONS, sink=sink)
@@ -304,7 +304,7 @@ def test_a_record_through_a_queue_is_the_same_line() -> None:
     assert parse(queued.lines[0])["exception_type"] == "ValueError"
 
 
-def test_a_full_queue_prints_nothing_and_its_losses_are_told(
+def test_a_full_queue_prints_nothing_and_its_losses_are_reported(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """The standard handler prints the arguments, secrets and all, to stderr."""

@@ -139,7 +139,7 @@ def test_200_interleaved_requests_do_not_mix(captured_logs: CapturedLogs) -> Non
     assert len(set.union(*ids.values())) == 200
 
 
-def test_a_cancelled_async_request_is_told_apart(captured_logs: CapturedLogs) -> None:
+def test_a_cancelled_async_request_is_a_separate_event(captured_logs: CapturedLogs) -> None:
     """The server cancels the view when the client is gone; the exception goes on."""
 
     async def main() -> None:
