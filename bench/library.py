@@ -1,7 +1,7 @@
-"""What a log record costs: this library beside those that Django teams use today.
+"""The cost of a log record: this library compared with others for Django.
 
-`python -m bench.library` prints a table. Everything is measured in one process in turns, so that
-the ratios hold on a machine that others use as well; the microseconds do not carry over.
+`python -m bench.library` prints a table. All cases are measured in turns in one process, so that
+the ratios are valid on a shared machine; the microseconds are not portable.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Case = Callable[[], Any]
 def measure(cases: dict[str, Case], repeats: int, number: int) -> dict[str, float]:
     """Median microseconds of CPU time per call of each case; the cases take turns.
 
-    CPU time of this thread, because others may use the machine at the same time.
+    CPU time of this thread, because the machine may be shared.
     """
     times: dict[str, list[float]] = {name: [] for name in cases}
     for case in cases.values():
@@ -66,7 +66,7 @@ def measure(cases: dict[str, Case], repeats: int, number: int) -> dict[str, floa
 
 
 def make_record(with_context: bool, error: BaseException | None = None) -> logging.LogRecord:
-    """A record as logging makes it; other libraries find the context among its attributes."""
+    """A record as logging creates it; other libraries read the context from its attributes."""
     info = (type(error), error, error.__traceback__) if error is not None else None
     level = logging.ERROR if error is not None else logging.INFO
     record = logging.LogRecord("organizations.views", level, __file__, 1, MESSAGE, ARGUMENTS, info)
@@ -120,7 +120,7 @@ _peer_context: ContextVar[dict[str, Any]] = ContextVar("bench")
 
 
 class _ContextFilter(logging.Filter):
-    """How the other libraries get the context into a record."""
+    """Adds the context to a record for the other libraries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.__dict__.update(_peer_context.get())

@@ -1,4 +1,4 @@
-"""The other libraries, set up as their documentation says, for `bench.library`."""
+"""The other libraries, configured as their documentation recommends, for `bench.library`."""
 
 from __future__ import annotations
 

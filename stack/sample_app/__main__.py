@@ -1,6 +1,7 @@
 """`python -m stack.sample_app <command>`: the sample app's manage.py.
 
-The runtimes, `logstack smoke` and people call it: migrate, seed, nightly_invoicing, emit_marker.
+Called by the runtimes, by `logstack smoke` and by hand: migrate, seed, nightly_invoicing,
+emit_marker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the JSON endpoints share: checking method, login and input, and answering errors as JSON.
+"""Shared by the JSON endpoints: check method, login and input, and return errors as JSON.
 
 Views use the `endpoint` decorator and `read_json`; urls.py names the error handlers.
 """
@@ -50,17 +50,19 @@ def current_user(request: HttpRequest) -> User:
 def read_json(request: HttpRequest, *fields: str) -> dict[str, str]:
     """Return the named fields of the JSON body; each must be a non-empty string."""
     if request.content_type != "application/json":
-        raise BadInputError(f"wanted Content-Type application/json, found {request.content_type!r}")
+        raise BadInputError(
+            f"Content-Type: expected application/json, got {request.content_type!r}"
+        )
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"the body is no JSON: {error}") from error
+        raise BadInputError(f"cannot parse the body as JSON: {error}") from error
     if not isinstance(body, dict):
-        raise BadInputError("wanted a JSON object")
+        raise BadInputError("body: expected a JSON object")
     for field in fields:
         value = body.get(field)
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
-            raise BadInputError(f"{field}: wanted a non-empty string of printable characters")
+            raise BadInputError(f"{field}: expected a non-empty string of printable characters")
     return {field: body[field].strip() for field in fields}
 
 
@@ -68,9 +70,7 @@ def read_number(request: HttpRequest, name: str, *, default: int, largest: int) 
     """Return the integer query parameter `name`, between 0 and `largest`."""
     text = request.GET.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= largest):
-        raise BadInputError(
-            f"{name}: wanted a whole number from 0 to {largest}, found {text[:40]!r}"
-        )
+        raise BadInputError(f"{name}: expected an integer from 0 to {largest}, got {text[:40]!r}")
     return int(text)
 
 
@@ -85,7 +85,7 @@ def problem(status: int, message: str) -> JsonResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer what Django itself refuses, for example an unknown Host header."""
+    """Answer requests that Django rejects, for example an unknown Host header."""
     return problem(400, "bad request")
 
 
@@ -100,5 +100,5 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer an exception that no view caught; the log has the traceback, the client has not."""
+    """Answer an exception that no view caught; the traceback is in the log only."""
     return problem(500, "internal error")

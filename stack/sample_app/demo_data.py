@@ -1,4 +1,4 @@
-"""The people and organizations of the demonstration: the same ones on every machine.
+"""The users and organizations of the demonstration, the same on every machine.
 
 The `seed` command stores them; stack/traffic/ acts in their names. Imports no Django.
 Passwords are not here: they come from the environment.
@@ -20,8 +20,8 @@ class DemoOrganization:
 
 USERNAMES = ("alice", "bob", "carol", "dave", "erin", "frank")
 
-# Everybody is an admin of one, and nobody belongs to all: every user can succeed at everything and
-# be denied everything.
+# Each user is an admin of one organization and no member of all: every action succeeds for each
+# user in one organization and is denied in another.
 ORGANIZATIONS = (
     DemoOrganization(
         "Nordwind Logistik", "DE", {"alice": "admin", "bob": "accountant", "carol": "member"}

@@ -1,7 +1,7 @@
 """The environment variables that configure the sample app, read once and typed.
 
-settings.py and the `seed` command call this. A missing or malformed variable is refused with its
-name, what was wanted, what was found and the command that sets it; nothing secret has a default.
+settings.py and the `seed` command call this. A missing or malformed variable is rejected with its
+name, the expected value and the command that sets it. Secrets have no default.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 PREFIX = "LOGSTACK_SAMPLE_"
 SHORTEST_SECRET_KEY = 32
 SHORTEST_PASSWORD = 8
-NEXT_COMMAND = "`make up` generates it; by hand: export {name}=..."
+REMEDY = "make up (generates it), or: export {name}=..."
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Environment:
 
 
 def read_environment(variables: Mapping[str, str]) -> Environment:
-    """Return the typed configuration; raises ImproperlyConfigured naming the variable at fault."""
+    """Return the typed configuration; raises ImproperlyConfigured with the invalid variable."""
     log_file = variables.get(f"{PREFIX}LOG_FILE", "").strip()
     hosts = variables.get(f"{PREFIX}ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
     return Environment(
@@ -56,8 +56,8 @@ def _required(variables: Mapping[str, str], key: str, shortest: int, meaning: st
     value = variables.get(name, "")
     if len(value.strip()) >= shortest:
         return value
-    found = f"{len(value)} characters" if value else "nothing"
+    got = f"{len(value)} characters" if value else "nothing"
     raise ImproperlyConfigured(
-        f"{name}: wanted {meaning}, at least {shortest} characters; found {found}. "
-        f"Next: {NEXT_COMMAND.format(name=name)}"
+        f"{name}: expected {meaning}, at least {shortest} characters, got {got}. "
+        f"Run: {REMEDY.format(name=name)}"
     )

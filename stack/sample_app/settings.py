@@ -1,6 +1,6 @@
 """Django settings of the sample app; what differs between machines comes from environment.py.
 
-The last lines are what an application adds to log through logstack_django.
+The last lines are the configuration that logstack_django needs.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
 
-# WAL lets readers go on while one process writes; the timeout (seconds) is how long a second writer
-# waits; IMMEDIATE takes the write lock at once, so that no transaction fails half way.
+# With WAL, readers continue while one process writes; the timeout (seconds) is how long a second
+# writer waits; IMMEDIATE takes the write lock at once, so that no transaction fails half way.
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",

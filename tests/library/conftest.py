@@ -13,6 +13,7 @@ from pathlib import Path
 import django
 import pytest
 from django.conf import settings
+from django.test import Client
 from logstack_django.contexts import current
 
 from tests.library.project import settings as project
@@ -55,3 +56,9 @@ def empty_context() -> Iterator[None]:
     current.set(None)
     yield
     current.set(None)
+
+
+@pytest.fixture
+def client() -> Client:
+    """A browser whose failures are answers, as in production."""
+    return Client(raise_request_exception=False)

@@ -20,6 +20,7 @@ from logstack_django.config import OPTIONS_KEY
 from logstack_django.encoding import encode_stdlib
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
+from logstack_django.testing import CapturedLogs
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "stack" / "log_record.schema.json").read_text(encoding="utf-8"))
@@ -215,3 +216,29 @@ def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+SETUP = """
+import logging, logging.config, logstack_django, os, sys, threading, time
+logging.config.dictConfig(logstack_django.logging_config("child", **{arguments}))
+logger = logging.getLogger("child")
+"""
+
+
+def setup_code(**arguments: Any) -> str:
+    """The first lines of a child process that logs."""
+    return SETUP.replace("{arguments}", repr(arguments))
+
+
+def make_logger(handler: logging.Handler) -> logging.Logger:
+    """A new logger with this handler only."""
+    logger = logging.Logger("tests.handlers", logging.DEBUG)
+    logger.addHandler(handler)
+    return logger
+
+
+def access_records(logs: CapturedLogs) -> list[dict[str, Any]]:
+    """The records of the access log, each valid by the contract."""
+    for record in logs:
+        check(record)
+    return logs.matching(logger_name="logstack_django.access")

@@ -75,28 +75,28 @@ def test_the_environment_wins_over_the_arguments(
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("sink", "syslog", "'stdout', 'stderr' or 'file'"),
-        ("sink", "file", "because sink is 'file'"),
-        ("levels", {"app": "LOUD"}, "level name for logger 'app'"),
+        ("sink", "syslog", "expected stdout, stderr or file, got 'syslog'"),
+        ("sink", "file", "(sink is file)"),
+        ("levels", {"app": "LOUD"}, "name of a level for logger 'app'"),
         ("levels", "[", "JSON"),
         ("levels", 5, "mapping"),
         ("redaction", "maybe", "true or false"),
         ("slow_request_ms", "soon", "a number"),
         ("max_record_bytes", True, "a number"),
         ("max_record_bytes", 100, "at least 2048"),
-        ("redact_patterns", ["("], "regular expressions"),
-        ("redact_patterns", "[1]", "text"),
-        ("redact_keys", ["pin", ""], "keys with letters or digits"),
-        ("redact_keys", "pin,*", "keys with letters or digits"),
-        ("keep_keys", ["*"], "keys with letters or digits"),
-        ("keep_keys", [" _-"], "keys with letters or digits"),
-        ("trusted_proxies", 5, "a list of text"),
-        ("trusted_proxies", ["10.0.0.0/40"], "addresses"),
-        ("service", 5, "text"),
+        ("redact_patterns", ["("], "expected a regular expression"),
+        ("redact_patterns", "[1]", "expected a string, got 1"),
+        ("redact_keys", ["pin", ""], "a key with letters or digits"),
+        ("redact_keys", "pin,*", "a key with letters or digits"),
+        ("keep_keys", ["*"], "a key with letters or digits"),
+        ("keep_keys", [" _-"], "a key with letters or digits"),
+        ("trusted_proxies", 5, "a list of strings"),
+        ("trusted_proxies", ["10.0.0.0/40"], "an address"),
+        ("service", 5, "expected a string, got 5"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, value: Any, said: str) -> None:
-    """What was wanted, what was found, and the name of the variable."""
+    """With the expected value, the given one, and the name of the variable."""
     with pytest.raises(ImproperlyConfigured) as caught:
         resolve_options({"service": "s", name: value}, {})
     assert said in str(caught.value)

@@ -147,8 +147,8 @@ def test_a_record_inside_of_a_check_passes() -> None:
     logger, handler, sink = make(Options(service="s", flood_rate=1, flood_burst=1))
     limiter = handler._floods
     inside = make_record("inside")
-    assert limiter._alone(lambda: limiter.check(inside)) == (True, [])
-    assert limiter._alone(limiter.drain) == []
+    assert limiter._run_locked(lambda: limiter.check(inside)) == (True, [])
+    assert limiter._run_locked(limiter.drain) == []
     logger.info("after")
     assert [parse(line)["message"] for line in sink.lines] == ["after"]
 

@@ -23,9 +23,9 @@ from tests.library.support import (
     make_record,
     parse,
     run_python,
+    setup_code,
     wait_until,
 )
-from tests.library.test_handlers import setup_code
 from tests.support.require import unavailable
 
 COUNT = 60

@@ -52,16 +52,16 @@ def test_the_level_and_the_logger_can_be_given() -> None:
 
 
 def test_assert_logged_finds_counts_and_shows(captured_logs: CapturedLogs) -> None:
-    """The failure names what was wanted and shows what came nearest."""
+    """The failure shows what was expected and the closest records."""
     logger = logging.getLogger("app")
     logger.info("Saved", extra={"event_type": "saved", "n": 1})
     logger.info("Saved again", extra={"event_type": "saved", "n": 2})
     assert assert_logged(captured_logs, "again", event_type="saved")["n"] == 2
     assert_logged(captured_logs, "Saved", count=2)
     assert_logged(captured_logs, "never", count=0)
-    with pytest.raises(AssertionError, match=r"(?s)no record with .*'n': 3.*Saved"):
+    with pytest.raises(AssertionError, match=r"(?s)expected a record with .*'n': 3.*Saved"):
         assert_logged(captured_logs, event_type="saved", n=3)
-    with pytest.raises(AssertionError, match=r"wanted 1 records .* found 2"):
+    with pytest.raises(AssertionError, match=r"expected 1 records .* got 2"):
         assert_logged(captured_logs, event_type="saved", count=1)
     captured_logs.clear()
     assert len(captured_logs) == 0

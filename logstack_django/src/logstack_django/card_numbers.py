@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 # 13 to 19 ASCII digits, together or in the groups that cards print them in. Not inside a longer
-# number, a decimal fraction, or a hexadecimal id. The first digit comes before the look at what
-# is left of it, so that the search can skip to a digit.
+# number, a decimal fraction, or a hexadecimal id. The first digit precedes the lookbehind,
+# so that the search can skip to a digit.
 CARD_CANDIDATE = re.compile(
     r"""[2-6](?<![0-9a-fA-F].)(?<![0-9]\..)
         (?: [0-9]{12,18}

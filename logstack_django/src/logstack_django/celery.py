@@ -1,7 +1,7 @@
-"""Carries the context to Celery tasks and back.
+"""Passes the context to Celery tasks.
 
-Headers take the fields of the contract to the worker, which opens a context with them around the
-task and closes it afterwards. Connected by the Django application when Celery is installed.
+Message headers carry the context fields to the worker, which opens a context for the task and
+closes it afterwards. The Django application connects the signals when Celery is installed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ HEADER = "logstack_context"
 _DEFAULT_REQUEST = "celery.worker.request:Request"
 _OWN_REQUEST = "logstack_django.celery_request:ContextRequest"
 
-# What was current before a task that runs in the caller's own thread (eager mode).
+# The context before a task that runs in the thread of its caller (eager mode).
 _before: dict[str, Context | None] = {}
 
 
 def connect_signals() -> None:
-    """Listen to Celery's signals; connecting again changes nothing."""
+    """Connect to Celery's signals; safe to call twice."""
     uid = "logstack_django"
     signals.before_task_publish.connect(send_context, weak=False, dispatch_uid=uid)
     signals.task_prerun.connect(open_context, weak=False, dispatch_uid=uid)
@@ -34,13 +34,13 @@ def connect_signals() -> None:
 
 
 def send_context(headers: Any = None, **kwargs: Any) -> None:
-    """Put the fields of the current context into the message of a task."""
+    """Add the fields of the current context to the message of a task."""
     found = current.get()
     if found is None or not isinstance(headers, dict) or HEADER in headers:
         return
     fields = found.fields()
     headers[HEADER] = {
-        name: _plain(fields[name]) for name in CONTEXT_FIELDS if fields.get(name) is not None
+        name: _to_plain(fields[name]) for name in CONTEXT_FIELDS if fields.get(name) is not None
     }
 
 
@@ -52,7 +52,7 @@ def open_context(task_id: Any = None, task: Any = None, **kwargs: Any) -> None:
     if getattr(request, "is_eager", False) and before is not None:
         given = before.fields()
     else:
-        given = received_fields(getattr(request, HEADER, None))
+        given = read_header(getattr(request, HEADER, None))
     fields = {"request_id": new_request_id(), **given, "task_id": task_id}
     name = getattr(task, "name", None)
     if name:
@@ -61,36 +61,36 @@ def open_context(task_id: Any = None, task: Any = None, **kwargs: Any) -> None:
 
 
 def close_context(task_id: Any = None, **kwargs: Any) -> None:
-    """Close it, whatever way the task ended."""
+    """Close the context of a task, however it ended."""
     current.set(_before.pop(str(task_id), None))
 
 
-def received_fields(header: Any) -> dict[str, Any]:
-    """The fields that came with a message; nothing but the contract's context fields."""
+def read_header(header: Any) -> dict[str, Any]:
+    """The context fields of a message; all other names are ignored."""
     given = header if isinstance(header, dict) else {}
     return {name: given[name] for name in CONTEXT_FIELDS if given.get(name) is not None}
 
 
 def use_own_request(**kwargs: Any) -> None:
-    """Let the worker's main process know the contexts of the tasks that arrive."""
+    """Give the worker's main process the contexts of received tasks."""
     from celery.app.task import Task
 
-    if Task.Request == _DEFAULT_REQUEST:  # not the application's own
+    if Task.Request == _DEFAULT_REQUEST:  # not a custom one of the application
         Task.Request = _OWN_REQUEST
 
 
 def redirect_prints(instance: Any = None, **kwargs: Any) -> None:
-    """Log what tasks print, as Celery does by itself when the logging is its own."""
+    """Log what tasks print, as Celery does when it configures logging."""
     if getattr(instance, "redirect_stdouts", False):
         instance.app.log.redirect_stdouts(instance.redirect_stdouts_level)
 
 
 def keep_logging(**kwargs: Any) -> None:
-    """Being connected keeps Celery from putting its text handlers in place of ours."""
+    """A receiver of this signal keeps Celery from installing its text handlers."""
 
 
-def _plain(value: Any) -> Any:
-    """`value` as every serializer takes it."""
+def _to_plain(value: Any) -> Any:
+    """`value` in a type that every serializer accepts."""
     if type(value) is int and INT_MIN <= value <= INT_MAX:
         return value
     return safe_text(value)

@@ -1,6 +1,6 @@
-"""Records of a Celery worker: what they mean, and the context of the task that they are about.
+"""Records of a Celery worker: their fields, and the context of the task that they describe.
 
-Kept apart from the signals, because the formatter needs it in applications without Celery, too.
+Separate from the signals, because the formatter uses it in applications without Celery as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from logstack_django.contexts import Context
 _MAX_KNOWN = 10_000
 _known: OrderedDict[str, Context] = OrderedDict()
 
-_EVENTS = (  # by what Celery passes along
+_EVENTS = (  # by the argument that Celery passes
     ("runtime", "task_succeeded"),
     ("description", "task_failed"),
     ("eta", "task_received"),
@@ -24,7 +24,7 @@ _EVENTS = (  # by what Celery passes along
 
 
 def remember_task(task_id: str, context: Context) -> None:
-    """Keep the context of a task that has arrived; the oldest goes when there are too many."""
+    """Store the context of a received task; the oldest is dropped above the limit."""
     _known[task_id] = context
     while len(_known) > _MAX_KNOWN:
         _known.popitem(last=False)

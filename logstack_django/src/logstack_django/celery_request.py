@@ -1,6 +1,6 @@
-"""The request class of a Celery worker's main process, which logs about tasks that it does not run.
+"""The request class of a Celery worker's main process, which logs about tasks of its pool.
 
-Celery takes it by name (see `celery.use_own_request`), so that only a worker imports it.
+Celery imports it by name (see `celery.use_own_request`), so only a worker imports it.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from typing import Any
 
 from celery.worker.request import Request
 
-from logstack_django.celery import HEADER, received_fields
+from logstack_django.celery import HEADER, read_header
 from logstack_django.celery_records import remember_task
 from logstack_django.contexts import Context
 
 
 class ContextRequest(Request):  # type: ignore[misc]
-    """Notes the context that came with the message, for "received", "revoked", "timed out"."""
+    """Stores the context of the message, for the records "received", "revoked", "timed out"."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        fields = received_fields(self.request_dict.get(HEADER))
+        fields = read_header(self.request_dict.get(HEADER))
         fields["task_id"] = self.id
         fields["task_name"] = self.name
         remember_task(self.id, Context(fields))

@@ -1,4 +1,4 @@
-"""System checks: each misconfiguration has a number, and a hint at what to do about it."""
+"""System checks: one numbered warning per misconfiguration, with a hint how to fix it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PRODUCTION = ("prod", "production", "live")
 
 
 def check_logging(**kwargs: Any) -> list[CheckMessage]:
-    """W001 to W006: the LOGGING setting."""
+    """W001 to W003 and W006 to W009: the LOGGING setting."""
     config = getattr(settings, "LOGGING", None)
     if not isinstance(config, Mapping) or OPTIONS_KEY not in config:
         return [
             _warning(
                 7,
-                "LOGGING was not built by logstack_django.logging_config().",
+                "LOGGING is not the result of logstack_django.logging_config().",
                 'Set LOGGING = logstack_django.logging_config(service="...") in the settings.',
             )
         ]
@@ -47,9 +47,9 @@ def check_middleware(**kwargs: Any) -> list[CheckMessage]:
         return [
             _warning(
                 4,
-                "The request log middleware is missing: records have no request id and there is "
-                "no access log.",
-                f'Put "{MIDDLEWARE}" first in MIDDLEWARE.',
+                "The request log middleware is not installed: records have no request id, and "
+                "requests are not logged.",
+                f'Add "{MIDDLEWARE}" at the top of MIDDLEWARE.',
             )
         ]
     before = middleware[: middleware.index(MIDDLEWARE)]
@@ -58,9 +58,9 @@ def check_middleware(**kwargs: Any) -> list[CheckMessage]:
         return [
             _warning(
                 5,
-                f"The request log middleware stands behind {late[0]}, whose records have no "
-                "request id and whose own answers are not in the access log.",
-                f'Move "{MIDDLEWARE}" to the first place in MIDDLEWARE.',
+                f"The request log middleware comes after {late[0]}, whose records have no request "
+                "id and whose own responses are not in the access log.",
+                f'Move "{MIDDLEWARE}" to the top of MIDDLEWARE.',
             )
         ]
     if middleware.count(MIDDLEWARE) > 1:
@@ -83,7 +83,7 @@ def _handlers(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _class_of(handler: Any) -> str:
+def _class_name(handler: Any) -> str:
     if not isinstance(handler, Mapping):
         return ""
     return str(handler.get("class") or handler.get("()") or "")
@@ -91,12 +91,12 @@ def _class_of(handler: Any) -> str:
 
 def _check_rotation(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
     for name, handler in _handlers(config).items():
-        if _class_of(handler).rpartition(".")[2] in _ROTATING:
+        if _class_name(handler).rpartition(".")[2] in _ROTATING:
             yield _warning(
                 1,
-                f"Handler {name!r} rotates its file itself, which loses records as soon as two "
+                f"Handler {name!r} rotates its file itself, which loses records when several "
                 "worker processes write to it.",
-                'Use sink="file" and let logrotate rename the file: it is reopened by itself.',
+                'Use sink="file" and rotate with logrotate: the renamed file is reopened.',
             )
 
 
@@ -105,8 +105,8 @@ def _check_existing_loggers(config: Mapping[str, Any]) -> Iterator[CheckMessage]
     if config.get("disable_existing_loggers", True):
         yield _warning(
             2,
-            "disable_existing_loggers silences every logger that exists already, among them "
-            "those of gunicorn and uvicorn.",
+            "disable_existing_loggers silences every existing logger, including those of gunicorn "
+            "and uvicorn.",
             "Set LOGGING['disable_existing_loggers'] = False, as logging_config() does.",
         )
 
@@ -137,8 +137,8 @@ def _loggers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
 
 
 def _check_duplicates(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    """A record that reaches two of our handlers, or one of them twice, comes out twice."""
-    ours = {name for name, found in _handlers(config).items() if _class_of(found) == _HANDLER}
+    """A record that reaches two JSON handlers, or one of them twice, is written twice."""
+    ours = {name for name, found in _handlers(config).items() if _class_name(found) == _HANDLER}
     loggers = dict(_loggers(config))
     for name, logger in loggers.items():
         own = [found for found in logger.get("handlers") or () if found in ours]
@@ -149,18 +149,18 @@ def _check_duplicates(config: Mapping[str, Any]) -> Iterator[CheckMessage]:
             yield _warning(
                 6,
                 f"Records of logger {name or 'root'!r} are written more than once, by "
-                f"{', '.join(sorted({*own, *_names(inherited, ours)}))}.",
-                f"Give logger {name!r} no handlers (its records reach the root logger), or set "
-                "its 'propagate' to False.",
+                f"{', '.join(sorted({*own, *_handler_names(inherited, ours)}))}.",
+                f"Remove the handlers of logger {name!r} (its records reach the root logger), or "
+                "set its 'propagate' to False.",
             )
 
 
-def _names(loggers: list[Mapping[str, Any]], ours: set[str]) -> set[str]:
+def _handler_names(loggers: list[Mapping[str, Any]], ours: set[str]) -> set[str]:
     return {found for logger in loggers for found in logger.get("handlers") or () if found in ours}
 
 
 def _ancestors(name: str, loggers: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The configured loggers above `name` to which its records go up."""
+    """The configured loggers above `name` to which its records propagate."""
     while name and loggers.get(name, {}).get("propagate", True):
         name = name.rpartition(".")[0]
         if name in loggers:
@@ -179,9 +179,9 @@ def _check_sink() -> Iterator[CheckMessage]:
     if not writable or target.is_dir():
         yield _warning(
             8,
-            f"The log file {options.path!r} cannot be written by this user.",
-            "Give the user of the application the right to write it, or set "
-            "LOGSTACK_DJANGO_PATH to another file.",
+            f"This user cannot write the log file {options.path!r}.",
+            "Make it writable for the user of the application, or set LOGSTACK_DJANGO_PATH to "
+            "another file.",
         )
 
 
@@ -189,6 +189,6 @@ def _check_environment() -> Iterator[CheckMessage]:
     for name, hint in unknown_variables(os.environ):
         yield _warning(
             9,
-            f"The environment variable {name} names no argument of logging_config(){hint}.",
-            "Correct its name or take it away: it has no effect.",
+            f"The environment variable {name} matches no argument of logging_config(){hint}.",
+            "Correct the name or unset the variable: it has no effect.",
         )

@@ -12,8 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from logstack_django.options import Options, resolve_options
 from logstack_django.redaction import Redactor
 
-# Loggers that bring handlers of their own: they are emptied and pass their records on, so that
-# each line comes out once, as JSON.
+# Loggers that frameworks give handlers. These are removed and the records propagate, so that each
+# is written once, as JSON.
 FRAMEWORK_LOGGERS = (
     "django",
     "django.server",
@@ -61,41 +61,42 @@ def logging_config(
 ) -> dict[str, Any]:
     """The LOGGING setting. Each argument can also come from LOGSTACK_DJANGO_<ARGUMENT>.
 
-    The environment variable wins over the argument, so that one build runs everywhere. Lists are
-    separated by commas (or are JSON), levels look like `INFO,some.logger=DEBUG`.
+    The environment variable takes precedence, so that one build runs everywhere. Lists are
+    comma-separated or JSON; levels are written `INFO,some.logger=DEBUG`.
 
     service             name of the application, the field service_name; required
     environment         dev, staging, prod, ...
     sink                "stdout" (containers), "stderr", or "file" (servers)
-    path                the log file of sink="file"; reopened when renamed, shared by workers
+    path                the log file for sink="file"; reopened after a rename, shared by workers
     levels              level per logger; "" is the root logger, INFO by default
     user_id_field       attribute of the user for user_id; "pk" by default
     username_field      attribute for username; by default the user model's USERNAME_FIELD
-    organization_fields attribute paths on the request that give organization_id, first hit wins;
-                        read only when loaded, never by a query
-    trusted_proxies     addresses or networks whose X-Forwarded-For and request id are believed;
-                        "unix" stands for a peer without an address (a Unix socket)
-    request_id_header   header that brings a request id in and carries it out
+    organization_fields attribute paths on the request for organization_id, the first match is
+                        used; only loaded values are read, never by a query
+    trusted_proxies     addresses or networks whose X-Forwarded-For and request id are trusted;
+                        "unix" for a peer without an address (a Unix socket)
+    request_id_header   header of the request id, in requests and responses
     access_log          whether the middleware logs one record per request
-    server_access_log   whether gunicorn's and uvicorn's own access lines come out as well
-    quiet_paths         paths (or prefixes that end in *) without an access record on success
-    slow_request_ms     a request that takes longer is logged as WARNING; 0 for never
+    server_access_log   whether gunicorn and uvicorn write their access logs as well
+    quiet_paths         paths (or prefixes ending in *) whose successful requests are not logged
+    slow_request_ms     requests that take longer are logged as WARNING; 0: never
     redaction           whether secrets are masked
-    redact_keys         further keys whose values are secret
-    keep_keys           keys that are not secret although they look like it
+    redact_keys         additional keys whose values are secret
+    keep_keys           keys that look secret but are not
     redact_patterns     regular expressions whose matches are masked everywhere
-    max_record_bytes    every line, newline included, is shorter than this
-    flood_rate          records a second per logger and message below ERROR; 0 for no limit
-    flood_burst         how many of them may come at once
-    write_timeout_ms    how long a log call may wait for a pipe whose reader stalls
+    max_record_bytes    limit of each line including its newline, which stays below it
+    flood_rate          records per second for each logger and message below ERROR; 0: no limit
+    flood_burst         how many of them may arrive at once
+    write_timeout_ms    how long a log call waits for a stalled reader of a pipe, socket or
+                        terminal
 
-    Raises ImproperlyConfigured, which names the argument, what was wanted and what was found.
+    Raises ImproperlyConfigured, which names the argument and the expected value.
     """
     options = resolve_options(locals())
     if not options.service:
         raise ImproperlyConfigured(
-            "logstack_django: service (or LOGSTACK_DJANGO_SERVICE) must be the name of the "
-            "application, and is missing."
+            "logstack_django: service (or LOGSTACK_DJANGO_SERVICE): expected the name of the "
+            "application, got nothing"
         )
     return build_config(options)
 
@@ -146,12 +147,12 @@ def current_options() -> Options:
 
 
 def current_redactor() -> Redactor | None:
-    """The rules of `current_options`; None if redaction is switched off."""
+    """The redactor for `current_options`; None if redaction is disabled."""
     options = current_options()
     if not options.redaction:
         return None
     return _redactor(options.redact_keys, options.keep_keys, options.redact_patterns)
 
 
-# Kept, because a redactor keeps its verdicts on keys.
+# Cached, because a redactor caches its decisions on keys.
 _redactor = functools.lru_cache(maxsize=8)(Redactor)

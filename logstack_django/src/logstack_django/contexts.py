@@ -1,8 +1,8 @@
-"""What every record of a request or job carries, in one ContextVar holding an immutable object.
+"""The fields of every record of a request or job: an immutable object in one ContextVar.
 
 The middleware, `background_job` and the Celery signals open a context; application code adds to
 it with `bind` and `context`; the formatter reads it. A context is replaced, never changed, so a
-copy in another task or thread cannot leak back.
+copy in another task or thread has no effect on it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RequestFields(Protocol):
 
 
 class Context:
-    """Bound fields plus those of the request. Never changed after it was made."""
+    """Bound fields plus those of the request. Immutable."""
 
     __slots__ = ("bound", "rendered", "request")
 
@@ -40,7 +40,7 @@ class Context:
         self.rendered: Any = None
 
     def fields(self) -> dict[str, Any]:
-        """All fields; what was bound wins over what the request says."""
+        """All fields; bound fields take precedence over those of the request."""
         if self.request is None:
             return self.bound
         if not self.bound:
@@ -57,7 +57,7 @@ def new_request_id() -> str:
 
 
 def current_context() -> dict[str, Any]:
-    """A copy of the fields that a record logged here and now would carry."""
+    """A copy of the fields that a record logged now would have."""
     found = current.get()
     return dict(found.fields()) if found is not None else {}
 
@@ -65,8 +65,8 @@ def current_context() -> dict[str, Any]:
 def bind(**fields: Any) -> None:
     """Add fields to every later record of the current request, job or `context` block.
 
-    A field given as None is taken out again. Outside of any context the fields stay for the rest
-    of the thread or task, so call it inside a request, a job, or `context`.
+    None removes a field. Outside of any context the fields stay for the rest of the thread or
+    task, so call it inside a request, a job, or `context`.
     """
     found = current.get()
     request = found.request if found is not None else None
@@ -75,8 +75,8 @@ def bind(**fields: Any) -> None:
 
 
 class Block:
-    """A `with` block that is a decorator, too, also of coroutine functions: it stays open until
-    they have ended, and each call has one of its own."""
+    """A `with` block that is also a decorator, of coroutine functions too: each call opens its own
+    block and closes it when the function or coroutine ends."""
 
     def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
         self._make = make
@@ -109,7 +109,7 @@ def block(function: Callable[P, Iterator[None]]) -> Callable[P, Block]:
 
 @block
 def context(**fields: Any) -> Iterator[None]:
-    """Fields for the records logged inside the block (or the decorated function)."""
+    """Add fields to the records logged inside the block (or the decorated function)."""
     before = current.get()
     bind(**fields)
     try:
@@ -132,7 +132,7 @@ def activate(new: Context | None) -> Iterator[None]:
 
 
 def wrap(function: Callable[P, R]) -> Callable[P, R]:
-    """`function` with the context of this moment, for threads and pools that do not carry it."""
+    """`function` with the current context, for threads and pools that do not inherit it."""
     captured = current.get()
     return _in_block(lambda: activate(captured), function)
 
@@ -140,7 +140,7 @@ def wrap(function: Callable[P, R]) -> Callable[P, R]:
 def _in_block(
     make: Callable[[], AbstractContextManager[None]], function: Callable[P, R]
 ) -> Callable[P, R]:
-    """`function` whose calls run inside a block of their own, coroutines until they end."""
+    """`function` with a new block around each call, for coroutines until they end."""
     if inspect.iscoroutinefunction(function):
         coroutine_function = cast(Callable[..., Any], function)
 

@@ -1,4 +1,4 @@
-"""Events with typed fields, and durations: what application code calls beside its loggers."""
+"""Events with typed fields, and durations, for use next to the standard loggers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def log_event(
 
     `object` is a model instance and fills object_type (app_label.ModelName) and object_id (its
     primary key, never by a query). `message` takes %-style `args`; without one the event's name is
-    the message. Every other keyword becomes a field, whatever its name. Never raises.
+    the message. Every other keyword becomes a field, with any name. Never raises.
     """
     try:
         if isinstance(logger, str):
@@ -70,8 +70,8 @@ def log_event(
         text = message or event_type
         logger.log(number, text, *args, exc_info=exc_info, extra=extra, stacklevel=2)
     except Exception:
-        # A record factory or filter of the application's own. The event is worth a second try.
-        logging.getLogger("logstack_django").warning("event %s could not be logged", event_type)
+        # A record factory or filter of the application failed: at least name the event.
+        logging.getLogger("logstack_django").warning("cannot log event %s", event_type)
 
 
 def identify(value: Any) -> tuple[Any, str | None]:
@@ -100,8 +100,8 @@ class timed:  # noqa: N801 (used like a function: `with timed("step"):`, `@timed
     """Measure a step: as a context manager, or as a decorator of a function or coroutine.
 
     Logs one record when the step ends, with duration_ms (milliseconds) and `step`; event_type is
-    step_finished, or step_failed with the exception's class when it raises (which goes on). The
-    duration can be read from the attribute duration_ms afterwards. Never raises by itself.
+    step_finished, or step_failed with the exception's class when the step raises (the exception
+    propagates). The attribute duration_ms has the duration afterwards. Logging never raises.
     """
 
     def __init__(
@@ -156,18 +156,18 @@ class timed:  # noqa: N801 (used like a function: `with timed("step"):`, `@timed
 
             @functools.wraps(function)
             async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with self._again():
+                with self._copy():
                     return await coroutine_function(*args, **kwargs)
 
             return cast(Callable[P, R], call_async)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._again():
+            with self._copy():
                 return function(*args, **kwargs)
 
         return call
 
-    def _again(self) -> timed:
+    def _copy(self) -> timed:
         # One object per call: calls may overlap.
         return timed(self.step, self._logger, level=self._level, **self._fields)

@@ -82,7 +82,7 @@ class FastPath:
             if len(text) > MAX_STRING or self._may_hold_secret(text):
                 return None
             current = current_context_var.get()
-            if telemetry.overrides(current):
+            if telemetry.differs_from(current):
                 return None
             context = context_others = b""
             if current is not None:

@@ -44,7 +44,7 @@ AGENT_FIELDS = frozenset(
     {"host", "format", "encoding_repaired", "timestamp_original", "timestamp_invalid"}
 )
 
-# Nothing that an application sends may stand under these names. The underscored ones are the
+# An application cannot set these names. The underscored ones are the
 # built-in fields of an engine, where an application's value would replace the record's own time
 # or text.
 OWNED_FIELDS = frozenset(
@@ -58,11 +58,11 @@ _CANONICAL_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
 
 class UnfitError(Exception):
-    """The value cannot take the type that the contract wants for its field."""
+    """The value cannot be converted to the type of its field."""
 
 
 def looks_like_integer(text: str) -> bool:
-    """Whether `text` is an integer that fits 64 bits and would be written back the same."""
+    """Whether `text` is a 64-bit integer in its canonical form."""
     return _CANONICAL_INTEGER.fullmatch(text) is not None and INT_MIN <= int(text) <= INT_MAX
 
 
@@ -117,7 +117,7 @@ COERCE: dict[str, Callable[[Any], Any]] = {
 
 
 def level_name(number: int) -> str:
-    """The contract's name for a level number; a level in between counts as the one below it."""
+    """The contract's name for a level number; other numbers are rounded down."""
     if number >= 50:
         return "CRITICAL"
     if number >= 40:

@@ -21,7 +21,7 @@ from logstack_django.fields import FIELD_ORDER, level_name
 from logstack_django.key_rules import KeyRules
 from logstack_django.options import Options, to_options
 from logstack_django.pieces import Pieces
-from logstack_django.records import extras, message_text, translate
+from logstack_django.records import message_text, read_extras, translate
 from logstack_django.redaction import Redactor
 from logstack_django.sanitize import MAX_TEXT, Sanitizer
 from logstack_django.size_limit import cap_record
@@ -68,7 +68,7 @@ class JsonFormatter(logging.Formatter):
             if line is None or len(line) >= self.options.max_record_bytes:
                 line = self._format_fully(record)
             return line
-        except Exception as error:  # RecursionError, too, which logging would pass on to the caller
+        except Exception as error:  # includes RecursionError, which logging would raise
             self.failures += 1
             return self._format_failure(record, error)
 
@@ -77,7 +77,7 @@ class JsonFormatter(logging.Formatter):
     def _format_fully(self, record: logging.LogRecord) -> bytes:
         sanitizer = Sanitizer(self.redactor, max(MAX_TEXT, 4 * self.options.max_record_bytes))
         translation = translate(record)
-        given = extras(record)
+        given = read_extras(record)
         message = None
         if translation is not None:
             for name in ("request", "status_code"):
@@ -142,7 +142,7 @@ class JsonFormatter(logging.Formatter):
     # --- last resort ----------------------------------------------------------------------------
 
     def _format_failure(self, record: logging.LogRecord, error: Exception) -> bytes:
-        """A line that is made of nothing but what cannot fail."""
+        """A line made only of values that cannot fail."""
         level = record.levelno if type(record.levelno) is int else logging.ERROR
         name = record.name if type(record.name) is str and record.name.isascii() else "root"
         out = {

@@ -2,7 +2,7 @@
 
     gunicorn --logger-class logstack_django.gunicorn.Logger erp.wsgi
 
-The master process has no Django settings, so it takes its options from LOGSTACK_DJANGO_… variables;
+The master process has no Django settings, so it reads its options from LOGSTACK_DJANGO_… variables;
 in gunicorn.conf.py `logconfig_dict = logstack_django.gunicorn.logconfig_dict(service="...")` does
 the same with arguments. Workers use LOGGING from the settings as soon as Django is set up.
 """
@@ -25,7 +25,7 @@ def logconfig_dict(service: str | None = None, **arguments: Any) -> dict[str, An
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
-    """gunicorn's logger, writing JSON. Its access lines come out only if they are asked for."""
+    """gunicorn's logger, writing JSON; access lines only with `server_access_log`."""
 
     def setup(self, cfg: Any) -> None:
         """Replace gunicorn's text handlers."""

@@ -1,8 +1,8 @@
-"""The handler: formats outside of its lock, writes inside, counts what it could not write.
+"""The handlers: format outside of the lock, write inside, count what could not be written.
 
-Nothing that goes wrong reaches the code that logs. Losses are reported as a record of their own,
-at most once a minute, as soon as something can be written again. While a log file cannot be
-written, and when the process ends before it could be, the record of the losses goes to stderr.
+Errors never reach the code that logs. Losses are reported as a separate record, at most once a
+minute, as soon as writing works again. While a log file cannot be written, and if the process ends
+before it can, that record goes to stderr.
 """
 
 from __future__ import annotations
@@ -20,20 +20,18 @@ from typing import Any
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options, to_options
 from logstack_django.rate_limit import FloodLimiter
-from logstack_django.records import LINE_ATTRIBUTE, own_record
+from logstack_django.records import LINE_ATTRIBUTE, make_record
 from logstack_django.sinks import FileSink, Sink, StreamSink, stream_descriptor
 
 REPORT_EVERY_S = 60.0
-
-
 LOCK_TIMEOUT_S = 10.0
 _MAX_NESTED = 100
 
 
 class JsonHandler(logging.Handler):
-    """Writes records as JSON lines to the sink that the options name.
+    """Writes records as JSON lines to the sink of the options.
 
-    `sink` is for tests and for applications with a sink of their own.
+    `sink` is for tests and for applications with a custom sink.
     """
 
     def __init__(
@@ -44,17 +42,17 @@ class JsonHandler(logging.Handler):
         self.sink = sink if sink is not None else make_sink(options)
         self.formatter = JsonFormatter(options)
         self._floods = FloodLimiter(options.flood_rate, options.flood_burst)
-        # Records that could not be written, and those replaced by a constant line, ever.
+        # Records that could not be written; the formatter counts `failures`.
         self.dropped = 0
         self._reported_dropped = 0
         self._reported_failures = 0
         self._last_error = ""
         self._next_report = 0.0
-        # A stream that fails has no such substitute: stderr is likely to be the same pipe.
+        # Not for a stream that fails: stderr is likely to be the same pipe.
         in_file = sink is None and options.sink == "file"
-        self._substitute = StreamSink(stream_descriptor("stderr"), 0.0) if in_file else None
-        self._next_substitute = 0.0
-        self._writing = 0  # the process in which a write is under way
+        self._stderr = StreamSink(stream_descriptor("stderr"), 0.0) if in_file else None
+        self._next_stderr_report = 0.0
+        self._writing = 0  # pid of the process that is writing
         self._nested: list[bytes] = []
 
     @property
@@ -73,8 +71,7 @@ class JsonHandler(logging.Handler):
                     record = found
             if self._floods.enabled and not self._pass_flood(record):
                 return False
-            # Outside of the lock: formatting may run code of the application that takes locks of
-            # its own, or that logs.
+            # Outside of the lock: formatting may run application code that takes locks or logs.
             line = self._render(record)
             self._write_locked(line)
         except Exception as error:
@@ -82,14 +79,14 @@ class JsonHandler(logging.Handler):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format and write one record; callers other than logging itself use this."""
+        """Format and write one record, for callers other than the logging module."""
         try:
             self._write(self._render(record))
         except Exception as error:
             self._count_loss(error)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Count the loss. The standard one prints the arguments, secrets and all, to stderr."""
+        """Count the loss. The base class prints the arguments, with secrets, to stderr."""
         self._count_loss(sys.exc_info()[1])
 
     def close(self) -> None:
@@ -97,11 +94,11 @@ class JsonHandler(logging.Handler):
         try:
             for summary in self._floods.drain():
                 self._write_locked(self._render(summary))
-            self._next_report = self._next_substitute = 0.0
+            self._next_report = self._next_stderr_report = 0.0
             self._report_losses()
             self.sink.close()
         except Exception as error:
-            self._tell_substitute(error)
+            self._report_on_stderr(error)
         super().close()
 
     def _render(self, record: logging.LogRecord) -> bytes:
@@ -115,7 +112,7 @@ class JsonHandler(logging.Handler):
 
     def _write_locked(self, line: bytes) -> None:
         lock: Any = self.lock
-        # While the interpreter ends, other threads are gone, perhaps with the lock in their hands.
+        # At interpreter exit the threads have ended, perhaps one that holds the lock.
         if not lock.acquire(timeout=0 if sys.is_finalizing() else LOCK_TIMEOUT_S):
             self._count_loss(TimeoutError())
             return
@@ -127,14 +124,14 @@ class JsonHandler(logging.Handler):
     def _write(self, line: bytes) -> None:
         pid = os.getpid()
         if self._writing == pid:
-            # A finalizer or signal handler logs in the middle of a write, in the same thread.
+            # A finalizer or signal handler logs during a write of the same thread.
             if len(self._nested) < _MAX_NESTED:
                 self._nested.append(line)
             else:
                 self._count_loss(None)
             return
         if self._writing:
-            # A fork took place while another thread of the parent was writing.
+            # Forked while another thread of the parent was writing.
             self._nested.clear()
         self._writing = pid
         try:
@@ -144,25 +141,25 @@ class JsonHandler(logging.Handler):
         finally:
             self._writing = 0
         if self.dropped != self._reported_dropped or self._reported_failures != self.failures:
-            with contextlib.suppress(Exception):  # told with the next record instead
+            with contextlib.suppress(Exception):  # reported with the next record instead
                 self._report_losses()
 
     def _count_loss(self, error: BaseException | None) -> None:
         self.dropped += 1
         if error is not None:
             self._last_error = type(error).__name__
-            self._tell_substitute(error)
+            self._report_on_stderr(error)
 
-    def _tell_substitute(self, error: BaseException) -> None:
-        """Report the losses on stderr, because the log file does not take the report."""
+    def _report_on_stderr(self, error: BaseException) -> None:
+        """Report the losses on stderr, because the log file cannot be written."""
         now = time.monotonic()
-        if self._substitute is None or not self._losses() or now < self._next_substitute:
+        if self._stderr is None or not self._losses() or now < self._next_stderr_report:
             return
-        self._next_substitute = now + REPORT_EVERY_S
+        self._next_stderr_report = now + REPORT_EVERY_S
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
         with contextlib.suppress(Exception):
             report = self._loss_report(log_file=self.options.path, error=reason)
-            self._substitute.write(self._render(report))
+            self._stderr.write(self._render(report))
 
     def _report_losses(self) -> None:
         now = time.monotonic()
@@ -192,10 +189,10 @@ class JsonHandler(logging.Handler):
 
 
 class QueueHandler(logging.handlers.QueueHandler):
-    """For a queue in front of `JsonHandler`: renders the record before it leaves the thread.
+    """For a queue in front of `JsonHandler`: formats the record before it leaves the thread.
 
-    The thread that listens has no request, and the standard handler throws the exception away.
-    `dropped` counts the records that the queue did not take, which are told as soon as it does.
+    The listening thread has no request context, and the standard handler drops the exception.
+    `dropped` counts the records that did not fit the queue; they are reported when one does.
     """
 
     dropped = 0
@@ -204,29 +201,29 @@ class QueueHandler(logging.handlers.QueueHandler):
     _next_report = 0.0
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Count the loss. The standard one prints the arguments, secrets and all, to stderr."""
+        """Count the loss. The base class prints the arguments, with secrets, to stderr."""
         self.dropped += 1
         self._last_error = type(sys.exc_info()[1]).__name__
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Put the record into the queue, and a report of what was lost before it."""
+        """Queue the record, and a report of earlier losses."""
         super().enqueue(record)
         lost = self.dropped - self._reported_dropped
         if lost and time.monotonic() >= self._next_report:
-            with contextlib.suppress(Exception):  # told with a later record instead
+            with contextlib.suppress(Exception):  # reported with a later record instead
                 super().enqueue(self.prepare(_loss_record(lost, 0, self._last_error)))
                 self._next_report = time.monotonic() + REPORT_EVERY_S
                 self._reported_dropped += lost
 
     def prepare(self, record: logging.LogRecord) -> Any:
-        """A copy of the record that carries its finished line."""
+        """A copy of the record with its formatted line."""
         formatter = self.formatter
         if not isinstance(formatter, JsonFormatter):
             return super().prepare(record)
         line = formatter.format_line(record)
         prepared = copy.copy(record)
         prepared.__dict__[LINE_ATTRIBUTE] = line
-        # The arguments may change, or may not be fit for another process.
+        # The arguments may change, or may not be picklable.
         with contextlib.suppress(Exception):
             prepared.msg = record.getMessage()
         prepared.args = prepared.exc_info = None
@@ -234,7 +231,7 @@ class QueueHandler(logging.handlers.QueueHandler):
 
 
 def _loss_record(dropped: int, failures: int, reason: str, **fields: Any) -> logging.LogRecord:
-    return own_record(
+    return make_record(
         logging.ERROR,
         "%d log records were lost, %d could not be formatted",
         (dropped, failures),
@@ -247,7 +244,7 @@ def _loss_record(dropped: int, failures: int, reason: str, **fields: Any) -> log
 
 
 def make_sink(options: Options) -> Sink:
-    """The sink that the options name."""
+    """The sink of the options."""
     if options.sink == "file":
         return FileSink(options.path)
     return StreamSink(stream_descriptor(options.sink), options.write_timeout_ms / 1000)

@@ -1,4 +1,4 @@
-"""Management commands and jobs, each with a request id of its own."""
+"""Management commands and jobs, each with its own request id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _job_logger = logging.getLogger("logstack_django.jobs")
 
 @block
 def background_job(name: str, /, **fields: Any) -> Iterator[None]:
-    """Run a management command or job under a request id of its own.
+    """Run a management command or job with its own request id.
 
     Logs `job_started`, then `job_finished` with duration_ms, or `job_failed` (ERROR, with the
     exception, which is raised again). `sys.exit(0)` inside the block counts as finished.

@@ -1,4 +1,4 @@
-"""The one middleware: request context in, access record out, for sync and async.
+"""The middleware: opens the request context and logs the access record, sync and async.
 
 Put it first in MIDDLEWARE, so that everything after it logs with the request's context.
 """
@@ -29,7 +29,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseB
 
 
 class RequestLogMiddleware:
-    """Opens the context of a request, answers with its id, logs `request_finished`."""
+    """Opens the context of a request, returns its id in a header, logs `request_finished`."""
 
     sync_capable = True
     async_capable = True
@@ -72,12 +72,12 @@ class RequestLogMiddleware:
             current.set(before)
 
     def is_quiet(self, path: str) -> bool:
-        """Whether a success under this path goes unlogged, for example a health check."""
+        """Whether successful requests of this path are not logged, such as health checks."""
         return path in self._quiet_paths or path.startswith(self._quiet_prefixes)
 
 
 class _Call:
-    """One request on its way through: what is measured, and what is logged in the end."""
+    """One request: measures it and logs its access record."""
 
     def __init__(self, middleware: RequestLogMiddleware, request: HttpRequest) -> None:
         self.middleware = middleware
@@ -93,13 +93,13 @@ class _Call:
             mark_served()
 
     def answer(self, response: HttpResponseBase) -> None:
-        """The response is there; a streaming one still has its body before it."""
+        """Take the response; the body of a streaming one is still to be sent."""
         self.response = response
         header = self.options.request_id_header
         if header and header not in response:
             response[header] = self.state.request_id
         if response.status_code >= 400:
-            # Django would do this after the last middleware, when the context is gone. It marks
+            # Django would log this after the last middleware, when the context is closed. It marks
             # the response, so that it is logged once.
             log_response(
                 "%s: %s",
@@ -116,12 +116,12 @@ class _Call:
             self.finish("request_finished", len(content))
 
     def fail(self, error: BaseException) -> None:
-        """No response: the client went away, or the server stops the worker."""
+        """Log a request without a response: the client left, or the server stops the worker."""
         cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
         self.finish("request_cancelled" if cancelled else "request_aborted", None)
 
     def leave(self) -> None:
-        """Let go of the request, which contexts copied elsewhere would keep alive."""
+        """Release the request, which copies of the context would keep alive."""
         if not self._streaming:
             self.state.freeze()
 

@@ -1,6 +1,7 @@
 """Every setting of the library, with its default, its type, and its environment variable.
 
-`logging_config` makes one from its arguments; formatter, handlers, middleware and checks read it.
+`logging_config` creates them from its arguments; formatter, handlers, middleware and checks use
+them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from logstack_django.redaction import key_words
 
 ENV_PREFIX = "LOGSTACK_DJANGO_"
-# A whole record, newline included, stays below this: container engines split longer lines.
+# A record including its newline is shorter: container engines split longer lines.
 MAX_RECORD_BYTES = 16_384
 
 
@@ -52,7 +53,7 @@ class Options:
     write_timeout_ms: float = 1000.0
 
     def as_mapping(self) -> dict[str, Any]:
-        """The settings as plain values, so that LOGGING stays printable JSON data."""
+        """The settings as plain values, so that LOGGING can be written as JSON."""
         return {
             field.name: list(value) if isinstance(value, tuple) else value
             for field in dataclasses.fields(self)
@@ -61,14 +62,14 @@ class Options:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Options:
-        """Options from plain values. ImproperlyConfigured names the argument that is wrong."""
+        """Options from plain values. Raises ImproperlyConfigured with the invalid argument."""
         known = {field.name: field for field in dataclasses.fields(cls)}
         for name in values:
             if name not in known:
                 raise ImproperlyConfigured(
-                    f"logstack_django: unknown argument {name!r}{_nearest(name, known)}."
+                    f"logstack_django: unknown argument {name!r}{_suggest(name, known)}"
                 )
-        # Not the mapping itself: dictConfig hands in containers of its own kind.
+        # Copied, because dictConfig passes its own container types.
         plain = {name: _convert(name, known[name].type, value) for name, value in values.items()}
         options = cls(**plain)
         options._check()
@@ -76,31 +77,31 @@ class Options:
 
     def _check(self) -> None:
         if self.sink not in ("stdout", "stderr", "file"):
-            raise _wrong("sink", "'stdout', 'stderr' or 'file'", self.sink)
+            raise _wrong("sink", "stdout, stderr or file", self.sink)
         if self.sink == "file" and not self.path:
-            raise _wrong("path", "the path of the log file, because sink is 'file'", self.path)
+            raise _wrong("path", "the path of the log file (sink is file)", self.path)
         if self.max_record_bytes < 2048:
             raise _wrong("max_record_bytes", "at least 2048", self.max_record_bytes)
         for option in ("redact_keys", "keep_keys"):
             for key in getattr(self, option):
                 if not key_words(key):
-                    raise _wrong(option, "keys with letters or digits", key)
+                    raise _wrong(option, "a key with letters or digits", key)
         for pattern in self.redact_patterns:
             try:
                 re.compile(pattern)
             except re.error as error:
-                wanted = f"regular expressions ({error})"
-                raise _wrong("redact_patterns", wanted, pattern) from None
+                expected = f"a regular expression ({error})"
+                raise _wrong("redact_patterns", expected, pattern) from None
         for proxy in self.trusted_proxies:
             try:
                 if proxy != "unix":
                     ipaddress.ip_network(proxy, strict=False)
             except ValueError:
-                wanted = "addresses, networks, or 'unix'"
-                raise _wrong("trusted_proxies", wanted, proxy) from None
+                expected = "an address, a network or unix"
+                raise _wrong("trusted_proxies", expected, proxy) from None
         for name, level in self.levels.items():
             if level not in logging.getLevelNamesMapping():
-                raise _wrong("levels", f"a level name for logger {name!r}", level)
+                raise _wrong("levels", f"the name of a level for logger {name!r}", level)
 
 
 def to_options(given: Options | Mapping[str, Any] | None) -> Options:
@@ -111,7 +112,7 @@ def to_options(given: Options | Mapping[str, Any] | None) -> Options:
 def resolve_options(
     arguments: Mapping[str, Any], environ: Mapping[str, str] | None = None
 ) -> Options:
-    """Options from arguments and LOGSTACK_DJANGO_… variables; the variables win."""
+    """Options from arguments and LOGSTACK_DJANGO_… variables; variables take precedence."""
     environ = os.environ if environ is None else environ
     values = {name: value for name, value in arguments.items() if value is not None}
     for field in dataclasses.fields(Options):
@@ -122,10 +123,10 @@ def resolve_options(
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Variables with the prefix that name no argument, each with a hint at the nearest one."""
+    """Variables with the prefix that match no argument, each with a suggestion."""
     known = {field.name for field in dataclasses.fields(Options)}
     return [
-        (name, _nearest(argument, known))
+        (name, _suggest(argument, known))
         for name in sorted(environ)
         if name.startswith(ENV_PREFIX)
         for argument in [name.removeprefix(ENV_PREFIX).lower()]
@@ -133,19 +134,19 @@ def unknown_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _nearest(name: str, known: Any) -> str:
+def _suggest(name: str, known: Any) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def _wrong(name: str, wanted: str, found: object) -> ImproperlyConfigured:
+def _wrong(name: str, expected: str, got: object) -> ImproperlyConfigured:
     return ImproperlyConfigured(
-        f"logstack_django: {name} (or {ENV_PREFIX}{name.upper()}) must be {wanted}, not {found!r}."
+        f"logstack_django: {name} (or {ENV_PREFIX}{name.upper()}): expected {expected}, got {got!r}"
     )
 
 
 def _convert(name: str, kind: Any, value: Any) -> Any:
-    """`value` in the type of the field; text, as the environment gives it, is parsed."""
+    """`value` converted to the type of the field; strings from the environment are parsed."""
     if kind == "bool":
         return _to_bool(name, value)
     if kind in ("float", "int"):
@@ -164,7 +165,7 @@ def _convert(name: str, kind: Any, value: Any) -> Any:
         try:
             return tuple(_to_str(name, item) for item in value)
         except TypeError:
-            raise _wrong(name, "a list of text", value) from None
+            raise _wrong(name, "a list of strings", value) from None
     return _to_levels(name, value)
 
 
@@ -172,7 +173,7 @@ def _to_str(name: str, value: Any) -> str:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str):
-        raise _wrong(name, "text", value)
+        raise _wrong(name, "a string", value)
     return str(value)
 
 
@@ -192,7 +193,7 @@ def _parse_list(name: str, text: str) -> list[str]:
         try:
             return [_to_str(name, item) for item in json.loads(text)]
         except ValueError:
-            raise _wrong(name, "a JSON list of text or a comma-separated list", text) from None
+            raise _wrong(name, "a JSON list of strings or a comma-separated list", text) from None
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
@@ -208,7 +209,7 @@ def _to_levels(name: str, value: Any) -> dict[str, str]:
             pairs = [item.rpartition("=") for item in _parse_list(name, value)]
             value = {logger.strip(): level.strip() for logger, _, level in pairs}
     if not isinstance(value, Mapping):
-        raise _wrong(name, "a mapping of logger name to level", value)
+        raise _wrong(name, "a mapping of logger names to levels", value)
     return {
         str(logger): logging.getLevelName(level) if isinstance(level, int) else str(level).upper()
         for logger, level in value.items()

@@ -1,7 +1,7 @@
 """Keeps one message from flooding the log: a token bucket per logger and message template.
 
-Off unless a rate is set. ERROR and CRITICAL always pass. Every suppressed record is counted, and
-the exact count comes out in a record of its own.
+Disabled unless a rate is set. ERROR and CRITICAL always pass. Suppressed records are counted, and
+the exact count is logged as a separate record.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Bucket:
         self.level = logging.INFO
 
 
-# A fork copies a lock that another thread holds, and nobody would release the copy.
+# A fork copies a lock that another thread holds; the copy would never be released.
 _limiters: weakref.WeakSet[FloodLimiter] = weakref.WeakSet()
 
 
@@ -42,7 +42,7 @@ def _renew_locks() -> None:
         limiter._lock = threading.Lock()
         limiter._inside = set()
         for bucket in limiter._buckets.values():
-            bucket.suppressed = 0  # the parent tells of these
+            bucket.suppressed = 0  # the parent reports these
 
 
 os.register_at_fork(after_in_child=_renew_locks)
@@ -57,7 +57,7 @@ class FloodLimiter:
         self._burst = float(max(burst, 1, int(rate)))
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
         self._lock = threading.Lock()
-        self._inside: set[int] = set()  # threads that have the lock or wait for it
+        self._inside: set[int] = set()  # ids of threads that hold the lock or wait for it
         self._next_sweep = 0.0
         _limiters.add(self)
 
@@ -65,24 +65,23 @@ class FloodLimiter:
         """Whether the record may pass, and summaries of what was suppressed before it."""
         if record.levelno >= logging.ERROR:
             return True, []
-        return self._alone(lambda: self._judge(record)) or (True, [])
+        return self._run_locked(lambda: self._decide(record)) or (True, [])
 
     def drain(self) -> list[logging.LogRecord]:
-        """Summaries of everything that was suppressed and not yet told."""
-        return self._alone(self._summaries) or []
+        """Summaries of all suppressed records that have not been reported."""
+        return self._run_locked(self._summaries) or []
 
-    def _alone(self, function: Callable[[], T]) -> T | None:
-        """What the function gives under the lock; None if the lock cannot be had.
+    def _run_locked(self, function: Callable[[], T]) -> T | None:
+        """The result of the function under the lock; None if the lock is not available.
 
-        That is so where a finalizer or signal handler logs in the middle of a check of its own
-        thread, which would wait for itself.
+        A finalizer or signal handler that logs during a check of its thread would deadlock.
         """
         me = threading.get_ident()
         if me in self._inside:
             return None
         lock, locked = self._lock, False
         try:
-            self._inside.add(me)  # before the lock is had: a signal may come right after that
+            self._inside.add(me)  # before acquiring: a signal may arrive right after it
             locked = lock.acquire(timeout=_LOCK_TIMEOUT_S)
             return function() if locked else None
         finally:
@@ -90,7 +89,7 @@ class FloodLimiter:
                 lock.release()
             self._inside.discard(me)
 
-    def _judge(self, record: logging.LogRecord) -> tuple[bool, list[logging.LogRecord]]:
+    def _decide(self, record: logging.LogRecord) -> tuple[bool, list[logging.LogRecord]]:
         template = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         key = (record.name, template[:500])
         now = time.monotonic()
@@ -135,9 +134,9 @@ class FloodLimiter:
 def _summary(key: tuple[str, str], bucket: _Bucket, now: float) -> list[logging.LogRecord]:
     if not bucket.suppressed:
         return []
-    from logstack_django.records import own_record
+    from logstack_django.records import make_record
 
-    record = own_record(
+    record = make_record(
         bucket.level,
         "%d records of logger %s were suppressed",
         (bucket.suppressed, key[0]),

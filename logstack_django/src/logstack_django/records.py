@@ -1,7 +1,7 @@
-"""Reads what an application and the frameworks put into a LogRecord, without changing it.
+"""Reads the data of applications and frameworks from a LogRecord, without changing it.
 
-Also translates the records of Django, gunicorn, uvicorn and Celery, whose facts are hidden in
-`args` or in a request object, into fields of the contract.
+Translates the records of Django, gunicorn, uvicorn and Celery, whose data is in `args` or in a
+request object, into fields of the contract.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from logstack_django.text import safe_text
 
 # Fields that cannot be attributes of a LogRecord travel in this one (see `log_event`).
 FIELDS_ATTRIBUTE = "logstack_fields"
-# A record that was rendered before it crossed a queue carries its line here.
+# The line of a record that was formatted before it was queued.
 LINE_ATTRIBUTE = "logstack_line"
 
 _blank = logging.LogRecord("", 0, "", 0, "", (), None)
@@ -31,17 +31,17 @@ _NOT_EXTRA = STANDARD_NAMES | {FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, "data"}
 _SQL_LOGGERS = frozenset({"django.db.backends", "django.db.backends.schema"})
 _NOT_EXTRA_OF_SQL = _NOT_EXTRA | {"sql", "params"}
 
-# Types whose text can be made by % without running code of the application.
+# Types that % formats without running code of the application.
 PLAIN_TYPES: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 
 
-def extras(record: logging.LogRecord) -> dict[Any, Any]:
+def read_extras(record: logging.LogRecord) -> dict[Any, Any]:
     """The fields that the caller added, in the order in which they were given."""
     attributes = record.__dict__
     hidden = _NOT_EXTRA if record.name not in _SQL_LOGGERS else _NOT_EXTRA_OF_SQL
     found = {key: value for key, value in attributes.items() if key not in hidden}
     if record.name == "django.server":
-        found.pop("server_time", None)  # the time once more
+        found.pop("server_time", None)  # the timestamp again
     if "data" in attributes and not record.name.startswith("celery."):
         found["data"] = attributes["data"]
     fields: Any = attributes.get(FIELDS_ATTRIBUTE)
@@ -51,7 +51,7 @@ def extras(record: logging.LogRecord) -> dict[Any, Any]:
 
 
 class _SafeArgument:
-    """Stands in for an argument of a message, so that its own methods cannot do harm."""
+    """Replaces an argument of a message, so that its methods are not called unguarded."""
 
     __slots__ = ("_sanitizer", "_value")
 
@@ -77,7 +77,7 @@ class _SafeArgument:
 def message_text(record: logging.LogRecord, sanitizer: Sanitizer) -> str:
     """The message with its arguments merged in; never raises, whatever they are.
 
-    Arguments that do not fit the template are shown behind it: a wrong call loses no record.
+    Arguments that do not fit the template are appended, so a wrong call loses no record.
     """
     given: Any = record.msg
     template = given if type(given) is str else _template_text(given, sanitizer)
@@ -114,7 +114,7 @@ def _safe_argument(value: Any, sanitizer: Sanitizer) -> Any:
 
 
 class Translation:
-    """What a framework's record means: a message of our own (or None) and fields."""
+    """A framework's record as fields, and a message that replaces its own (or None)."""
 
     __slots__ = ("fields", "message")
 
@@ -176,14 +176,14 @@ def _translate_django(record: logging.LogRecord) -> Translation | None:
         from logstack_django.paths import safe_path
 
         path = safe_path(request)  # type: ignore[arg-type]
-        message = _with_path(record, request.path, path)  # type: ignore[union-attr]
+        message = _replace_path(record, request.path, path)  # type: ignore[union-attr]
         fields["method"] = request.method  # type: ignore[union-attr]
         fields["path"] = path
     fields["status"] = status
     return Translation(message, fields)
 
 
-def _with_path(record: logging.LogRecord, path: str, safe: str) -> str | None:
+def _replace_path(record: logging.LogRecord, path: str, safe: str) -> str | None:
     """The message with `safe` in place of `path`; None if they are the same."""
     if safe == path:
         return None
@@ -206,8 +206,8 @@ _TARGET = re.compile(
 def _translate_sql(record: logging.LogRecord) -> Translation | None:
     """A statement without its parameters.
 
-    Django has filled them into the text of what it executed, with quotes that differ by database:
-    of such a statement, only what it does to which table is left.
+    Django fills them into the text of executed statements, with quotes that depend on the database.
+    Of such a statement only the verb and the table are shown.
     """
     attributes = record.__dict__
     if "sql" not in attributes:
@@ -234,7 +234,7 @@ TRANSLATED_LOGGERS = frozenset(_TRANSLATORS)
 
 
 def translate(record: logging.LogRecord) -> Translation | None:
-    """The meaning of a framework's record, or None for every other record."""
+    """The fields and message of a framework's record; None for every other record."""
     if record.name.startswith("celery."):
         return Translation(None, task_fields(record))
     translator = _TRANSLATORS.get(record.name)
@@ -243,11 +243,13 @@ def translate(record: logging.LogRecord) -> Translation | None:
     try:
         return translator(record)
     except Exception:
-        return None  # of a shape that this version does not know: shown as any other record
+        return None  # an unknown format: logged like any other record
 
 
-def own_record(level: int, message: str, args: tuple[Any, ...], **fields: Any) -> logging.LogRecord:
-    """A record of the library itself."""
+def make_record(
+    level: int, message: str, args: tuple[Any, ...], **fields: Any
+) -> logging.LogRecord:
+    """A record of the library."""
     record = logging.LogRecord(OWN_LOGGER, level, "", 0, message, args, None)
     record.__dict__[FIELDS_ATTRIBUTE] = fields
     return record

@@ -1,7 +1,7 @@
-"""Takes secrets out of keys' values and out of text, with a cheap check before any regex.
+"""Masks secrets in text and in the values of secret keys, with a cheap check before any regex.
 
-The formatter asks `may_hold_secret` once per record; only text that could hold a secret pays for
-the patterns. Keys are judged by whole words, so `api_key` is secret and `monkey` is not.
+The formatter calls `may_hold_secret` once per record; only text that could hold a secret is matched
+against the patterns. Keys are compared by whole words: `api_key` is secret, `monkey` is not.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _ABOUT_WORDS = _vocabulary(
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
 
-# Values that say whether there is a secret, and which.
+# Values that say whether a secret is set.
 _PLAIN_FACTS = frozenset({"true", "false", "none", "null"})
 _UNSUSPICIOUS = bytes(set(range(256)) - set(b"=:%0123456789"))
 # Text without one of these cannot hold `key=value`; every secret word contains one of them.
@@ -81,7 +81,7 @@ _KEY = re.compile(
 )
 # The opening quote may be escaped (JSON inside a string); the closing one looks the same.
 # No group is repeated possessively, nor is one atomic: Python before 3.11.5 gets those wrong
-# (python/cpython#106052). A repetition at the end of an alternative never goes back anyway.
+# (python/cpython#106052). A repetition at the end of an alternative never backtracks anyway.
 _VALUE = re.compile(
     r"""[bru]?(?P<open>(?P<quote>\\{0,8}["'])(?:(?!(?<!\\)(?P=quote)).)*)
       | \[[^\]]*+\]? | \{[^}]*+\}? | \([^)]*+\)?
@@ -107,7 +107,7 @@ _BEARER_PROSE = _vocabulary(
     "failed"
 )
 _USERINFO = re.compile(r"""(://)[^\s/?#"'<>]*@""")
-# A password may hold an unescaped slash; a port and a path may not be taken for one.
+# A password may contain an unescaped slash; a port and a path are not a password.
 # In two steps, because text without an @ would be read again from each of its `://` on.
 _BEFORE_AT = re.compile(r"""(?<![^\s@"'<>])[^\s@"'<>]++@""")
 _USERINFO_SLASH = re.compile(r"""://[^\s:/@"'<>]+:(?!\d{1,5}[/?#])(?!@)""")
@@ -140,7 +140,7 @@ class Redactor:
         self._keep = frozenset(filter(None, map(key_words, keep)))
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._hints = (*_KEY_HINTS, *(word for key in self._keys for word in key[:1]))
-        self._verdicts: dict[str, bool] = {}
+        self._decisions: dict[str, bool] = {}
         self._search_card = CARD_CANDIDATE.search
         self._any_pattern: Callable[[str], bool] | None = None
         if self._patterns:
@@ -148,11 +148,11 @@ class Redactor:
 
     def is_secret_key(self, key: str) -> bool:
         """Whether values under this key are secret."""
-        verdict = self._verdicts.get(key)
+        verdict = self._decisions.get(key)
         if verdict is None:
-            if len(self._verdicts) > 4096:  # keys may come from a client
-                self._verdicts.clear()
-            verdict = self._verdicts[key] = self._judge(key_words(key[:200]))
+            if len(self._decisions) > 4096:  # keys may come from a client
+                self._decisions.clear()
+            verdict = self._decisions[key] = self._is_secret(key_words(key[:200]))
         return verdict
 
     def may_hold_secret(self, text: str) -> bool:
@@ -203,7 +203,7 @@ class Redactor:
             text = pattern.sub(MASK, text)
         return text
 
-    def _judge(self, words: tuple[str, ...]) -> bool:
+    def _is_secret(self, words: tuple[str, ...]) -> bool:
         if not words or _contains(self._keep, words):
             return False
         if _contains(self._keys, words):

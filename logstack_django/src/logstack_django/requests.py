@@ -1,7 +1,6 @@
-"""What a request says about itself: its id, trace, client, user, organization and session.
+"""The fields of a request: its id, trace, client, user, organization and session.
 
-Reads only what is already loaded: never a query, never a touch of the session that would add a
-`Vary` header.
+Reads only what is loaded: no query, and no access to the session that would add a `Vary` header.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class RequestState:
-    """The fields of one request, read anew only when something on the request changed."""
+    """The fields of one request, read again only when the request has changed."""
 
     def __init__(self, request: HttpRequest, options: Options) -> None:
         meta = request.META
@@ -67,7 +66,7 @@ class RequestState:
         return self._fields
 
     def freeze(self) -> None:
-        """Keep the fields as they are now, and let go of the request."""
+        """Keep the current fields and release the request."""
         if self._request is not None:
             self._fields = self.fields()
             self._request = None
@@ -83,7 +82,7 @@ class RequestState:
             session_id = hashed_session(request)
             if session_id:
                 fields["session_id"] = session_id
-        except Exception:  # noqa: S110 (a user or session class of the application's own)
+        except Exception:  # noqa: S110 (a user or session class of the application)
             pass
         fields.update(self._client_ip)
         return fields
@@ -101,7 +100,7 @@ class RequestState:
             if isinstance(found, int | str) and not isinstance(found, bool) and found != "":
                 return found
             if found is not None and not isinstance(found, bool):
-                # An organization itself, or a key of another type such as UUID.
+                # An organization, or a key of another type such as UUID.
                 key = loaded_attribute(found, "pk") if hasattr(type(found), "_meta") else found
                 if key is not None:
                     return key
@@ -109,7 +108,7 @@ class RequestState:
 
 
 def read_request_id(request: HttpRequest, header: str, trusted: bool) -> str:
-    """The id that a trusted proxy sent, if it is one; else a fresh one."""
+    """The valid id that a trusted proxy sent, or a new one."""
     if header and trusted:
         given = str(request.META.get("HTTP_" + header.upper().replace("-", "_")) or "")
         if _REQUEST_ID.fullmatch(given):
@@ -123,7 +122,7 @@ def read_trace_id(traceparent: str) -> str | None:
     if match is None or set(match[1]) == {"0"} or set(match[2]) == {"0"}:
         return None
     if match[3] is not None and traceparent.startswith("00"):
-        return None  # version 00 has nothing behind the flags
+        return None  # version 00 ends with the flags
     return match[1]
 
 
@@ -167,7 +166,7 @@ def is_trusted(peer: str, proxies: tuple[str, ...]) -> bool:
 
 
 def client_ip(peer: str, forwarded_for: str, options: Options) -> str | None:
-    """Address of the client: the first one from the right that is no trusted proxy."""
+    """Address of the client: the first one from the right that is not a trusted proxy."""
     proxies = options.trusted_proxies
     address = parse_address(peer) if peer else None
     if not proxies or not forwarded_for or not is_trusted(peer, proxies):
@@ -175,7 +174,7 @@ def client_ip(peer: str, forwarded_for: str, options: Options) -> str | None:
     for hop in reversed(forwarded_for.rsplit(",", _MAX_HOPS)[-_MAX_HOPS:]):
         found = parse_address(hop)
         if found is None:
-            break  # what stands further left cannot be believed
+            break  # addresses further left cannot be trusted
         address = found
         if not any(address in network for network in _networks(proxies)):
             break
@@ -192,10 +191,10 @@ def loaded_user(request: HttpRequest) -> Any:
 
 
 def user_fields(request: HttpRequest, options: Options) -> dict[str, Any]:
-    """user_id and username of the authenticated user, as far as they are loaded."""
+    """user_id and username of the authenticated user, if they are loaded."""
     user = loaded_user(request)
     if user is None:
-        # The session may know who it is, without the user having been loaded.
+        # The session may have the id, even if the user was never loaded.
         cached = getattr(request.__dict__.get("session"), "__dict__", {}).get("_session_cache")
         found = cached.get("_auth_user_id") if isinstance(cached, dict) else None
         return {"user_id": found} if found is not None else {}
@@ -218,7 +217,7 @@ def describe_user(user: Any, options: Options) -> dict[str, Any]:
 
 
 def loaded_attribute(value: Any, name: str) -> Any:
-    """An attribute that is there already: not deferred, no relation to load, no property."""
+    """An attribute that is loaded: not deferred, no relation to load, no property."""
     value = resolved(value)
     meta = getattr(type(value), "_meta", None)
     if name == "pk" and meta is not None and getattr(meta, "pk", None) is not None:
@@ -232,7 +231,7 @@ def loaded_attribute(value: Any, name: str) -> Any:
 
 
 def hashed_session(request: HttpRequest) -> str | None:
-    """A keyed hash of the session's key: tells sessions apart and cannot be used to log in."""
+    """A keyed hash of the session key: identifies the session, cannot be used to log in."""
     session = request.__dict__.get("session")
     key = getattr(session, "session_key", None) if session is not None else None
     if not isinstance(key, str) or not key:

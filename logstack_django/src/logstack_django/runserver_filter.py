@@ -1,7 +1,7 @@
-"""Lets runserver's own line through only for requests that the middleware did not see.
+"""Keeps runserver's own line only for requests that the middleware did not log.
 
-runserver serves each connection in one thread: the middleware leaves a mark there, and the line
-for the same request takes it away. Static files never reach the middleware and keep their line.
+runserver serves each connection in one thread: the middleware sets a mark there, and the line for
+the same request clears it. Static files never reach the middleware, so their lines are kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _mark = threading.local()
 
 
 def mark_served() -> None:
-    """Note that the middleware logs the request that this thread is serving."""
+    """Note that the middleware logs the request of this thread."""
     _mark.served = True
 
 

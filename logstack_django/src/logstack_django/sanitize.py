@@ -1,7 +1,7 @@
-"""Turns any Python value into bounded, redacted, plain JSON data without hurting anybody.
+"""Turns any Python value into bounded, redacted, plain JSON data without side effects.
 
-Runs no SQL (QuerySets, deferred fields and unresolved lazy objects are named, not read), calls no
-iterator, and survives objects whose own methods fail. Used by the formatter when a record holds
+Runs no SQL (QuerySets, deferred fields and unresolved lazy objects are named, not read), consumes
+no iterator, and handles objects whose methods fail. The formatter uses it for records with
 anything but short plain values.
 """
 
@@ -39,9 +39,9 @@ MAX_ITEMS = 64
 MAX_NODES = 1024
 # Text is redacted with this much beyond the cut, so that a secret lying across it is still seen.
 _MARGIN = 2048
-# All text of a record that is looked at costs time, although only what fits in its line is kept.
+# Reading text costs time, although only what fits in the line is kept.
 MAX_TEXT = 65_536
-# Text of this length is shown however much came before it: short fields stay beside a large one.
+# Text of this length is always shown: short fields are kept next to a large one.
 _SHORT = 256
 CUT = "…[cut]"
 
@@ -51,9 +51,9 @@ _TO_TEXT = (decimal.Decimal, uuid.UUID, datetime.timedelta, os.PathLike)
 
 
 class Sanitizer:
-    """One pass over the values of one record; `truncated` tells whether something was cut.
+    """One pass over the values of one record; `truncated` is True once something was cut.
 
-    `room` is how many characters of text it reads; what comes later is shown as cut.
+    `room` is the number of characters of text that it reads; later text is shown as cut.
     """
 
     def __init__(self, redactor: Redactor | None, room: int = MAX_TEXT) -> None:
@@ -89,7 +89,7 @@ class Sanitizer:
         return self._room < _SHORT
 
     def spend(self, count: int) -> None:
-        """Take room for text that was not read here."""
+        """Subtract text that was read elsewhere from the room."""
         self._room = max(0, self._room - count)
 
     def make_room(self) -> None:
@@ -97,7 +97,7 @@ class Sanitizer:
         self._room = max(self._room, _SHORT)
 
     def contract_text(self, text: str, limit: int = MAX_STRING) -> str:
-        """`text` of a contract field: it has room of its own."""
+        """`text` of a contract field, which has separate room."""
         room, self._room = self._room, limit + _MARGIN
         clean = self.text(text, limit)
         self._room = room
@@ -125,7 +125,7 @@ class Sanitizer:
         return self.value(value, depth)
 
     def contract_value(self, value: object) -> Any:
-        """The value of a contract field, which no payload beside it takes the room of."""
+        """The value of a contract field, which has separate room."""
         self._nodes = max(self._nodes, 2)  # an enum needs two
         room, self._room = self._room, MAX_STRING + _MARGIN
         clean = self.value(value)
@@ -169,14 +169,16 @@ class Sanitizer:
 
     def _other(self, value: Any, kind: type, depth: int) -> Any:
         if issubclass(kind, bytes | bytearray | memoryview):
-            return self.text(_head_of_bytes(value).decode("utf-8", "backslashreplace"))
+            return self.text(_take_head(value).decode("utf-8", "backslashreplace"))
         if issubclass(kind, datetime.datetime | datetime.date | datetime.time):
             return iso_text(value)
         if issubclass(kind, enum.Enum):
             return self.value(value.value, depth + 1) if depth < MAX_DEPTH else CUT
         if issubclass(kind, _TO_TEXT):
             return self.text(safe_text(value))
-        if issubclass(kind, _URLS + _URLS_OF_BYTES):  # whole, because the user has no key
+        if issubclass(
+            kind, _URLS + _URLS_OF_BYTES
+        ):  # as one text, in which user and password are masked
             return self.value(value.geturl(), depth)
         if issubclass(kind, Mapping | list | tuple | set | frozenset | ItemsView):
             return self._container(value, kind, depth)
@@ -201,7 +203,7 @@ class Sanitizer:
                     return [self.value(value[0], depth + 1), shown]
             return self._sequence(value, depth)
         except Exception:
-            # A container of the application's own that fails while it is read.
+            # A container class of the application that fails while it is read.
             return f"<unreadable {type_name(kind)}>"
         finally:
             self._open.discard(id(value))
@@ -244,7 +246,7 @@ def redact(redactor: Redactor, text: str) -> str:
         return MASK
 
 
-def _head_of_bytes(value: bytes | bytearray | memoryview) -> bytes:
+def _take_head(value: bytes | bytearray | memoryview) -> bytes:
     if isinstance(value, memoryview):
         value = value.cast("B") if value.contiguous else b"<memoryview>"
     return bytes(value[: MAX_STRING + _MARGIN])
@@ -293,7 +295,7 @@ def _describe_manager(value: Any) -> str:
 
 
 def resolved(value: Any) -> Any:
-    """What a Django lazy object wraps, or None while it is not loaded. Other values unchanged."""
+    """The object in a Django lazy object, None while it is not loaded; other values unchanged."""
     if not _is_lazy(type(value)):
         return value
     wrapped = value.__dict__.get("_wrapped")

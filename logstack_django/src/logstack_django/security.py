@@ -1,7 +1,7 @@
 """Security events from Django's authentication signals: one record each.
 
-The fourth one, `permission_denied`, is Django's own record of a 403 answer, to which `records`
-gives its event type.
+The fourth event, `permission_denied`, is Django's own record of a 403 response; `records` sets its
+event type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _logger = logging.getLogger("logstack_django.security")
 
 
 def connect_signals() -> None:
-    """Listen to the signals of django.contrib.auth; connecting again changes nothing."""
+    """Connect to the signals of django.contrib.auth; safe to call twice."""
     from django.contrib.auth import signals
 
     uid = "logstack_django"
@@ -34,14 +34,14 @@ def log_login(sender: Any, request: Any = None, user: Any = None, **kwargs: Any)
 
 
 def log_logout(sender: Any, request: Any = None, user: Any = None, **kwargs: Any) -> None:
-    """user_logout, INFO; the session may have had no user any more."""
+    """user_logout, INFO; the session may have lost its user before."""
     _log_user("user_logout", "User %s logged out", request, user)
 
 
 def log_failed_login(
     sender: Any, credentials: Any = None, request: Any = None, **kwargs: Any
 ) -> None:
-    """user_login_failed, WARNING, with the name that was tried and where from."""
+    """user_login_failed, WARNING, with the attempted name and the client address."""
     try:
         fields = _client(request)
         username = _tried_username(credentials)
@@ -71,7 +71,7 @@ def _log_user(event_type: str, message: str, request: Any, user: Any) -> None:
 
 
 def _client(request: Any) -> dict[str, Any]:
-    """client_ip, unless the context has it because the middleware ran."""
+    """client_ip, unless the middleware has put it into the context."""
     found = current.get()
     meta = getattr(request, "META", None)
     if not isinstance(meta, Mapping) or (found is not None and "client_ip" in found.fields()):

@@ -1,7 +1,7 @@
-"""Where lines go: a file that several processes append to, or a stream such as stdout.
+"""Destinations of lines: a file that several processes append to, or a stream such as stdout.
 
 One write call per record. A sink never blocks for long and never raises anything but OSError;
-what could not be written is the handler's to count.
+the handler counts what could not be written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what the sink itself opened."""
+        """Close what the sink opened."""
         ...
 
 
@@ -38,7 +38,7 @@ class FileSink:
     """Appends to a file that several workers share, and follows it when it is renamed.
 
     Each record is one O_APPEND write, so lines of several processes do not mix. A path that is
-    no regular file, such as a named pipe, is written as a stream.
+    not a regular file, such as a named pipe, is written as a stream.
     """
 
     def __init__(self, path: str) -> None:
@@ -51,7 +51,7 @@ class FileSink:
         self._pid = -1
 
     def write(self, line: bytes) -> None:
-        """Append one line, to the file that has the name now."""
+        """Append one line to the file that currently has the name."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             if not _is_open(self._fd, self._identity):
@@ -89,11 +89,11 @@ class FileSink:
     def _reopen(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        # Opening a pipe that nobody reads would wait for a reader.
+        # Without O_NONBLOCK, opening a pipe without a reader would block.
         flags |= os.O_NONBLOCK | os.O_NOCTTY
         fd = os.open(self._name, flags, 0o640)
         self.close()
-        # What is left of a record belongs to the file that it was begun in.
+        # The rest of a record belongs to the file that has its beginning.
         self._rest = b""
         found = os.fstat(fd)
         self._fd, self._identity = fd, (found.st_ino, found.st_dev)
@@ -145,7 +145,7 @@ class StreamSink:
             deadline = deadline or now + (0.0 if self._stalled else self._timeout_s)
             if now >= deadline:
                 self._stalled = True
-                raise BlockingIOError("the reader stalls")
+                raise BlockingIOError("the reader is stalled")
             if locked:
                 self._wait_for_room(deadline - now)
             else:
@@ -160,7 +160,7 @@ class StreamSink:
         self._pid = -1
 
     def _prepare(self) -> None:
-        """Look at the descriptor, once per process: a fork may have inherited another's."""
+        """Inspect the descriptor, once per process: a fork inherits the state of its parent."""
         self.close()
         found = os.fstat(self._given)
         self._locking = stat.S_ISFIFO(found.st_mode)
@@ -168,12 +168,12 @@ class StreamSink:
         self._piece = 0
         if self._locking or os.isatty(self._given):
             try:
-                # An open file of our own: O_NONBLOCK set on the given one would surprise
-                # everybody else who writes to it.
+                # A separate open file: O_NONBLOCK on the given one would affect every process
+                # that writes to it.
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
                 self._fd = os.open(f"/proc/self/fd/{self._given}", flags)
                 self._identity = (found.st_ino, found.st_dev)
-            except OSError:  # that of another user, before the process changed to this one
+            except OSError:  # owned by the user that the process had before
                 self._fd = self._given
                 self._piece = _PIECE_OF_PIPE if self._locking else _PIECE_OF_TERMINAL
         if not stat.S_ISSOCK(found.st_mode):
@@ -183,7 +183,7 @@ class StreamSink:
         self._pid = os.getpid()
 
     def _try_lock(self) -> bool:
-        """Whether it is this process's turn."""
+        """Whether this process may write now."""
         if self._locking:
             try:
                 fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -208,7 +208,7 @@ class StreamSink:
         except BlockingIOError:
             return False
         if written < len(line):
-            # Stay at it, so that no other process writes into the middle of the line.
+            # Finish it now, so that no other process writes into the middle of the line.
             self._rest = self._finish(line[written:])
         return True
 
@@ -237,7 +237,7 @@ class StreamSink:
 
     def _wait_for_room(self, seconds: float) -> bool:
         """Whether something can be written within the time, or would fail at once."""
-        if not hasattr(select, "poll"):  # eventlet takes it away
+        if not hasattr(select, "poll"):  # eventlet removes it
             return bool(select.select([], [self._fd], [], seconds)[1])
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
@@ -254,8 +254,8 @@ def _is_socket(fd: int) -> bool:
 def _make_send() -> Callable[[int, bytes], int] | None:
     """send(2) that never waits; None where it cannot be called.
 
-    Not a socket object: it closes the descriptor with itself, heeds socket.setdefaulttimeout by
-    setting O_NONBLOCK for everybody who has the descriptor, and is another one under gevent.
+    Not a socket object, which closes the descriptor, applies socket.setdefaulttimeout by setting
+    O_NONBLOCK for every process with the descriptor, and is replaced by gevent.
     """
     try:
         import ctypes  # only where stdout is a socket
@@ -311,4 +311,4 @@ class MemorySink:
         self.lines.append(line)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: the lines stay."""

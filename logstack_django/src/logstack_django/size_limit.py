@@ -1,4 +1,4 @@
-"""Brings a record below its size limit by cutting the largest fields first."""
+"""Reduces a record to its size limit by cutting the largest fields first."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from logstack_django.fields import FIELD_ORDER, HEAD_FIELDS
 from logstack_django.sanitize import CUT
 from logstack_django.tracebacks import cut_middle
 
-# What identifies a record is short and never cut.
+# Short fields that identify the record are never cut.
 _KEPT = frozenset({"timestamp", "level", "service_name", "environment", "truncated"})
-# What a record must have, or that says what was done to it; cut perhaps, but never removed.
+# Required fields and the cut mark may be cut, but are never removed.
 _REQUIRED = frozenset({*HEAD_FIELDS, "truncated"})
 _SMALLEST = 64
 
 
 def cap_record(given: Mapping[str, Any], limit: int, encode: Encoder) -> bytes:
     """The line of the record, newline included, below `limit` bytes; sets `truncated`."""
-    record = _with_truncated(given)
+    record = _mark_truncated(given)
     sizes = {
         name: _size(value)
         for name, value in record.items()
@@ -47,8 +47,8 @@ def _line(record: Mapping[str, Any], encode: Encoder) -> bytes:
     return escape_line_separators(encode(record) + b"\n")
 
 
-# Measured with the standard encoder, so that both encoders cut at the same place: they write
-# some floats in different lengths.
+# Measured with the standard encoder, so that both encoders cut at the same place: they format
+# some floats with different lengths.
 def _line_size(record: Mapping[str, Any]) -> int:
     return len(_line(record, encode_stdlib))
 
@@ -57,7 +57,7 @@ def _size(value: Any) -> int:
     return len(encode_stdlib(value))
 
 
-def _with_truncated(record: Mapping[str, Any]) -> dict[str, Any]:
+def _mark_truncated(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record with `truncated` at its place, before the fields that are not in the contract."""
     out = {name: record[name] for name in FIELD_ORDER if name in record}
     out["truncated"] = True

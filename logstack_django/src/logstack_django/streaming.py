@@ -1,4 +1,4 @@
-"""Watches a streaming response to its last byte, with the request's context around every step."""
+"""Observes a streaming response to its last byte, and runs each step in the request's context."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from logstack_django.contexts import Context, current
 
 
 class Call(Protocol):
-    """The request that is being answered; see the middleware."""
+    """The current request; see the middleware."""
 
     def finish(self, event_type: str, response_bytes: int | None) -> None:
         """Log the access record."""
@@ -100,12 +100,12 @@ class _AsyncChunks:
 
 
 def observe_stream(response: HttpResponseBase, call: Call) -> None:
-    """Log the access record of `response` when it is closed, which every server does."""
+    """Log the access record of `response` when the server closes it."""
     watch = _Watch(call)
     stream: Any = response
     counted = False
     if getattr(stream, "file_to_stream", None) is None:
-        # A file is left alone: the server may hand it to the kernel as a whole.
+        # A file is not wrapped: the server may use sendfile(2).
         chunks = stream.streaming_content
         stream.streaming_content = (
             _AsyncChunks(aiter(chunks), watch)
@@ -121,7 +121,7 @@ def observe_stream(response: HttpResponseBase, call: Call) -> None:
         finally:
             length: int | None = watch.sent
             if not watch.started:
-                # Nothing was asked for (HEAD), or the server sent the file itself.
+                # Nothing was read (HEAD), or the server sent the file itself.
                 watch.event_type = "request_finished"
             if not counted:
                 announced = response.headers.get("Content-Length", "")

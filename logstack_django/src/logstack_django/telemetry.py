@@ -11,7 +11,7 @@ _MODULE = "opentelemetry.trace"
 
 def live_trace_id() -> str | None:
     """Trace id of the current span: 32 hexadecimal digits; None without a valid span."""
-    # Not imported here: an application that uses it has imported it.
+    # Not imported here: an application that uses it has imported it already.
     module = sys.modules.get(_MODULE)
     if module is None:
         return None
@@ -22,7 +22,7 @@ def live_trace_id() -> str | None:
         return None
 
 
-def overrides(current: Context | None) -> bool:
+def differs_from(current: Context | None) -> bool:
     """Whether a live span names another trace than the context does."""
     if _MODULE not in sys.modules:
         return False

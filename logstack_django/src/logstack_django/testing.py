@@ -63,14 +63,14 @@ def capture_logs(
 ) -> Iterator[CapturedLogs]:
     """Capture what is logged inside the block, besides the handlers that are configured.
 
-    Works with the options of the project's LOGGING setting, and for loggers that do not propagate,
-    too. `level` lets records through that the configured level would hold back; `logger` limits
-    the capture to one logger and those below it.
+    Uses the options of the project's LOGGING setting, and includes loggers that do not propagate.
+    `level` overrides the configured level; `logger` limits the capture to one logger and its
+    children.
     """
     sink = MemorySink()
-    handler = JsonHandler(options if options is not None else _project_options(), sink=sink)
+    handler = JsonHandler(options if options is not None else _read_project_options(), sink=sink)
     top = logging.getLogger(logger)
-    targets = [top, *_separate_loggers(logger)]
+    targets = [top, *_find_separate_loggers(logger)]
     before = top.level
     for target in targets:
         target.addHandler(handler)
@@ -88,30 +88,30 @@ def capture_logs(
 def assert_logged(
     logs: Sequence[Record], message: str | None = None, *, count: int | None = None, **fields: Any
 ) -> Record:
-    """The first record with all of these fields; AssertionError, which shows the nearest, if none.
+    """The first record with all of these fields; an AssertionError shows the closest ones if none.
 
-    `message` may be a part of the record's message. `count` asks for exactly so many records.
-    A field given as None must be absent.
+    `message` may be a part of the record's message. `count` is the exact number of records.
+    None means that the field must be absent.
     """
     found = [
         record
         for record in logs
         if _matches(record, fields) and (message is None or message in record["message"])
     ]
-    wanted = {**({"message": message} if message is not None else {}), **fields}
+    expected = {**({"message": message} if message is not None else {}), **fields}
     if count is not None and len(found) != count:
         raise AssertionError(
-            f"wanted {count} records with {wanted}, found {len(found)}:\n{_show(found or logs)}"
+            f"expected {count} records with {expected}, got {len(found)}:\n{_show(found or logs)}"
         )
     if not found and count is None:
-        nearest = sorted(logs, key=lambda record: -_agreement(record, wanted))[:5]
+        nearest = sorted(logs, key=lambda record: -_count_matches(record, expected))[:5]
         raise AssertionError(
-            f"no record with {wanted} among {len(logs)}; the nearest:\n{_show(nearest)}"
+            f"expected a record with {expected}, got {len(logs)} others; closest:\n{_show(nearest)}"
         )
     return found[0] if found else {}
 
 
-def _project_options() -> Options:
+def _read_project_options() -> Options:
     from django.conf import settings
 
     from logstack_django.config import current_options
@@ -119,7 +119,7 @@ def _project_options() -> Options:
     return current_options() if settings.configured else Options(service="test")
 
 
-def _separate_loggers(top: str) -> list[logging.Logger]:
+def _find_separate_loggers(top: str) -> list[logging.Logger]:
     """Loggers below `top` whose records do not reach it."""
     prefix = f"{top}." if top else ""
     return [
@@ -133,8 +133,8 @@ def _matches(record: Record, fields: Mapping[str, Any]) -> bool:
     return all(record.get(name) == value for name, value in fields.items())
 
 
-def _agreement(record: Record, wanted: Mapping[str, Any]) -> int:
-    return sum(record.get(name) == value for name, value in wanted.items())
+def _count_matches(record: Record, expected: Mapping[str, Any]) -> int:
+    return sum(record.get(name) == value for name, value in expected.items())
 
 
 def _show(records: Sequence[Record]) -> str:

@@ -1,4 +1,4 @@
-"""Text of values that may refuse to be text."""
+"""Conversion to text that never fails."""
 
 from __future__ import annotations
 

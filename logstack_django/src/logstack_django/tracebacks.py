@@ -1,7 +1,7 @@
 """The error fields of a record: type, message, and a bounded stack trace without local variables.
 
-Walks the traceback itself: the standard formatter computes caret positions and costs up to a
-hundred times more. A frame's line of text is redacted once and kept.
+Walks the traceback itself: the standard formatter computes caret positions and takes up to a
+hundred times longer. The text of a frame is redacted once and cached.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _HEADER = "Traceback (most recent call last):\n"
 
 
 class TracebackWriter:
-    """Writes exceptions as text; keeps the text of frames that it has seen."""
+    """Writes exceptions as text; caches the text of frames."""
 
     def __init__(self, redactor: Redactor | None) -> None:
         self._redactor = redactor
@@ -58,7 +58,7 @@ class TracebackWriter:
         seen: set[int],
         depth: int,
     ) -> str:
-        """The text, oldest exception first, as Python prints it; the newest has room first."""
+        """The text, oldest exception first, as Python prints it; the newest is given room first."""
         seen.add(id(error))
         links = _links(error, seen)
         if len(links) == MAX_CHAIN:
@@ -139,7 +139,7 @@ class TracebackWriter:
         head = f'  File "{code.co_filename}", line {line}, in {code.co_name}'
         try:
             source = linecache.getline(code.co_filename, line or 0, frame.f_globals).strip()
-        except Exception:  # a loader of the application's own
+        except Exception:  # a custom module loader
             source = ""
         text = sanitizer.text(head, 1024) + "\n"
         return f"{text}    {sanitizer.text(source, 512)}\n" if source else text

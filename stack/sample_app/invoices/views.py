@@ -1,4 +1,4 @@
-"""Invoices: list, create, look at one, export as CSV, a slow report, a conversion with a bug."""
+"""Invoices: list, create, show, export as CSV, a slow report, a conversion with a bug."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def read_amount(text: str) -> Decimal:
     try:
         amount = Decimal(text)
     except InvalidOperation as error:
-        raise BadInputError(f"amount: wanted a number, found {text[:40]!r}") from error
+        raise BadInputError(f"amount: expected a number, got {text[:40]!r}") from error
     if not (amount.is_finite() and 0 < amount <= LARGEST_AMOUNT):
         logger.warning("Refused an invoice amount of %s", text[:40])
-        raise BadInputError(f"amount: wanted more than 0 and at most {LARGEST_AMOUNT}")
+        raise BadInputError(f"amount: expected more than 0 and at most {LARGEST_AMOUNT}")
     return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
@@ -100,7 +100,7 @@ def converted(request: HttpRequest, pk: int) -> HttpResponseBase:
     get_organization(request, invoice.organization_id)
     currency = request.GET.get("currency", "USD")
     if currency not in exchange.FEED:
-        raise BadInputError(f"currency: wanted one of {', '.join(exchange.FEED)}")
+        raise BadInputError(f"currency: expected one of {', '.join(exchange.FEED)}")
     amount = (invoice.amount * exchange.rate_for(currency)).quantize(Decimal("0.01"))
     return JsonResponse({"id": invoice.pk, "amount": amount, "currency": currency})
 

@@ -1,1 +1,1 @@
-"""What running the sample app needs: health check, demo data, marker for `logstack smoke`."""
+"""Operation of the sample app: health check, demo data, marker for `logstack smoke`."""

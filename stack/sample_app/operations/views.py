@@ -1,4 +1,4 @@
-"""`/healthz`, asked by the runtimes every few seconds."""
+"""`/healthz`, requested by the runtimes every few seconds."""
 
 from __future__ import annotations
 

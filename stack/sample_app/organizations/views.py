@@ -1,4 +1,4 @@
-"""Organizations: list, create, look at one, its members, and changing a member's role."""
+"""Organizations: list, create, show, list members, change a member's role."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def create(request: HttpRequest) -> HttpResponseBase:
     body = read_json(request, "name", "country")
     if len(body["name"]) > 100 or len(body["country"]) != 2:
         raise BadInputError(
-            "wanted a name of at most 100 characters and a country code of 2 letters"
+            "expected a name of at most 100 characters and a country code of 2 letters"
         )
     with transaction.atomic():
         organization = Organization.objects.create(
@@ -97,7 +97,7 @@ def change_role(request: HttpRequest, pk: int, user_pk: int) -> HttpResponseBase
     role = read_json(request, "role")["role"]
     if role not in Membership.Role.values:
         raise BadInputError(
-            f"role: wanted one of {', '.join(Membership.Role.values)}, found {role!r}"
+            f"role: expected one of {', '.join(Membership.Role.values)}, got {role!r}"
         )
     if user_pk == current_user(request).pk:
         raise BadInputError("admins cannot change their own role")

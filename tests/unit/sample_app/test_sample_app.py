@@ -57,8 +57,8 @@ def test_a_missing_variable_is_refused_in_one_line(bare: SampleApp, key: str) ->
     name = f"LOGSTACK_SAMPLE_{key}"
     done = bare.manage("migrate", **{name: None})
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {name}: wanted ")
-    assert "found nothing. Next: `make up`" in done.stderr
+    assert done.stderr.startswith(f"error: {name}: expected ")
+    assert "got nothing. Run: make up" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -66,7 +66,7 @@ def test_a_short_secret_key_is_refused_without_being_shown(bare: SampleApp) -> N
     """A key that can be guessed is as bad as none, and an error message is no place for it."""
     done = bare.manage("check", LOGSTACK_SAMPLE_SECRET_KEY="guess-me")
     assert done.returncode == 2
-    assert "at least 32 characters; found 8 characters" in done.stderr
+    assert "at least 32 characters, got 8 characters" in done.stderr
     assert "guess-me" not in done.stderr
 
 
@@ -74,14 +74,14 @@ def test_seed_without_a_password_is_refused(bare: SampleApp) -> None:
     """The repository has no password for the demo users."""
     done = bare.manage("seed", LOGSTACK_SAMPLE_PASSWORD=None)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: LOGSTACK_SAMPLE_PASSWORD: wanted ")
+    assert done.stderr.startswith("error: LOGSTACK_SAMPLE_PASSWORD: expected ")
 
 
 def test_seed_without_tables_names_the_command_that_makes_them(bare: SampleApp) -> None:
     """A forgotten step is named, without a traceback."""
     done = bare.manage("seed")
     assert done.returncode == 1
-    assert "Next: python -m stack.sample_app migrate" in done.stderr
+    assert "Run: python -m stack.sample_app migrate" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -149,7 +149,7 @@ def test_a_failing_nightly_invoicing_logs_one_error_with_its_cause(app: SampleAp
     """The drill leaves one ERROR with the chain, status 1, and no traceback on the terminal."""
     done = app.manage("nightly_invoicing", "--fail")
     assert done.returncode == 1
-    assert done.stderr.startswith("CommandError: nightly_invoicing failed: ")
+    assert done.stderr.startswith("CommandError: cannot issue the invoices: ")
     assert "Traceback" not in done.stderr
     records = app.records()
     events = [record.get("event_type") for record in records]
@@ -157,7 +157,7 @@ def test_a_failing_nightly_invoicing_logs_one_error_with_its_cause(app: SampleAp
     failure = records[-1]
     assert failure["level"] == "ERROR"
     assert failure["exception_type"].endswith("nightly_invoicing.InvoicingError")
-    assert "could not be printed" in failure["exception_message"]
+    assert "cannot print the invoices" in failure["exception_message"]
     assert "TimeoutError: print service did not answer" in failure["stack_trace"]
     assert len(rows(app, "SELECT id FROM invoices_invoice WHERE status = 'draft'")) == DRAFTS - 4
 

@@ -100,7 +100,7 @@ def test_a_form_cannot_log_in(app: SampleApp) -> None:
         timeout=PATIENCE,
     )
     assert answer.status_code == 400
-    assert "wanted Content-Type application/json" in answer.json()["error"]
+    assert "Content-Type: expected application/json" in answer.json()["error"]
 
 
 def test_a_post_without_the_token_is_refused(alice: Browser) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py logstack_example`: one record of each kind on stdout, as the project would log it."""
+"""`manage.py logstack_example`: one record of each kind on stdout, in this project's format."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Command(BaseCommand):
 
 def log_examples() -> None:
     """Log one record of each kind."""
-    logger.debug("Only for whoever looks for a fault")
-    logger.info("An informational record")
+    logger.debug("Debug details")
+    logger.info("Server started")
     with context(request_id=new_request_id()):
         bind(user_id=123, username="admin_user", organization_id=45)
         log_event(
@@ -42,14 +42,14 @@ def log_examples() -> None:
             object_type="organizations.Organization",
             object_id=789,
         )
-        logger.warning("The quota is nearly used up", extra={"used_percent": 93.5})
+        logger.warning("Quota almost exhausted", extra={"used_percent": 93.5})
         with timed("price_list", logger):
             pass
         try:
             raise ValueError("Invalid input provided.")
         except ValueError:
-            logger.exception("The organization could not be saved")
-        logger.critical("The database does not answer")
+            logger.exception("Cannot save the organization")
+        logger.critical("The database is not available")
         logger.info("Secrets are masked: password=hunter2", extra={"api_key": "abc"})
         logger.info("Long values are cut: %s", "x" * 20_000)
     with background_job("example_job"):

@@ -1,4 +1,4 @@
-"""`nightly_invoicing`: the sample app's background job; people, timers and tests run it."""
+"""`nightly_invoicing`: the sample app's background job, run by hand, by timers and by tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class InvoicingError(Exception):
-    """The run cannot go on."""
+    """The run cannot continue."""
 
 
 class Command(BaseCommand):
@@ -38,7 +38,7 @@ class Command(BaseCommand):
                 issued = issue_all_drafts(fail=fail)
         except InvoicingError as error:
             raise CommandError(
-                f"nightly_invoicing failed: {error}; see job_failed in the log"
+                f"cannot issue the invoices: {error}. See the event job_failed in the log"
             ) from error
         self.stdout.write(f"issued {issued} invoices")
 
@@ -85,4 +85,4 @@ def print_invoices(organization: Organization) -> None:
     try:
         raise TimeoutError("print service did not answer within 30 s")
     except TimeoutError as error:
-        raise InvoicingError(f"invoices of {organization.name} could not be printed") from error
+        raise InvoicingError(f"cannot print the invoices of {organization.name}") from error

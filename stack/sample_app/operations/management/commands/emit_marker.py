@@ -26,9 +26,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare --marker."""
-        parser.add_argument(
-            "--marker", required=True, help="text that tells this record from others"
-        )
+        parser.add_argument("--marker", required=True, help="text that identifies this record")
 
     def handle(self, *, marker: str, **options: object) -> None:
         """Write the record; what a request would bind is bound here by hand."""

@@ -22,7 +22,7 @@ from stack.sample_app.organizations.models import Membership, Organization
 
 
 class Command(BaseCommand):
-    """Store what is missing; a second run changes nothing and says so."""
+    """Store what is missing; a second run changes nothing and reports that."""
 
     help = "Store the demo data. The users' password comes from LOGSTACK_SAMPLE_PASSWORD."
 
@@ -34,7 +34,9 @@ class Command(BaseCommand):
                 changed = sum(store_user(username, password) for username in USERNAMES)
                 changed += sum(store_organization(demo) for demo in ORGANIZATIONS)
         except OperationalError as error:
-            raise CommandError(f"{error}. Next: python -m stack.sample_app migrate") from error
+            raise CommandError(
+                f"cannot store the demo data: {error}. Run: python -m stack.sample_app migrate"
+            ) from error
         if verbosity:
             self.stdout.write(
                 f"demo data: {changed} changes" if changed else "demo data: nothing to do"

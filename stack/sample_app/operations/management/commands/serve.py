@@ -1,4 +1,4 @@
-"""`serve --bind ADDRESS`: become gunicorn with this app; every runtime starts the app like this."""
+"""`serve --bind ADDRESS`: run gunicorn with this app; every runtime starts it with this command."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
-    """Replace this process by gunicorn, once the settings have been found valid.
+    """Replace this process by gunicorn once the settings are validated.
 
-    Checked here, because a gunicorn worker could only die of a bad setting, again and again.
+    Validated here, because gunicorn would restart workers that fail on a bad setting repeatedly.
     """
 
     help = "Serve the sample app with gunicorn."
