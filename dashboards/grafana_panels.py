@@ -30,7 +30,7 @@ def build_panel(
     """The panel with its queries. Grafana's SDK sets positions, line by line."""
     source = SOURCES[engine]
     built: Any = BUILDERS[panel.kind](panel)
-    built.id(panel_id).title(panel.title).description(panel.description)
+    built.id(panel_id).title(panel.title)
     built.datasource(source.reference).span(panel.width).height(panel.height)
     fields: list[str] = []
     for ref, item in zip(REFS, panel.targets, strict=False):
@@ -40,7 +40,9 @@ def build_panel(
         built.with_target(source.target(query, ref, legend, panel.kind))
     if panel.kind in ("bars", "table"):
         _one_row_per_value(built, fields)
-    links = [link for link in LINKS if link.field in fields]
+    links = [] if panel.kind == "logs" else [link for link in LINKS if link.field in fields]
+    hint = f" Click a value of {links[0].field} to open its page." if links else ""
+    built.description(panel.description + hint)
     if panel.kind == "table":
         for link in links:
             shown = {"title": link.title, "url": link_url(link, engine, "__value.text")}

@@ -22,7 +22,7 @@ from stack.engines import Record
 from stack.queries.evaluate import Evaluator
 from stack.queries.language import Scope
 from stack.records.contract import LEVEL_COLORS
-from stack.records.timestamps import local
+from stack.records.timestamps import to_local
 
 RECORDS_SHOWN = 50
 
@@ -109,7 +109,7 @@ def _record(record: Record) -> dict[str, str]:
     level = str(record.get("level", ""))
     head, _, rest = str(record["message"]).partition("\n")
     return {
-        "time": local(str(record.get("timestamp", ""))),
+        "time": to_local(str(record.get("timestamp", ""))),
         "level": level if level in LEVEL_COLORS else "text",
         "service": str(record.get("service_name", "")),
         "logger": str(record.get("logger_name", "")),

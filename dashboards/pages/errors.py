@@ -64,7 +64,7 @@ ERRORS = Page(
                 ),
                 bars(
                     "By organization",
-                    "Records with an exception, by organization. Click one to open its page.",
+                    "Records with an exception, by organization.",
                     lambda context: queries.exceptions_by_field(
                         context.scope,
                         context.whole,

@@ -24,13 +24,13 @@ ORGANIZATION = Page(
             (
                 bars(
                     "Records by organization",
-                    "The organizations with the most records. Click one to select it.",
+                    "The organizations with the most records.",
                     lambda context: queries.records_by_organization(context.scope, context.whole),
                     width=8,
                 ),
                 bars(
                     "Errors by organization",
-                    "ERROR and CRITICAL records. Click an organization to select it.",
+                    "ERROR and CRITICAL records.",
                     lambda context: queries.errors_by_organization(context.scope, context.whole),
                     width=8,
                 ),
@@ -89,7 +89,7 @@ ORGANIZATION = Page(
                 ),
                 bars(
                     "Top exception types",
-                    "Records with an exception, by type. Click a type to see its records.",
+                    "Records with an exception, by type.",
                     lambda context: queries.top_exception_types(
                         context.organization, context.whole
                     ),

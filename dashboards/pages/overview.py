@@ -88,7 +88,7 @@ OVERVIEW = Page(
                 ),
                 bars(
                     "Top exception types",
-                    "Records with an exception, by type. Click a type to see its records.",
+                    "Records with an exception, by type.",
                     lambda context: queries.top_exception_types(context.scope, context.whole),
                     width=8,
                 ),

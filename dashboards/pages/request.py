@@ -40,7 +40,7 @@ REQUEST = Page(
                 slowest_requests(lambda context: context.scope),
                 logs(
                     "Failed requests",
-                    "Records with an exception, newest first. Open one to copy its request_id.",
+                    "Records with an exception, newest first; the details have the request_id.",
                     lambda context: queries.exception_records(context.scope, readable=True),
                 ),
             ),

@@ -26,7 +26,7 @@ def slowest_requests(scope: Callable[[QueryContext], Scope], height: int = 8) ->
     """The slowest requests of a scope."""
     return table(
         "Slowest requests",
-        "Requests of 100 ms or more. Click a request_id to see all records of the request.",
+        "Requests of 100 ms or more.",
         lambda context: queries.slowest_requests(scope(context), context.whole),
         names=("duration",),
         unit="ms",

@@ -46,6 +46,7 @@ def rules_of(cases: Sequence[Case]) -> list[Rule]:
 
 
 def environment_of(number: int) -> str:
+    """The environment of the records of a case."""
     return f"case-{number}"
 
 

@@ -212,6 +212,7 @@ def query_functions() -> dict[str, QueryFunction]:
 
 
 def function_named(name: str) -> QueryFunction:
+    """The query that a rule names. Raises KeyError."""
     return query_functions()[name]
 
 

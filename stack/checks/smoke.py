@@ -17,7 +17,7 @@ from typing import Any
 from stack.common import last_lines, wait_until
 from stack.components.sample_app import sample_app_env
 from stack.engines import Engine, Record, Selection
-from stack.records.contract import agent_fields, fields, normalised
+from stack.records.contract import agent_fields, fields, normalise
 from stack.runtimes.selection import Running
 from stack.settings.targets import Target
 
@@ -52,7 +52,7 @@ def run(target: Target, engine: Engine, write: Write) -> SmokeResult:
     """
     marker = f"smoke-{uuid.uuid4()}"
     written = write(marker)
-    expected = {**normalised(written), "host": target.settings.host}
+    expected = {**normalise(written), "host": target.settings.host}
     if absent := [name for name in fields() if name not in expected and name not in CONDITIONAL]:
         raise SmokeError(
             f"smoke: the app's record lacks fields of the contract: {', '.join(absent)}"

@@ -21,7 +21,7 @@ from stack.components.catalogue import by_name
 from stack.engines import Selection
 from stack.engines.kinds import kind_of
 from stack.records.contract import LEVELS
-from stack.settings.targets import Target, started_with
+from stack.settings.targets import Target, read_started_settings
 from stack.settings.targets import native as native_target
 from stack.settings.units import format_bytes
 
@@ -45,12 +45,12 @@ def open_archive() -> Archive:
 def running_target() -> Target:
     """The target of this checkout's stack. Raises ArchiveError for Docker, which has no archive."""
     values = settings.load()
-    if started_with(values, "docker"):
+    if read_started_settings(values, "docker"):
         raise ArchiveError(
             "cannot open the archive: the Docker runtime has none, its engine keeps records for "
             "retention.hot_days. Run: make down && RUNTIME=native make up"
         )
-    return native_target(started_with(values, "native") or values)
+    return native_target(read_started_settings(values, "native") or values)
 
 
 @group.command("run")

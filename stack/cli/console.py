@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.live import Live
-from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -107,6 +105,8 @@ class Progress:
     def __init__(self) -> None:
         self._lines: dict[str, tuple[str, float]] = {}
         self._lock = threading.Lock()
+        from rich.live import Live  # most commands show no progress
+
         self._live = Live(console=err, get_renderable=self._table, transient=True)
 
     def update(self, name: str, text: str) -> None:
@@ -124,6 +124,8 @@ class Progress:
             self._live.stop()
 
     def _table(self) -> Table:
+        from rich.spinner import Spinner
+
         table = Table.grid(padding=(0, 1))
         with self._lock:
             for name, (text, since) in self._lines.items():

@@ -1,6 +1,8 @@
-"""`logstack up`, `down`, `status` and `clean`."""
+"""`logstack up`, `down`, `status` and `clean`; each imports the runtimes that it needs."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,11 +16,12 @@ from stack.cli.console import (
     say,
     shorten_path,
 )
-from stack.runtimes import native
 from stack.runtimes import selection as runtime
-from stack.runtimes.docker import runtime as docker
 from stack.settings.secrets import GRAFANA_PASSWORD, secrets_file
 from stack.settings.units import format_bytes
+
+if TYPE_CHECKING:
+    from stack.runtimes import native
 
 NEXT_STEPS = (
     ("./logstack smoke", "check that a record arrives, field by field"),
@@ -41,6 +44,9 @@ def up(as_json: AsJson = False) -> None:
 
     Example: logstack up
     """
+    from stack.runtimes import native
+    from stack.runtimes.docker import runtime as docker
+
     values = settings.load()
     with progress() as display:
         choice = runtime.choose(values, display.update)
@@ -82,9 +88,11 @@ def down() -> None:
 
     Example: logstack down
     """
+    from stack.runtimes import native
+
     values = settings.load()
-    now = docker.running(values)
-    if now.down() if now else native.down(values):
+    containers = runtime.running(values).docker
+    if containers.down() if containers else native.down(values):
         say("Stopped everything; the data is kept. Start again: make up")
     else:
         say("Nothing was running.")
@@ -109,6 +117,9 @@ def clean() -> None:
 
     Example: logstack clean
     """
+    from stack.runtimes import native
+    from stack.runtimes.docker import runtime as docker
+
     values = settings.load()
     containers = docker.left_behind(values)
     if containers:

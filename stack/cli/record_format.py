@@ -8,7 +8,7 @@ from stack.cli.console import out, print_json
 from stack.cli.text import visible
 from stack.engines import Record
 from stack.records.contract import LEVEL_COLORS
-from stack.records.timestamps import local
+from stack.records.timestamps import to_local
 
 # Shown by position, below the line, or the same in every line.
 NOT_IN_DETAILS = {
@@ -30,7 +30,7 @@ def format_record(record: Record) -> Text:
     level = str(record.get("level", "TEXT"))
     head, *rest = str(record["message"]).split("\n")
     text = Text()
-    text.append(visible(local(str(record.get("timestamp", "")))), "dim")
+    text.append(visible(to_local(str(record.get("timestamp", "")))), "dim")
     style = LEVEL_COLORS[level].terminal if level in LEVEL_COLORS else "blue"
     text.append(f" {visible(level):<8}", style)
     text.append(f" {visible(str(record.get('service_name', '-')))}", "cyan")

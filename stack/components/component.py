@@ -130,6 +130,7 @@ class Component:
         return self.shares or (self.name if self.program else "")
 
     def health_url(self, target: Target) -> str:
+        """The address of its health check."""
         return target.url(self.health_port or self.port, self.health)
 
     def page_url(self, target: Target) -> str:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from stack.components.grafana_links import LINKS, link_url
 from stack.engines.kind import EngineKind
 from stack.engines.kinds import kind_of
@@ -115,4 +113,6 @@ def _literal(text: str) -> str:
 
 
 def _yaml(document: dict[str, Any]) -> str:
+    import yaml  # most commands write none
+
     return HEAD + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)

@@ -11,7 +11,7 @@ from stack.settings.units import (
     go_duration,
     parse_bytes,
     parse_duration,
-    whole_hours,
+    to_hours,
 )
 
 RESTORED_RETENTION = "100y"
@@ -29,7 +29,7 @@ def arguments(target: Target) -> list[str]:
     return [
         *common_arguments(target, "victorialogs"),
         f"-retentionPeriod={target.settings.retention.engine_days(archived=target.has_archive)}d",
-        f"-maxBackfillAge={whole_hours(target.settings.archive.lateness)}h",
+        f"-maxBackfillAge={to_hours(target.settings.archive.lateness)}h",
         f"-futureRetention={kind_of(target.settings).ahead.days}d",
         *(["-delete.enable"] if shorter else []),
     ]

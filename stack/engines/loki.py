@@ -14,14 +14,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
-import yaml
 
 from stack.engines import EngineError, Record, Selection
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.engines.http import from_json, send_request
 from stack.engines.kind import EngineKind
 from stack.engines.logql import to_logql
-from stack.records.contract import LEVELS, agent_fields, names, rename_reserved, texts_of, typed
+from stack.records.contract import (
+    LEVELS,
+    agent_fields,
+    names,
+    parse_record,
+    rename_reserved,
+    texts_of,
+)
 from stack.records.timestamps import nanoseconds, rfc3339
 from stack.settings.units import parse_go_duration
 
@@ -187,6 +193,8 @@ class Loki:
 
 def read_retention(fetch: Callable[[str], str]) -> timedelta:
     """How long the running Loki keeps records, as it reports. Raises EngineError."""
+    import yaml  # a search needs none
+
     config = yaml.safe_load(fetch("/config"))
     if config["compactor"]["retention_enabled"] is not True:
         raise EngineError("expected Loki's retention to be enabled, got retention_enabled: false")
@@ -237,14 +245,14 @@ def record_from(entry: Entry) -> Record:
     always = {**beside, **entry.labels, "timestamp": rfc3339(entry.time)}
     texts = None if beside.get("format") == "text" else _texts_in(entry.line)
     if texts is None:
-        return typed({"message": entry.line, **file, **always})
+        return parse_record({"message": entry.line, **file, **always})
     stamp = texts.get("timestamp", "")
     moment = _moment(stamp)
     if stamp and moment != entry.time // 1000 and not {*CHANGED_TIMES} & set(beside):
         texts["timestamp_invalid" if moment is None else "timestamp_original"] = stamp
     if moment != entry.time // 1000 or not set(texts) >= REQUIRED:
         texts = {"message": entry.line, **file, **texts}  # JSON of another shape
-    return typed({**texts, **always})
+    return parse_record({**texts, **always})
 
 
 def _label(text: str) -> str:

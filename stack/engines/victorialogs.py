@@ -22,7 +22,7 @@ from stack.engines.facts import (
 )
 from stack.engines.http import from_json, send_request
 from stack.engines.kind import EngineKind
-from stack.records.contract import levels_from, normalised, typed
+from stack.records.contract import levels_from, normalise, parse_record
 from stack.records.timestamps import format_time
 from stack.settings.units import parse_go_duration
 
@@ -41,7 +41,7 @@ class VictoriaLogs:
     def push(self, records: Iterable[Mapping[str, Any]]) -> None:
         batch: list[str] = []
         for record in records:
-            batch.append(json.dumps(normalised(record), ensure_ascii=False))
+            batch.append(json.dumps(normalise(record), ensure_ascii=False))
             if len(batch) >= PUSH_BATCH:
                 self._push(batch)
                 batch = []
@@ -148,7 +148,7 @@ def record_from(row: Mapping[str, str]) -> Record:
     texts["message"] = "" if message == VL_EMPTY_MESSAGE else message
     if "_time" in row:
         texts["timestamp"] = contract_time(row["_time"])
-    return typed(texts)
+    return parse_record(texts)
 
 
 def contract_time(text: str) -> str:

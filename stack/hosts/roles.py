@@ -62,6 +62,7 @@ def gateway_names(settings: Settings, host: Host) -> tuple[str, ...]:
 
 
 def gateway_url(settings: Settings, address: str, path: str = "") -> str:
+    """The address of a path on the gateway of a log server."""
     port = settings.ports.effective("gateway")
     return f"https://{join_host_port(address, port)}{path}"
 

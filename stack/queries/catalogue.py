@@ -1,14 +1,14 @@
 """Every query of the project, once, by name, in both dialects.
 
 Dashboards, alert rules, checks and the report call these functions. The LogQL and the LogsQL of a
-Query give the same numbers; docs/decisions/0020-one-query-two-dialects.md says how, and where the
-engines differ.
+Query give the same numbers; docs/decisions/0020-one-query-two-dialects.md says how.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stack.queries import shapes
 from stack.queries.language import (
     Filter,
     Query,
@@ -23,32 +23,11 @@ from stack.queries.language import (
     present,
     stats,
 )
-from stack.queries.shapes import (
-    EXCEPTIONS,
-    count,
-    count_events,
-    limit_logql,
-    limit_logsql,
-    logql_range,
-    readable_records,
-    rename,
-    require_logql,
-    select_exceptions,
-    select_levels,
-    share,
-    share_logql,
-    share_logsql,
-    whole_records,
-)
 
 ERROR_LEVELS = ("ERROR", "CRITICAL")
 SECURITY_EVENTS = (
-    "user_login",
-    "user_login_failed",
-    "user_logout",
-    "permission_denied",
-    "role_changed",
-    "data_exported",
+    *("user_login", "user_login_failed", "user_logout"),
+    *("permission_denied", "role_changed", "data_exported"),
 )
 ADMIN_EVENTS = ("role_changed", "organization_created")
 JOB_EVENTS = ("job_finished", "job_failed", "task_succeeded", "task_retried", "task_failed")
@@ -57,42 +36,39 @@ FAILED_JOB_EVENTS = ("job_failed", "task_failed")
 LOSS_EVENTS = ("log_records_lost", "log_records_suppressed", "log_record_unformattable")
 DEPLOYED = "deployed"
 REQUEST_FIELDS = ("request_id", "service_name", "organization_id", "method", "path", "status")
-
 REQUESTS = equals("event_type", "request_finished")
 
 
 # --- How much is logged
-
-
 def records_by_level(scope: Scope, window: Window) -> Query:
     """Records per level; lines that were not JSON have the level ""."""
-    return count("records_by_level", Filter(scope), window, by=("level",))
+    return shapes.count("records_by_level", Filter(scope), window, by=("level",))
 
 
 def record_count(scope: Scope, window: Window, *, levels: Sequence[str] = ()) -> Query:
     """All records, or those of some levels."""
-    return count("record_count", select_levels(Filter(scope), levels), window, by=())
+    return shapes.count("record_count", shapes.select_levels(Filter(scope), levels), window, by=())
 
 
 def records_by_field(
     scope: Scope, window: Window, *, field: str, limit: int = 10, levels: Sequence[str] = ()
 ) -> Query:
     """Records per value of a field such as logger_name, username or host: the largest ones."""
-    where = select_levels(Filter(scope, (present(field),), (field,)), levels)
-    return count("records_by_field", where, window, by=(field,), limit=limit)
+    where = shapes.select_levels(Filter(scope, (present(field),), (field,)), levels)
+    return shapes.count("records_by_field", where, window, by=(field,), limit=limit)
 
 
 def record_rate(scope: Scope, window: Window) -> Query:
     """Records per second and service."""
-    return count("record_rate", Filter(scope), window, by=("service_name",), rate=True)
+    return shapes.count("record_rate", Filter(scope), window, by=("service_name",), rate=True)
 
 
 def active_services(scope: Scope, window: Window) -> Query:
     """The number of services that logged anything."""
-    per_service = f"sum by (service_name) (count_over_time({logql_range(Filter(scope), window)}))"
+    source = shapes.logql_range(Filter(scope), window)
     return Query(
         "active_services",
-        logql=f"count({per_service})",
+        logql=f"count(sum by (service_name) (count_over_time({source})))",
         logsql=f"{Filter(scope).logsql(window)} | stats count_uniq(service_name) as value",
     )
 
@@ -105,19 +81,17 @@ def bytes_by_field(
     Loki counts the lines; VictoriaLogs, which stores fields, the values of all fields.
     """
     where = Filter(scope, (present(field),), (field,))
-    total = f"sum {group((field,))}(bytes_over_time({logql_range(where, window)}))"
+    total = f"sum {group((field,))}(bytes_over_time({shapes.logql_range(where, window)}))"
     return Query(
         "bytes_by_field",
-        logql=limit_logql(total, limit),
+        logql=shapes.limit_logql(total, limit),
         logsql=f"{where.logsql(window)} | delete _stream, _stream_id "
-        f"| {stats((field,), 'sum_len(*) as value')}" + limit_logsql(limit),
+        f"| {stats((field,), 'sum_len(*) as value')}" + shapes.limit_logsql(limit),
         by=(field,),
     )
 
 
 # --- Errors
-
-
 def error_ratio(
     scope: Scope,
     window: Window,
@@ -127,23 +101,23 @@ def error_ratio(
 ) -> Query:
     """ERROR and CRITICAL records as a share of all, between 0 and 1."""
     errors = equals("level", *ERROR_LEVELS)
-    return share("error_ratio", Filter(scope), errors, window, by, at_least_records)
+    return shapes.share("error_ratio", Filter(scope), errors, window, by, at_least_records)
 
 
 def top_exception_types(
     scope: Scope, window: Window, *, limit: int = 10, exception_type: str = ""
 ) -> Query:
     """Records with an exception, per type: the most frequent ones."""
-    where = select_exceptions(scope, exception_type)
-    return count("top_exception_types", where, window, by=("exception_type",), limit=limit)
+    where = shapes.select_exceptions(scope, exception_type)
+    return shapes.count("top_exception_types", where, window, by=("exception_type",), limit=limit)
 
 
 def exceptions_by_field(
     scope: Scope, window: Window, *, field: str, limit: int = 10, exception_type: str = ""
 ) -> Query:
     """Records with an exception, per value of a field such as logger_name or organization_id."""
-    where = select_exceptions(scope, exception_type).narrow(present(field))
-    return count("exceptions_by_field", where, window, by=(field,), limit=limit)
+    where = shapes.select_exceptions(scope, exception_type).narrow(present(field))
+    return shapes.count("exceptions_by_field", where, window, by=(field,), limit=limit)
 
 
 def new_exception_types(scope: Scope, window: Window, *, against: str = "24h") -> Query:
@@ -153,7 +127,7 @@ def new_exception_types(scope: Scope, window: Window, *, against: str = "24h") -
             "window: expected over(...), because each step would compare with another day"
         )
     before = over(against)
-    where = Filter(scope, (EXCEPTIONS,))
+    where = Filter(scope, (shapes.EXCEPTIONS,))
     count = f"sum by (exception_type) (count_over_time({where.logql()} [%s]%s))"
     now = count % (window.length, "")
     earlier = count % (before.length, f" offset {window.length}")
@@ -173,17 +147,15 @@ def new_exception_types(scope: Scope, window: Window, *, against: str = "24h") -
 
 def jobs_by_outcome(scope: Scope, window: Window) -> Query:
     """Background jobs and Celery tasks that ended, per event type."""
-    return count_events("jobs_by_outcome", scope, window, JOB_EVENTS, by=("event_type",))
+    return shapes.count_events("jobs_by_outcome", scope, window, JOB_EVENTS, by=("event_type",))
 
 
 def failed_jobs(scope: Scope, window: Window, *, by: Sequence[str] = ()) -> Query:
     """Background jobs and Celery tasks that failed, all or by fields such as service_name."""
-    return count_events("failed_jobs", scope, window, FAILED_JOB_EVENTS, by)
+    return shapes.count_events("failed_jobs", scope, window, FAILED_JOB_EVENTS, by)
 
 
 # --- HTTP
-
-
 def requests_by_status_class(scope: Scope, window: Window) -> Query:
     """Requests per 2xx, 3xx, 4xx and 5xx."""
     where = Filter(scope, (REQUESTS,), ("status",))
@@ -202,7 +174,7 @@ def requests_by_status_class(scope: Scope, window: Window) -> Query:
 def request_rate(scope: Scope, window: Window) -> Query:
     """Requests per second and service."""
     where = Filter(scope, (REQUESTS,))
-    return count("request_rate", where, window, by=("service_name",), rate=True)
+    return shapes.count("request_rate", where, window, by=("service_name",), rate=True)
 
 
 def requests_by_field(
@@ -212,16 +184,15 @@ def requests_by_field(
     where = Filter(scope, (REQUESTS, present(field)), (field,))
     if at_least_status:
         where = where.narrow(at_least("status", at_least_status))
-    return count("requests_by_field", where, window, by=(field,), limit=limit)
+    return shapes.count("requests_by_field", where, window, by=(field,), limit=limit)
 
 
 def server_error_ratio(
     scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)
 ) -> Query:
     """Requests answered with 5xx as a share of all, between 0 and 1."""
-    return share(
-        "server_error_ratio", Filter(scope, (REQUESTS,)), at_least("status", 500), window, by
-    )
+    failed = at_least("status", 500)
+    return shapes.share("server_error_ratio", Filter(scope, (REQUESTS,)), failed, window, by)
 
 
 def request_duration(
@@ -238,7 +209,7 @@ def request_duration(
     where = Filter(scope, (REQUESTS,), ("duration_ms", *by))
     source = f'{where.logql()} | unwrap duration_ms | __error__="" [{window.length}]'
     value = f"quantile_over_time({quantile:g}, {source}) {grouping(by)}"
-    counted = f"sum {group(by)}(count_over_time({logql_range(where, window)}))"
+    counted = f"sum {group(by)}(count_over_time({shapes.logql_range(where, window)}))"
     functions = [f"quantile({quantile:g}, duration_ms) as value"]
     enough = ""
     if at_least_requests:
@@ -246,7 +217,7 @@ def request_duration(
         enough = f" | filter requests:>={at_least_requests} | delete requests"
     return Query(
         "request_duration",
-        logql=require_logql(value, counted, at_least_requests),
+        logql=shapes.require_logql(value, counted, at_least_requests),
         logsql=f"{where.logsql(window)} duration_ms:* "
         f"| {stats(by, *functions)} | filter value:*{enough}",
         by=tuple(by),
@@ -269,34 +240,31 @@ def slowest_requests(
         "slowest_requests",
         logql=f"topk({limit}, {longest})",
         logsql=f"{where.logsql(window)} | {stats(REQUEST_FIELDS, 'max(duration_ms) as value')}"
-        + limit_logsql(limit),
+        + shapes.limit_logsql(limit),
         by=REQUEST_FIELDS,
     )
 
 
 # --- Organizations
-
-
 def records_by_organization(
     scope: Scope, window: Window, *, limit: int = 10, levels: Sequence[str] = ()
 ) -> Query:
     """Records per organization, of all levels or of some: the largest ones."""
     query = records_by_field(scope, window, field="organization_id", limit=limit, levels=levels)
-    return rename(query, "records_by_organization")
+    return shapes.rename(query, "records_by_organization")
 
 
 def errors_by_organization(scope: Scope, window: Window, *, limit: int = 10) -> Query:
     """ERROR and CRITICAL records per organization: the largest ones."""
     query = records_by_organization(scope, window, limit=limit, levels=ERROR_LEVELS)
-    return rename(query, "errors_by_organization")
+    return shapes.rename(query, "errors_by_organization")
 
 
 # --- Security
-
-
 def security_events(scope: Scope, window: Window) -> Query:
     """Logins, failed logins, logouts, refusals, changed roles and exports, per event type."""
-    return count_events("security_events", scope, window, SECURITY_EVENTS, by=("event_type",))
+    by = ("event_type",)
+    return shapes.count_events("security_events", scope, window, SECURITY_EVENTS, by)
 
 
 def login_failures(
@@ -312,7 +280,7 @@ def login_failures(
     With `named`, only records that have the fields `by`.
     """
     events = ("user_login_failed",)
-    return count_events("login_failures", scope, window, events, by, limit, named)
+    return shapes.count_events("login_failures", scope, window, events, by, limit, named)
 
 
 def permission_denials(
@@ -328,24 +296,22 @@ def permission_denials(
     With `named`, only records that have the fields `by`.
     """
     events = ("permission_denied",)
-    return count_events("permission_denials", scope, window, events, by, limit, named)
+    return shapes.count_events("permission_denials", scope, window, events, by, limit, named)
 
 
 def admin_actions(scope: Scope, window: Window, *, limit: int = 20) -> Query:
     """Changed roles and new organizations, by event type and user."""
     by = ("event_type", "username")
-    return count_events("admin_actions", scope, window, ADMIN_EVENTS, by, limit)
+    return shapes.count_events("admin_actions", scope, window, ADMIN_EVENTS, by, limit)
 
 
 def data_exports(scope: Scope, window: Window, *, limit: int = 20) -> Query:
     """Exports by user and organization."""
     by = ("username", "organization_id")
-    return count_events("data_exports", scope, window, ("data_exported",), by, limit)
+    return shapes.count_events("data_exports", scope, window, ("data_exported",), by, limit)
 
 
 # --- Pipeline health
-
-
 def unparsed_share(
     scope: Scope,
     window: Window,
@@ -354,19 +320,19 @@ def unparsed_share(
     at_least_records: int = 0,
 ) -> Query:
     """Lines that were not JSON as a share of all records, between 0 and 1."""
-    total_source = logql_range(Filter(scope), window)
+    total_source = shapes.logql_range(Filter(scope), window)
     # Only records without a level can be such lines, and in Loki the level is a label.
     unparsed_source = (
         f'{Filter(scope, (equals("level", ""),)).logql()} | json format="format" '
         f'| __error__!="" or format="text" [{window.length}]'
     )
     counted = f"sum {group(by)}(count_over_time({total_source}))"
-    value = share_logql(unparsed_source, total_source, by)
+    value = shapes.share_logql(unparsed_source, total_source, by)
     return Query(
         "unparsed_share",
-        logql=require_logql(value, counted, at_least_records),
+        logql=shapes.require_logql(value, counted, at_least_records),
         logsql=f"{Filter(scope).logsql(window)} "
-        f"| {share_logsql('format:=text', by, at_least_records)}",
+        f"| {shapes.share_logsql('format:=text', by, at_least_records)}",
         by=tuple(by),
     )
 
@@ -389,15 +355,13 @@ def record_age(scope: Scope, window: Window, *, by: Sequence[str] = ("service_na
 
 def loss_events(scope: Scope, window: Window) -> Query:
     """Records that the logging library dropped, suppressed or could not write, per event type."""
-    return count_events("loss_events", scope, window, LOSS_EVENTS, by=("event_type",))
+    return shapes.count_events("loss_events", scope, window, LOSS_EVENTS, by=("event_type",))
 
 
 # --- Whole records
-
-
 def records(scope: Scope, *, levels: Sequence[str] = (), readable: bool = False) -> Query:
     """Records as they were logged, of all levels or of some."""
-    return whole_records("records", select_levels(Filter(scope), levels), readable)
+    return shapes.whole_records("records", shapes.select_levels(Filter(scope), levels), readable)
 
 
 def records_of(scope: Scope, identifier: str, *, readable: bool = False) -> Query:
@@ -410,26 +374,27 @@ def records_of(scope: Scope, identifier: str, *, readable: bool = False) -> Quer
         logsql=f"{base.logsql()} ({' or '.join(item.logsql() for item in ids)})",
         kind="records",
     )
-    return readable_records(query) if readable else query
+    return shapes.readable_records(query) if readable else query
 
 
 def exception_records(scope: Scope, *, exception_type: str = "", readable: bool = False) -> Query:
     """Records with an exception, of any type or of one."""
-    return whole_records("exception_records", select_exceptions(scope, exception_type), readable)
+    where = shapes.select_exceptions(scope, exception_type)
+    return shapes.whole_records("exception_records", where, readable)
 
 
 def event_records(scope: Scope, *, events: Sequence[str], readable: bool = False) -> Query:
     """Records of some event types."""
     where = Filter(scope, (equals("event_type", *events),))
-    return whole_records("event_records", where, readable)
+    return shapes.whole_records("event_records", where, readable)
 
 
 def unparsed_records(scope: Scope, *, readable: bool = False) -> Query:
     """Records without a level: lines that were not JSON, and JSON of another shape."""
-    return whole_records("unparsed_records", Filter(scope, (equals("level", ""),)), readable)
+    return shapes.whole_records("unparsed_records", Filter(scope, (equals("level", ""),)), readable)
 
 
 def deployments(scope: Scope) -> Query:
     """Records of finished deployments, which dashboards mark in charts."""
     query = event_records(scope, events=(DEPLOYED,), readable=True)
-    return rename(query, "deployments")
+    return shapes.rename(query, "deployments")

@@ -26,7 +26,7 @@ from stack.engines.loki import Entry, Loki
 from stack.engines.loki import record_from as record_from_entry
 from stack.engines.victorialogs import record_from
 from stack.queries.language import Query
-from stack.records.contract import typed
+from stack.records.contract import parse_record
 from stack.records.timestamps import format_time, nanoseconds
 from stack.settings.targets import Target
 
@@ -224,4 +224,4 @@ def _record(entry: Entry) -> Record:
     if entry.line.startswith("{"):
         return found
     beside = {name: text for name, text in entry.metadata.items() if name not in found}
-    return {**found, **typed(beside)}
+    return {**found, **parse_record(beside)}

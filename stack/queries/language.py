@@ -91,9 +91,11 @@ class Condition:
 
     @property
     def placement(self) -> str:
+        """The field's placement."""
         return placement(self.field)
 
     def logql(self) -> str:
+        """The condition as LogQL's label filter."""
         if self.operator == ">=":
             return f"{self.field} >= {self.values[0]}"
         if len(self.values) == 1 and not _is_variable(self.values):
@@ -102,6 +104,7 @@ class Condition:
         return f"{self.field}{operator}{quote(_alternatives(self.values))}"
 
     def logsql(self) -> str:
+        """The condition as LogsQL's filter."""
         if self.operator == ">=":
             return f"{self.field}:>={self.values[0]}"
         negation = "-" if self.operator == "!=" else ""
@@ -113,18 +116,22 @@ class Condition:
 
 
 def equals(field: str, *values: str) -> Condition:
+    """The field has one of the values."""
     return Condition(field, "=", values)
 
 
 def present(field: str) -> Condition:
+    """The field is not empty."""
     return Condition(field, "!=", ("",))
 
 
 def differs(field: str, *values: str) -> Condition:
+    """The field has none of the values."""
     return Condition(field, "!=", values)
 
 
 def at_least(field: str, number: float) -> Condition:
+    """The field is a number of at least `number`."""
     return Condition(field, ">=", (f"{number:g}",))
 
 
@@ -137,6 +144,7 @@ class Filter:
     needs: tuple[str, ...] = ()
 
     def narrow(self, *conditions: Condition) -> Filter:
+        """This filter with further conditions."""
         return Filter(self.scope, (*self.conditions, *conditions), self.needs)
 
     def logql(self) -> str:

@@ -21,15 +21,18 @@ EXCEPTIONS = present("exception_type")
 
 
 def select_levels(where: Filter, levels: Sequence[str]) -> Filter:
+    """The records of some levels; of all without any."""
     return where.narrow(equals("level", *levels)) if levels else where
 
 
 def select_exceptions(scope: Scope, exception_type: str) -> Filter:
+    """The records of a scope with an exception, of one type or of any."""
     chosen = (equals("exception_type", exception_type),) if exception_type else ()
     return Filter(scope, (EXCEPTIONS, *chosen))
 
 
 def logql_range(where: Filter, window: Window) -> str:
+    """LogQL's range vector of the records in a window."""
     return f"{where.logql()} [{window.length}]"
 
 
@@ -41,6 +44,7 @@ def count(
     limit: int = 0,
     rate: bool = False,
 ) -> Query:
+    """The number of records, or their rate per second; the `limit` largest."""
     function, logsql_function = ("rate", "rate()") if rate else ("count_over_time", "count()")
     total = f"sum {group(by)}({function}({logql_range(where, window)}))"
     return Query(
@@ -61,6 +65,7 @@ def count_events(
     limit: int = 0,
     named: bool = False,
 ) -> Query:
+    """The number of records of some event types; with `named`, of those with the fields `by`."""
     has = map(present, by) if named else ()
     where = Filter(scope, (equals("event_type", *events), *has), tuple(by))
     return count(name, where, window, by, limit)
@@ -74,6 +79,7 @@ def share(
     by: Sequence[str],
     at_least: int = 0,
 ) -> Query:
+    """The records with `part` as a share of all, between 0 and 1."""
     whole = Filter(where.scope, where.conditions, tuple(by))
     with_part, total = logql_range(whole.narrow(part), window), logql_range(whole, window)
     logql = share_logql(with_part, total, by)
@@ -93,6 +99,7 @@ def share_logql(part: str, whole: str, by: Sequence[str]) -> str:
 
 
 def share_logsql(part: str, by: Sequence[str], at_least: int = 0) -> str:
+    """The share of the records that match `part`, as LogsQL pipes."""
     counts = stats(by, f"count() if ({part}) as part", "count() as whole")
     enough = f">={at_least}" if at_least else ">0"
     return f"{counts} | filter whole:{enough} | math part / whole as value | delete part, whole"
@@ -104,14 +111,17 @@ def require_logql(value: str, counted: str, at_least: int) -> str:
 
 
 def limit_logql(total: str, limit: int) -> str:
+    """The `limit` largest values in LogQL; all for 0."""
     return f"topk({limit}, {total})" if limit else total
 
 
 def limit_logsql(limit: int) -> str:
+    """The pipe for the `limit` largest values in LogsQL; empty for 0."""
     return f" | first {limit} by (value desc)" if limit else ""
 
 
 def whole_records(name: str, where: Filter, readable: bool) -> Query:
+    """The records of a filter."""
     query = Query(name, logql=where.logql(), logsql=where.logsql(), kind="records")
     return readable_records(query) if readable else query
 
@@ -130,4 +140,5 @@ def readable_records(query: Query) -> Query:
 
 
 def rename(query: Query, name: str) -> Query:
+    """The same query with another name."""
     return Query(name, query.logql, query.logsql, query.by, query.kind)

@@ -133,7 +133,7 @@ def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: _as_text(value) for name, value in values.items()}
 
 
-def typed(values: Mapping[str, str]) -> dict[str, Value]:
+def parse_record(values: Mapping[str, str]) -> dict[str, Value]:
     """A record from texts of an engine: fields of the contract first and typed, others as text."""
     known = fields()
     record: dict[str, Value] = {
@@ -143,10 +143,12 @@ def typed(values: Mapping[str, str]) -> dict[str, Value]:
     return record
 
 
-def normalised(line: Mapping[str, Any]) -> dict[str, Value]:
+def normalise(line: Mapping[str, Any]) -> dict[str, Value]:
     """A record of the application in the form in which an engine returns it."""
     texts = texts_of(line)
-    return typed({name: text for name, text in texts.items() if text != "" or name == "message"})
+    return parse_record(
+        {name: text for name, text in texts.items() if text != "" or name == "message"}
+    )
 
 
 def levels_from(level: str) -> list[str]:

@@ -42,7 +42,7 @@ def rfc3339(time: int) -> str:
     return format_time(EPOCH + timedelta(microseconds=time // 1000))
 
 
-def local(text: str) -> str:
+def to_local(text: str) -> str:
     """A record's UTC timestamp in local time, with milliseconds and offset."""
     try:
         moment = datetime.fromisoformat(text).astimezone()

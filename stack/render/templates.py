@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from stack.settings.units import go_duration, is_ip_address, join_host_port, parse_bytes
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -26,6 +24,9 @@ class RenderError(Exception):
 
 def render_template(name: str, **values: Any) -> str:
     """The text of a template. Raises jinja2.UndefinedError for a missing value."""
+    # Imported here: most commands render nothing.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,

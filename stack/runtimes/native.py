@@ -14,17 +14,10 @@ from pathlib import Path
 
 import requests
 
-from stack import artifacts
-from stack.alerting import AlertError
-from stack.alerting.files import alert_files
-from stack.alerting.loaded import rule_differences
 from stack.common import wait_until
 from stack.components import catalogue as components
 from stack.components.component import Component
 from stack.engines.kinds import kind_of
-from stack.render.templates import RenderError
-from stack.runtimes.files import render_native
-from stack.runtimes.preflight import PreflightError, check_data_dir, check_ports
 from stack.runtimes.supervisor import Process, Supervisor, SupervisorError
 from stack.settings import Settings
 from stack.settings.secrets import (
@@ -35,7 +28,7 @@ from stack.settings.secrets import (
     sample_app_secrets,
     write_private,
 )
-from stack.settings.targets import SETTINGS_FILE, Target, native, started_with
+from stack.settings.targets import SETTINGS_FILE, Target, native, read_started_settings
 from stack.settings.units import parse_duration
 
 LOG_LINES_SHOWN = 15
@@ -88,6 +81,14 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
     A second call with the same settings changes nothing. Raises NativeError; whatever this call
     started is stopped again, also on KeyboardInterrupt.
     """
+    # Imported here: `status` and `down` need none of them.
+    from stack import artifacts
+    from stack.alerting import AlertError
+    from stack.alerting.files import alert_files
+    from stack.render.templates import RenderError
+    from stack.runtimes.files import render_native
+    from stack.runtimes.preflight import PreflightError, check_data_dir, check_ports
+
     target = native(settings)
     try:
         folders = artifacts.ensure_all(settings, on_progress)
@@ -238,7 +239,7 @@ def wait_until_healthy(target: Target, on_progress: OnProgress) -> list[Status]:
 
 def running_settings(settings: Settings) -> Settings:
     """The settings that the stack in this run folder was started with, if it was."""
-    return started_with(settings, "native") or settings
+    return read_started_settings(settings, "native") or settings
 
 
 def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
@@ -326,10 +327,11 @@ def _state(component: Component, target: Target, process: Process | None) -> tup
         return ("starting" if process.state == "STARTING" else "unhealthy"), "no answer"
     if answer.status_code != requests.codes.ok:
         return "unhealthy", f"HTTP {answer.status_code}"
-    if component.name == kind_of(target.settings).evaluator and (
-        problems := rule_differences(target)
-    ):
-        return "unhealthy", problems[0]
+    if component.name == kind_of(target.settings).evaluator:
+        from stack.alerting.loaded import rule_differences
+
+        if problems := rule_differences(target):
+            return "unhealthy", problems[0]
     return "healthy", ""
 
 

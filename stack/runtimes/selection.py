@@ -1,18 +1,22 @@
-"""Which of the two local runtimes is meant: chosen for `up`, found out for everything else."""
+"""Which of the two local runtimes is used: chosen by `up`, detected by every other command.
+
+The runtimes are imported where they are used: reading records needs neither of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stack.runtimes import native
-from stack.runtimes.docker import runtime as docker
-from stack.runtimes.docker.engine import DockerError, check_engine
-from stack.runtimes.native import OnProgress, Status
 from stack.settings import Settings
 from stack.settings.secrets import sample_app_secrets
-from stack.settings.targets import Target
+from stack.settings.targets import Target, read_started_settings
 from stack.settings.targets import native as native_target
+
+if TYPE_CHECKING:
+    from stack.runtimes.docker.runtime import DockerRuntime
+    from stack.runtimes.native import OnProgress, Status
 
 LOG_LINES = 500
 LOG_BYTES = 200_000
@@ -28,6 +32,10 @@ class Choice:
 
 def choose(settings: Settings, on_progress: OnProgress) -> Choice:
     """The runtime that `up` starts. Raises DockerError when docker is demanded and unusable."""
+    from stack.runtimes import native
+    from stack.runtimes.docker import runtime as docker
+    from stack.runtimes.docker.engine import DockerError, check_engine
+
     wanted = settings.stack.runtime
     if wanted == "native":
         return Choice("native")
@@ -51,7 +59,7 @@ class Running:
     """What runs in this checkout, for the commands that use it. `docker` is None natively."""
 
     target: Target
-    docker: docker.DockerRuntime | None
+    docker: DockerRuntime | None
     secrets_dir: Path
 
     def secrets(self) -> dict[str, str]:
@@ -62,6 +70,8 @@ class Running:
         """The end of what a component has printed, of some hundred lines."""
         if self.docker:
             return self.docker.logs(component, LOG_LINES)
+        from stack.runtimes import native
+
         return native.read_tail(self.target.log_file(component), LOG_BYTES)
 
     def log_place(self, component: str) -> str:
@@ -69,12 +79,20 @@ class Running:
         return next((item.log for item in self.statuses() if item.name == component), "")
 
     def statuses(self) -> list[Status]:
-        return self.docker.status() if self.docker else native.status(self.target.settings)
+        """The state of every component."""
+        if self.docker:
+            return self.docker.status()
+        from stack.runtimes import native
+
+        return native.status(self.target.settings)
 
 
 def running(settings: Settings) -> Running:
     """The runtime that is up; the native one where none is."""
-    if runtime := docker.running(settings):
+    if started := read_started_settings(settings, "docker"):
+        from stack.runtimes.docker.runtime import DockerRuntime
+
+        runtime = DockerRuntime(started)
         return Running(runtime.target, runtime, runtime.data_dir)
-    target = native_target(native.running_settings(settings))
+    target = native_target(read_started_settings(settings, "native") or settings)
     return Running(target, None, target.data_dir)

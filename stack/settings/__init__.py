@@ -65,6 +65,8 @@ class SettingsError(Exception):
 
 
 class Settings(Section):
+    """All settings, one field per table."""
+
     stack: StackSettings
     paths: Paths
     ports: Ports

@@ -75,6 +75,8 @@ class RuleOverride(Section):
 
 
 class AlertSettings(Section):
+    """When alerts are evaluated, grouped and repeated."""
+
     delay: Duration
     group_wait: Duration
     group_interval: Duration
@@ -91,6 +93,8 @@ class AlertSettings(Section):
 
 
 class Thresholds(Section):
+    """The numbers that alert rules compare with."""
+
     error_ratio: float = Field(gt=0, lt=1)
     error_ratio_records: int = Field(ge=1)
     server_errors: int = Field(ge=1)
@@ -109,6 +113,8 @@ class Thresholds(Section):
 
 
 class Receivers(Section):
+    """Where notifications are sent; secrets are paths of files."""
+
     slack_webhook_file: str
     slack_token_file: str
     slack_channel: Channel

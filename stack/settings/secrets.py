@@ -127,6 +127,7 @@ def _load_or_generate(data_dir: Path, makers: Mapping[str, Callable[[], str]]) -
 
 
 def secrets_file(data_dir: Path) -> Path:
+    """The file of the secrets of a data folder."""
     return data_dir / "secrets.json"
 
 

@@ -41,6 +41,8 @@ Version = Annotated[str, match(r"[0-9]+\.[0-9]+(\.[0-9]+)?", "a version such as 
 
 
 class StackSettings(Section):
+    """The programs that run, and the labels of records."""
+
     engine: Literal["victorialogs", "loki"]
     agent: Literal["otelcol", "promtail"]
     runtime: Literal["auto", "native", "docker"]
@@ -59,6 +61,8 @@ class StackSettings(Section):
 
 
 class Paths(Section):
+    """Folders, relative to the checkout or absolute."""
+
     run: str = Field(min_length=1)
     data: str = Field(min_length=1)
     cache: str
@@ -76,6 +80,8 @@ _PORTS: Any = _keys_of("ports", PortNumber, offset=Annotated[int, Field(ge=0, le
 
 
 class Ports(_PORTS):  # type: ignore[misc]
+    """The port of each name; all differ."""
+
     @model_validator(mode="after")
     def _each_port_once(self) -> Ports:
         taken: dict[int, str] = {}
@@ -93,6 +99,7 @@ class Ports(_PORTS):  # type: ignore[misc]
 
     @classmethod
     def names(cls) -> list[str]:
+        """All names of ports."""
         return [name for name in cls.model_fields if name != "offset"]
 
     def effective(self, name: str) -> int:
@@ -106,6 +113,8 @@ _VERSIONS: Any = _keys_of("versions", Version)
 
 
 class Versions(_VERSIONS):  # type: ignore[misc]
+    """The version of each program."""
+
     def __getitem__(self, program: str) -> str:
         version: str = getattr(self, program)
         return version
@@ -131,6 +140,8 @@ class ShorterRetention(Section):
 
 
 class Retention(Section):
+    """How long records are kept."""
+
     hot_days: int = Field(ge=1, le=3650)
     margin_days: int = Field(ge=1, le=365)
     shorter: tuple[ShorterRetention, ...] = Field(default=(), strict=False)
@@ -155,6 +166,8 @@ class Retention(Section):
 
 
 class Limits(Section):
+    """Sizes, rates and times beyond which components refuse work."""
+
     line: Bytes
     queue: Bytes
     free_disk: Bytes
@@ -168,17 +181,23 @@ _IMAGES: Any = _keys_of("images", Annotated[str, Field(min_length=1)], memory=By
 
 
 class Images(_IMAGES):  # type: ignore[misc]
+    """The image of each component."""
+
     def __getitem__(self, component: str) -> str:
         pattern: str = getattr(self, component)
         return pattern
 
 
 class FileSource(Section):
+    """A log file, or a pattern of them, and the service of its lines."""
+
     service: ServiceName
     path: AbsolutePath
 
 
 class Agent(Section):
+    """How the agent reads, batches and sends."""
+
     poll_interval: Duration
     fingerprint: Bytes
     flush_interval: Duration
@@ -190,6 +209,8 @@ class Agent(Section):
 
 
 class Archive(Section):
+    """The object store of the archive, and when hours are exported."""
+
     endpoint: Endpoint
     region: str = Field(min_length=1)
     bucket: Bucket
@@ -206,6 +227,8 @@ class Archive(Section):
 
 
 class Timing(Section):
+    """How long components may take, and intervals."""
+
     start_timeout: Duration
     stop_timeout: Duration
     flush_interval: Duration
@@ -227,6 +250,8 @@ class Timing(Section):
 
 
 class SampleApp(Section):
+    """The sample application and its traffic."""
+
     service: ServiceName
     workers: int = Field(ge=1, le=64)
     threads: int = Field(ge=1, le=64)

@@ -101,9 +101,11 @@ class Target:
         return f"{self.host}:{self.port(port_name)}"
 
     def url(self, port_name: str, path: str = "") -> str:
+        """The URL of `port_name` in settings.ports."""
         return f"http://{self.address(port_name)}{path}"
 
     def config_dir(self, component: str) -> Path:
+        """The folder of a component's configuration."""
         return self.run_dir / component
 
     def storage_dir(self, component: str) -> Path:
@@ -139,7 +141,7 @@ class Target:
         return Path(tempfile.gettempdir()) / f"logstack-{os.getuid()}-{digest}" / "supervisor.sock"
 
 
-def started_with(settings: Settings, runtime: str) -> Settings | None:
+def read_started_settings(settings: Settings, runtime: str) -> Settings | None:
     """The settings that a runtime (`native`, `docker`) was started with; None if it was not."""
     path = (ROOT / settings.paths.run / runtime / SETTINGS_FILE).absolute()
     try:

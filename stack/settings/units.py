@@ -27,7 +27,7 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(_DURATION_WORDS) from None
 
 
-def whole_hours(text: str) -> int:
+def to_hours(text: str) -> int:
     """A duration in hours, rounded up."""
     return -int(-parse_duration(text) // timedelta(hours=1))
 
@@ -54,6 +54,7 @@ def format_bytes(size: float) -> str:
 
 
 def is_ip_address(text: str) -> bool:
+    """Whether a text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

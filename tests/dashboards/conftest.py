@@ -1,4 +1,4 @@
-"""An engine with records of every kind, as if the sample app had run for two hours."""
+"""An engine with records of every kind, like those of two hours of the sample app."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCOPE = Scope("dashboards")
 
 @pytest.fixture(scope="session")
 def recent() -> SampleRecords:
-    """Records up to now, in an environment of their own."""
+    """Records up to now, in their own environment."""
     return make_sample(datetime.now(UTC), environment=SCOPE.environment)
 
 

@@ -1,4 +1,4 @@
-"""The dashboards in a real Grafana, where one is on PATH: from files, and by the import command."""
+"""The dashboards in a real Grafana, if it is on PATH: provisioned, and imported by command."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.native
 
 @dataclass(frozen=True)
 class RunningGrafana:
-    """A Grafana as the native runtime starts it beside Loki; `api` has a token of an admin."""
+    """A Grafana as the native runtime starts it with Loki; `api` has an admin's token."""
 
     url: str
     api: Grafana
@@ -67,7 +67,7 @@ def grafana(
 
 
 def target_with(folder: Path, port: int, engine: Loki | None) -> Target:
-    """A native target with Loki and Grafana; without an engine nothing listens at its port."""
+    """A native target with Loki and Grafana; without an engine nothing listens on its port."""
     variables = {
         ("stack", "engine"): "loki",
         ("stack", "grafana"): "on",
@@ -94,11 +94,11 @@ def make_token(url: str, password: str) -> str:
 
 
 def test_files_are_provisioned(grafana: RunningGrafana) -> None:
-    """Every dashboard is there under its uid, in our folder, and nobody can change it."""
-    wanted = {uid(page.name, "loki") for page in PAGES}
+    """Every dashboard has its uid, is in our folder, and is read-only."""
+    expected = {uid(page.name, "loki") for page in PAGES}
     poll(
-        lambda: wanted <= {item["uid"] for item in search(grafana)},
-        lambda: f"{wanted}, found {search(grafana)}\n{grafana.log.read_text()[-3000:]}",
+        lambda: expected <= {item["uid"] for item in search(grafana)},
+        lambda: f"expected {expected}, got {search(grafana)}\n{grafana.log.read_text()[-3000:]}",
     )
     for page in PAGES:
         found = grafana.api.get(f"/api/dashboards/uid/{uid(page.name, 'loki')}")
@@ -123,8 +123,8 @@ def test_data_sources_are_provisioned(grafana: RunningGrafana) -> None:
     assert links == {link.field: link_url(link, "loki", "__value.raw") for link in LINKS}
 
 
-def test_nobody_gets_in_without_the_password(grafana: RunningGrafana) -> None:
-    """No anonymous user, no sign-up, and not the password that Grafana is known for."""
+def test_the_password_is_required(grafana: RunningGrafana) -> None:
+    """No anonymous access, no sign-up, and not Grafana's default password."""
     path = f"{grafana.url}/api/search"
     refused = requests.codes.unauthorized
     assert requests.get(path, timeout=10).status_code == refused
@@ -136,7 +136,7 @@ def test_nobody_gets_in_without_the_password(grafana: RunningGrafana) -> None:
 def test_every_panel_answers_through_grafana(
     grafana: RunningGrafana, loki: Loki, recent: SampleRecords
 ) -> None:
-    """What panels ask, through the provisioned data source and its tenant."""
+    """The panels' queries, through the provisioned data source and its tenant."""
     push(loki, recent.records)
     problems = check_panels(grafana.api, "loki", SCOPE)
     assert {text for text in problems.values() if text != "no data"} == set()
@@ -144,13 +144,13 @@ def test_every_panel_answers_through_grafana(
         f"{page.title}: {panel.title}"
         for page in PAGES
         for panel in page.panels
-        if panel.filled and page.name != "request"  # it is asked for no request
+        if panel.filled and page.name != "request"  # it is queried without a request
     }
     assert not filled & {*problems}
 
 
-def test_the_import_is_idempotent_and_leaves_others_alone(grafana: RunningGrafana) -> None:
-    """Made once, then unchanged; changed ones come back; what has lost our tag stays."""
+def test_the_import_is_idempotent_and_changes_only_our_own(grafana: RunningGrafana) -> None:
+    """Created, then unchanged; an edited one is updated, one without our tag is left."""
     identifiers = [uid(page.name, "victorialogs") for page in PAGES]
     outcomes = [import_all(grafana.api, "victorialogs", "Logs") for _ in range(2)]
     assert outcomes == [dict.fromkeys(identifiers, text) for text in ("created", "unchanged")]
@@ -162,8 +162,8 @@ def test_the_import_is_idempotent_and_leaves_others_alone(grafana: RunningGrafan
     assert set(list(after.values())[2:]) == {"unchanged"}
 
 
-def test_the_import_leaves_provisioned_dashboards_alone(grafana: RunningGrafana) -> None:
-    """A file of the runtime is the only one that changes them."""
+def test_the_import_does_not_change_provisioned_dashboards(grafana: RunningGrafana) -> None:
+    """Only the runtime's files change them."""
     outcomes = import_all(grafana.api, "loki", "Logs")
     assert {text.partition(":")[0] for text in outcomes.values()} == {"left alone"}
 

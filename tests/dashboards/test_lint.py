@@ -1,4 +1,4 @@
-"""The rules that every generated dashboard keeps, and that its file is up to date."""
+"""Rules for every generated dashboard, and that its file is up to date."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 FILES = generate.render()
 DASHBOARDS = {name: json.loads(text) for name, text in FILES.items()}
-# What Grafana knows without being told.
+# Variables that Grafana defines itself.
 BUILT_IN = {
     *("__all", "__range", "__interval", "__url_time_range"),
     *("__value", "__field", "__data", "__cell_"),
@@ -72,18 +72,18 @@ every_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 
 
 def test_generated_files_are_those_of_the_pages() -> None:
-    """`make dashboards` was run after the last change, and nothing else lies there."""
+    """`make dashboards` was run after the last change, and the folder has no other file."""
     found = {
         str(path.relative_to(GENERATED)): path.read_text(encoding="utf-8")
         for path in GENERATED.rglob("*")
         if path.is_file()
     }
     different = sorted(name for name in found.keys() | FILES if found.get(name) != FILES.get(name))
-    assert not different, "type `make dashboards` and commit what changes"
+    assert not different, "Run: make dashboards, and commit the changes"
 
 
 def test_generating_writes_only_what_changed(tmp_path: Path) -> None:
-    """A second run has nothing to do; a strange file goes, a changed one comes back."""
+    """A second run changes nothing; an unknown file is removed, a changed one restored."""
     assert generate.write(tmp_path) == sorted(FILES)
     assert generate.write(tmp_path) == []
     first = tmp_path / min(FILES)
@@ -95,15 +95,15 @@ def test_generating_writes_only_what_changed(tmp_path: Path) -> None:
 
 
 @every_dashboard
-def test_it_survives_a_round_trip_through_the_sdks_models(name: str) -> None:
-    """Nothing in it is unknown to the SDK, or it would be lost."""
+def test_a_round_trip_through_the_sdks_models_changes_nothing(name: str) -> None:
+    """Every property is known to the SDK."""
     register_default_plugins()
     assert encode(models.Dashboard.from_json(DASHBOARDS[name])) == FILES[name]
 
 
 @every_dashboard
-def test_it_imports_by_hand_and_provisions_from_the_file(name: str) -> None:
-    """Classic JSON with a fixed address and nothing for an import to fill in."""
+def test_the_file_works_for_import_and_provisioning(name: str) -> None:
+    """Classic JSON with a fixed uid and nothing for an import to fill in."""
     dashboard = DASHBOARDS[name]
     assert dashboard["schemaVersion"] == 42
     assert dashboard["uid"] == Path(name).stem
@@ -119,27 +119,27 @@ def test_it_imports_by_hand_and_provisions_from_the_file(name: str) -> None:
 def test_every_data_source_is_the_variable(name: str) -> None:
     """In panels, queries, variables and annotations alike."""
     dashboard, kind = DASHBOARDS[name], KINDS[engine_of(name)].grafana_type
-    wanted = {"type": kind, "uid": "${datasource}"}
+    expected = {"type": kind, "uid": "${datasource}"}
     variables = {item["name"]: item for item in dashboard["templating"]["list"]}
     assert variables["datasource"]["query"] == kind
-    assert [item["datasource"] for item in dashboard["annotations"]["list"]] == [wanted]
-    asked = [item["datasource"] for item in variables.values() if item["type"] == "query"]
+    assert [item["datasource"] for item in dashboard["annotations"]["list"]] == [expected]
+    used = [item["datasource"] for item in variables.values() if item["type"] == "query"]
     for panel in panels(dashboard):
-        asked += [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
-    assert len(asked) > 4
-    assert all(source == wanted for source in asked)
+        used += [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
+    assert len(used) > 4
+    assert all(source == expected for source in used)
 
 
 @every_dashboard
 def test_query_variables_follow_the_time_range(name: str) -> None:
-    """Values that appear within the time range can be chosen."""
+    """Values that appear within the time range can be selected."""
     variables = DASHBOARDS[name]["templating"]["list"]
     refreshed = {item["name"]: item["refresh"] for item in variables if item["type"] == "query"}
     assert refreshed == {"environment": 2, "service": 2}
 
 
 @every_dashboard
-def test_every_panel_explains_itself(name: str) -> None:
+def test_every_panel_has_its_texts_and_units(name: str) -> None:
     """Title, description, queries, a unit for numbers, a legend for lines, times for records."""
     for panel in panels(DASHBOARDS[name]):
         title = panel["title"]
@@ -157,7 +157,7 @@ def test_every_panel_explains_itself(name: str) -> None:
 
 @every_dashboard
 def test_ids_are_unique_and_stable(name: str) -> None:
-    """Rows have their hundreds; panels count up in them."""
+    """The first row has 100; its panels count up from there."""
     ids = [panel["id"] for panel in panels(DASHBOARDS[name], rows=True)]
     assert len(ids) == len(set(ids))
     assert ids == sorted(ids)
@@ -166,7 +166,7 @@ def test_ids_are_unique_and_stable(name: str) -> None:
 
 @every_dashboard
 def test_panels_fill_their_lines_without_overlap(name: str) -> None:
-    """Every line of the grid below a heading is 24 columns wide."""
+    """The panels of every line of the grid are 24 columns wide together."""
     taken: set[tuple[int, int]] = set()
     for panel in panels(DASHBOARDS[name], rows=True):
         place = panel["gridPos"]
@@ -181,8 +181,8 @@ def test_panels_fill_their_lines_without_overlap(name: str) -> None:
 
 
 @every_dashboard
-def test_every_variable_that_is_used_is_defined(name: str) -> None:
-    """And every one that is defined is used."""
+def test_variables_are_defined_and_used(name: str) -> None:
+    """Every used one is defined, every defined one is used."""
     dashboard = DASHBOARDS[name]
     defined = {item["name"] for item in dashboard["templating"]["list"]}
     pattern = re.compile(r"\$\{?([A-Za-z_]+)")
@@ -193,7 +193,7 @@ def test_every_variable_that_is_used_is_defined(name: str) -> None:
 
 @every_dashboard
 def test_links_lead_to_dashboards_that_exist(name: str) -> None:
-    """With the time range, data source and environment kept, and a variable that is there."""
+    """They keep the time range, data source and environment, and set a variable of the target."""
     engine = engine_of(name)
     urls = [text for text in texts(DASHBOARDS[name]) if text.startswith("/d/")]
     for url in urls:
@@ -209,8 +209,8 @@ def test_links_lead_to_dashboards_that_exist(name: str) -> None:
         assert variable in {item["name"] for item in target["templating"]["list"]}
 
 
-def test_values_that_have_a_page_of_their_own_lead_there() -> None:
-    """Wherever request_id, exception_type or organization_id is a label of a panel."""
+def test_values_with_a_page_link_to_it() -> None:
+    """In every panel with the label request_id, exception_type or organization_id."""
     seen = set()
     for engine, page in itertools.product(SOURCES, PAGES):
         dashboard = DASHBOARDS[f"{engine}/{uid(page.name, engine)}.json"]
@@ -218,14 +218,14 @@ def test_values_that_have_a_page_of_their_own_lead_there() -> None:
             by = [" ".join(re.findall(r"by \(([^)]*)\)", t["expr"])) for t in panel["targets"]]
             for link in LINKS:
                 if panel["type"] != "logs" and any(link.field in names for names in by):
-                    wanted = f"/d/{uid(link.page, engine)}?"
-                    assert any(text.startswith(wanted) for text in texts(panel)), panel["title"]
+                    start = f"/d/{uid(link.page, engine)}?"
+                    assert any(text.startswith(start) for text in texts(panel)), panel["title"]
                     seen.add(link.field)
     assert seen == {"request_id", "exception_type", "organization_id"}
 
 
 @pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("loki/")])
-def test_logql_follows_the_time_range_and_survives_bad_lines(name: str) -> None:
+def test_logql_follows_the_time_range_and_skips_lines_that_do_not_parse(name: str) -> None:
     """[$__interval] in charts, an equality matcher in all, `__error__` where a line is parsed."""
     for panel in panels(DASHBOARDS[name]):
         for target in panel["targets"]:
@@ -241,7 +241,7 @@ def test_logql_follows_the_time_range_and_survives_bad_lines(name: str) -> None:
 
 @every_dashboard
 def test_numbers_as_of_now_are_one_table(name: str) -> None:
-    """Loki's plugin gives them as a table: reduced to one value, a bar gauge shows one bar only."""
+    """Loki's plugin returns a table: reduced to one value, a bar gauge would show one bar only."""
     seen = set()
     for panel in panels(DASHBOARDS[name]):
         if panel["type"] not in ("bargauge", "table"):

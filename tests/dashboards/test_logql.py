@@ -1,4 +1,4 @@
-"""Every LogQL query parses with Grafana's own grammar, where Node and npm are."""
+"""Every LogQL query parses with Grafana's grammar, if Node and npm are installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Problems = Callable[[list[str]], list[list[str]]]
 
 @pytest.fixture(scope="module")
 def problems() -> Problems:
-    """A function from queries to what is wrong with each. npm installs the grammar once."""
+    """A function from queries to the problems of each. npm installs the grammar once."""
     if not shutil.which("node") or not shutil.which("npm"):
         unavailable("logql", "node and npm are not on PATH")
     files = [HERE / name for name in ("package.json", "package-lock.json", "check.mjs")]
@@ -37,9 +37,9 @@ def problems() -> Problems:
         argv = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
-            unavailable("logql", f"npm could not install the grammar: {done.stderr.strip()[-300:]}")
+            unavailable("logql", f"npm cannot install the grammar: {done.stderr.strip()[-300:]}")
 
-    def ask(queries: list[str]) -> list[list[str]]:
+    def check(queries: list[str]) -> list[list[str]]:
         done = subprocess.run(
             ["node", "check.mjs"],
             cwd=folder,
@@ -52,11 +52,11 @@ def problems() -> Problems:
         answer: list[list[str]] = json.loads(done.stdout)
         return answer
 
-    return ask
+    return check
 
 
-def test_the_grammar_finds_what_is_no_logql(problems: Problems) -> None:
-    """A bracket that is missing, a matcher without a value; and nothing in a right query."""
+def test_the_grammar_reports_invalid_queries(problems: Problems) -> None:
+    """A missing bracket, a matcher without a value; no problem in a valid query."""
     found = problems(['{a="b"}', 'sum(rate({a="b"}[5m])', "{a=}"])
     assert [bool(item) for item in found] == [False, True, True]
 

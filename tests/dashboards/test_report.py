@@ -1,4 +1,4 @@
-"""The HTML report: looked at in a real browser without a network, and safe to open."""
+"""The HTML report in a real browser, without a network, and safe to open."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def count_marks(text: str, folder: Path) -> dict[str, int]:
 def test_every_panel_has_marks_in_a_browser(
     evaluator: VictoriaLogsEvaluator, recent: SampleRecords, tmp_path: Path
 ) -> None:
-    """Charts have drawn bars, points or lines, numbers are there, tables and records have rows."""
+    """Charts have bars, points or lines; numbers are shown; tables and records have rows."""
     times = TimeRange(recent.at, timedelta(hours=2))
     marks = count_marks(report.render(evaluator, PAGES, SCOPE, times), tmp_path)
     assert len(marks) == sum(len(page.panels) for page in PAGES)
@@ -89,7 +89,7 @@ def test_every_panel_has_marks_in_a_browser(
 def test_an_empty_report_has_no_marks(
     evaluator: VictoriaLogsEvaluator, recent: SampleRecords, tmp_path: Path
 ) -> None:
-    """It says so, and only the counts, which are 0, are there."""
+    """Every panel reports that it has no data; only the counts, which are 0, are shown."""
     times = TimeRange(recent.at, timedelta(hours=2))
     text = report.render(evaluator, PAGES, Scope("empty"), times)
     marks = count_marks(text, tmp_path)
@@ -99,8 +99,8 @@ def test_an_empty_report_has_no_marks(
 
 
 @pytest.mark.native
-def test_records_cannot_write_html(victorialogs: VictoriaLogs, recent: SampleRecords) -> None:
-    """Markup in a message, a type or a name is shown as it was logged."""
+def test_markup_in_records_is_escaped(victorialogs: VictoriaLogs, recent: SampleRecords) -> None:
+    """In a message, a type or a name, it is shown as text."""
     evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     scope = Scope("evil")
     record = {
@@ -118,7 +118,7 @@ def test_records_cannot_write_html(victorialogs: VictoriaLogs, recent: SampleRec
 
 @pytest.mark.native
 def test_the_report_loads_nothing(evaluator: VictoriaLogsEvaluator, recent: SampleRecords) -> None:
-    """Neither script nor style nor picture comes from elsewhere, and the file forbids it."""
+    """No script, style or picture has an address, and the file's policy forbids loading."""
     times = TimeRange(recent.at, timedelta(hours=1))
     text = report.render(evaluator, PAGES[:1], SCOPE, times)
     markup = re.sub(r"(<script>).*?(</script>)", r"\1\2", text, flags=re.DOTALL)

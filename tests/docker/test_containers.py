@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stack.engines import Record, Selection
-from stack.records.contract import agent_fields, fields, normalised
+from stack.records.contract import agent_fields, fields, normalise
 from tests.native.test_agent import TRACEBACK
 from tests.support.docker_stack import SERVICE, DockerStackUnderTest, long_line, write_lines
 from tests.support.native_stack import line, marker, poll, record
@@ -73,8 +73,8 @@ def test_records_text_and_tracebacks_of_a_container(stack: DockerStackUnderTest)
         [found] = stack.wait_for({"mark": mark}, 1)
         [found_failed] = stack.wait_for({"mark": f"{mark}e"}, 1)
         text = stack.wait_for({"format": "text"}, 2, grep=mark)
-    assert found == {**normalised(values), "host": "test-host"}
-    assert found_failed == {**normalised(failed), "host": "test-host"}
+    assert found == {**normalise(values), "host": "test-host"}
+    assert found_failed == {**normalise(failed), "host": "test-host"}
     assert [item["message"] for item in text] == lines[2:]
     assert {item["service_name"] for item in text} == {SERVICE}
 
@@ -89,7 +89,7 @@ def test_a_line_that_docker_cuts_comes_back_whole(stack: DockerStackUnderTest, s
     with stack.writer(*write_lines(*lines)):
         [found] = stack.wait_for({"mark": mark}, 1)
         [text] = stack.wait_for({"format": "text"}, 1, grep=mark)
-    assert found == {**normalised({**values, "padding": "x" * size}), "host": "test-host"}
+    assert found == {**normalise({**values, "padding": "x" * size}), "host": "test-host"}
     assert text["message"] == f"{mark} text {'x' * size}"
 
 
@@ -100,7 +100,7 @@ def test_a_character_that_docker_cuts_is_flagged(stack: DockerStackUnderTest) ->
     start, _, end = line(values).partition("PAD")
     with stack.writer(*write_lines(long_line(start, "xä", 10_000, end))):
         [found] = stack.wait_for({"mark": mark}, 1)
-    whole = {**normalised({**values, "padding": "xä" * 10_000}), "host": "test-host"}
+    whole = {**normalise({**values, "padding": "xä" * 10_000}), "host": "test-host"}
     assert found == whole or found["encoding_repaired"] is True
 
 
@@ -142,7 +142,7 @@ def test_the_context_of_interleaved_requests_is_right(stack: DockerStackUnderTes
     written: dict[str, list[Record]] = {}
     for item in printed:
         if "request_id" in item:
-            full: Record = {**normalised(item), "host": "test-host"}
+            full: Record = {**normalise(item), "host": "test-host"}
             written.setdefault(str(item["request_id"]), []).append(full)
     assert len(written) > 200
     total = sum(map(len, written.values()))

@@ -84,7 +84,7 @@ def test_a_channel_that_refuses_says_why(own_stack: DockerStackUnderTest) -> Non
     assert result.returncode == 1
     assert "email: not delivered: " in result.stderr
     assert "127.0.0.1:9: connect: connection refused" in result.stderr
-    assert "Its log: docker logs logstack-" in result.stderr
+    assert "Alertmanager's log: docker logs logstack-" in result.stderr
 
 
 def test_down_keeps_the_records(own_stack: DockerStackUnderTest) -> None:

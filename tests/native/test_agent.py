@@ -11,7 +11,7 @@ import pytest
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
 
-from stack.records.contract import normalised
+from stack.records.contract import normalise
 from tests.support.native_stack import EVERY_COMBINATION, StackUnderTest, line, marker, record
 
 pytestmark = pytest.mark.native
@@ -57,7 +57,7 @@ def test_every_value_of_a_record_comes_back_typed(stack: StackUnderTest) -> None
     )
     stack.write(line(values))
     [found] = stack.wait_for({"mark": mark}, 1)
-    assert found == {**normalised(values), "host": "test-host"}
+    assert found == {**normalise(values), "host": "test-host"}
 
 
 def test_time_is_the_records_own(stack: StackUnderTest) -> None:

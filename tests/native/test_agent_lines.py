@@ -14,7 +14,7 @@ from logstack_django.options import Options
 
 from stack.components.agent_expressions import MOST_NESTED
 from stack.engines import Selection
-from stack.records.contract import agent_fields, names, normalised, rename_reserved, reserved_names
+from stack.records.contract import agent_fields, names, normalise, rename_reserved, reserved_names
 from tests.support.native_stack import EVERY_COMBINATION, StackUnderTest, line, marker, poll, record
 
 pytestmark = pytest.mark.native
@@ -43,7 +43,7 @@ def test_a_line_with_any_name_is_stored(stack: StackUnderTest, name: str) -> Non
     assert len(found) == len(lines)
     for values in lines:
         item = found[str(values["number"])]
-        own: dict[str, Any] = normalised(rename_reserved(values))
+        own: dict[str, Any] = normalise(rename_reserved(values))
         if not own.get("message"):  # the engine's own way to keep none is tested elsewhere
             own["message"] = item["message"]
         added = {"service_name": "erp-backend-api", "environment": "dev"}
@@ -80,7 +80,7 @@ def test_a_nested_value_is_kept_as_json(stack: StackUnderTest, kind: str, depth:
     [found] = stack.wait_for({"mark": mark}, 1)
     written = json.loads(text)
     assert json.loads(str(found["deep"])) == written["deep"]
-    assert found == {**normalised(written), "host": "test-host"}
+    assert found == {**normalise(written), "host": "test-host"}
 
 
 @pytest.mark.parametrize("kind", ["objects", "lists"])
@@ -124,7 +124,7 @@ def test_signs_in_a_nested_value_come_back(stack: StackUnderTest) -> None:
     stack.write(line(record(mark=mark, value=value)))
     [found] = stack.wait_for({"mark": mark}, 1)
     assert json.loads(str(found["value"])) == value
-    assert found["value"] == normalised({"value": value})["value"]
+    assert found["value"] == normalise({"value": value})["value"]
 
 
 def test_a_long_nested_value_is_kept(stack: StackUnderTest) -> None:

@@ -1,10 +1,11 @@
-"""What the pages about alerts tell people to type."""
+"""Commands, paths, settings and rules that the documentation shows."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +24,18 @@ PAGE = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
 
 
 def commands(text: str) -> list[list[str]]:
-    """Every `./logstack` command, in words."""
+    """The words of every `./logstack COMMAND`; `&&` joins several."""
     found = re.findall(r"`(\./logstack [^`]*)`|(?m:^ +(\./logstack [^#\n]*))", text)
-    return [shlex.split(inline or block) for inline, block in found]
+    lines = [part for inline, block in found for part in (inline or block).split("&&")]
+    return [words for words in map(shlex.split, lines) if words[1].islower() and words[1][0] != "-"]
+
+
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "alerts/runbooks.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+COMMANDS = {" ".join(w): w for path in PAGES for w in commands(path.read_text(encoding="utf-8"))}
+FOLDERS = "alerts|bench|dashboards|docs|logstack_django|provisioning|stack|tests"
 
 
 def blocks(start: str) -> list[str]:
@@ -35,12 +45,22 @@ def blocks(start: str) -> list[str]:
     return [text for text in texts if text.strip().startswith(start)]
 
 
-@pytest.mark.parametrize("words", commands(RUNBOOKS + PAGE), ids=" ".join)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_on_a_page_exists(path: Path) -> None:
+    """Links, and files and folders of the checkout; `<name>` stands for any name."""
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    named = re.findall(rf"`((?:{FOLDERS})/[^` ]+)`", text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
+    assert [name for name in named if not list(ROOT.glob(re.sub("<[a-z]+>", "*", name)))] == []
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_exists(words: list[str]) -> None:
     """With its options."""
     group: Any = typer.main.get_command(build_app())
     rest = words[1:]
-    while hasattr(group, "commands"):
+    while rest and hasattr(group, "commands"):
         assert rest[0] in group.commands, words
         group = group.commands[rest.pop(0)]
     known = {option for parameter in group.params for option in parameter.opts}
@@ -50,7 +70,7 @@ def test_every_command_exists(words: list[str]) -> None:
 @pytest.mark.native
 @pytest.mark.parametrize("text", [words[2] for words in commands(RUNBOOKS) if words[1] == "query"])
 def test_every_query_of_the_runbooks_is_understood(victorialogs: VictoriaLogs, text: str) -> None:
-    """By the engine itself; the names in capitals stand for what the alert says."""
+    """By the engine itself; words in capitals stand for values of the alert."""
     answer = requests.post(
         f"{victorialogs.url}/select/logsql/query", data={"query": text}, timeout=30
     )

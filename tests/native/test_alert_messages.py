@@ -1,4 +1,4 @@
-"""Message templates, routes and configuration, by Alertmanager's own tool."""
+"""Message templates, routes and configuration, checked with Alertmanager's own tool."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def alert(status: str = "firing", number: int = 1, **values: str) -> dict[str, A
 
 
 def message(*alerts: dict[str, Any]) -> dict[str, Any]:
-    """The data that Alertmanager hands to a template."""
+    """The data that Alertmanager passes to a template."""
 
     def common(key: str) -> dict[str, str]:
         first = alerts[0][key].items()
@@ -132,7 +132,7 @@ def render(amtool: Path, folder: Path, name: str, data: dict[str, Any], kind: st
 def test_every_text_is_complete_and_bounded(
     amtool: Path, tmp_path: Path, name: str, data: dict[str, Any]
 ) -> None:
-    """Whatever the labels are, there is a message, without `<no value>` and not too long."""
+    """For any labels the message is not empty, has no `<no value>`, and is not too long."""
     text = render(amtool, tmp_path, name, data)
     assert "<no value>" not in text
     assert "ZgotmplZ" not in text
@@ -146,7 +146,7 @@ def test_every_text_is_complete_and_bounded(
 
 @pytest.mark.parametrize("data", MESSAGES.values(), ids=MESSAGES)
 def test_slack_sees_no_markup_but_ours(amtool: Path, tmp_path: Path, data: dict[str, Any]) -> None:
-    """No mention, no foreign link, and code blocks that end."""
+    """No mentions, no links of others, and code blocks are closed."""
     text = render(amtool, tmp_path, "logstack.slack.text", data)
     links = re.findall(r"<([^<>]*)>", text)
     assert all(re.fullmatch(r"https?://[^|\s]+\|[A-Z][a-z]+", link) for link in links), links
@@ -157,7 +157,7 @@ def test_slack_sees_no_markup_but_ours(amtool: Path, tmp_path: Path, data: dict[
 
 
 class Document(HTMLParser):
-    """What a mail program sees: the tags, the addresses of links, and the text."""
+    """The tags, link addresses and text that a mail program sees."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class Document(HTMLParser):
 
 @pytest.mark.parametrize("data", MESSAGES.values(), ids=MESSAGES)
 def test_html_has_no_elements_but_ours(amtool: Path, tmp_path: Path, data: dict[str, Any]) -> None:
-    """Values are text there, and no link runs a script."""
+    """Values are text, and no link runs a script."""
     html = render(amtool, tmp_path, "logstack.html", data, "html")
     document = Document(html)
     assert document.tags <= {
@@ -192,7 +192,7 @@ def test_a_message_says_what_since_when_how_many_where_and_shows_lines(
 ) -> None:
     """In Slack, by e-mail in both forms, and in PagerDuty."""
     data = MESSAGES["firing"]
-    wanted = (
+    expected = (
         "12% of the records are errors",
         "since 2026-01-31 10:30:00 UTC",
         "0.12",
@@ -204,14 +204,14 @@ def test_a_message_says_what_since_when_how_many_where_and_shows_lines(
     )
     for name, kind in (("slack.text", "text"), ("text", "text"), ("html", "html")):
         text = render(amtool, tmp_path, f"logstack.{name}", data, kind)
-        assert not [part for part in wanted if part not in text], name
+        assert not [part for part in expected if part not in text], name
     what = render(amtool, tmp_path, "logstack.pagerduty.what", data)
     assert "12% of the records are errors" in what
     assert "service_name=service-1" in what
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [
         ("firing", "[PAGE] ErrorRatioHigh service-1 (prod): 12% of the records are errors"),
         ("resolved", "[RESOLVED] ErrorRatioHigh service-1 (prod): 12% of the records are errors"),
@@ -220,21 +220,23 @@ def test_a_message_says_what_since_when_how_many_where_and_shows_lines(
         ("missing labels", "[FIRING] several alerts"),
     ],
 )
-def test_the_title(amtool: Path, tmp_path: Path, name: str, wanted: str) -> None:
-    """Severity, how many, which alert, which service, where, what."""
-    assert render(amtool, tmp_path, "logstack.title", MESSAGES[name]) == wanted
+def test_a_title_names_alert_service_and_cause(
+    amtool: Path, tmp_path: Path, name: str, expected: str
+) -> None:
+    """With severity, number of alerts, environment and summary."""
+    assert render(amtool, tmp_path, "logstack.title", MESSAGES[name]) == expected
 
 
 def test_of_fifty_alerts_five_are_shown(amtool: Path, tmp_path: Path) -> None:
-    """And the message says how many there are."""
+    """The message contains their number."""
     for name in ("logstack.text", "logstack.slack.text"):
         text = render(amtool, tmp_path, name, MESSAGES["fifty"])
         assert len(set(re.findall(r"service-\d+", text))) == 5
-        assert "50 fire and 0 are resolved" in text
+        assert "50 firing, 0 resolved" in text
 
 
-def test_a_resolved_message_says_until_when(amtool: Path, tmp_path: Path) -> None:
-    """So that nobody has to look it up."""
+def test_a_resolved_message_has_its_end(amtool: Path, tmp_path: Path) -> None:
+    """And its start."""
     text = render(amtool, tmp_path, "logstack.slack.text", MESSAGES["resolved"])
     assert "*Resolved: 12% of the records are errors*" in text
     assert "until 2026-01-31 11:00:00 UTC" in text
@@ -242,7 +244,7 @@ def test_a_resolved_message_says_until_when(amtool: Path, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Alertmanager reads when every channel is set up, with a mute time."""
+    """Alertmanager's configuration with every channel and a mute window."""
     folder = tmp_path_factory.mktemp("a configuration [1]")
     secrets = {
         "slack_webhook_file": "https://hooks.slack.com/services/T0/B0/x",
@@ -267,7 +269,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_amtool_accepts_the_configuration(amtool: Path, configuration: Path) -> None:
-    """And finds our templates, in a folder whose name is a pattern."""
+    """And finds our templates in a folder whose name is a glob pattern."""
     result = subprocess.run(
         [str(amtool), "check-config", str(configuration)],
         capture_output=True, text=True, timeout=60, check=False,
@@ -295,7 +297,7 @@ def test_amtool_accepts_the_configuration(amtool: Path, configuration: Path) -> 
 def test_alerts_are_routed(
     amtool: Path, configuration: Path, labels: dict[str, str], receiver: str
 ) -> None:
-    """By severity, and nothing is lost for want of one."""
+    """By severity; an alert without a severity is routed too."""
     result = subprocess.run(
         [
             *(str(amtool), "config", "routes", "test", f"--config.file={configuration}"),
@@ -311,5 +313,5 @@ def test_alerts_are_routed(
 
 
 def test_vmalert_and_amtool_accept_what_is_shipped(tmp_path: Path) -> None:
-    """Every rule, as `logstack alerts lint` has it checked."""
+    """Every rule, as `logstack alerts lint` checks it."""
     assert check_files(target_in(tmp_path)) == 21

@@ -90,7 +90,7 @@ def test_doctor_asks_the_running_engine(archived: ArchiveUnderTest) -> None:
     """Not the file: an engine that was started with another retention is reported."""
     findings = archived.findings()
     assert [name for name, item in findings.items() if not item["ok"]] == ["alert rules"]
-    assert "wanted vmalert to answer" in findings["alert rules"]["text"]
+    assert "cannot reach vmalert" in findings["alert rules"]["text"]
     archived.stop("victorialogs")
     archived.start("victorialogs", extra=["-retentionPeriod=3d"])
     findings = archived.findings()

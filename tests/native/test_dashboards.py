@@ -12,7 +12,7 @@ from dashboards.pages import PAGES
 from stack.queries.catalogue import deployments
 from stack.queries.evaluate import evaluator_of
 from stack.queries.language import Scope
-from stack.records.contract import normalised
+from stack.records.contract import normalise
 from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll
 
 pytestmark = pytest.mark.native
@@ -59,7 +59,7 @@ def test_a_deployment_is_marked_in_charts(used_stack: StackUnderTest) -> None:
     assert result.returncode == 0, result.stderr
     logged = json.loads(result.stdout)
     [found] = used_stack.wait_for({"event_type": "deployed"}, 1)
-    assert found == {**normalised(logged), "host": "test-host"}
+    assert found == {**normalise(logged), "host": "test-host"}
     now = datetime.now(UTC)
     marks = evaluator_of(used_stack.target).records(
         deployments(Scope("dev")), now - timedelta(hours=1), now + timedelta(minutes=1), limit=10

@@ -19,7 +19,7 @@ from stack.engines import EngineError, Selection
 from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.engines.loki import Loki
 from stack.records import contract
-from stack.records.contract import normalised
+from stack.records.contract import normalise
 from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
 from tests.support.native_stack import Combination, StackUnderTest, line, marker, poll, record
@@ -161,7 +161,7 @@ def test_tenants_do_not_see_each_other_and_old_records_are_restored(stack: Stack
     loki(stack, LOKI_RESTORED_TENANT).push([values])
     then = Selection(since=old - timedelta(hours=1), until=old + timedelta(hours=1))
     poll(lambda: loki(stack, LOKI_RESTORED_TENANT).count(then), stack.logs)
-    assert list(loki(stack, LOKI_RESTORED_TENANT).records(then, limit=5)) == [normalised(values)]
+    assert list(loki(stack, LOKI_RESTORED_TENANT).records(then, limit=5)) == [normalise(values)]
     assert loki(stack).count(replace(then, matches={"mark": mark})) == 0
 
 

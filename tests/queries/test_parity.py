@@ -20,7 +20,7 @@ from stack.queries.catalogue import (
 )
 from stack.queries.evaluate import Evaluator, LokiEvaluator, VictoriaLogsEvaluator
 from stack.queries.language import Query, Scope, over, per_step
-from stack.records.contract import normalised
+from stack.records.contract import normalise
 from tests.support.engines import push
 from tests.support.query_sample import (
     ENVIRONMENT,
@@ -405,7 +405,7 @@ def test_record_queries_give_the_records_back(
     sample: SampleRecords,
 ) -> None:
     """The newest ones, in order of time, equal in every field and type."""
-    expected = [normalised(record) for record in chosen(sample.within(2 * HOUR))][-300:]
+    expected = [normalise(record) for record in chosen(sample.within(2 * HOUR))][-300:]
     assert expected
     found = evaluator.records(query, sample.at - 2 * HOUR, sample.at, limit=300)
     assert found == expected

@@ -65,14 +65,11 @@ class FastPath:
                         return None
                 message = text = message % args
             head = pieces.heads.get((record.name, record.levelno)) or pieces.make_head(record)
-            if head is None:
-                return None
-            error = b""
+            error: bytes | None = b""
             if record.exc_info or record.exc_text or record.stack_info:
-                encoded = self._encode_error(record)
-                if encoded is None:
-                    return None
-                error = encoded
+                error = self._encode_error(record)
+            if head is None or error is None:
+                return None
             events = others = _NO_FIELDS
             attributes = record.__dict__
             if len(attributes) != STANDARD_COUNT or next(reversed(attributes)) != STANDARD_LAST:
@@ -82,12 +79,10 @@ class FastPath:
                 events, others, added_text = split
                 if added_text:
                     text = f"{message}\n{added_text}"
+            if len(text) > MAX_STRING or self._may_hold_secret(text):
+                return None
             current = current_context_var.get()
-            if (
-                len(text) > MAX_STRING
-                or self._may_hold_secret(text)
-                or telemetry.overrides(current)
-            ):
+            if telemetry.overrides(current):
                 return None
             context = context_others = b""
             if current is not None:

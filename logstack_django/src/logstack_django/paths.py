@@ -26,10 +26,11 @@ def safe_path(request: HttpRequest) -> str:
 
 
 def _mask_part(path: str, text: str, number: bool) -> str:
-    """`path` without a captured value; all of it masked if the value cannot be found there."""
-    # What a converter returns may be written otherwise in the path: 7 as 007, a UUID in capitals.
-    wanted = ("0*" if number else "") + re.escape(text)
-    masked = re.sub(rf"(?i)(?<![^/]){wanted}(?![^/])", MASK, path)
-    if len(text) > 3 or masked == path:  # not a whole segment
-        masked = re.sub(rf"(?i){wanted}", MASK, masked)
+    """`path` with a captured value masked, or all of it where the value is not in the path."""
+    # The path may write what a converter returned in another way: 7 as 007, a UUID in capitals.
+    # A run of zeros is matched from its first one only, else each of them would be a start.
+    pattern = (r"(?:(?<!0)0+)?" if number else "") + re.escape(text)
+    masked = re.sub(rf"(?i)(?<![^/]){pattern}(?![^/])", MASK, path)
+    if len(text) > 3 or masked == path:  # only a part of a segment
+        masked = re.sub(rf"(?i){pattern}", MASK, masked)
     return masked if masked != path else f"/{MASK}"

@@ -181,9 +181,9 @@ class Ledger:
                 return False
         elif not stored:
             raise ArchiveError(
-                f"cannot store {name}: it exists already. Another exporter wrote it, or an erase, "
-                "or a killed run of this machine. Nothing is lost. Read it once with the reader's "
-                f"key. Run: {WITH_READER}"
+                f"cannot store {name}: another exporter has written it, or an erase, or a killed "
+                "run of this machine. Nothing is lost. Read it once with the reader's key. "
+                f"Run: {WITH_READER}"
             )
         failpoint("manifest-stored")
         if self.cache:  # most stores' ETag is the MD5; where it is not, this copy is not used

@@ -29,7 +29,7 @@ from stack.runtimes.files import render_components
 from stack.runtimes.native import OnProgress, Status, UpResult
 from stack.settings import ROOT, Settings
 from stack.settings.secrets import SecretsError, grafana_secrets, sample_app_secrets, write_private
-from stack.settings.targets import SETTINGS_FILE, Target, started_with
+from stack.settings.targets import SETTINGS_FILE, Target, read_started_settings
 from stack.settings.targets import docker as docker_target
 from stack.settings.units import parse_duration
 
@@ -293,7 +293,7 @@ class DockerRuntime:
 
 def running(settings: Settings) -> DockerRuntime | None:
     """The runtime that `up` started in this run folder and nobody stopped, if there is one."""
-    found = started_with(settings, "docker")
+    found = read_started_settings(settings, "docker")
     return DockerRuntime(found) if found else None
 
 

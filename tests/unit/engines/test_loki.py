@@ -130,7 +130,7 @@ def test_a_timestamp_that_the_agent_replaced_is_kept(stamp: str) -> None:
 @pytest.mark.parametrize("depth", [*range(900, 1000, 7), 1000, 9000])
 @pytest.mark.parametrize("brackets", [('{"a":', "}"), ("[", "]")], ids=["objects", "lists"])
 def test_a_line_that_is_nested_too_deep_is_a_record(depth: int, brackets: tuple[str, str]) -> None:
-    """Whoever reads its time reads the others, too."""
+    """A reader of its time also reads the others."""
     line = f'{{"message": "deep", "n": {brackets[0] * depth}1{brackets[1] * depth}}}'
     assert "deep" in str(record_from(Entry(TIME, line, {"host": "web-1"}, {}))["message"])
 

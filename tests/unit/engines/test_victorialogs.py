@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stack.common import quote
 from stack.engines import EngineError, Selection
 from stack.engines.victorialogs import VictoriaLogs, contract_time, record_from, to_logsql
-from stack.records.contract import normalised
+from stack.records.contract import normalise
 from tests.support.ports import free_ports
 
 SINCE = datetime(2026, 1, 31, 10, 0, tzinfo=UTC)
@@ -68,7 +68,7 @@ def test_a_pattern_is_looked_for_where_people_look() -> None:
     ],
 )
 def test_hostile_text_stays_inside_its_quotes(text: str, wanted: str) -> None:
-    """Nobody extends a query with a value."""
+    """A value cannot extend a query."""
     assert quote(text) == wanted
     assert logsql(request_id=text) == f'{TIMES} "request_id":={wanted}'
 
@@ -128,7 +128,7 @@ def test_a_row_becomes_a_typed_record() -> None:
 
 @pytest.mark.parametrize("row", [{"_msg": "(empty message)"}, {"_msg": ""}, {}])
 def test_a_message_that_is_empty_comes_back_empty(row: dict[str, str]) -> None:
-    """The engine cannot store it and is given a text for it, which nobody sees."""
+    """The engine cannot store it and stores a placeholder, which readers do not see."""
     assert record_from(row) == {"message": ""}
 
 
@@ -142,7 +142,7 @@ def test_a_record_comes_back_from_its_row_as_it_was_written() -> None:
         "duration_ms": 1.5,
         "cart": {"lines": [1, 2], "empty": ""},
     }
-    sent = normalised(written)
+    sent = normalise(written)
     row = {
         name: value if isinstance(value, str) else json.dumps(value) for name, value in sent.items()
     }

@@ -76,7 +76,7 @@ def test_the_example_has_every_field_that_json_records_can_have() -> None:
 
 @pytest.mark.parametrize("record", [EXAMPLE, TEXT_LINE, {**EXAMPLE, "cart": {"lines": [1, 2]}}])
 def test_the_schema_accepts_a_record(record: dict[str, Any]) -> None:
-    """A full one, a line of text, and one with fields of the application's own."""
+    """A full one, a line of text, and one with fields that the application added."""
     assert problems(record) == []
 
 
@@ -113,7 +113,7 @@ def test_a_json_record_without_a_required_field_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["timestamp", "message", "service_name", "environment"])
 def test_a_line_of_text_without_a_required_field_is_refused(name: str) -> None:
-    """The four that the agent adds to every line that is no JSON."""
+    """The four that the agent adds to every line that is not JSON."""
     record = {key: value for key, value in TEXT_LINE.items() if key != name}
     assert problems(record) == [f"'{name}' is a required property"]
 
@@ -228,7 +228,7 @@ def test_a_lines_own_values_move_aside_for_those_of_the_agent() -> None:
 
 def test_a_typed_record_has_the_contracts_fields_first() -> None:
     """In the contract's order; others follow by name, as text."""
-    found = contract.typed({"zeta": "1", "alpha": "2", "status": "200", "level": "INFO"})
+    found = contract.parse_record({"zeta": "1", "alpha": "2", "status": "200", "level": "INFO"})
     assert list(found.items()) == [
         ("level", "INFO"),
         ("status", 200),
@@ -240,12 +240,12 @@ def test_a_typed_record_has_the_contracts_fields_first() -> None:
 def test_a_normalised_record_has_no_empty_values_except_the_message() -> None:
     """An engine that keeps no empty field gives back the same."""
     written = {"message": "", "username": "", "user_id": None}
-    assert contract.normalised(written) == {"message": ""}
+    assert contract.normalise(written) == {"message": ""}
 
 
 def test_the_example_comes_back_as_it_was_written() -> None:
     """Values, types and order."""
-    found = contract.normalised(EXAMPLE)
+    found = contract.normalise(EXAMPLE)
     assert json.dumps(found) == json.dumps(EXAMPLE)
 
 
@@ -283,7 +283,7 @@ LINES = st.dictionaries(st.sampled_from(list(contract.fields())) | st.text(max_s
 @given(RECORDS)
 def test_a_record_of_the_contract_comes_back_as_it_was_written(record: dict[str, Any]) -> None:
     """Whatever the values are: nothing is lost, added or of another type."""
-    found = contract.normalised(record)
+    found = contract.normalise(record)
     assert found == record
     assert {n: type(v) for n, v in found.items()} == {n: type(v) for n, v in record.items()}
     assert list(found) == [name for name in contract.fields() if name in record]
@@ -292,9 +292,9 @@ def test_a_record_of_the_contract_comes_back_as_it_was_written(record: dict[str,
 @given(LINES)
 def test_what_was_normalised_once_stays_as_it_is(line: dict[str, Any]) -> None:
     """Any JSON object becomes a flat record of text, numbers and booleans, and only once."""
-    once = contract.normalised(line)
+    once = contract.normalise(line)
     assert all(isinstance(value, str | int | float) for value in once.values())
-    assert contract.normalised(once) == once
+    assert contract.normalise(once) == once
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Moments as people type them and as they are shown."""
+"""Times as users type them and as they are shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stack.records.timestamps import local, parse_moment
+from stack.records.timestamps import parse_moment, to_local
 
 NOW = datetime(2026, 7, 15, 12, 0, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_now_is_now() -> None:
-    """The word needs no clock of its own."""
+    """`now` is the time that the caller passes."""
     assert parse_moment("now", NOW) == NOW
 
 
@@ -62,7 +62,7 @@ def test_a_duration_is_that_long_ago(text: str, ago: timedelta) -> None:
     ],
 )
 def test_a_time_without_an_offset_is_local(text: str, utc: str) -> None:
-    """People type what their clock shows; an offset that is given counts."""
+    """A time without an offset is local; with one, the offset counts."""
     assert parse_moment(text, NOW).astimezone(UTC).isoformat() == utc
 
 
@@ -96,8 +96,8 @@ def test_text_is_an_aware_moment_or_a_value_error(text: str) -> None:
 
 @pytest.mark.usefixtures("new_delhi")
 def test_a_timestamp_is_shown_in_local_time_with_its_offset() -> None:
-    """Two people in two places can compare what they read."""
-    assert local("2026-01-31T20:30:01.123456Z") == "2026-02-01 02:00:01.123+05:30"
+    """Users in two time zones can compare what they read."""
+    assert to_local("2026-01-31T20:30:01.123456Z") == "2026-02-01 02:00:01.123+05:30"
 
 
 @pytest.mark.usefixtures("new_york")
@@ -110,11 +110,11 @@ def test_a_timestamp_is_shown_in_local_time_with_its_offset() -> None:
 )
 def test_the_offset_shown_is_that_of_the_day(text: str, wanted: str) -> None:
     """Milliseconds are cut, not rounded into the next second."""
-    assert local(text) == wanted
+    assert to_local(text) == wanted
 
 
 @pytest.mark.usefixtures("new_delhi")
 @pytest.mark.parametrize("text", ["", "soon", "9999-12-31T23:59:59.999999Z"])
 def test_what_is_no_time_is_shown_as_it_is(text: str) -> None:
     """Also a time that local time cannot express."""
-    assert local(text) == text
+    assert to_local(text) == text

@@ -91,7 +91,7 @@ def test_the_object_store_knows_three_users_with_the_least_rights(tmp_path: Path
 
 
 def test_the_object_stores_servers_ask_each_other_for_keys_of_this_store(tmp_path: Path) -> None:
-    """One to write and one to read, which no other store has and nobody has to keep."""
+    """One to write and one to read, derived from the administrator's key."""
     keys = []
     for admin in (ARCHIVE_SECRETS["LOGSTACK_ARCHIVE_ADMIN"], "another:secret"):
         secrets = {**ARCHIVE_SECRETS, "LOGSTACK_ARCHIVE_ADMIN": admin}
@@ -124,7 +124,7 @@ def test_rendering_twice_gives_the_same(tmp_path: Path) -> None:
 
 
 def test_a_value_that_is_not_given_is_an_error() -> None:
-    """A typing mistake in a template is no empty text in a configuration."""
+    """A typing mistake in a template does not become an empty text in a configuration."""
     with pytest.raises(UndefinedError, match="'version' is undefined"):
         render_template("otelcol/builder.yaml.j2")
 

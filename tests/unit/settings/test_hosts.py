@@ -182,7 +182,7 @@ def test_hosts_are_no_variable(root: Path) -> None:
 
 
 def test_an_ip_address_has_one_spelling() -> None:
-    """Certificates have it, too: another one would make them anew each time."""
+    """Certificates have it too: another spelling would renew them each time."""
     host = {**SERVER, "address": "2001:0DB8:0::10", "private_address": "FD00:0::1"}
     found = settings_with(hosts={"logs-1": host}).hosts["logs-1"]
     assert (found.address, found.private_address) == ("2001:db8::10", "fd00::1")

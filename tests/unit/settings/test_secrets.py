@@ -123,7 +123,7 @@ def test_a_file_that_holds_no_secrets_is_refused(tmp_path: Path, text: str) -> N
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    """Bytes that are no UTF-8 are no traceback."""
+    """Invalid UTF-8 does not end in a traceback."""
     keep(tmp_path, "").write_bytes(b"\xff\xfe")
     with pytest.raises(SecretsError, match="expected a JSON object of secrets"):
         sample_app_secrets(tmp_path)
@@ -152,7 +152,7 @@ def test_a_private_file_that_cannot_be_written_leaves_nothing_beside_it(tmp_path
 def test_processes_that_write_a_private_file_at_once_do_not_break_each_other(
     tmp_path: Path,
 ) -> None:
-    """Each writes whole texts; that another one is at it is no error."""
+    """Each writes complete texts; concurrent writers are not an error."""
     path = tmp_path / "file"
     write_private(path, "0" * 100_000)
 
@@ -168,7 +168,7 @@ def test_processes_that_write_a_private_file_at_once_do_not_break_each_other(
 
 
 def test_secrets_that_are_made_at_once_are_the_same(tmp_path: Path) -> None:
-    """The second process does not go on with ones that nobody else knows."""
+    """The second process does not continue with keys that no other process has."""
     together = Barrier(8)
 
     def make(folder: Path) -> dict[str, str]:
@@ -217,7 +217,7 @@ def test_a_signing_key_is_not_made_for_a_store_of_others(
 
 
 def test_a_signing_key_of_the_file_is_used_for_a_store_of_others(tmp_path: Path) -> None:
-    """Whoever has put it there has not forgotten it; the store's keys are those that are given."""
+    """Set in the file, it counts as set; the store's keys are those of the environment."""
     keep(tmp_path, json.dumps({SIGNING_KEY: "c2lnbg==", "LOGSTACK_ARCHIVE_ADMIN": "local:local"}))
     found = archive_secrets(
         tmp_path, {"LOGSTACK_ARCHIVE_READER": "a:b"}, endpoint="https://s3.example"

@@ -257,7 +257,7 @@ def test_a_missing_value_is_named(root: Path) -> None:
 
 
 def test_all_mistakes_are_named_at_once(root: Path) -> None:
-    """Nobody corrects one, starts again and meets the next."""
+    """All errors are reported at once."""
     lines = refusal(root, "[retention]\nhot_days = 0\n[limits]\nline = 'long'\n")
     assert [line.partition(":")[0] for line in lines] == ["retention.hot_days", "limits.line"]
 
@@ -314,7 +314,7 @@ def test_a_file_that_is_no_toml_is_named_with_the_line(root: Path) -> None:
 
 
 def test_a_file_that_is_no_text_is_named(root: Path) -> None:
-    """Bytes that are no UTF-8 are no traceback."""
+    """Invalid UTF-8 does not end in a traceback."""
     (root / "settings.local.toml").write_bytes(b"\xff\xfe")
     (line,) = refusal(root)
     assert "settings.local.toml: expected a readable TOML file, got: 'utf-8' codec" in line
@@ -349,7 +349,7 @@ def test_every_setting_has_a_variable_of_its_own(root: Path) -> None:
 
 
 def test_the_sample_apps_section_is_no_variable_of_the_sample_app(root: Path) -> None:
-    """Their names begin alike; two underscores tell a setting."""
+    """Their names begin with the same prefix; two underscores mark a setting."""
     variables = {"LOGSTACK_SAMPLE_APP__TRAFFIC": "2.5", "LOGSTACK_SAMPLE_SERVICE": "other"}
     values = settings.load(variables, root)
     assert values.sample_app.traffic == 2.5

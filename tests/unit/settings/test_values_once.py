@@ -38,7 +38,7 @@ def tracked_files() -> Iterator[str]:
 
 
 def test_no_tracked_file_repeats_a_port_or_a_version() -> None:
-    """Whoever changes a value in settings.toml has changed it everywhere."""
+    """A value changed in settings.toml is changed everywhere."""
     keys = values()
     repeated = pattern(list(keys))
     found = []

@@ -79,7 +79,7 @@ def test_a_client_acts_logged_in_and_logs_in_logged_out(seed: int) -> None:
 
 
 def test_every_client_has_an_address_of_its_own_in_the_documentation_range() -> None:
-    """client_ip tells the clients apart and never is somebody's real address."""
+    """client_ip identifies the clients and is never a real address."""
     addresses = {address_of(client) for client in range(CLIENTS + 1)}
     assert len(addresses) == CLIENTS + 1
     assert all(address.startswith("203.0.113.") for address in addresses)
