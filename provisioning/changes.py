@@ -96,8 +96,8 @@ def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
     ]
     found += [
         Change("", "start", PurePath(file.path).name)
-        if _same(file, facts)
-        else Change("", _how(file, facts), f"file {file.path}")
+        if _is_current(file, facts)
+        else Change("", _action_for(file, facts), f"file {file.path}")
         for file in changed_files(plan, facts)
     ]
     left = [Change("", "remove", f"file {path}") for path in obsolete_files(plan, facts)]
@@ -149,9 +149,9 @@ def replacements(component: HostComponent, facts: Facts) -> list[Change]:
     name = component.name
     files = (*component.files, component.unit)
     found = [
-        Change(name, _how(file, facts), f"file {file.path}")
+        Change(name, _action_for(file, facts), f"file {file.path}")
         for file in files
-        if not _same(file, facts)
+        if not _is_current(file, facts)
     ]
     wanted = {file.path for file in files}
     found += [
@@ -167,7 +167,7 @@ def replacements(component: HostComponent, facts: Facts) -> list[Change]:
     return found
 
 
-def belongs(file: HostFile, facts: Facts) -> bool:
+def applies_to(file: HostFile, facts: Facts) -> bool:
     """Whether the program that reads a file is installed on the host."""
     needed = [program for start, program in NEEDS_PROGRAM.items() if file.path.startswith(start)]
     return all(program in facts["programs"] for program in needed)
@@ -184,11 +184,12 @@ def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
     return [
         file
         for file in plan.files
-        if belongs(file, facts) and not (_same(file, facts) and _in_force(file.path, facts))
+        if applies_to(file, facts)
+        and not (_is_current(file, facts) and _is_in_force(file.path, facts))
     ]
 
 
-def _in_force(path: str, facts: Facts) -> bool:
+def _is_in_force(path: str, facts: Facts) -> bool:
     """Whether a unit is enabled and active. Rules can be flushed while their unit stays active."""
     if path not in ENABLED:
         return True
@@ -197,11 +198,11 @@ def _in_force(path: str, facts: Facts) -> bool:
     return bool(state["active"] and state["enabled"] and loaded)
 
 
-def _how(file: HostFile, facts: Facts) -> str:
+def _action_for(file: HostFile, facts: Facts) -> str:
     return "change" if file.path in facts["files"] else "create"
 
 
-def _same(file: HostFile, facts: Facts) -> bool:
+def _is_current(file: HostFile, facts: Facts) -> bool:
     """Compare only what the host reports: no mode or owner for a file shared with others."""
     wanted = {
         "sha256": hashlib.sha256(file.text.encode()).hexdigest(),

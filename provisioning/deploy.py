@@ -139,10 +139,10 @@ def _deploy_all(
         outcome.changes |= results_of(found)
         return errors_of(found)
 
-    _in_order(deployment, outcome, deploy_to)
+    _run_in_order(deployment, outcome, deploy_to)
 
 
-def _in_order(
+def _run_in_order(
     deployment: Deployment, outcome: Outcome, do: Callable[[list[str]], Mapping[str, str]]
 ) -> None:
     """Log servers one at a time, then the others at once; stop at the first failure."""
@@ -212,7 +212,7 @@ def _roll_back_all(
         results.update(results_of(found))
         return errors_of(found)
 
-    _in_order(deployment, outcome, roll_back)
+    _run_in_order(deployment, outcome, roll_back)
     return results
 
 

@@ -63,11 +63,11 @@ def groups_of(settings: Settings) -> dict[str, list[tuple[str, dict[str, object]
     groups: dict[str, list[tuple[str, dict[str, object]]]] = {}
     for role, group in GROUPS.items():
         members = [name for name in settings.hosts if role in roles_of(settings, name)]
-        groups[group] = [(name, _connection(settings, name)) for name in members]
+        groups[group] = [(name, _connection_data(settings, name)) for name in members]
     return groups
 
 
-def _connection(settings: Settings, name: str) -> dict[str, object]:
+def _connection_data(settings: Settings, name: str) -> dict[str, object]:
     host = settings.hosts[name]
     data: dict[str, object] = {"ssh_hostname": host.address, "ssh_port": host.ssh_port}
     if host.ssh_user:
@@ -77,7 +77,7 @@ def _connection(settings: Settings, name: str) -> dict[str, object]:
     return data
 
 
-def _without_keys(settings: Settings) -> dict[str, str]:
+def _unreadable_keys(settings: Settings) -> dict[str, str]:
     """The hosts whose SSH key cannot be read, each with the error."""
     return {
         name: f"hosts.{name}.ssh_key: expected a readable file, got {host.ssh_key}"
@@ -108,9 +108,11 @@ class Remote:
                 StringCommand(RUN), _sudo=self.sudo, _stdin=request, _timeout=seconds
             )
         except BROKEN as error:
-            raise DeployError(f"{self.name}: {action}: {_what(error)}") from None
+            raise DeployError(f"{self.name}: {action}: {_error_text(error)}") from None
         if not ok:
-            raise DeployError(f"{self.name}: {action}: {_reason(output.stderr or output.stdout)}")
+            raise DeployError(
+                f"{self.name}: {action}: {_failure_text(output.stderr or output.stdout)}"
+            )
         try:
             answer: dict[str, Any] = json.loads(output.stdout.strip().splitlines()[-1])
         except (ValueError, IndexError):
@@ -131,11 +133,11 @@ class Fleet:
     unreachable: dict[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Fleet:
-        self.unreachable |= _without_keys(self.settings)
+        self.unreachable |= _unreadable_keys(self.settings)
         names = [name for name in self.settings.hosts if name not in self.unreachable]
         if not names:
             raise DeployError("\n".join(self.unreachable.values()))
-        hosts = [(name, _connection(self.settings, name)) for name in names]
+        hosts = [(name, _connection_data(self.settings, name)) for name in names]
         inventory = Inventory((hosts, {}))  # type: ignore[no-untyped-call]
         config = Config(CONNECT_TIMEOUT=CONNECT_SECONDS)  # type: ignore[no-untyped-call]
         self._state = State(inventory, config)
@@ -171,7 +173,7 @@ class Fleet:
         host = self._state.inventory.get_host(name)
         ok, output = host.run_shell_command(StringCommand("id -u"), _timeout=CONNECT_SECONDS)
         if not ok:
-            raise DeployError(_reason(output.stderr))
+            raise DeployError(_failure_text(output.stderr))
         return Remote(name, host, sudo=output.stdout.strip() != "0")
 
     def on_each(
@@ -187,7 +189,7 @@ class Fleet:
             except DeployError as error:
                 return error
             except BROKEN as error:
-                return DeployError(f"{name}: {self._errors.last(name) or _what(error)}")
+                return DeployError(f"{name}: {self._errors.last(name) or _error_text(error)}")
 
         greenlets = {name: self._state.pool.spawn(run, name) for name in names}
         try:
@@ -230,14 +232,14 @@ class _ConnectErrors(BaseStateCallback):
         self.texts[host.name] = str(error)
 
 
-def _what(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """The error's text; some exceptions have none."""
     if isinstance(error, TimeoutError):
         return "no answer in time. Check that the host is up"
     return str(error) or f"connection lost ({type(error).__name__})"
 
 
-def _reason(text: str) -> str:
+def _failure_text(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
     last = lines[-1] if lines else "no reason given"
     if "python3: not found" in text or "python3: command not found" in text:

@@ -20,7 +20,8 @@ from typing import Callable
 from provisioning.remote_base import (
     ETC,
     Json,
-    described,
+    describe_file,
+    describe_tree,
     has_table,
     has_user,
     installed_names,
@@ -29,7 +30,6 @@ from provisioning.remote_base import (
     pending_file,
     service_state,
     sha256,
-    tree_of,
     unit_file,
     unit_of,
     unit_state,
@@ -64,13 +64,13 @@ def inspect(request: Json) -> Json:
     names = sorted(set(request["components"]) | set(installed_names()))
     files = {}
     for name in names:
-        files.update(tree_of(os.path.join(ETC, name)))
+        files.update(describe_tree(os.path.join(ETC, name)))
         unit = unit_file(name)
         if os.path.isfile(unit):
-            files[unit] = described(unit)
+            files[unit] = describe_file(unit)
     for path in request["files"]:
         if os.path.isfile(path):
-            files[path] = described(path)
+            files[path] = describe_file(path)
     return {
         "files": files,
         "binaries": {p: sha256(p) for p in request["binaries"] if os.path.isfile(p)},
@@ -133,7 +133,7 @@ def probe(request: Json) -> Json:
     """
     deadline = time.monotonic() + request["timeout"]
     while True:
-        found = _answer_of(request["url"]) if request["url"] else ""
+        found = _request_error(request["url"]) if request["url"] else ""
         service = service_state(request["name"])
         if not (found or request["url"]) and service["seconds"] < SETTLED_SECONDS:
             found = "it has run for less than %d s" % SETTLED_SECONDS
@@ -147,7 +147,7 @@ def probe(request: Json) -> Json:
         time.sleep(0.2)
 
 
-def _answer_of(url: str) -> str:
+def _request_error(url: str) -> str:
     """The error of a request to an address; empty if the answer is 200."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

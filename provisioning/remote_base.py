@@ -74,16 +74,16 @@ def systemctl(*arguments: str) -> None:
     subprocess.run(["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def tree_of(folder: str) -> Json:
+def describe_tree(folder: str) -> Json:
     found = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
-            found[path] = described(path)
+            found[path] = describe_file(path)
     return found
 
 
-def described(path: str) -> Json:
+def describe_file(path: str) -> Json:
     if path in SHARED:
         values = read_json(path)
         own = {key: values[key] for key in SHARED[path] if key in values}
@@ -161,7 +161,7 @@ def write_file(path: str, item: Json) -> None:
     os.replace(scratch, path)
 
 
-def kept_file(path: str) -> Json:
+def read_file(path: str) -> Json:
     """A file in write_file's form: text, mode, owner, group; `text` is None if it is missing."""
     if not os.path.isfile(path):
         return {"path": path, "text": None}

@@ -18,10 +18,10 @@ from provisioning.remote_base import (
     SHARED,
     Json,
     json_text,
-    kept_file,
     mode_of,
     pending_file,
     point_link,
+    read_file,
     read_json,
     set_owner,
     sha256,
@@ -109,7 +109,7 @@ def swap(request: Json) -> Json:
     """Put the staged configuration, the unit and the binary's link in place; keep the old ones."""
     name = request["name"]
     kept = os.path.join(PREVIOUS, name)
-    _keep(name, kept, request)
+    _save_previous(name, kept, request)
     with open(pending_file(name), "w", encoding="utf-8"):
         pass  # removed once it is healthy; if this run is cut off, the next one finishes the job
     config, staged = os.path.join(ETC, name), os.path.join(STAGED, name)
@@ -133,7 +133,7 @@ def restrict_modes(kept: str, wanted: str) -> None:
                 os.chmod(twin, int(mode_of(twin), 8) & int(mode_of(path), 8))
 
 
-def _keep(name: str, kept: str, request: Json) -> None:
+def _save_previous(name: str, kept: str, request: Json) -> None:
     shutil.rmtree(kept, ignore_errors=True)
     os.makedirs(kept, mode=0o700)
     os.chmod(PREVIOUS, 0o700)
@@ -167,7 +167,7 @@ def restore(request: Json) -> Json:
     old = kept + ".old"
     shutil.rmtree(old, ignore_errors=True)
     os.rename(kept, old)
-    _keep(name, kept, {"run": request["run"], "link": state["link"]})
+    _save_previous(name, kept, {"run": request["run"], "link": state["link"]})
     config = os.path.join(ETC, name)
     shutil.rmtree(config, ignore_errors=True)
     if os.path.isdir(old + "/config"):
@@ -221,25 +221,25 @@ def remove(request: Json) -> Json:
 def put_files(request: Json) -> Json:
     """Write and remove host files. If a check or a command fails, restore all of them."""
     written, removed = request["files"], request["removed"]
-    now = [_shared(item) if item["path"] in SHARED else item for item in written]
+    now = [_merge_shared(item) if item["path"] in SHARED else item for item in written]
     now += [{"path": path, "text": None} for path in removed]
-    before = [kept_file(item["path"]) for item in now]
+    before = [read_file(item["path"]) for item in now]
     if request.get("run"):
-        _keep_files(before, request["run"])
+        _save_files(before, request["run"])
     hooks = request["hooks"]
-    effects = _exchange(now, hooks)
+    effects = _write_and_remove(now, hooks)
     checks = [hooks[item["path"]]["check"] for item in written]
-    failure = next(_failures([argv for argv in checks if argv] + effects), "")
+    failure = next(_run_commands([argv for argv in checks if argv] + effects), "")
     if failure:
-        list(_failures(_exchange(before, hooks)))
+        list(_run_commands(_write_and_remove(before, hooks)))
     return {"ok": not failure, "text": failure}
 
 
-def _exchange(items: list[Json], hooks: Json) -> list[list[str]]:
+def _write_and_remove(items: list[Json], hooks: Json) -> list[list[str]]:
     """Write items, remove those without text; returns the commands that apply the change."""
     here = [item for item in items if item["text"] is not None]
     gone = [i["path"] for i in items if i["text"] is None and os.path.isfile(i["path"])]
-    list(_failures([argv for path in gone for argv in hooks[path]["leaving"]]))
+    list(_run_commands([argv for path in gone for argv in hooks[path]["leaving"]]))
     for path in gone:
         os.unlink(path)
     for item in here:
@@ -250,7 +250,7 @@ def _exchange(items: list[Json], hooks: Json) -> list[list[str]]:
     return [argv for n, argv in enumerate(effects) if argv not in effects[:n]]
 
 
-def _failures(commands: list[list[str]]) -> Iterator[str]:
+def _run_commands(commands: list[list[str]]) -> Iterator[str]:
     """Run commands one by one; yields those that fail, with their output."""
     for argv in commands:
         try:
@@ -263,15 +263,15 @@ def _failures(commands: list[list[str]]) -> Iterator[str]:
             yield "`%s`: %s" % (" ".join(argv), text)
 
 
-def _shared(item: Json) -> Json:
+def _merge_shared(item: Json) -> Json:
     """A shared file with our keys added; its mode and owner are kept."""
     path = item["path"]
-    found = kept_file(path)
+    found = read_file(path)
     text = json_text({**read_json(path), **json.loads(item["text"])})
     return {**(item if found["text"] is None else found), "text": text}
 
 
-def _keep_files(files: list[Json], run: str) -> None:
+def _save_files(files: list[Json], run: str) -> None:
     """Save the current host files, for a rollback of the run."""
     kept = os.path.join(PREVIOUS, HOST_FILES)
     shutil.rmtree(kept, ignore_errors=True)
@@ -285,19 +285,19 @@ def restore_files(request: Json) -> Json:
     """Restore the host files that the last run replaced; keep those that are replaced now."""
     with open(os.path.join(PREVIOUS, HOST_FILES, "state.json"), encoding="utf-8") as file:
         files = json.load(file)["files"]
-    _keep_files([kept_file(item["path"]) for item in files], request["run"])
-    restored = [_shared_before(item) if item["path"] in SHARED else item for item in files]
-    failures = _failures(_exchange(restored, request["hooks"]))
+    _save_files([read_file(item["path"]) for item in files], request["run"])
+    restored = [_restore_shared(item) if item["path"] in SHARED else item for item in files]
+    failures = _run_commands(_write_and_remove(restored, request["hooks"]))
     return {"text": "; ".join(failures)}
 
 
-def _shared_before(item: Json) -> Json:
+def _restore_shared(item: Json) -> Json:
     """A shared file with our keys as before the run, and the rest as it is now."""
     path = item["path"]
     before = json.loads(item["text"]) if item["text"] else {}
     values = {k: v for k, v in read_json(path).items() if k not in SHARED[path]}
     values.update({key: before[key] for key in SHARED[path] if key in before})
-    found = kept_file(path)
+    found = read_file(path)
     if not values and item["text"] is None:
         return item  # it did not exist before and holds only our keys
     return {**(item if found["text"] is None else found), "text": json_text(values)}

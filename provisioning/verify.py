@@ -58,10 +58,10 @@ def checks(deployment: Deployment, fleet: Fleet) -> list[Finding]:
             wanted.append((name, lambda remote: check_rules(deployment, remote)))
         if "archive" in roles:
             wanted.append((name, lambda remote: check_archive(deployment, remote)))
-    return [_timed(fleet.remotes[name], check) for name, check in wanted]
+    return [_run_check(fleet.remotes[name], check) for name, check in wanted]
 
 
-def _timed(remote: Remote, check: Callable[[Remote], str]) -> Finding:
+def _run_check(remote: Remote, check: Callable[[Remote], str]) -> Finding:
     began = time.monotonic()
     try:
         text, ok = check(remote), True
@@ -90,7 +90,7 @@ def check_canary(deployment: Deployment, fleet: Fleet, remote: Remote) -> str:
     remote.ask("append", path=path, line=json.dumps(record))
     servers = [n for n in with_role(settings, "log_server") if n in fleet.remotes]
     for server in servers:
-        found = _await(fleet.remotes[server], deployment, mark)
+        found = _wait_for_record(fleet.remotes[server], deployment, mark)
         wanted = {**record, "host": remote.name}
         names = ("level", "service_name", "environment", "request_id", "host", "logger_name")
         differing = [name for name in names if found.get(name) != wanted[name]]
@@ -99,7 +99,7 @@ def check_canary(deployment: Deployment, fleet: Fleet, remote: Remote) -> str:
     return f"a canary record was read back parsed from {', '.join(servers)}"
 
 
-def _await(server: Remote, deployment: Deployment, mark: str) -> dict[str, str]:
+def _wait_for_record(server: Remote, deployment: Deployment, mark: str) -> dict[str, str]:
     deadline = time.monotonic() + CANARY_SECONDS
     while time.monotonic() < deadline:
         if record := readback.find_record(server, deployment.settings, mark):

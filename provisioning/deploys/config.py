@@ -60,11 +60,11 @@ def stage_and_check(remote: Remote, component: HostComponent, binary: str) -> No
     if not answer["ok"]:
         raise DeployError(
             f"{remote.name}: {component.name}: configuration check failed; the previous "
-            f"configuration is still active:\n{_without_secrets(answer['text'], component.files)}"
+            f"configuration is still active:\n{_redact(answer['text'], component.files)}"
         )
 
 
-def _without_secrets(text: str, files_of: tuple[HostFile, ...]) -> str:
+def _redact(text: str, files_of: tuple[HostFile, ...]) -> str:
     """The checker's output without lines that quote a secret file."""
     quoted = {
         line.strip()

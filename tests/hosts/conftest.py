@@ -53,7 +53,7 @@ def started_or_skipped(names: tuple[str, ...], folder: Path) -> Iterator[FleetUn
 def outage(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Future[None] | None]:
-    """The long outage, on hosts of its own while other tests go on; none where nobody asks."""
+    """The long outage on its own hosts, beside other tests; none if no test needs it."""
     if not any(item.get_closest_marker("outage") for item in request.session.items):
         yield None
         return

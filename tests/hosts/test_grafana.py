@@ -53,7 +53,7 @@ def test_without_a_release_nothing_is_deployed(fleet: FleetUnderTest) -> None:
 
 
 def test_dashboards_behind_the_gateway(fleet: FleetUnderTest) -> None:
-    """Provisioned like any other Grafana, with a password of its own."""
+    """Provisioned like any other Grafana, with its own password."""
     try:
         programs.ensure(settings.load({}), ["grafana"], lambda name, text: None)
     except artifacts.ArtifactError as error:

@@ -60,7 +60,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetUnderTest
 
 
 def start_store(host: TestHost, folder: Path) -> None:
-    """A SeaweedFS with one user and one bucket, on a machine of its own."""
+    """A SeaweedFS with one user and one bucket, on its own machine."""
     weed = artifacts.find_in_venv("weed")
     credentials = [{"accessKey": KEY, "secretKey": SECRET}]
     identities = [{"name": "loki", "credentials": credentials, "actions": ["Admin"]}]
@@ -136,7 +136,7 @@ def test_one_server_after_the_other_is_restarted_and_nothing_is_lost(
 
 
 def test_a_server_that_fails_is_no_loss(cluster: FleetUnderTest) -> None:
-    """Its engine is killed and stays away; the others take and answer."""
+    """Its engine is killed and stays stopped; the others accept records and answer."""
     host = cluster.hosts["logs-3"]
     with load(cluster, ("app-1",)) as writers:
         host.sh("systemctl kill --signal=KILL logstack-loki; systemctl stop logstack-loki")

@@ -1,4 +1,4 @@
-"""A log server that is away for long, beside the other tests: see conftest.py."""
+"""A long outage of a log server, beside the other tests: see conftest.py."""
 
 from __future__ import annotations
 

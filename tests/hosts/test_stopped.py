@@ -1,4 +1,4 @@
-"""Deploys that are stopped, and connections that break: hosts stay usable, and nobody is lost."""
+"""Interrupted deploys and broken connections: hosts stay usable and unlocked."""
 
 from __future__ import annotations
 

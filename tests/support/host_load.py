@@ -12,7 +12,7 @@ from tests.support.host_containers import FleetUnderTest, TestHost
 from tests.support.native_stack import poll
 
 LOG_FILE = "/var/log/erp-backend-api/erp.log"
-# Writes numbered records, twenty a second, until it is told to stop; then says how many.
+# Writes numbered records, twenty a second, until the stop file appears; then prints how many.
 WRITER = f"""
 import datetime, json, os, sys, time
 os.makedirs("{LOG_FILE.rpartition("/")[0]}", exist_ok=True)

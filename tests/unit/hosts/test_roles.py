@@ -47,13 +47,13 @@ def test_an_action_that_waits_has_that_much_more_time() -> None:
     [
         (TimeoutError(), "logs-1: probe: no answer in time"),
         (SSHException("SSH session not active"), "logs-1: probe: SSH session not active"),
-        (EOFError(), r"logs-1: probe: the connection broke off \(EOFError\)"),
+        (EOFError(), r"logs-1: probe: connection lost \(EOFError\)"),
         ("Welcome\n", "logs-1: probe: expected JSON, got Welcome"),
         ("", "logs-1: probe: expected JSON, got nothing"),
     ],
 )
 def test_no_answer_is_an_error_that_says_so(answer: str | Exception, wanted: str) -> None:
-    """One that a deploy takes as a failure of this host, after which it takes back and unlocks."""
+    """One that a deploy takes as a failure of this host, after which it rolls back and unlocks."""
     with pytest.raises(DeployError, match=wanted):
         remote(Line(answer)).ask("probe", name="loki")
 

@@ -33,7 +33,7 @@ def pyinfra(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
 
 @pytest.mark.parametrize("environment", ["staging", "prod"])
 def test_pyinfra_reads_the_inventory(environment: str) -> None:
-    """Every host of the settings with its groups; those of roles that nobody was given as well."""
+    """Every host of the settings with its groups; also the groups of roles without hosts."""
     status, text = pyinfra(f"provisioning/inventories/{environment}.py", "debug-inventory")
     assert status == 0, text
     groups = dict(re.findall(r"\[(\S+)\].*?\n.*?Groups: ([^\n]*)\n", text))
@@ -80,7 +80,7 @@ def test_pyinfra_refuses_them_in_one_sentence(
 
 
 def test_pyinfra_refuses_them_inside_another_deploy(tmp_path: Path) -> None:
-    """One that somebody else wrote and that includes ours."""
+    """A deploy file that includes one of ours."""
     deploy, other = ROOT / "provisioning" / "deploy.py", tmp_path / "other.py"
     other.write_text(f"from pyinfra import local\nlocal.include({str(deploy)!r})\n")
     status, text = pyinfra("@local", str(other), folder=tmp_path)

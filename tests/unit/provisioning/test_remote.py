@@ -171,7 +171,7 @@ def test_the_mode_and_owner_of_a_shared_file_stay(shared: Path, kept: Path) -> N
     before = shared.stat()
     wanted = {"sha256": hashlib.sha256(OURS.encode()).hexdigest()}
     assert put((shared, OURS), run="1")["ok"]
-    assert remote_base.described(str(shared)) == wanted
+    assert remote_base.describe_file(str(shared)) == wanted
     restore("2", shared)
     assert json.loads(shared.read_text()) == {"debug": True}
     assert not put((shared, OURS), written=[["false"]])["ok"]
@@ -202,7 +202,7 @@ def test_a_shared_file_of_ours_alone_goes_with_its_rollback(shared: Path, kept: 
 
 
 def test_one_run_at_a_time_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another is told who has it; only its own run, or nobody's name, gives it back."""
+    """Another run gets the holder; only its own run, or an empty one, releases it."""
     monkeypatch.setattr(remote_changes, "LOCK", str(tmp_path / "lock.json"))
     assert remote_changes.lock({"run": "1", "who": "alice@desk"}) == {"held": False}
     answer = remote_changes.lock({"run": "2", "who": "bob@desk"})
