@@ -108,8 +108,8 @@ def test_help_lists_every_command_with_a_sentence() -> None:
     [
         (
             ["logs", "--level", "fatal"],
-            "Invalid value for --level: wanted one of DEBUG, INFO, WARNING, ERROR, CRITICAL, "
-            "found 'fatal'",
+            "Invalid value for --level: expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL, "
+            "got 'fatal'",
         ),
         (
             ["logs", "--since", "yesterday"],
