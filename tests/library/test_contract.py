@@ -129,7 +129,9 @@ def test_fields_without_a_value_are_left_out(empty: object) -> None:
     assert found["message"] == ""
 
 
-@pytest.mark.parametrize("name", [*HEAD_FIELDS, *ERROR_FIELDS, *AGENT_FIELDS, "truncated", "_msg"])
+@pytest.mark.parametrize(
+    "name", [*HEAD_FIELDS, *ERROR_FIELDS, *sorted(AGENT_FIELDS), "truncated", "_msg"]
+)
 def test_owned_fields_cannot_be_overridden(name: str) -> None:
     """Neither by extra nor by the context; the value survives as extra_<name>."""
     if name != "message":
