@@ -171,7 +171,7 @@ def empty(settings: Settings, component: str) -> None:
     target = native(running_settings(settings))
     supervisor = Supervisor(target)
     if not supervisor.is_running():
-        raise NativeError(f"wanted {component} to be running, found nothing. Type: make up")
+        raise NativeError(f"cannot empty {component}: the stack is not running. Run: make up")
     try:
         supervisor.stop(component)
         shutil.rmtree(target.storage_dir(component), ignore_errors=True)
@@ -341,8 +341,8 @@ def _describe(item: Status, timeout: float) -> str:
     )
     note = f" ({item.note})" if item.note else ""
     return (
-        f"{item.name}: wanted healthy within {timeout:g} s, found {item.state}{note}.\n"
-        f"  The end of its log, {item.log}:\n{tail}"
+        f"cannot start {item.name}: {item.state} after {timeout:g} s{note}.\n"
+        f"  Last lines of its log, {item.log}:\n{tail}"
     )
 
 

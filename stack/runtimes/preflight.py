@@ -37,8 +37,8 @@ def check_ports(target: Target, supervisor_pid: int) -> None:
             other = _next_free(target.host, port, reserved)
             reserved.add(other)
             problems.append(
-                f"ports.{name}: wanted port {port} for {component.name}, "
-                f"found it taken by {_describe(owner)}. "
+                f"ports.{name}: expected a free port for {component.name}, "
+                f"got {port}, which {_describe(owner)} uses. "
                 f"Stop that process, or choose another port, for example: "
                 f"{variable_name('ports', name)}={other - ports.offset} make up"
             )
@@ -56,15 +56,14 @@ def check_data_dir(target: Target) -> None:
         probe.unlink()
     except OSError as error:
         raise PreflightError(
-            f"paths.data: wanted a folder to write to, found {folder}: {_reason(error)}. "
-            f"Make room or name another folder: {variable_name('paths', 'data')}=/some/folder"
+            f"paths.data: expected a writable folder, got {folder}: {_reason(error)}. "
+            f"Free some space or name another folder: {variable_name('paths', 'data')}=/some/folder"
         ) from None
     free = shutil.disk_usage(folder).free
-    wanted = parse_bytes(target.settings.limits.free_disk)
-    if free < wanted:
+    if free < parse_bytes(target.settings.limits.free_disk):
         raise PreflightError(
-            f"paths.data: wanted at least {target.settings.limits.free_disk} free in {folder} "
-            f"(limits.free_disk), found {format_bytes(free)}. Make room or name another folder: "
+            f"paths.data: expected at least {target.settings.limits.free_disk} free in {folder} "
+            f"(limits.free_disk), got {format_bytes(free)}. Free some or name another folder: "
             f"{variable_name('paths', 'data')}=/some/folder"
         )
 
@@ -114,7 +113,7 @@ def _is_below(pid: int, ancestor: int) -> bool:
 
 
 def _next_free(host: str, port: int, reserved: Set[int]) -> int:
-    """The next port that is free and not wanted by a component."""
+    """The next port that is free and that no component uses."""
     candidates = (port for port in range(port + 1, 65536) if port not in reserved)
     return next((candidate for candidate in candidates if is_free(host, candidate)), port)
 

@@ -63,7 +63,9 @@ class Supervisor:
         """Start it in the background on the rendered configuration. Raises SupervisorError."""
         self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self.socket.parent.stat().st_uid != os.getuid():
-            raise SupervisorError(f"{self.socket.parent}: wanted a folder of this user's own")
+            raise SupervisorError(
+                f"{self.socket.parent}: expected a folder of this user, got another user's"
+            )
         result = subprocess.run(
             [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self.config)],
             capture_output=True,
@@ -72,9 +74,9 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
         )
         if result.returncode != 0:
-            raise SupervisorError(f"supervisord did not start: {result.stdout}{result.stderr}")
+            raise SupervisorError(f"cannot start supervisord: {result.stdout}{result.stderr}")
         if not wait_until(self.is_running, timeout=15, every=0.05):
-            raise SupervisorError("supervisord started and does not answer on its socket")
+            raise SupervisorError("cannot start supervisord: it does not answer on its socket")
 
     def shutdown(self) -> None:
         """Stop every program and supervisord itself; returns when it is gone."""

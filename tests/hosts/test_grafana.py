@@ -49,7 +49,7 @@ def test_without_a_release_nothing_is_deployed(fleet: FleetUnderTest) -> None:
     fleet.prepare()
     result = fleet.run("hosts", "plan", "staging")
     assert result.returncode == 1
-    assert "grafana 99.9.9: wanted the program `grafana` of this version on PATH" in result.stderr
+    assert "grafana: expected the program `grafana` of version 99.9.9 on PATH" in result.stderr
 
 
 def test_dashboards_behind_the_gateway(fleet: FleetUnderTest) -> None:

@@ -68,6 +68,6 @@ def test_a_grafana_that_is_not_installed_is_named(own_stack: StackUnderTest) -> 
     own_stack.variables[variable_name("stack", "grafana")] = "on"
     result = own_stack.run("up")
     assert result.returncode == 1
-    assert "grafana 0.0.1: wanted the program `grafana` of this version on PATH" in result.stderr
+    assert "grafana: expected the program `grafana` of version 0.0.1 on PATH" in result.stderr
     assert f"{variable_name('stack', 'grafana')}=off" in result.stderr
     assert "Traceback" not in result.stderr

@@ -30,12 +30,11 @@ def check_room(root: Path, settings: Settings) -> None:
     """There is room where the engine keeps images and volumes. Raises DockerError."""
     if not root.is_dir():  # the engine is on another machine, or in a virtual one
         return
-    wanted, free = parse_bytes(settings.limits.free_disk), shutil.disk_usage(root).free
-    if free < wanted:
+    free = shutil.disk_usage(root).free
+    if free < parse_bytes(settings.limits.free_disk):
         raise DockerError(
-            f"docker: wanted at least {settings.limits.free_disk} free in {root} "
-            f"(limits.free_disk), found {format_bytes(free)}. Make room, for example: "
-            "docker system prune"
+            f"limits.free_disk: expected at least {settings.limits.free_disk} free in {root}, "
+            f"got {format_bytes(free)}. Free some, for example: docker system prune"
         )
 
 
@@ -46,8 +45,8 @@ def check_log_mount(image: str, folder: str) -> None:
     result = run("run", *options, *mount, image, "-c", READ_LOGS)
     if "PermissionError" in result.stderr:
         raise DockerError(
-            f"docker: wanted the agent to read the containers' logs in {folder}, found that it may "
-            f"not read Docker's log files: {result.stderr.strip().splitlines()[-1]}. {NO_ACCESS}"
+            f"cannot read the containers' logs in {folder}: the agent may not read Docker's log "
+            f"files: {result.stderr.strip().splitlines()[-1]}. {NO_ACCESS}"
         )
 
 
@@ -72,5 +71,5 @@ def explain(text: str) -> str:
     if "port is already allocated" in text or "address already in use" in text:
         return f"{end}\nA port is taken. Move all of them: {variable_name('ports', 'offset')}=1000"
     if "no space left" in text:
-        return f"{end}\nThe disk is full. Make room, for example: docker system prune"
-    return end or "Compose failed and said nothing"
+        return f"{end}\nThe disk is full. Free some, for example: docker system prune"
+    return end or "Compose failed without a message"

@@ -21,14 +21,14 @@ class DockerError(Exception):
 def run(
     *arguments: str, command: tuple[str, ...] = ("docker",), timeout: float = TIMEOUT
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of docker to its end, whatever it ends with. Raises DockerError."""
+    """Run a docker command to its end, whatever its exit status. Raises DockerError."""
     try:
         return subprocess.run(
             [*command, *arguments], capture_output=True, text=True, check=False, timeout=timeout
         )
     except FileNotFoundError:
         raise DockerError(
-            "docker: wanted the program `docker` on PATH, found none. Install Docker, or type: "
+            "cannot use Docker: the program `docker` is not on PATH. Install Docker, or run: "
             "RUNTIME=native make up"
         ) from None
     except subprocess.TimeoutExpired:
@@ -50,16 +50,16 @@ def check_engine(settings: Settings) -> None:
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or ["no answer"])[-1]
         raise DockerError(
-            f"docker: wanted an engine that answers, found: {reason}\n"
-            "Start it (systemctl start docker), or type: RUNTIME=native make up"
+            f"cannot use Docker: its engine does not answer: {reason}\n"
+            "Start it (systemctl start docker), or run: RUNTIME=native make up"
         )
     version = result.stdout.strip()
     numbers = tuple(int(part) for part in version.split("+")[0].split(".")[:2] if part.isdigit())
     if numbers < OLDEST_ENGINE:
         oldest = ".".join(map(str, OLDEST_ENGINE))
         raise DockerError(
-            f"docker: wanted an engine of version {oldest} or newer, found {version}. "
-            "Update it, or type: RUNTIME=native make up"
+            f"docker: expected an engine of version {oldest} or newer, got {version}. "
+            "Update it, or run: RUNTIME=native make up"
         )
     compose_command(settings)
 
@@ -72,7 +72,7 @@ def compose_command(settings: Settings) -> tuple[str, ...]:
     if folder and os.access(program := Path(folder) / "docker-compose", os.X_OK):
         return (str(program),)
     raise DockerError(
-        "docker: wanted Compose v2 (`docker compose`), found none. Install the package "
-        "docker-compose-plugin, build it with ./logstack images build, or type: "
+        "cannot use Docker: Compose v2 (`docker compose`) is not installed. Install the package "
+        "docker-compose-plugin, or run: ./logstack images build (builds it), or: "
         "RUNTIME=native make up"
     )

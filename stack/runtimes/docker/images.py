@@ -90,7 +90,7 @@ def _build(image: str, context: Path) -> str:
     result = run("build", "--quiet", "--network=none", "--tag", image, str(context), timeout=900)
     if result.returncode != 0:
         tail = last_lines(result.stdout + result.stderr, 15)
-        raise DockerError(f"{image}: wanted to build this image, found:\n{tail}")
+        raise DockerError(f"cannot build {image}:\n{tail}")
     return image
 
 
@@ -101,8 +101,8 @@ def _python_version(base: str) -> str:
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[0]
         raise DockerError(
-            f"images.base: wanted an image with python3, found {base}: {reason}\n"
-            "Where nothing can be pulled: ./logstack images build --base debootstrap, or name "
+            f"images.base: expected an image with python3, got {base}: {reason}\n"
+            "Where nothing can be pulled, run: ./logstack images build --base debootstrap, or name "
             f"another one: {variable_name('images', 'base')}=NAME"
         )
     return result.stdout.strip()
@@ -137,7 +137,7 @@ def debootstrap(image: str, packages: Sequence[str], changes: Sequence[str] = ()
     """
     if shutil.which("debootstrap") is None:
         raise DockerError(
-            "debootstrap: wanted this program, found none. Type: apt-get install debootstrap"
+            "cannot make a base image: debootstrap is not on PATH. Run: apt-get install debootstrap"
         )
     with TemporaryDirectory(prefix="logstack-base-") as scratch:
         root, archive = Path(scratch) / "root", Path(scratch) / "root.tar"

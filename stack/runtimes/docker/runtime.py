@@ -85,15 +85,15 @@ class DockerRuntime:
         return ""
 
     def pull(self, images: list[str], on_progress: OnProgress) -> None:
-        """Fetch images. Raises DockerError, which names the first that cannot be had."""
+        """Fetch images. Raises DockerError, which names the first that failed."""
         for image in images:
             on_progress(image, "pulling")
             result = run("pull", "--quiet", image, timeout=900)
             if result.returncode != 0:
                 reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
                 raise DockerError(
-                    f"{image}: wanted to pull this image, found: {reason}\n"
-                    "Local images are made with: ./logstack images build. Without any image: "
+                    f"cannot pull {image}: {reason}\n"
+                    "Run: ./logstack images build (builds local images), or without any image: "
                     "RUNTIME=native make up"
                 )
 
@@ -185,7 +185,9 @@ class DockerRuntime:
         """What a command prints that runs in a component's container. Raises DockerError."""
         container = self._containers().get(component)
         if container is None:
-            raise DockerError(f"{component}: wanted its container, found none. Type: make up")
+            raise DockerError(
+                f"cannot run a command in {component}: it has no container. Run: make up"
+            )
         return ask("exec", container["Id"], *argv)
 
     def secrets(self) -> dict[str, str]:
@@ -254,9 +256,9 @@ class DockerRuntime:
         files = alert_files(self.target)
         if secret := next((name for name in files if name.startswith(f"{SECRETS}/")), None):
             raise DockerError(
-                f"receivers: wanted none that needs a secret in the Docker runtime, found one for "
-                f"{Path(secret).name}: Alertmanager's container runs as a user of its own, which "
-                "could read only files that everybody can. Use: RUNTIME=native make up"
+                "receivers: expected none with a secret in the Docker runtime, got one for "
+                f"{Path(secret).name}: Alertmanager's container runs as another user, which could "
+                "read it only if everybody could. Run: RUNTIME=native make up"
             )
         return files
 
@@ -283,8 +285,8 @@ class DockerRuntime:
         note = f" ({item.note})" if item.note else ""
         hint = log_hint(item.name, tail)
         return (
-            f"{item.name}: wanted healthy within {self.settings.timing.start_timeout}, "
-            f"found {item.state}{note}.{hint}\n  The end of its log:\n{tail}"
+            f"cannot start {item.name}: {item.state} after "
+            f"{self.settings.timing.start_timeout}{note}.{hint}\n  Last lines of its log:\n{tail}"
         )
 
     def _forget(self) -> None:

@@ -84,8 +84,8 @@ def test_a_taken_port_names_process_key_and_a_free_port(target: Target) -> None:
         (line,) = refusal(target)
     name = Path(psutil.Process().cmdline()[0]).name
     assert line.startswith(
-        f"ports.vmalert: wanted port {port} for vmalert, "
-        f"found it taken by process {os.getpid()} ({name}, in {Path.cwd()}). "
+        "ports.vmalert: expected a free port for vmalert, "
+        f"got {port}, which process {os.getpid()} ({name}, in {Path.cwd()}) uses. "
         "Stop that process, or choose another port, for example: LOGSTACK_PORTS__VMALERT="
     )
     other = re.fullmatch(r".*LOGSTACK_PORTS__VMALERT=(\d+) make up", line)
@@ -114,7 +114,7 @@ def test_the_port_proposed_takes_the_offset_into_account(tmp_path: Path) -> None
     port = port_of(target, "victorialogs")
     with closing(socket.create_server(("127.0.0.1", port))):
         (line,) = refusal(target)
-    assert f"wanted port {port} for victorialogs" in line
+    assert f"expected a free port for victorialogs, got {port}" in line
     proposed = int(line.removesuffix(" make up").rpartition("=")[2])
     wanted = {port_of(target, name) for name in target.settings.ports.names()}
     between = [p for p in range(port + 1, proposed + 5) if p not in wanted]
@@ -146,7 +146,7 @@ def test_a_port_that_our_own_program_holds_is_no_problem(target: Target) -> None
         (line,) = refusal(target, supervisor_pid=1_000_000_000)
         assert child.stdin is not None
         child.stdin.close()
-    assert f"taken by process {child.pid} (" in line
+    assert f"which process {child.pid} (" in line
 
 
 def test_a_data_folder_is_made(target: Target) -> None:
@@ -163,8 +163,8 @@ def data_refusal(target: Target) -> str:
 
 def other_folder(reason: str, folder: Path) -> str:
     return (
-        f"paths.data: wanted a folder to write to, found {folder}: {reason}. "
-        "Make room or name another folder: LOGSTACK_PATHS__DATA=/some/folder"
+        f"paths.data: expected a writable folder, got {folder}: {reason}. "
+        "Free some space or name another folder: LOGSTACK_PATHS__DATA=/some/folder"
     )
 
 
@@ -201,8 +201,8 @@ def test_too_little_room_is_refused(mounted: Callable[[str], Path]) -> None:
     """The engine would refuse records below limits.free_disk."""
     target = target_in(mounted("size=3m"), limits={"free_disk": "1GiB"})
     assert data_refusal(target) == (
-        f"paths.data: wanted at least 1GiB free in {target.data_dir} (limits.free_disk), "
-        "found 3 MiB. Make room or name another folder: LOGSTACK_PATHS__DATA=/some/folder"
+        f"paths.data: expected at least 1GiB free in {target.data_dir} (limits.free_disk), "
+        "got 3 MiB. Free some or name another folder: LOGSTACK_PATHS__DATA=/some/folder"
     )
 
 
