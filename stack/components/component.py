@@ -46,7 +46,7 @@ class Artifact:
     @property
     def is_built(self) -> bool:
         """Whether this project builds it; otherwise it has to be on PATH."""
-        return bool(self.packages or self.manifest or self.source)
+        return bool(self.packages or self.manifest or self.source or self.wheel)
 
     @property
     def key(self) -> str:
