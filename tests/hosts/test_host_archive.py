@@ -53,7 +53,8 @@ def test_a_store_that_is_away_is_no_reason_to_stop(fleet: FleetUnderTest) -> Non
     try:
         host.sh("systemctl restart logstack-archiver")
         failed = '_time:5m service_name:="logstack-archiver" event_type:="archive_run_failed"'
-        poll(lambda: fleet.query(failed), lambda: fleet.journals(), timeout=60)
+        # It waits timing.start_timeout for the store before it reports a failure.
+        poll(lambda: fleet.query(failed), lambda: fleet.journals(), timeout=120)
         assert host.sh("systemctl is-active logstack-archiver").strip() == "active"
     finally:
         host.sh("systemctl start logstack-seaweedfs")
