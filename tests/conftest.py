@@ -55,7 +55,8 @@ def group_of(item: pytest.Item) -> str:
     """What this test shares with others; empty: nothing that is started."""
     folder = folder_of(item)
     if folder in FIRST:
-        return folder
+        # A host that restarts keeps its address only while no other container comes or goes.
+        return "containers"
     combination = parameter(item, "combination") or ""
     if "stack" in fixtures(item):
         return f"stack-{combination}"

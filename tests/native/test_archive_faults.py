@@ -265,7 +265,7 @@ def test_a_forgotten_signing_key_is_asked_for_and_not_made_up(archived: ArchiveU
     for command in (("verify",), ("search",), ("run",), ("key",)):
         result = archived.run("archive", *command, extra=other)
         assert result.returncode == 1
-        assert "LOGSTACK_ARCHIVE_SIGNING_KEY: wanted the key" in " ".join(result.stderr.split())
+        assert "LOGSTACK_ARCHIVE_SIGNING_KEY: expected the key" in " ".join(result.stderr.split())
     assert not (archived.folder / "second data").exists()
     given = {**other, "LOGSTACK_ARCHIVE_SIGNING_KEY": held["LOGSTACK_ARCHIVE_SIGNING_KEY"]}
     assert json.loads(archived.ok("archive", "verify", "--json", extra=given))["ok"]
