@@ -179,7 +179,7 @@ def test_a_store_that_confirms_no_hash_is_not_trusted(archive: ArchiveUnderTest)
     proxy = Proxy(archive.target.url("seaweedfs"), "no checksum")
     archive.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
     try:
-        assert "says none" in refused(archive).stderr
+        assert "got none" in refused(archive).stderr
     finally:
         proxy.stop()
         archive.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
