@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -68,7 +69,9 @@ def test_the_engine_for_restored_records_runs_while_there_are_any(
     assert nothing.returncode == 1
     assert "nothing is restored" in nothing.stderr
     mark = marker()
-    own_stack.write(line(record(mark, mark=mark)))
+    # The newest seconds may still be on the way to the engine and are not archived yet.
+    earlier = datetime.now(UTC) - timedelta(minutes=1)
+    own_stack.write(line(record(mark, mark=mark, timestamp=earlier.isoformat())))
     own_stack.wait_for({"mark": mark}, 1)
     times = ("--from", "2h", "--to", "now")
     for command in (["run", "--now"], ["restore", *times]):
@@ -374,7 +377,7 @@ def test_no_network_uses_what_is_built_and_names_what_is_not(
     result = own_stack.run("up", extra=offline)
     assert result.returncode == 1
     assert "a download failed; check the network" in result.stderr
-    assert "Missing: victorialogs, vmalert, alertmanager, otelcol." in result.stderr
+    assert "Missing: victorialogs, otelcol, alertmanager, vmalert." in result.stderr
     assert processes_of(own_stack) == []
     assert own_stack.run("up", extra={"GOPROXY": "off"}).returncode == 0
 
