@@ -95,7 +95,7 @@ def run(
     with archive.exclusive_lock("restore"):
         ledger = archive.ledger()
         selected, result.expired_hours = _select(archive, ledger, scope)
-        archive.restored.cancel_deletions(scope.since, scope.until)
+        archive.restored.prepare_restore(scope.since, scope.until)
         for hour, parts in selected:
             name = f"{hour.start:%Y-%m-%d %H}:00"
             on_progress(name, "restoring")

@@ -71,7 +71,7 @@ def texts() -> dict[str, str]:
         }
     )
     return {
-        path: text.replace(str(ROOT), "<checkout>")
+        path: text.replace(ROOT.as_uri(), "file://<checkout>").replace(str(ROOT), "<checkout>")
         for path, text in found.items()
         if "/grafana/dashboards/" not in path  # copies of dashboards/generated/
     }

@@ -146,7 +146,7 @@ class LokiArchive:
     def has_pending_deletions(self) -> bool:
         return bool(self.client.deletions())
 
-    def cancel_deletions(self, since: datetime, until: datetime) -> None:
+    def prepare_restore(self, since: datetime, until: datetime) -> None:
         """Cancel pending deletions that overlap [since, until), and wait until queries show what
         they hid."""
         overlapping = {

@@ -68,5 +68,6 @@ class Archivable(Protocol):
     def has_pending_deletions(self) -> bool:
         """Whether the disk space of deleted records is not free yet."""
 
-    def cancel_deletions(self, since: datetime, until: datetime) -> None:
-        """Cancel deletions of days that overlap [since, until) which are not carried out yet."""
+    def prepare_restore(self, since: datetime, until: datetime) -> None:
+        """Make queries show every record inserted before, as by a killed restore, and cancel
+        deletions of days that overlap [since, until) which are not carried out yet."""

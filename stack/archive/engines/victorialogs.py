@@ -157,8 +157,10 @@ class VictoriaLogsArchive:
     def has_pending_deletions(self) -> bool:
         return False  # a partition is deleted at once
 
-    def cancel_deletions(self, since: datetime, until: datetime) -> None:
-        """Deletions are immediate."""
+    def prepare_restore(self, since: datetime, until: datetime) -> None:
+        """Flush: what a killed restore inserted last would be missing in queries, and inserted
+        twice. Deletions are immediate."""
+        self._get("/internal/force_flush")
 
     def _insert(self, batch: list[bytes]) -> None:
         streams = ",".join(VL_STREAM_FIELDS)

@@ -25,12 +25,16 @@ def prepare(store: Store, settings: Archive) -> None:
     """Create the bucket if missing; set its lock, expiry and rights. Raises ArchiveError."""
     admin, bucket = store.admin, settings.bucket
     if not _exists(store, bucket):
-        store.ask(
-            f"create the bucket {bucket}",
-            lambda: admin.create_bucket(
-                Bucket=bucket, ObjectLockEnabledForBucket=settings.lock != "none"
-            ),
-        )
+        try:
+            store.ask(
+                f"create the bucket {bucket}",
+                lambda: admin.create_bucket(
+                    Bucket=bucket, ObjectLockEnabledForBucket=settings.lock != "none"
+                ),
+            )
+        except StoreError:
+            if not _exists(store, bucket):  # another machine created it meanwhile
+                raise
     if settings.lock != "none":
         store.ask(
             "set the lock of new objects",
