@@ -176,8 +176,8 @@ def test_no_docker_falls_back_only_where_it_is_not_demanded(
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "an engine that answers, found"),
-        ("echo 19.03.15", "of version 20.10 or newer, found 19.03.15"),
+        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "cannot use Docker: its engine does not answer"),
+        ("echo 19.03.15", "version 20.10 or newer, got 19.03.15"),
         (
             '[ "$1" = version ] && echo 27.0.1',
             r"Compose v2 \(`docker compose`\) is not installed",
@@ -188,7 +188,7 @@ def test_no_docker_falls_back_only_where_it_is_not_demanded(
 def test_an_engine_that_cannot_be_used_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
 ) -> None:
-    """What was wanted, what was found, and what to type."""
+    """What is missing, and which command to run."""
     fake_docker(tmp_path, script, monkeypatch)
     values = settings.load({variable_name("paths", "cache"): str(tmp_path / "empty")})
     with pytest.raises(DockerError, match=message) as caught:
