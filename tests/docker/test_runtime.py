@@ -176,7 +176,10 @@ def test_no_docker_falls_back_only_where_it_is_not_demanded(
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("echo 'Cannot connect to the Docker daemon' >&2; exit 1", "cannot use Docker: its engine does not answer"),
+        (
+            "echo 'Cannot connect to the Docker daemon' >&2; exit 1",
+            "cannot use Docker: its engine does not answer",
+        ),
         ("echo 19.03.15", "version 20.10 or newer, got 19.03.15"),
         (
             '[ "$1" = version ] && echo 27.0.1',
