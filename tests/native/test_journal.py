@@ -171,7 +171,7 @@ def test_lines_of_containers_with_the_names_of_the_agent_are_stored(
     """And those that were written a month ago or by a clock that is ahead, text and JSON."""
     mark = marker()
     folder = tmp_path / "containers"
-    monkeypatch.setattr("stack.render.CONTAINER_LOGS", str(folder))
+    monkeypatch.setattr("stack.components.log_sources.CONTAINER_LOGS", str(folder))
     (folder / "abc").mkdir(parents=True)
 
     def written(text: str, at: str) -> str:
