@@ -330,6 +330,6 @@ def _how_to_set(layers: list[Layer], section: str, key: str) -> str:
 
 def _unknown(name: str, known: list[str], where: str) -> str:
     return (
-        f"{name}: there is no such setting (from {where}).{suggest(name, known)} "
+        f"{name}: unknown setting (from {where}).{suggest(name, known)} "
         "`./logstack settings` lists all settings."
     )

@@ -130,6 +130,23 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return kept
 
 
+def messages_read_slowly(code: str) -> list[str]:
+    """The messages that a child writes to a pipe whose reader is slower than its writers."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=child_environment(),
+    )
+    assert process.stdout is not None
+    received = bytearray()
+    while chunk := os.read(process.stdout.fileno(), 5000):
+        received.extend(chunk)
+    process.stdout.close()
+    process.wait(20)
+    return [parse(line)["message"] for line in bytes(received).splitlines(keepends=True)]
+
+
 def wait_until(condition: Callable[[], Any], timeout: float = 20, what: str = "") -> Any:
     """Poll until the condition gives something; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout

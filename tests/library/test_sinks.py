@@ -20,6 +20,7 @@ from tests.library.support import (
     ROOT,
     child_environment,
     make_logger,
+    messages_read_slowly,
     parse,
     run_python,
     setup_code,
@@ -172,24 +173,11 @@ def test_a_slow_reader_loses_nothing() -> None:
 def test_workers_that_share_a_pipe_do_not_mix_their_lines() -> None:
     """Lines longer than the kernel writes at once, and a reader that is slower than the writers."""
     code = setup_code(write_timeout_ms=20_000) + (
-        "pids = [os.fork() for _ in range(1)]\n"
-        "for _ in range(2): os.fork()\n"
+        "for _ in range(3): os.fork()\n"
         "for number in range(60): logger.info('%d %d %s', os.getpid(), number, 'x' * 7500)\n"
         "os._exit(0)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code],
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env=child_environment(),
-    )
-    assert process.stdout is not None
-    received = bytearray()
-    while chunk := os.read(process.stdout.fileno(), 5000):
-        received.extend(chunk)
-    process.stdout.close()
-    process.wait(20)
-    messages = [parse(line)["message"] for line in bytes(received).splitlines(keepends=True)]
+    messages = messages_read_slowly(code)
     assert len(messages) == len(set(messages)) == 8 * 60
 
 

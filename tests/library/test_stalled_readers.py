@@ -21,6 +21,7 @@ from tests.library.support import (
     ROOT,
     child_environment,
     make_record,
+    messages_read_slowly,
     parse,
     run_python,
     setup_code,
@@ -143,19 +144,7 @@ def test_workers_of_another_user_do_not_mix_their_lines() -> None:
         "for number in range(40): logger.info('%d %d %s', os.getpid(), number, 'x' * 7500)\n"
         "os._exit(0)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code],
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env=child_environment(),
-    )
-    assert process.stdout is not None
-    received = bytearray()
-    while chunk := os.read(process.stdout.fileno(), 5000):
-        received.extend(chunk)
-    process.stdout.close()
-    process.wait(20)
-    messages = [parse(line)["message"] for line in bytes(received).splitlines(keepends=True)]
+    messages = messages_read_slowly(code)
     assert len(messages) == len(set(messages)) == 4 * 40
 
 

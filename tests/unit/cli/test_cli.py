@@ -187,7 +187,7 @@ def test_the_launcher_reports_a_wrong_setting_in_one_line(own_folders: Path) -> 
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "ports.ofset: there is no such setting (from the environment). "
+        "ports.ofset: unknown setting (from the environment). "
         "Did you mean ports.offset? `./logstack settings` lists all settings.\n"
     )
 

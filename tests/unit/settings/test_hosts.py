@@ -109,7 +109,7 @@ def test_an_unknown_environment_is_refused(root: Path) -> None:
             "hosts.a.roles: expected each role once, got log_server twice",
         ),
         ({"a": {**SERVER, "ssh_port": 0}}, "hosts.a.ssh_port: expected a port between 1 and 65535"),
-        ({"a": {**SERVER, "addres": "x"}}, "hosts.a.addres: there is no such setting"),
+        ({"a": {**SERVER, "addres": "x"}}, "hosts.a.addres: unknown setting"),
         ({"A B": SERVER}, "hosts.A B"),
     ],
 )

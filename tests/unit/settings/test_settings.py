@@ -127,7 +127,7 @@ def test_settings_cannot_be_changed(root: Path) -> None:
 def test_a_key_that_does_not_exist_names_the_nearest(root: Path) -> None:
     """A typing mistake costs one look."""
     assert refusal(root, "[ports]\nofset = 1") == [
-        "ports.ofset: there is no such setting (from settings.local.toml). "
+        "ports.ofset: unknown setting (from settings.local.toml). "
         "Did you mean ports.offset? `./logstack settings` lists all settings."
     ]
 
@@ -136,7 +136,7 @@ def test_a_key_that_does_not_exist_names_the_nearest(root: Path) -> None:
 def test_a_section_that_does_not_exist_names_the_nearest(root: Path, local: str) -> None:
     """As a table or as a value: the error says which file it stands in."""
     assert refusal(root, local) == [
-        "prots: there is no such setting (from settings.local.toml). "
+        "prots: unknown setting (from settings.local.toml). "
         "Did you mean ports? `./logstack settings` lists all settings."
     ]
 
@@ -155,7 +155,7 @@ def test_a_variable_that_is_no_setting_names_the_nearest(
 ) -> None:
     """A variable with the prefix that changes nothing would be believed to change something."""
     assert refusal(root, **{variable: "1"}) == [
-        f"{found}: there is no such setting (from the environment). "
+        f"{found}: unknown setting (from the environment). "
         f"Did you mean {nearest}? `./logstack settings` lists all settings."
     ]
 
