@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -65,8 +63,7 @@ def test_a_killed_agent_loses_nothing(running: StackUnderTest) -> None:
     for number, lines in enumerate(in_parts(list(burst(count, mark)), 4000)):
         running.write(*lines)
         if number in (3, 6):
-            pid = running.statuses()[running.agent]["pid"]
-            os.kill(pid, signal.SIGKILL)
+            running.kill(running.agent)
     numbers = wait_until_all_arrived(running, mark, count)
     assert doubled(numbers) < count / 4
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -62,7 +60,7 @@ def writing(stack: StackUnderTest, mark: str) -> Iterator[Writer]:
 
 def kill(stack: StackUnderTest) -> None:
     """kill -9 of the engine, which supervisord starts again."""
-    os.kill(stack.statuses()["victorialogs"]["pid"], signal.SIGKILL)
+    stack.kill("victorialogs")
 
 
 def held_in_memory(stack: StackUnderTest) -> int:

@@ -201,7 +201,7 @@ def test_logs_follow_prints_records_as_they_come(stack: StackUnderTest) -> None:
 def test_a_component_that_dies_is_restarted_and_status_shows_it(stack: StackUnderTest) -> None:
     """It comes back by itself with another process and a count of one more."""
     before = stack.statuses()["vmalert"]
-    os.kill(before["pid"], signal.SIGKILL)
+    stack.kill("vmalert")
 
     def restarted() -> bool:
         now = stack.statuses()["vmalert"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -134,6 +135,11 @@ class StackUnderTest:
     def statuses(self) -> dict[str, dict[str, Any]]:
         result = self.run("status", "--json")
         return {item["name"]: item for item in json.loads(result.stdout)}
+
+    def kill(self, component: str) -> None:
+        """kill -9, once it runs: while it restarts its pid is 0, which is the tests' own group."""
+        pid = poll(lambda: self.statuses()[component]["pid"], f"{component} running")
+        os.kill(pid, signal.SIGKILL)
 
     @property
     def agent(self) -> str:
