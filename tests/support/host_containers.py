@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -218,17 +219,17 @@ def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest
     key = folder / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     public = key.with_suffix(".pub").read_text(encoding="utf-8")
-    image, suffix = host_image(), uuid.uuid4().hex[:8]
+    image, network = host_image(), f"logstack-test-{uuid.uuid4().hex[:8]}"
     hosts: dict[str, TestHost] = {}
+    subnet = create_network(network)
     try:
-        for name in names:
-            container = f"logstack-test-{name}-{suffix}"
-            ask("run", "--detach", "--name", container, "--hostname", name, *SYSTEMD, image)
-            hosts[name] = TestHost(name, container, "")
+        for number, name in enumerate(names, start=10):
+            host = TestHost(name, f"{network}-{name}", str(subnet[number]))
+            hosts[name] = host
+            place = ("--name", host.container, "--network", network, "--ip", host.address)
+            ask("run", "--detach", *place, "--hostname", name, *SYSTEMD, image)
         for host in hosts.values():
             wait_until_booted(host)
-            template = "{{.NetworkSettings.IPAddress}}"
-            host.address = ask("inspect", "--format", template, host.container).strip()
             subprocess.run(
                 ["docker", "exec", "-i", host.container, "bash", "-ec", PREPARE],
                 input=public, text=True, check=True, capture_output=True,
@@ -237,6 +238,19 @@ def start_hosts(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest
     finally:
         for host in hosts.values():
             run("rm", "--force", "--volumes", host.container, timeout=60)
+        run("network", "rm", network)
+
+
+def create_network(name: str) -> IPv4Network:
+    """A network on which a host that restarts keeps its address.
+
+    Docker assigns fixed addresses only where the subnet was given, and knows which one is free.
+    """
+    ask("network", "create", name)
+    subnet = ask("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", name).strip()
+    ask("network", "rm", name)
+    ask("network", "create", "--subnet", subnet, name)
+    return IPv4Network(subnet)
 
 
 def wait_until_booted(host: TestHost) -> None:
