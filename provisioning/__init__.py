@@ -1,34 +1,21 @@
-"""The same stack on hosts, over SSH with pyinfra. `logstack hosts` and `make deploy` start it.
+"""The same stack on hosts, as a pyinfra project: `pyinfra INVENTORY provisioning/deploy.py`.
 
-deploy.py       what a run does, step by step: plan, deploy, rollback, verify
-fleet.py        the hosts as pyinfra sees them: connections, one at a time or side by side
+deploy.py, rollback.py, verify.py, doctor.py, unlock.py, make_secrets.py    deploy files
+inventories/    the hosts of the settings as pyinfra's groups, and their group_data/
+deploys/        the steps of a deploy file, in order
+operations/     one step on one host: what it compares and what it changes
+facts/          what is read from a host
+agent/          runs on a host; uploaded once per run
+fleet.py        an inventory's settings, and each host's plan
 changes.py      the differences between a host and its plan (pure)
-remote.py       the code that runs on a host, with only its Python
-deploys/        one module per step on one host
-inventories/    the hosts as groups, for pyinfra's own command
+checks/         preflight, verify, doctor
+run.py          one run: its sessions, locks and report
 """
 
 from __future__ import annotations
 
+from pyinfra.api.exceptions import PyinfraError
 
-class DeployError(Exception):
+
+class DeployError(PyinfraError):
     """A run failed. The text says on which host, why, and what is unchanged."""
-
-
-def refuse_as_deploy(name: str) -> None:
-    """Raise PyinfraError where pyinfra's own command runs one of these files as a deploy.
-
-    `name` is the file's `__name__`, which is not a module's name then. None of the files has an
-    operation at top level: pyinfra would change nothing and report success.
-    """
-    if name != "builtins":
-        return
-    from pyinfra.api.exceptions import PyinfraError
-
-    raise PyinfraError(
-        "cannot deploy with pyinfra's own command: the files in provisioning/ contain no "
-        "operations for it. Run: make plan ENV=staging, then make deploy ENV=staging"
-    )
-
-
-refuse_as_deploy(__name__)

@@ -1,15 +1,45 @@
-"""`python -m provisioning COMMAND` with LOGSTACK_ENV set: started by `logstack hosts`."""
+"""`python -m provisioning FILE FLAG...` with LOGSTACK_ENV set: started by `logstack hosts`.
+
+Runs pyinfra's own command on the hosts of that environment.
+"""
 
 from __future__ import annotations
 
 import gevent.monkey
 
-from provisioning import refuse_as_deploy
-
-refuse_as_deploy(__name__)
 gevent.monkey.patch_all()
 
-from provisioning.command import main  # noqa: E402 -- the patches have to come first
+import os  # noqa: E402 -- the patches have to come first
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from pyinfra_cli.main import main  # noqa: E402
+
+from provisioning import DeployError, fleet  # noqa: E402
+from stack import settings  # noqa: E402
+from stack.alerting import AlertError  # noqa: E402
+from stack.artifacts import ArtifactError  # noqa: E402
+from stack.cli.console import progress, say  # noqa: E402
+from stack.hosts import HostsError  # noqa: E402
+from stack.settings import SettingsError  # noqa: E402
+
+HERE = Path(__file__).parent
+KNOWN_ERRORS = (AlertError, ArtifactError, DeployError, HostsError, SettingsError, OSError)
+
+
+def run(file: str, *flags: str) -> None:
+    """Get what the hosts need, before any connection; then run pyinfra."""
+    values = settings.load_for_hosts(os.environ[settings.ENV_VARIABLE])
+    with progress() as display:
+        fleet.prepare(values, display.update)
+    inventory = str(HERE / "inventories" / "environment.py")
+    sys.argv = ["pyinfra", inventory, str(HERE / file), *flags]
+    main()
+
 
 if __name__ == "__main__":
-    main()
+    try:
+        run(*sys.argv[1:])
+    except KNOWN_ERRORS as error:
+        say(str(error), "red")
+        sys.exit(1)

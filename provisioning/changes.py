@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from provisioning import refuse_as_deploy
 from stack.hosts import firewall
 from stack.hosts import log_files as app_logging
 from stack.hosts.files import UNITS, HostFile
 from stack.hosts.plan import HostComponent, HostPlan
-
-refuse_as_deploy(__name__)
 
 Facts = Mapping[str, Any]
 OPT = "/opt/logstack"
@@ -67,11 +64,18 @@ def request_for(plan: HostPlan, binaries: Binaries) -> dict[str, Any]:
         "files": [*OWNED, *(file.path for file in plan.files if file.path not in OWNED)],
         "binaries": [item.path for items in binaries.values() for item in items],
         "links": [link_of(component) for component in components if component.artifact],
-        "directories": [path for component in components for path, _ in component.directories],
+        "directories": [
+            *(path for component in components for path, _ in component.directories),
+            *(path for file in plan.files for path in _folders(file)),
+        ],
         "users": sorted({component.user for component in components}),
         "units": [PurePath(path).name for path in ENABLED],
         "tables": [firewall.TABLE],
     }
+
+
+def _folders(file: HostFile) -> list[str]:
+    return list(app_logging.folders_of(file.text)) if file.path == app_logging.FOLDERS else []
 
 
 def link_of(component: HostComponent) -> str:
@@ -89,59 +93,70 @@ def config_dir(component: HostComponent) -> str:
 
 def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
     """Every change that a run would make on this host, in order."""
-    found = [
-        change
-        for component in plan.components
-        for change in component_changes(component, binaries.get(component.name, ()), facts)
+    return [
+        *setup_changes(plan, binaries, facts),
+        *removals(plan, facts),
+        *file_changes(plan, facts),
+        *(change for c in plan.components for change in service_changes(c, facts)),
     ]
-    found += [
-        Change("", "start", PurePath(file.path).name)
-        if _is_current(file, facts)
-        else Change("", _action_for(file, facts), f"file {file.path}")
-        for file in changed_files(plan, facts)
-    ]
-    left = [Change("", "remove", f"file {path}") for path in obsolete_files(plan, facts)]
-    return [*removals(plan, facts), *left, *found]
+
+
+def setup_changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
+    """Users, folders and programs that are missing or differ."""
+    found = []
+    for component in plan.components:
+        name = component.name
+        if component.user not in facts["users"]:
+            found.append(Change(name, "create", f"user {component.user}"))
+        for path, mode in component.directories:
+            expected = {"mode": mode, "owner": component.user}
+            if facts["directories"].get(path) != expected:
+                action = "change" if path in facts["directories"] else "create"
+                found.append(Change(name, action, path))
+        found += [
+            Change(name, "install", item.path)
+            for item in binaries.get(name, ())
+            if facts["binaries"].get(item.path) != item.sha256
+        ]
+    return list(dict.fromkeys(found))
+
+
+def file_changes(plan: HostPlan, facts: Facts) -> list[Change]:
+    """Host files: those of an earlier plan go, then those of this one are written."""
+    found = [Change("", "remove", f"file {path}") for path in obsolete_files(plan, facts)]
+    for file in changed_files(plan, facts):
+        if not is_current(file, facts):
+            found.append(Change("", _action_for(file, facts), f"file {file.path}"))
+        elif file.path == app_logging.FOLDERS:
+            found += [Change("", "change", path) for path in differing_folders(file, facts)]
+        else:
+            found.append(Change("", "start", PurePath(file.path).name))
+    return found
 
 
 def removals(plan: HostPlan, facts: Facts) -> list[Change]:
     """The services on this host that are not in its plan."""
-    wanted = {component.name for component in plan.components}
+    planned = {component.name for component in plan.components}
     return [
         Change(name, "remove", f"service logstack-{name}, its unit and its configuration")
         for name in facts["installed"]
-        if name not in wanted and f"{UNITS}/logstack-{name}.service" not in OWNED
+        if name not in planned and f"{UNITS}/logstack-{name}.service" not in OWNED
     ]
 
 
-def component_changes(
-    component: HostComponent, binaries: Sequence[Binary], facts: Facts
-) -> list[Change]:
-    """The changes of one component. A restart comes last, and only if something changed."""
-
-    def change(action: str, subject: str) -> Change:
-        return Change(component.name, action, subject)
-
-    found = []
-    if component.user not in facts["users"]:
-        found.append(change("create", f"user {component.user}"))
-    for path, mode in component.directories:
-        wanted = {"mode": mode, "owner": component.user}
-        if facts["directories"].get(path) != wanted:
-            found.append(change("change" if path in facts["directories"] else "create", path))
-    for item in binaries:
-        if facts["binaries"].get(item.path) != item.sha256:
-            found.append(change("install", item.path))
+def service_changes(component: HostComponent, facts: Facts) -> list[Change]:
+    """What differs in a component in use. A restart comes last, and only if something changed."""
+    subject = f"service logstack-{component.name}"
     replaced = replacements(component, facts)
     service = facts["services"].get(component.name, {"active": False, "enabled": False})
     if replaced:
         verb = "restart" if service["active"] else "start"
-        found += [*replaced, change(verb, f"service logstack-{component.name}")]
-    elif component.name in facts["pending"]:
-        found.append(change("restart", f"service logstack-{component.name}"))
-    elif not (service["active"] and service["enabled"]):
-        found.append(change("start", f"service logstack-{component.name}"))
-    return found
+        return [*replaced, Change(component.name, verb, subject)]
+    if component.name in facts["pending"]:
+        return [Change(component.name, "restart", subject)]
+    if not (service["active"] and service["enabled"]):
+        return [Change(component.name, "start", subject)]
+    return []
 
 
 def replacements(component: HostComponent, facts: Facts) -> list[Change]:
@@ -151,13 +166,13 @@ def replacements(component: HostComponent, facts: Facts) -> list[Change]:
     found = [
         Change(name, _action_for(file, facts), f"file {file.path}")
         for file in files
-        if not _is_current(file, facts)
+        if not is_current(file, facts)
     ]
-    wanted = {file.path for file in files}
+    planned = {file.path for file in files}
     found += [
         Change(name, "remove", f"file {path}")
         for path in sorted(facts["files"])
-        if path.startswith(f"{config_dir(component)}/") and path not in wanted
+        if path.startswith(f"{config_dir(component)}/") and path not in planned
     ]
     link = link_of(component)
     if link and facts["links"].get(link) != target_of(component):
@@ -175,8 +190,8 @@ def applies_to(file: HostFile, facts: Facts) -> bool:
 
 def obsolete_files(plan: HostPlan, facts: Facts) -> list[str]:
     """Host files of an earlier plan that are not in this one."""
-    wanted = {file.path for file in plan.files}
-    return [path for path in OWNED if path in facts["files"] and path not in wanted]
+    planned = {file.path for file in plan.files}
+    return [path for path in OWNED if path in facts["files"] and path not in planned]
 
 
 def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
@@ -184,30 +199,44 @@ def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
     return [
         file
         for file in plan.files
-        if applies_to(file, facts)
-        and not (_is_current(file, facts) and _is_in_force(file.path, facts))
+        if applies_to(file, facts) and not (is_current(file, facts) and _is_in_force(file, facts))
     ]
 
 
-def _is_in_force(path: str, facts: Facts) -> bool:
-    """Whether a unit is enabled and active. Rules can be flushed while their unit stays active."""
-    if path not in ENABLED:
+def _is_in_force(file: HostFile, facts: Facts) -> bool:
+    """Whether a unit is enabled and active, and folders are as their file says.
+
+    Rules can be flushed while their unit stays active.
+    """
+    if file.path == app_logging.FOLDERS:
+        return not differing_folders(file, facts)
+    if file.path not in ENABLED:
         return True
-    state = facts["units"].get(PurePath(path).name, {"active": False, "enabled": False})
-    loaded = path != firewall.UNIT or firewall.TABLE in facts["tables"]
+    state = facts["units"].get(PurePath(file.path).name, {"active": False, "enabled": False})
+    loaded = file.path != firewall.UNIT or firewall.TABLE in facts["tables"]
     return bool(state["active"] and state["enabled"] and loaded)
+
+
+def differing_folders(file: HostFile, facts: Facts) -> list[str]:
+    """The log folders whose mode or owner is not what tmpfiles.d creates."""
+    expected = app_logging.folders_of(file.text)
+    found = facts["directories"]
+    return [path for path, state in expected.items() if found.get(path) != state]
 
 
 def _action_for(file: HostFile, facts: Facts) -> str:
     return "change" if file.path in facts["files"] else "create"
 
 
-def _is_current(file: HostFile, facts: Facts) -> bool:
-    """Compare only what the host reports: no mode or owner for a file shared with others."""
-    wanted = {
+def is_current(file: HostFile, facts: Facts) -> bool:
+    """Whether a host has a file as planned.
+
+    Compares only what the host reports: no mode or owner for a shared file.
+    """
+    expected = {
         "sha256": hashlib.sha256(file.text.encode()).hexdigest(),
         "mode": file.mode,
         "owner": file.owner,
     }
     found = facts["files"].get(file.path)
-    return bool(found) and all(wanted[name] == value for name, value in found.items())
+    return bool(found) and all(expected[name] == value for name, value in found.items())

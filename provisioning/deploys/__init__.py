@@ -1,7 +1,18 @@
-"""The steps of a run on one host, in order: preflight, binary, config, service, files."""
+"""The steps of the deploy files, as pyinfra deploys.
 
-from __future__ import annotations
+A deploy file of another repository can call them, too: `start()`, then `log_servers()` and
+`app_hosts()`.
+"""
 
-from provisioning import refuse_as_deploy
+from provisioning.deploys.checks import diagnose, unlock, verify
+from provisioning.deploys.stack import app_hosts, log_servers, roll_back, start
 
-refuse_as_deploy(__name__)
+__all__ = [
+    "app_hosts",
+    "diagnose",
+    "log_servers",
+    "roll_back",
+    "start",
+    "unlock",
+    "verify",
+]

@@ -1,4 +1,4 @@
-"""The hosts of prod as groups: `pyinfra provisioning/inventories/prod.py exec -- uptime`."""
+"""The hosts of prod: `pyinfra provisioning/inventories/prod.py provisioning/deploy.py`."""
 
 from provisioning.inventories import groups
 

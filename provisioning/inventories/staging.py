@@ -1,4 +1,4 @@
-"""The hosts of staging as groups: `pyinfra provisioning/inventories/staging.py exec -- uptime`."""
+"""The hosts of staging: `pyinfra provisioning/inventories/staging.py provisioning/deploy.py`."""
 
 from provisioning.inventories import groups
 

@@ -32,7 +32,7 @@ def diagnose(
     if environment:
         from stack.cli import hosts  # slow to import, and needed here alone
 
-        hosts.run_on_hosts("doctor", environment)
+        hosts.run_on_hosts("doctor.py", environment, "--yes")
         return
     target = running_target()
     archive = open_native(target)

@@ -49,6 +49,12 @@ def host_files(settings: Settings, *, runs_apps: bool) -> tuple[HostFile, ...]:
     return tuple(public_file(path, text) for path, text in files.items())
 
 
+def folders_of(text: str) -> dict[str, dict[str, str]]:
+    """The folders that a text of FOLDERS creates: the mode and the owner of each."""
+    rows = [line.split() for line in text.splitlines() if line.startswith("d ")]
+    return {path: {"mode": mode, "owner": user} for _, path, mode, user, *_ in rows}
+
+
 def _docker(settings: Settings) -> str:
     values = settings.app_hosts
     options = {

@@ -107,13 +107,18 @@ def load(environ: Mapping[str, str] = os.environ, root: Path = ROOT) -> Settings
 
 
 def load_for_hosts(
-    name: str, environ: Mapping[str, str] = os.environ, root: Path = ROOT
+    name: str,
+    environ: Mapping[str, str] = os.environ,
+    root: Path = ROOT,
+    hosts: Layer | None = None,
 ) -> Settings:
     """The settings of the environment `name`, for its hosts. Raises SettingsError.
 
-    settings.local.toml describes this machine, so it is not among the layers.
+    settings.local.toml describes this machine, so it is not among the layers. `hosts`: a last
+    layer, which describes the hosts.
     """
-    settings = validate(read_layers({**environ, ENV_VARIABLE: name}, root, for_hosts=True))
+    layers = read_layers({**environ, ENV_VARIABLE: name}, root, for_hosts=True)
+    settings = validate([*layers, hosts] if hosts else layers)
     if settings.stack.environment != name:
         raise SettingsError(
             f"stack.environment: expected {name}, the name that commands use and records carry, "

@@ -1,4 +1,4 @@
-"""Shared by the modules that run on a host: units, files, owners. See remote.py."""
+"""Shared by the modules that run on a host: units, files, owners."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ import os
 import pwd
 import subprocess
 import time
-from typing import Any, Dict
-
-if __name__ == "builtins":
-    from provisioning import refuse_as_deploy
-
-    refuse_as_deploy(__name__)
+from typing import Any, Dict, Tuple
 
 Json = Dict[str, Any]
 ETC = "/etc/logstack"
@@ -68,6 +63,21 @@ def has_table(name: str) -> bool:
     except FileNotFoundError:
         return False
     return result.returncode == 0
+
+
+def run_as(user: str, argv: list[str], seconds: int = 60) -> Tuple[bool, str]:
+    """Run a program as a user; whether it succeeded, and its output."""
+    try:
+        result = subprocess.run(
+            ["runuser", "-u", user, "--", *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+            cwd="/",
+        )
+    except subprocess.TimeoutExpired:
+        return False, "it did not finish within %d s" % seconds
+    return result.returncode == 0, result.stdout.decode("utf-8", "replace")
 
 
 def systemctl(*arguments: str) -> None:

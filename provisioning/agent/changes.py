@@ -1,4 +1,4 @@
-"""Changes a host: binaries, configuration, units, host files; and rolls back. See remote.py."""
+"""Changes a host: binaries, configuration, units, host files; and rolls back."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import time
 from typing import Iterator
 
-from provisioning.remote_base import (
+from provisioning.agent.base import (
     ETC,
     PREVIOUS,
     SHARED,
@@ -23,6 +22,7 @@ from provisioning.remote_base import (
     point_link,
     read_file,
     read_json,
+    run_as,
     set_owner,
     sha256,
     systemctl,
@@ -31,19 +31,16 @@ from provisioning.remote_base import (
     write_file,
 )
 
-if __name__ == "builtins":
-    from provisioning import refuse_as_deploy
-
-    refuse_as_deploy(__name__)
-
 OPT = "/opt/logstack"
 STAGED = ETC + "/.staged"
-LOCK = "/run/logstack-deploy.json"  # removed by a reboot, which also ends the run that holds it
 HOST_FILES = "host-files"  # in PREVIOUS, beside the components
 
 
 def stage(request: Json) -> Json:
-    """Write a component's configuration beside the one in use."""
+    """Write a component's configuration beside the one in use, and let its program check it.
+
+    The check is run as the component's user; its text is shown without lines of secret files.
+    """
     folder = os.path.join(STAGED, request["name"])
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(STAGED, exist_ok=True)
@@ -58,20 +55,20 @@ def stage(request: Json) -> Json:
             os.chmod(parent, 0o755)
             parent = os.path.dirname(parent)
         write_file(path, item)
-    return {"folder": folder}
+    if not request["check"]:
+        return {"ok": True, "text": ""}
+    known = {"binary": request["binary"], "folder": request["folder"], "config": folder}
+    argv = [argument.format(**known) for argument in request["check"]]
+    ok, text = run_as(request["user"], argv)
+    return {"ok": ok, "text": "" if ok else _redact(text[-2000:], request["files"])}
 
 
-def check(request: Json) -> Json:
-    """Run the program's own checker as the component's user."""
-    argv = ["runuser", "-u", request["user"], "--", *request["argv"]]
-    try:
-        result = subprocess.run(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, cwd="/"
-        )
-    except subprocess.TimeoutExpired:
-        return {"ok": False, "text": "the check did not finish within 60 s"}
-    text = result.stdout.decode("utf-8", "replace")
-    return {"ok": result.returncode == 0, "text": text[-request.get("most", 2000) :]}
+def _redact(text: str, files: list[Json]) -> str:
+    """The end of a checker's output, without lines that quote a secret file."""
+    lines = [line.strip() for item in files if item["secret"] for line in item["text"].splitlines()]
+    quoted = {line for line in lines if len(line) > 3}
+    kept = [line for line in text.strip().splitlines() if not any(q in line for q in quoted)]
+    return "\n".join("    " + line for line in kept[-15:])
 
 
 def install_binary(request: Json) -> Json:
@@ -287,8 +284,10 @@ def restore_files(request: Json) -> Json:
         files = json.load(file)["files"]
     _save_files([read_file(item["path"]) for item in files], request["run"])
     restored = [_restore_shared(item) if item["path"] in SHARED else item for item in files]
-    failures = _run_commands(_write_and_remove(restored, request["hooks"]))
-    return {"text": "; ".join(failures)}
+    failures = "; ".join(_run_commands(_write_and_remove(restored, request["hooks"])))
+    done = "restored " + ", ".join(item["path"] for item in files)
+    text = "%s, but cannot apply them: %s" % (done, failures) if failures else done
+    return {"ok": not failures, "text": text}
 
 
 def _restore_shared(item: Json) -> Json:
@@ -301,31 +300,6 @@ def _restore_shared(item: Json) -> Json:
     if not values and item["text"] is None:
         return item  # it did not exist before and holds only our keys
     return {**(item if found["text"] is None else found), "text": json_text(values)}
-
-
-def lock(request: Json) -> Json:
-    """Lock this host for one run. If it is locked: `who` holds it, for how many `seconds`."""
-    mine = {"run": request["run"], "who": request["who"], "since": time.time()}
-    try:
-        handle = os.open(LOCK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        try:
-            with open(LOCK, encoding="utf-8") as file:
-                held = json.load(file)
-        except (OSError, ValueError):
-            held = {"who": "unknown", "since": time.time()}
-        return {"held": True, "who": held["who"], "seconds": time.time() - held["since"]}
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(mine, file)
-    return {"held": False}
-
-
-def unlock(request: Json) -> Json:
-    """Release a run's lock; with an empty run, any lock."""
-    held = read_json(LOCK)
-    if held and request["run"] in ("", held["run"]):
-        os.unlink(LOCK)
-    return {"who": held.get("who", "")}
 
 
 def prune(request: Json) -> Json:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
-from provisioning import DeployError, refuse_as_deploy
-from provisioning.fleet import Remote
+from pyinfra import host
+from pyinfra.api.operation import operation
+
+from provisioning import changes
+from provisioning.operations.commands import AgentCommand, Commands
+from provisioning.operations.components import state_now
+from provisioning.operations.diff import show_differences
+from provisioning.run import current_run
 from stack.hosts import firewall
 from stack.hosts import log_files as app_logging
-from stack.hosts.files import HostFile
-
-refuse_as_deploy(__name__)
 
 Command = tuple[str, ...]
 RELOAD_UNITS = ("systemctl", "daemon-reload")
@@ -63,37 +66,31 @@ FILE_HOOKS = {
 }
 
 
-def put_files(
-    remote: Remote, changed: Sequence[HostFile], obsolete: Sequence[str], run: str
-) -> None:
-    """Write changed files, remove obsolete ones and apply the change.
-
-    Raises DeployError after restoring the files.
-    """
-    if not (changed or obsolete):
+@operation()
+def host_files() -> Commands:
+    """Write changed files, remove obsolete ones and apply both; or restore all of them."""
+    run = current_run()
+    run.proceed()
+    plan, state = run.plan(host), state_now(run)
+    found = changes.file_changes(plan, state)
+    if not found:
         return
-    answer = remote.ask(
+    changed, obsolete = changes.changed_files(plan, state), changes.obsolete_files(plan, state)
+    if not run.state.is_executing:
+        run.report.change(host.name, found)
+        show_differences(run, host, changed, state)
+    yield AgentCommand(
         "put_files",
-        run=run,
+        "host files",
+        failure="the previous files were restored: ",
+        run=run.id,
         files=[asdict(file) for file in changed],
         removed=obsolete,
-        hooks=_hooks_of([*(file.path for file in changed), *obsolete]),
+        hooks=hooks_of([*(file.path for file in changed), *obsolete]),
     )
-    if not answer["ok"]:
-        raise DeployError(f"{remote.name}: {answer['text']}. The previous files were restored")
+    run.report.change(host.name, found)
 
 
-def roll_back(remote: Remote, paths: Sequence[str], run: str) -> str:
-    """Restore the files that the last run replaced; returns a sentence about it.
-
-    Raises DeployError if they were restored but could not be applied.
-    """
-    answer = remote.ask("restore_files", run=run, hooks=_hooks_of(paths))
-    done = f"restored {', '.join(paths)}"
-    if answer["text"]:
-        raise DeployError(f"{remote.name}: {done}, but cannot apply them: {answer['text']}")
-    return done
-
-
-def _hooks_of(paths: Iterable[str]) -> dict[str, dict[str, object]]:
+def hooks_of(paths: Iterable[str]) -> dict[str, dict[str, object]]:
+    """The commands that belong to files, as the agent takes them."""
     return {path: asdict(FILE_HOOKS.get(path, FileHooks())) for path in paths}

@@ -1,0 +1,56 @@
+"""Diagnose one host: preflight, services, drift from its plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from provisioning import changes
+from provisioning.checks import preflight
+from provisioning.facts.host import HostFacts, HostState
+from provisioning.report import Finding
+from provisioning.run import Run, Session
+
+JOURNAL_LINES = 5
+
+
+def examine(run: Run, session: Session) -> Iterator[Finding]:
+    """Run every check on a host."""
+    began = time.monotonic()
+    plan, binaries = run.deployment.plans[session.name], run.deployment.binaries[session.name]
+
+    def finding(ok: bool, text: str) -> Finding:
+        return Finding(session.name, ok, text, time.monotonic() - began)
+
+    failed = preflight.failed_checks(
+        session.fact(HostFacts), plan, run.deployment.settings, time.time()
+    )
+    for text in failed:
+        yield finding(False, text)
+    if not failed:
+        yield finding(True, "preflight checks passed")
+    facts = session.fact(HostState, **changes.request_for(plan, binaries))
+    for component in plan.components:
+        service = facts["services"][component.name]
+        if component.name not in facts["installed"]:
+            yield finding(False, f"{component.name} is not deployed. {_deploy(run)}")
+        elif not service["active"]:
+            lines = session.ask("journal", name=component.name, lines=JOURNAL_LINES)["text"]
+            text = "\n".join(f"    {line}" for line in lines.splitlines())
+            yield finding(False, f"{component.name} is {service['state']}. {_deploy(run)}\n{text}")
+        else:
+            answer = session.ask("probe", name=component.name, url=component.health, timeout=2)
+            text = "is healthy" if answer["ok"] else f"is running but not healthy: {answer['text']}"
+            yield finding(answer["ok"], f"{component.name} {text}")
+    differing = changes.changes(plan, binaries, facts)
+    if differing:
+        first = ", ".join(str(change) for change in differing[:3])
+        yield finding(
+            False, f"{len(differing)} differences from its plan ({first}, …). {_deploy(run)}"
+        )
+    else:
+        yield finding(True, "no drift from the plan")
+
+
+def _deploy(run: Run) -> str:
+    return f"Run: make deploy ENV={run.environment}"

@@ -1,0 +1,157 @@
+"""Whether records arrive and policies are in force. Each check returns a sentence or raises."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+
+from provisioning import DeployError
+from provisioning.changes import target_of
+from provisioning.checks import readback
+from provisioning.run import Run, Session
+from stack.alerting.rules import load_rules_for
+from stack.hosts.files import PYTHON
+from stack.hosts.roles import is_archived, with_role
+from stack.records.timestamps import format_time
+from stack.settings.targets import host as host_target
+
+CANARY_SECONDS = 60
+ARCHIVE_SECONDS = 60
+CERTIFICATE_DAYS = 14
+
+
+def check_canary(run: Run, session: Session) -> str:
+    """Write a record to an app's log and read it from every log server, parsed."""
+    settings = run.deployment.settings
+    if not settings.app_hosts.apps:
+        return "no app logs to files (app_hosts.apps): canary skipped"
+    servers = [n for n in with_role(settings, "log_server") if n in run.sessions]
+    if not servers:
+        return "this run has no log server: canary skipped"
+    app = settings.app_hosts.apps[0]
+    mark = f"canary-{uuid.uuid4()}"
+    record = {
+        "timestamp": format_time(datetime.now(UTC)),
+        "level": "INFO",
+        "logger_name": "logstack.canary",
+        "message": "A canary of `logstack hosts verify`",
+        "service_name": app.service,
+        "environment": settings.stack.environment,
+        "request_id": mark,
+    }
+    path = f"/var/log/{app.service}/logstack-canary.log"
+    session.ask("append", path=path, line=json.dumps(record))
+    for server in servers:
+        found = _wait_for_record(run, run.sessions[server], mark)
+        expected = {**record, "host": session.name}
+        names = ("level", "service_name", "environment", "request_id", "host", "logger_name")
+        differing = [name for name in names if found.get(name) != expected[name]]
+        if differing:
+            raise DeployError(f"the canary record from {server} differs in: {', '.join(differing)}")
+    return f"a canary record was read back parsed from {', '.join(servers)}"
+
+
+def _wait_for_record(run: Run, session: Session, mark: str) -> dict[str, str]:
+    deadline = time.monotonic() + CANARY_SECONDS
+    while time.monotonic() < deadline:
+        if record := readback.find_record(session, run.deployment.settings, mark):
+            return record
+        time.sleep(0.3)
+    raise DeployError(
+        f"expected the canary record on {session.name} within {CANARY_SECONDS} s, got none. "
+        "Run: ./logstack doctor --env " + run.deployment.settings.stack.environment
+    )
+
+
+def check_retention(run: Run, session: Session) -> str:
+    """The engine's own retention equals the settings."""
+    archived = is_archived(run.deployment.settings, session.name)
+    expected = run.deployment.settings.retention.engine_days(archived=archived)
+    found = readback.retention(session, run.deployment.settings)
+    if found == timedelta(days=expected):
+        return f"records are kept {expected} days"
+    raise DeployError(f"retention: expected {expected} days, got {found}")
+
+
+def check_rules(run: Run, session: Session) -> str:
+    """Exactly the plan's rules are loaded, and none has an evaluation error."""
+    found = readback.loaded_rules(session, run.deployment.settings)
+    archived = is_archived(run.deployment.settings, session.name)
+    shipped = {
+        rule.name
+        for rule in load_rules_for(
+            host_target(run.deployment.settings, session.name, archived=archived)
+        )
+    }
+    loaded = {rule.name for rule in found}
+    if loaded != shipped or len(found) != len(shipped):
+        raise DeployError(
+            f"rules: expected the {len(shipped)} shipped ones, got {len(found)}; not loaded: "
+            f"{', '.join(sorted(shipped - loaded)) or 'none'}; not shipped: "
+            f"{', '.join(sorted(loaded - shipped)) or 'none'}"
+        )
+    if failing := [rule.name for rule in found if rule.error]:
+        raise DeployError(f"rules with evaluation errors: {', '.join(failing)}")
+    return f"exactly the {len(shipped)} shipped rules are loaded"
+
+
+def check_archive(run: Run, session: Session) -> str:
+    """The archiver's own checks: engine, store, lock. Waits while its first run goes on."""
+    (component,) = (
+        c for c in run.deployment.plans[session.name].components if c.name == "archiver"
+    )
+    argv = [PYTHON, "-I", f"{target_of(component)}/lib", "doctor"]
+    deadline = time.monotonic() + ARCHIVE_SECONDS
+    while True:
+        answer = session.ask("check", user=component.user, argv=argv, most=20_000)
+        if answer["ok"] or time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    try:
+        findings = json.loads(answer["text"].splitlines()[-1])
+        bad = [f"{item['check']}: {item['text']}" for item in findings if not item["ok"]]
+    except (ValueError, IndexError, TypeError):
+        raise DeployError(f"cannot read the archiver's checks: {answer['text']}") from None
+    if bad:
+        raise DeployError(f"archive: {'; '.join(bad)}")
+    return f"archive: checks passed: {', '.join(item['check'] for item in findings)}"
+
+
+def check_certificate(run: Run, session: Session) -> str:
+    """The gateway's certificate is valid for its address and does not expire soon."""
+    name = run.deployment.settings.hosts[session.name].peer_address
+    port = run.deployment.settings.ports.effective("gateway")
+    answer = session.ask("certificate", port=port, name=name)
+    if not answer["ok"]:
+        raise DeployError(f"cannot read the certificate on port {port}: {answer['text']}")
+    found = x509.load_pem_x509_certificate(answer["text"].encode())
+    left = (found.not_valid_after_utc - datetime.now(UTC)).days
+    if left < CERTIFICATE_DAYS:
+        environment = run.deployment.settings.stack.environment
+        remedy = {
+            "own_ca": f"Run: ./logstack secrets rotate {environment} certificate_{session.name}",
+            "files": f"Renew gateway.certificate_file. Run: make deploy ENV={environment}",
+            "acme": f"See why on {session.name}. Run: journalctl -u logstack-gateway",
+        }[run.deployment.settings.gateway.tls]
+        raise DeployError(
+            f"certificate: expected {CERTIFICATE_DAYS} or more valid days, got {left}. {remedy}"
+        )
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    known = {str(item.value) for item in names}
+    if name not in known and run.deployment.settings.gateway.name not in known:
+        raise DeployError(f"certificate: expected the name {name}, got {', '.join(known)}")
+    return f"the certificate is valid for {left} more days"
+
+
+CHECKS = (
+    ("app_host", check_canary),
+    ("log_server", check_retention),
+    ("log_server", check_certificate),
+    ("alerting", check_rules),
+    ("archive", check_archive),
+)
+"""The checks of each role, in order."""

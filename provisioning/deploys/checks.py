@@ -1,0 +1,42 @@
+"""Verify, diagnose, unlock: nothing of a plan is changed."""
+
+from __future__ import annotations
+
+from pyinfra import host
+from pyinfra.api.deploy import deploy
+
+from provisioning.checks.verify import CHECKS
+from provisioning.operations import check
+from provisioning.run import current_run
+from stack.hosts.roles import roles_of
+
+
+@deploy("Verify")
+def verify() -> None:
+    """Records of every application host arrive; retention, certificates and rules are in force."""
+    run = current_run()
+    if run.open(host):
+        roles = roles_of(run.deployment.settings, host.name)
+        for role, function in host.loop(CHECKS):
+            if role in roles:
+                check.check(
+                    function=function, name=function.__name__.replace("_", " ").capitalize()
+                )
+        check.conclude(name="Result")
+
+
+@deploy("Diagnose")
+def diagnose() -> None:
+    """Every check of a host; records are checked last, and only if all else passed."""
+    run = current_run()
+    if run.open(host):
+        check.examine(name="Examine")
+        check.records(name="Records")
+        check.conclude(name="Result")
+
+
+@deploy("Unlock")
+def unlock() -> None:
+    """Release the locks of a run that was killed."""
+    if current_run().open(host):
+        check.unlock(name="Unlock")

@@ -1,0 +1,7 @@
+"""The hosts of the environment that LOGSTACK_ENV names, as groups."""
+
+import os
+
+from provisioning.inventories import groups
+
+globals().update(groups(os.environ["LOGSTACK_ENV"]))

@@ -1,0 +1,86 @@
+"""Checks as operations: they change nothing, and each leaves a finding in the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pyinfra import host
+from pyinfra.api.operation import operation
+
+from provisioning import DeployError
+from provisioning.checks import doctor
+from provisioning.checks.verify import CHECKS
+from provisioning.operations.commands import Commands, Fail
+from provisioning.report import Finding
+from provisioning.run import Run, Session, current_run
+from stack.hosts.roles import roles_of
+
+Check = Callable[[Run, Session], str]
+
+
+@operation()
+def check(function: Check) -> Commands:
+    """Run one check of checks/verify.py."""
+    run = current_run()
+    if run.state.is_executing:
+        run.report.findings.append(_finding(run, function))
+    yield from ()
+
+
+def _finding(run: Run, function: Check) -> Finding:
+    began = time.monotonic()
+    try:
+        text, ok = function(run, run.sessions[host.name]), True
+    except DeployError as error:
+        text, ok = str(error), False
+    return Finding(host.name, ok, text, time.monotonic() - began)
+
+
+@operation()
+def examine() -> Commands:
+    """Run every check of checks/doctor.py."""
+    run = current_run()
+    if run.state.is_executing:
+        try:
+            run.report.findings += list(doctor.examine(run, run.sessions[host.name]))
+        except DeployError as error:
+            run.report.findings.append(Finding(host.name, False, str(error), 0.0))
+    yield from ()
+
+
+@operation()
+def records() -> Commands:
+    """Run the checks of checks/verify.py, where no check of any host has failed."""
+    run = current_run()
+    found = run.report.findings
+    if run.state.is_executing:
+        failed = any(not item.ok for item in found)
+        roles = roles_of(run.deployment.settings, host.name)
+        for role, function in CHECKS:
+            if role in roles and not failed:
+                found.append(_finding(run, function))
+        if failed and all(item.host != "records" for item in found):
+            text = f"skipped: fix the failed checks first. Run: make verify ENV={run.environment}"
+            found.append(Finding("records", False, text, 0.0))
+    yield from ()
+
+
+@operation()
+def conclude() -> Commands:
+    """Fail on a host of which a check failed: not earlier, so that all checks are run."""
+    run = current_run()
+    failed = any(item.host == host.name and not item.ok for item in run.report.findings)
+    if failed and run.state.is_executing:
+        yield Fail()
+
+
+@operation()
+def unlock() -> Commands:
+    """Release the lock of a run that was killed, and remove what it left in /run."""
+    run = current_run()
+    if run.state.is_executing:
+        session = run.sessions[host.name]
+        who = session.ask("unlock", run="", own=run.own)["who"]
+        run.report.note(host.name, f"released the lock of {who}" if who else "not locked")
+    yield from ()

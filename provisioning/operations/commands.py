@@ -1,0 +1,78 @@
+"""What the operations yield: requests to the agent, and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from pyinfra.api.arguments import ConnectorArguments
+from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from provisioning import DeployError
+from provisioning.run import current_run
+
+Commands = Generator[PyinfraCommand, None, None]
+
+
+class AgentCommand(PyinfraCommand):
+    """One action of the agent on a host. Its request, which may hold secrets, is never printed.
+
+    `failure`: the words before the agent's own, where the action did not succeed. `errors`: takes
+    the failures, so that the operation continues; the agent's sentences are noted in the report.
+    """
+
+    def __init__(
+        self,
+        action: str,
+        subject: str,
+        *,
+        failure: str = "",
+        errors: list[str] | None = None,
+        **values: Any,
+    ) -> None:
+        super().__init__()
+        self.action, self.subject, self.failure, self.values = action, subject, failure, values
+        self.errors = errors
+
+    def __repr__(self) -> str:
+        return f"AgentCommand({self.action} {self.subject})"
+
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
+        run = current_run()
+        if state.print_input:
+            host.log(f"{self.action} {self.subject}")
+        try:
+            answer: dict[str, Any] = run.sessions[host.name].ask(self.action, **self.values)
+            text, ok = str(answer.get("text", "")), answer.get("ok", True)
+        except DeployError as error:
+            return self._fail(host, f"{self.subject}: {error}")
+        if self.errors is not None:
+            if not ok:
+                return self._fail(host, text)
+            run.report.note(host.name, text)
+        return ok or self._fail(host, f"{self.subject}: {self.failure}{text}")
+
+    def _fail(self, host: Host, text: str) -> bool:
+        if self.errors is None:
+            current_run().report.fail(host.name, text)
+            return False
+        self.errors.append(text)
+        return True
+
+
+class Fail(PyinfraCommand):
+    """Fails the operation; with a text, the report says it."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__()
+        self.texts = texts
+
+    def __repr__(self) -> str:
+        return f"Fail({'; '.join(self.texts)})"
+
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
+        for text in self.texts:
+            current_run().report.fail(host.name, text)
+        return False

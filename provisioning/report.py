@@ -1,0 +1,110 @@
+"""What a run prints at its end: changes by host on standard output, failures on standard error."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stack.cli.console import out, say
+
+if TYPE_CHECKING:
+    from provisioning.run import Run
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check on one host, and its duration in seconds."""
+
+    host: str
+    ok: bool
+    text: str
+    seconds: float
+
+
+@dataclass
+class Report:
+    """The results of a run, by host."""
+
+    run: Run
+    planned: dict[str, list[str]] = field(default_factory=dict)
+    changes: dict[str, list[str]] = field(default_factory=dict)
+    sentences: dict[str, list[str]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    failed_checks: dict[str, list[str]] = field(default_factory=dict)  # of preflight
+    failures: dict[str, list[str]] = field(default_factory=dict)
+    unreachable: dict[str, str] = field(default_factory=dict)
+    entered: set[str] = field(default_factory=set)  # the hosts whose own steps have begun
+    counts: bool = False  # whether it ends with the number of changes
+    stopped: bool = False
+    nothing: str = ""  # printed if a run has done nothing
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        atexit.register(self.print)
+
+    def progress(self, name: str, text: str) -> None:
+        """Progress of getting programs."""
+        say(f"{name}: {text}")
+
+    def fail(self, host: str, text: str) -> None:
+        self.failures.setdefault(host, []).append(text)
+
+    def change(self, host: str, changes: Sequence[object]) -> None:
+        """Changes that a host needs, or that were made to it."""
+        kept = self.changes if self.run.state.is_executing else self.planned
+        kept.setdefault(host, []).extend(map(str, changes))
+
+    def note(self, host: str, sentence: str) -> None:
+        self.sentences.setdefault(host, []).append(sentence)
+
+    def print(self) -> None:
+        """Everything, in the order of the inventory."""
+        executed = self.run.state.is_executing
+        self._print_changes(self.changes if executed else self.planned)
+        if executed and self.counts:
+            total = sum(map(len, self.changes.values()))
+            seconds = time.monotonic() - self._began
+            out.print(f"{_counted(total)} on {len(self.changes)} hosts in {seconds:.0f} s")
+        for name in self._names(self.sentences):
+            for sentence in self.sentences[name]:
+                out.print(f"{name}: {sentence}", highlight=False)
+        if executed and self.nothing and not (self.sentences or self.failures):
+            out.print(self.nothing)
+        for finding in self.findings:
+            mark = "ok    " if finding.ok else "FAILED"
+            seconds_text = f" ({finding.seconds:.1f} s)" if finding.seconds else ""
+            text = f"{mark} {finding.host}: {finding.text}{seconds_text}"
+            out.print(text, highlight=False, markup=False)
+        self._print_failures()
+
+    def _print_changes(self, changes: dict[str, list[str]]) -> None:
+        for name in self._names(changes):
+            out.print(f"{name}: {_counted(len(changes[name]))}", highlight=False)
+            for change in changes[name]:
+                out.print(f"  {change}", highlight=False, markup=False)
+
+    def _print_failures(self) -> None:
+        for name in self._names(self.failed_checks):
+            say(f"{name}: preflight failed; nothing was changed on any host:", "red")
+            for check in self.failed_checks[name]:
+                say(f"  {check}", "red")
+        for name in self._names(self.failures):
+            for text in self.failures[name]:
+                say(f"{name}: {text}", "red")
+        for name in self._names(self.unreachable):
+            text = self.unreachable[name]
+            say(f"{name}: cannot connect by SSH: {text}. Nothing was changed on this host", "red")
+        if self.entered and self.failures:
+            known = {*self.entered, *self.failures, *self.unreachable}
+            if skipped := [name for name in self.run.order() if name not in known]:
+                say(f"Skipped after the failure: {', '.join(skipped)}", "red")
+
+    def _names(self, found: dict[str, list[str]] | dict[str, str]) -> list[str]:
+        return [host.name for host in self.run.state.inventory if host.name in found]
+
+
+def _counted(count: int) -> str:
+    return "1 change" if count == 1 else f"{count} changes"

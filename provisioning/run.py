@@ -1,0 +1,304 @@
+"""One run of pyinfra: a session on each host, the hosts' locks, and the end of both.
+
+pyinfra prepares operations on every host and executes them then; `current_run()` is the same object
+in both. A session ends before its connection: after the last operation, a failure or Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import io
+import json
+import os
+import signal
+import socket
+import uuid
+import zipfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.lock import RLock
+from paramiko import SSHException
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import ctx_state
+from pyinfra.facts.server import User
+
+from provisioning import DeployError, fleet
+from provisioning.agent.locks import AGENTS
+from provisioning.facts.host import HostState
+from provisioning.report import Report
+from stack.cli.console import say
+from stack.hosts.plan import HostPlan
+from stack.records.timestamps import format_time
+
+# Exceptions of a broken connection, from pyinfra, paramiko or the system.
+BROKEN = (PyinfraError, SSHException, OSError, EOFError)
+ASK_SECONDS = 180
+OPEN_SECONDS = 20
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_MAIN = "from provisioning.agent.main import main\n\nmain()\n"
+
+
+def _agent() -> str:
+    """The package that runs on hosts, as a zip file that Python starts, in base64."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted((Path(__file__).parent / "agent").glob("*.py")):
+            file.write(path, f"provisioning/agent/{path.name}")
+        file.writestr("provisioning/__init__.py", "")
+        file.writestr("__main__.py", _MAIN)
+    return base64.encodebytes(data.getvalue()).decode()
+
+
+@dataclass
+class Session:
+    """The agent of one run on one host."""
+
+    host: Host
+    program: str
+    locked: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    def ask(self, action: str, *, timeout: float | None = None, **values: object) -> dict[str, Any]:
+        """Run one action of the agent. Raises DeployError with the host's error.
+
+        `timeout`: how many seconds the action itself may wait; passed on to it.
+        """
+        if timeout is not None:
+            values["timeout"] = timeout
+        command = StringCommand("python3", "-I", self.program, action)
+        seconds = ASK_SECONDS + int(timeout or 0)
+        output = run_command(self.host, command, json.dumps(values), seconds)
+        try:
+            answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+        except (ValueError, IndexError):
+            answered = output.strip()[-200:] or "nothing"
+            raise DeployError(f"{action}: expected JSON, got {answered}") from None
+        return answer
+
+    def fact(self, kind: type[FactBase[dict[str, Any]]], **values: object) -> dict[str, Any]:
+        """A fact that the agent reports. Raises DeployError; pyinfra has printed the cause."""
+        found: dict[str, Any] | None = self.host.get_fact(
+            kind, self.program, _stdin=json.dumps(values), _timeout=ASK_SECONDS, _ignore_errors=True
+        )
+        if found is None:
+            raise DeployError(f"cannot read {kind.name}: see the error above")
+        return found
+
+
+def run_command(host: Host, command: StringCommand, text: str, seconds: int) -> str:
+    """The output of a command with `text` as its input. Raises DeployError with its error."""
+    sudo = bool(host.data.get("_sudo", False))
+    known = {key: host.data.get(key) for key in ("_sudo_password",) if host.data.get(key)}
+    try:
+        ok, output = host.run_shell_command(
+            command, _sudo=sudo, _stdin=text, _timeout=seconds, **known
+        )
+    except BROKEN as error:
+        raise DeployError(_error_text(error)) from None
+    if not ok:
+        raise DeployError(_failure_text(output.stderr or output.stdout))
+    return str(output.stdout)
+
+
+@dataclass
+class Run:
+    """One run: what it is to do, and what it has done."""
+
+    state: State
+    id: str = field(default_factory=lambda: format_time(datetime.now(UTC)))
+    sessions: dict[str, Session] = field(default_factory=dict)
+    mutex: RLock = field(default_factory=RLock)
+    last_runs: dict[str, dict[str, Any]] | None = None
+    _deployment: fleet.Deployment | None = None
+    _states: dict[tuple[str, bool], dict[str, Any]] = field(default_factory=dict)
+    _holders: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        self.own = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.report = Report(self)
+        for host in self.state.inventory:
+            if self.state.is_host_in_limit(host) and not host.connected:
+                self.report.unreachable[host.name] = "see the error above"
+        for number in SIGNALS:
+            gevent.signal_handler(number, self._stop, number, gevent.getcurrent())
+
+    @property
+    def deployment(self) -> fleet.Deployment:
+        """The plans of all hosts of the inventory, made once."""
+        with self.mutex:
+            if self._deployment is None:
+                values = fleet.settings_of(self.state.inventory)
+                self._deployment = fleet.prepare(values, self.report.progress)
+            return self._deployment
+
+    @property
+    def environment(self) -> str:
+        return self.deployment.settings.stack.environment
+
+    def plan(self, host: Host) -> HostPlan:
+        return self.deployment.plans[host.name]
+
+    def order(self) -> list[str]:
+        """The hosts of this run in the inventory's order."""
+        active = {host.name for host in self.state.activated_hosts}
+        return [host.name for host in self.state.inventory if host.name in active]
+
+    # --- Sessions
+
+    def open(self, host: Host) -> bool:
+        """Start a session on a host that has a plan; False where it has none or cannot."""
+        if host.name not in self.deployment.plans:
+            return False
+        try:
+            self.sessions[host.name] = self._upload(host)
+        except DeployError as error:
+            self.report.unreachable[host.name] = str(error)
+            self.state.fail_hosts({host})
+            return False
+        disconnect = host.connector.disconnect
+
+        def close_first() -> None:
+            self.close(host)
+            disconnect()
+
+        host.connector.disconnect = close_first  # type: ignore[method-assign]
+        return True
+
+    def _upload(self, host: Host) -> Session:
+        if not (host.data.get("_sudo", False) or self.state.config.SUDO):
+            user = host.get_fact(User, _ignore_errors=True, _timeout=OPEN_SECONDS)
+            host.data._sudo = user != "root"
+        folder = f"{AGENTS}/{self.own}"
+        program = f"{folder}/agent.pyz"
+        script = (
+            f"umask 077 && mkdir -p {folder} && base64 -d > {program} && "
+            "{ command -v python3 >/dev/null || { echo 'python3: not found' >&2; exit 127; }; }"
+        )
+        run_command(host, StringCommand(script), _agent(), OPEN_SECONDS)
+        return Session(host, program)
+
+    def close(self, host: Host) -> None:
+        """End a session: release its lock and remove the agent from the host."""
+        session = self.sessions.pop(host.name, None)
+        if session is None:
+            return
+        try:
+            session.ask("leave", run=self.id if session.locked else "none", own=self.own)
+        except DeployError as error:
+            if session.locked:
+                self.report.fail(host.name, f"cannot release the lock: {error}")
+
+    def _stop(self, number: int, main: gevent.Greenlet) -> None:
+        """Shut down in order, once: stop the operations and end the sessions."""
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
+        say("stopped. To continue, run the same command again")
+        self.report.stopped = True
+        if self.state.pool is not None:
+            self.state.pool.kill(block=False)
+        gevent.kill(main, SystemExit(128 + number))
+
+    # --- State and locks
+
+    def state_of(self, host: Host, request: dict[str, Any]) -> dict[str, Any]:
+        """The state of a host: read once to prepare, and once to execute, under its lock."""
+        key = (host.name, self.state.is_executing)
+        if key not in self._states:
+            self._states[key] = self.sessions[host.name].fact(HostState, **request)
+        return self._states[key]
+
+    def holder(self, host: Host) -> str:
+        """Lock all hosts, once; returns who else holds this host's lock, or an empty text.
+
+        When two runs start at once, the first host's lock decides, so that one of them continues.
+        """
+        with self.mutex:
+            if self._holders is None:
+                names = [name for name in self.order() if name in self.sessions]
+                self._holders = {names[0]: self._lock(names[0])}
+                if not self._holders[names[0]]:
+                    jobs = {name: gevent.spawn(self._lock, name) for name in names[1:]}
+                    self._holders |= {name: job.get() for name, job in jobs.items()}
+            return self._holders.get(host.name, "")
+
+    def _lock(self, name: str) -> str:
+        session = self.sessions[name]
+        mine = {"run": self.id, "who": f"{getpass.getuser()}@{socket.gethostname()}"}
+        values: dict[str, Any] = {**mine, "pid": os.getpid()}
+        try:
+            answer = session.ask("lock", **values)
+            if answer["held"] and answer["who"] == mine["who"] and _has_ended(answer.get("pid")):
+                answer = session.ask("lock", **values, replace=answer["run"])
+        except DeployError as error:
+            self.report.fail(name, f"cannot lock this host: {error}")
+            return "unknown"
+        session.locked = not answer["held"]
+        return f"{answer['who']} ({answer['seconds']:.0f} s ago)" if answer["held"] else ""
+
+    # --- Failures
+
+    def failed(self) -> bool:
+        """Whether an operation failed on a host of this run."""
+        left = {host.name for host in self.state.failed_hosts} - set(self.report.unreachable)
+        return bool(left or self.report.failures)
+
+    def proceed(self) -> None:
+        """Stop this run where an operation has failed on any host. Raises DeployError."""
+        if self.state.is_executing and self.failed():
+            raise DeployError("stopped after the failure above; no other host was changed")
+
+
+def _has_ended(pid: object) -> bool:
+    """Whether a process of this machine, which held a lock, runs no more."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+_RUNS: dict[int, Run] = {}
+
+
+def current_run() -> Run:
+    """The run of pyinfra's current state."""
+    state = ctx_state.get()
+    if id(state) not in _RUNS:
+        _RUNS[id(state)] = Run(state)
+    return _RUNS[id(state)]
+
+
+def _error_text(error: Exception) -> str:
+    """The error's text; some exceptions have none."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time. Check that the host is up"
+    return str(error) or f"connection lost ({type(error).__name__})"
+
+
+def _failure_text(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    last = lines[-1] if lines else "no reason given"
+    if "python3: not found" in text or "python3: command not found" in text:
+        return "python3 is not installed on the host. Run on it: apt-get install python3"
+    if "a password is required" in text or "is not in the sudoers file" in text:
+        return (
+            "sudo asks the deploy user for a password. "
+            "Add a sudoers rule: <user> ALL=(ALL) NOPASSWD: ALL"
+        )
+    return last
