@@ -17,14 +17,9 @@ from pyinfra_cli.main import main  # noqa: E402
 
 from provisioning import DeployError, fleet  # noqa: E402
 from stack import settings  # noqa: E402
-from stack.alerting import AlertError  # noqa: E402
-from stack.artifacts import ArtifactError  # noqa: E402
 from stack.cli.console import progress, say  # noqa: E402
-from stack.hosts import HostsError  # noqa: E402
-from stack.settings import SettingsError  # noqa: E402
 
 HERE = Path(__file__).parent
-KNOWN_ERRORS = (AlertError, ArtifactError, DeployError, HostsError, SettingsError, OSError)
 
 
 def run(file: str, *flags: str) -> None:
@@ -40,6 +35,6 @@ def run(file: str, *flags: str) -> None:
 if __name__ == "__main__":
     try:
         run(*sys.argv[1:])
-    except KNOWN_ERRORS as error:
+    except (*fleet.ERRORS, DeployError, OSError) as error:
         say(str(error), "red")
         sys.exit(1)

@@ -103,11 +103,12 @@ def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
 
 def setup_changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
     """Users, folders and programs that are missing or differ."""
-    found = []
+    found: list[Change] = []
     for component in plan.components:
         name = component.name
-        if component.user not in facts["users"]:
-            found.append(Change(name, "create", f"user {component.user}"))
+        user = f"user {component.user}"
+        if component.user not in facts["users"] and all(item.subject != user for item in found):
+            found.append(Change(name, "create", user))
         for path, mode in component.directories:
             expected = {"mode": mode, "owner": component.user}
             if facts["directories"].get(path) != expected:
@@ -118,7 +119,7 @@ def setup_changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Chan
             for item in binaries.get(name, ())
             if facts["binaries"].get(item.path) != item.sha256
         ]
-    return list(dict.fromkeys(found))
+    return found
 
 
 def file_changes(plan: HostPlan, facts: Facts) -> list[Change]:

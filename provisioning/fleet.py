@@ -14,12 +14,13 @@ from pyinfra.api.inventory import Inventory
 from provisioning import DeployError, changes
 from provisioning.changes import Binary
 from stack import settings as stack_settings
-from stack.artifacts import OnProgress
+from stack.alerting import AlertError
+from stack.artifacts import ArtifactError, OnProgress
 from stack.artifacts import host_programs as programs
-from stack.hosts import secrets
+from stack.hosts import HostsError, secrets
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
 from stack.hosts.roles import roles_of
-from stack.settings import ENV_PREFIX, Layer, Settings
+from stack.settings import ENV_PREFIX, Layer, Settings, SettingsError
 from stack.settings.hosts import Role
 from stack.settings.units import parse_duration
 
@@ -140,6 +141,8 @@ def prepare(settings: Settings, on_progress: OnProgress) -> Deployment:
     return _PREPARED[key]
 
 
+ERRORS = (AlertError, ArtifactError, HostsError, SettingsError)
+"""What preparing raises; the texts are for the operator."""
 _PREPARED: dict[str, Deployment] = {}
 
 

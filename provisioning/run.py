@@ -139,8 +139,11 @@ class Run:
         """The plans of all hosts of the inventory, made once."""
         with self.mutex:
             if self._deployment is None:
-                values = fleet.settings_of(self.state.inventory)
-                self._deployment = fleet.prepare(values, self.report.progress)
+                try:
+                    values = fleet.settings_of(self.state.inventory)
+                    self._deployment = fleet.prepare(values, self.report.progress)
+                except fleet.ERRORS as error:
+                    raise DeployError(str(error)) from None
             return self._deployment
 
     @property
@@ -157,8 +160,9 @@ class Run:
 
     # --- Sessions
 
-    def open(self, host: Host) -> bool:
+    def open(self, name: str) -> bool:
         """Start a session on a host that has a plan; False where it has none or cannot."""
+        host = self.state.inventory.get_host(name)
         if host.name not in self.deployment.plans:
             return False
         try:
@@ -249,6 +253,12 @@ class Run:
 
     # --- Failures
 
+    def fail(self, name: str, *texts: str) -> None:
+        """Note a failure while operations are prepared: the exit status will say so."""
+        for text in texts:
+            self.report.fail(name, text)
+        self.state.failed_hosts.add(self.state.inventory.get_host(name))
+
     def failed(self) -> bool:
         """Whether an operation failed on a host of this run."""
         left = {host.name for host in self.state.failed_hosts} - set(self.report.unreachable)
@@ -257,7 +267,7 @@ class Run:
     def proceed(self) -> None:
         """Stop this run where an operation has failed on any host. Raises DeployError."""
         if self.state.is_executing and self.failed():
-            raise DeployError("stopped after the failure above; no other host was changed")
+            raise PyinfraError("stopped after a failure; see below")
 
 
 def _has_ended(pid: object) -> bool:

@@ -25,18 +25,20 @@ def verify() -> None:
         check.conclude(name="Result")
 
 
-@deploy("Diagnose")
 def diagnose() -> None:
     """Every check of a host; records are checked last, and only if all else passed."""
-    run = current_run()
-    if run.open(host):
-        check.examine(name="Examine")
-        check.records(name="Records")
-        check.conclude(name="Result")
+    if current_run().open(host.name):
+        _diagnose()
 
 
-@deploy("Unlock")
+@deploy("Diagnose")
+def _diagnose() -> None:
+    check.examine(name="Examine")
+    check.records(name="Records")
+    check.conclude(name="Result")
+
+
 def unlock() -> None:
     """Release the locks of a run that was killed."""
-    if current_run().open(host):
+    if current_run().open(host.name):
         check.unlock(name="Unlock")

@@ -12,14 +12,18 @@ from provisioning.operations import roll_back as undo
 from provisioning.run import current_run
 
 
-@deploy("Start")
 def start() -> None:
-    """Connect; check whether every host can take its plan; lock all of them."""
+    """Start a session; check whether every host can take its plan; lock all of them."""
     run = current_run()
     run.report.counts = True
-    if run.open(host):
-        begin.preflight(name="Preflight checks")
-        begin.lock(name="Lock")
+    if run.open(host.name):
+        _start()
+
+
+@deploy("Start")
+def _start() -> None:
+    begin.preflight(name="Preflight checks")
+    begin.lock(name="Lock")
 
 
 @deploy("Log servers")
@@ -34,13 +38,17 @@ def app_hosts() -> None:
     _others(_host)
 
 
-@deploy("Roll back")
 def roll_back() -> None:
     """Undo the changes of the last run, in a deploy's order."""
     run = current_run()
     run.report.nothing = "Nothing to roll back: no deploy has changed these hosts."
-    if run.open(host):
-        begin.lock(name="Lock")
+    if run.open(host.name):
+        _roll_back()
+
+
+@deploy("Roll back")
+def _roll_back() -> None:
+    begin.lock(name="Lock")
     _one_at_a_time(lambda: undo.roll_back(name="Roll back"))
     _others(lambda: undo.roll_back(name="Roll back"))
 

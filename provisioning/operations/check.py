@@ -6,23 +6,21 @@ import time
 from collections.abc import Callable
 
 from pyinfra import host
-from pyinfra.api.operation import operation
 
 from provisioning import DeployError
 from provisioning.checks import doctor
 from provisioning.checks.verify import CHECKS
-from provisioning.operations.commands import Commands, Fail
+from provisioning.operations.commands import Commands, Fail, step
 from provisioning.report import Finding
-from provisioning.run import Run, Session, current_run
+from provisioning.run import Run, Session
 from stack.hosts.roles import roles_of
 
 Check = Callable[[Run, Session], str]
 
 
-@operation()
-def check(function: Check) -> Commands:
+@step
+def check(run: Run, function: Check) -> Commands:
     """Run one check of checks/verify.py."""
-    run = current_run()
     if run.state.is_executing:
         run.report.findings.append(_finding(run, function))
     yield from ()
@@ -37,10 +35,9 @@ def _finding(run: Run, function: Check) -> Finding:
     return Finding(host.name, ok, text, time.monotonic() - began)
 
 
-@operation()
-def examine() -> Commands:
+@step
+def examine(run: Run) -> Commands:
     """Run every check of checks/doctor.py."""
-    run = current_run()
     if run.state.is_executing:
         try:
             run.report.findings += list(doctor.examine(run, run.sessions[host.name]))
@@ -49,10 +46,9 @@ def examine() -> Commands:
     yield from ()
 
 
-@operation()
-def records() -> Commands:
+@step
+def records(run: Run) -> Commands:
     """Run the checks of checks/verify.py, where no check of any host has failed."""
-    run = current_run()
     found = run.report.findings
     if run.state.is_executing:
         failed = any(not item.ok for item in found)
@@ -66,19 +62,17 @@ def records() -> Commands:
     yield from ()
 
 
-@operation()
-def conclude() -> Commands:
+@step
+def conclude(run: Run) -> Commands:
     """Fail on a host of which a check failed: not earlier, so that all checks are run."""
-    run = current_run()
     failed = any(item.host == host.name and not item.ok for item in run.report.findings)
     if failed and run.state.is_executing:
         yield Fail()
 
 
-@operation()
-def unlock() -> Commands:
+@step
+def unlock(run: Run) -> Commands:
     """Release the lock of a run that was killed, and remove what it left in /run."""
-    run = current_run()
     if run.state.is_executing:
         session = run.sessions[host.name]
         who = session.ask("unlock", run="", own=run.own)["who"]

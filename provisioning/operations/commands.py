@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
+from pyinfra import host as this_host
 from pyinfra.api.arguments import ConnectorArguments
+from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from provisioning import DeployError
-from provisioning.run import current_run
+from provisioning.run import Run, current_run
 
 Commands = Generator[PyinfraCommand, None, None]
+P = ParamSpec("P")
 
 
 class AgentCommand(PyinfraCommand):
@@ -76,3 +81,25 @@ class Fail(PyinfraCommand):
         for text in self.texts:
             current_run().report.fail(host.name, text)
         return False
+
+
+def step(function: Callable[Concatenate[Run, P], Commands]) -> PyinfraOperation[P]:
+    """An operation that gets the run as its first argument.
+
+    It is not begun after a failure on any host. What it cannot ask this host for is its failure.
+    """
+
+    @wraps(function)
+    def wrapped(*arguments: P.args, **named: P.kwargs) -> Commands:
+        run = current_run()
+        run.proceed()
+        try:
+            yield from function(run, *arguments, **named)
+        except DeployError as error:
+            if run.state.is_executing:
+                yield Fail(str(error))
+            else:
+                run.fail(this_host.name, str(error))
+
+    del wrapped.__wrapped__  # pyinfra checks arguments by the signature, which has no run
+    return operation()(wrapped)

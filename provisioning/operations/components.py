@@ -9,13 +9,12 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api.command import FileUploadCommand, StringCommand
-from pyinfra.api.operation import operation
 from pyinfra.operations import files, server
 
 from provisioning import changes
-from provisioning.operations.commands import AgentCommand, Commands
+from provisioning.operations.commands import AgentCommand, Commands, step
 from provisioning.operations.diff import show_differences
-from provisioning.run import Run, current_run
+from provisioning.run import Run
 from stack.hosts.plan import HostComponent
 
 UPLOADS = f"{changes.OPT}/.upload"
@@ -28,14 +27,12 @@ def state_now(run: Run) -> dict[str, Any]:
     return run.state_of(host, changes.request_for(plan, binaries))
 
 
-@operation()
-def install() -> Commands:
+@step
+def install(run: Run) -> Commands:
     """Users, folders and programs; then every changed configuration is checked by its program.
 
     Nothing that is in use changes.
     """
-    run = current_run()
-    run.proceed()
     plan, binaries, state = run.plan(host), run.deployment.binaries[host.name], state_now(run)
     if run.state.is_executing:
         run.report.entered.add(host.name)
@@ -92,11 +89,9 @@ def _stage(component: HostComponent, binaries: Sequence[changes.Binary]) -> Agen
     )
 
 
-@operation()
-def remove_others() -> Commands:
+@step
+def remove_others(run: Run) -> Commands:
     """Services that are not in the plan any more."""
-    run = current_run()
-    run.proceed()
     found = changes.removals(run.plan(host), state_now(run))
     for change in found:
         if not run.state.is_executing:
@@ -106,11 +101,9 @@ def remove_others() -> Commands:
         run.report.change(host.name, [change])
 
 
-@operation()
-def component(service: str) -> Commands:
+@step
+def component(run: Run, service: str) -> Commands:
     """Replace, restart or start one component, and wait until it is healthy; or roll it back."""
-    run = current_run()
-    run.proceed()
     state = state_now(run)
     (this,) = (c for c in run.plan(host).components if c.name == service)
     found = changes.service_changes(this, state)
@@ -134,11 +127,9 @@ def component(service: str) -> Commands:
     run.report.change(host.name, found)
 
 
-@operation()
-def prune() -> Commands:
+@step
+def prune(run: Run) -> Commands:
     """Old versions of programs, except those in use or needed for a rollback."""
-    run = current_run()
-    run.proceed()
     used = sorted({c.artifact for c in run.plan(host).components if c.artifact})
     if run.state.is_executing and run.report.changes.get(host.name):
         run.sessions[host.name].ask("prune", artifacts=used, keep=KEPT_VERSIONS)

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 
 from pyinfra import host
-from pyinfra.api.operation import operation
 
 from provisioning import changes
-from provisioning.operations.commands import AgentCommand, Commands
+from provisioning.operations.commands import AgentCommand, Commands, step
 from provisioning.operations.components import state_now
 from provisioning.operations.diff import show_differences
-from provisioning.run import current_run
+from provisioning.run import Run
 from stack.hosts import firewall
 from stack.hosts import log_files as app_logging
 
@@ -66,11 +65,9 @@ FILE_HOOKS = {
 }
 
 
-@operation()
-def host_files() -> Commands:
+@step
+def host_files(run: Run) -> Commands:
     """Write changed files, remove obsolete ones and apply both; or restore all of them."""
-    run = current_run()
-    run.proceed()
     plan, state = run.plan(host), state_now(run)
     found = changes.file_changes(plan, state)
     if not found:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api.operation import operation
 
 from provisioning.facts.host import LastRun
-from provisioning.operations.commands import AgentCommand, Commands, Fail
+from provisioning.operations.commands import AgentCommand, Commands, Fail, step
 from provisioning.operations.host_files import hooks_of
-from provisioning.run import Run, current_run
+from provisioning.run import Run
 
 
 def last_runs(run: Run) -> dict[str, dict[str, Any]]:
@@ -25,11 +24,9 @@ def last_runs(run: Run) -> dict[str, dict[str, Any]]:
         return run.last_runs
 
 
-@operation()
-def roll_back() -> Commands:
+@step
+def roll_back(run: Run) -> Commands:
     """Restore the components and files that the last run changed on this host."""
-    run = current_run()
-    run.proceed()
     last = last_runs(run).get(host.name, {})
     known = {component.name: component for component in run.plan(host).components}
     names = [name for name in last.get("components", ()) if name in known]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from provisioning import changes
-from provisioning.deploys.files import FILE_HOOKS
+from provisioning.operations.host_files import FILE_HOOKS
 from stack import settings
 from stack.archive import on_host
 from stack.hosts import HostsError, log_files, secrets

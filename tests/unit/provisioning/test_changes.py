@@ -11,7 +11,7 @@ import pytest
 
 from provisioning import changes
 from provisioning.changes import Binary
-from provisioning.deploys import preflight
+from provisioning.checks import preflight
 from stack import settings
 from stack.hosts import agent_view, firewall
 from stack.hosts import log_files as app_logging

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from provisioning import remote, remote_base, remote_changes
+from provisioning.agent import base, changes, locks, state
 
 OURS = json.dumps({"log-driver": "json-file", "log-opts": {"max-file": "5"}}, indent=2) + "\n"
 
@@ -20,7 +20,7 @@ OURS = json.dumps({"log-driver": "json-file", "log-opts": {"max-file": "5"}}, in
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that stands for Docker's, of which two keys are ours."""
     path = tmp_path / "daemon.json"
-    for module in (remote_base, remote_changes):
+    for module in (base, changes):
         monkeypatch.setattr(module, "SHARED", {str(path): ("log-driver", "log-opts")})
     return path
 
@@ -32,7 +32,7 @@ def put(
     who = getpass.getuser()
     files = [{"path": str(p), "text": text, "mode": "0644", "owner": who} for p, text in written]
     known = {str(path): handled(**hooks) for path in (*(p for p, _ in written), *gone)}
-    return remote_changes.put_files(
+    return changes.put_files(
         {"files": files, "removed": [str(path) for path in gone], "hooks": known, "run": run}
     )
 
@@ -43,13 +43,13 @@ def handled(**commands: Any) -> dict[str, Any]:
 
 def restore(run: str, *paths: Path, **hooks: Any) -> dict[str, Any]:
     known = {str(path): handled(**hooks) for path in paths}
-    return remote_changes.restore_files({"run": run, "hooks": known})
+    return changes.restore_files({"run": run, "hooks": known})
 
 
 def described(path: Path) -> str:
     others = ("components", "binaries", "links", "directories", "users", "units", "tables")
     request: dict[str, list[str]] = {name: [] for name in others}
-    found: str = remote.inspect({**request, "files": [str(path)]})["files"][str(path)]["sha256"]
+    found: str = state.inspect({**request, "files": [str(path)]})["files"][str(path)]["sha256"]
     return found
 
 
@@ -83,7 +83,7 @@ def test_a_shared_file_that_cannot_be_read_is_left_alone(shared: Path, text: str
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where old files are kept."""
     path = tmp_path / "kept"
-    monkeypatch.setattr(remote_changes, "PREVIOUS", str(path))
+    monkeypatch.setattr(changes, "PREVIOUS", str(path))
     return path
 
 
@@ -96,7 +96,7 @@ def test_files_of_the_host_come_back(tmp_path: Path, kept: Path) -> None:
     path = tmp_path / "logrotate"
     path.write_text("old")
     assert put((path, "new"), run="1")["ok"]
-    assert remote_changes.last_run({}) == {"run": "1", "components": [], "files": [str(path)]}
+    assert changes.last_run({}) == {"run": "1", "components": [], "files": [str(path)]}
     restore("2", path)
     assert path.read_text() == "old"
     restore("3", path)
@@ -171,7 +171,7 @@ def test_the_mode_and_owner_of_a_shared_file_stay(shared: Path, kept: Path) -> N
     before = shared.stat()
     wanted = {"sha256": hashlib.sha256(OURS.encode()).hexdigest()}
     assert put((shared, OURS), run="1")["ok"]
-    assert remote_base.describe_file(str(shared)) == wanted
+    assert base.describe_file(str(shared)) == wanted
     restore("2", shared)
     assert json.loads(shared.read_text()) == {"debug": True}
     assert not put((shared, OURS), written=[["false"]])["ok"]
@@ -203,22 +203,22 @@ def test_a_shared_file_of_ours_alone_goes_with_its_rollback(shared: Path, kept: 
 
 def test_one_run_at_a_time_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run gets the holder; only its own run, or an empty one, releases it."""
-    monkeypatch.setattr(remote_changes, "LOCK", str(tmp_path / "lock.json"))
-    assert remote_changes.lock({"run": "1", "who": "alice@desk"}) == {"held": False}
-    answer = remote_changes.lock({"run": "2", "who": "bob@desk"})
+    monkeypatch.setattr(locks, "LOCK", str(tmp_path / "lock.json"))
+    assert locks.lock({"run": "1", "who": "alice@desk"}) == {"held": False}
+    answer = locks.lock({"run": "2", "who": "bob@desk"})
     assert (answer["held"], answer["who"]) == (True, "alice@desk")
-    remote_changes.unlock({"run": "2"})
-    assert remote_changes.lock({"run": "2", "who": "bob@desk"})["held"]
-    assert remote_changes.unlock({"run": ""}) == {"who": "alice@desk"}
-    assert remote_changes.unlock({"run": ""}) == {"who": ""}
-    assert remote_changes.lock({"run": "2", "who": "bob@desk"}) == {"held": False}
+    locks.unlock({"run": "2"})
+    assert locks.lock({"run": "2", "who": "bob@desk"})["held"]
+    assert locks.unlock({"run": ""}) == {"who": "alice@desk"}
+    assert locks.unlock({"run": ""}) == {"who": ""}
+    assert locks.lock({"run": "2", "who": "bob@desk"}) == {"held": False}
 
 
 def test_old_versions_are_removed(
     tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the newest, the one in use and the one to go back to."""
-    monkeypatch.setattr(remote_changes, "OPT", str(tmp_path))
+    monkeypatch.setattr(changes, "OPT", str(tmp_path))
     home = tmp_path / "vmalert"
     for number in range(1, 7):
         folder = home / f"1.{number}"
@@ -227,7 +227,7 @@ def test_old_versions_are_removed(
     (home / "current").symlink_to(home / "1.2")
     (kept / "vmalert").mkdir(parents=True)
     (kept / "vmalert" / "state.json").write_text(json.dumps({"target": str(home / "1.3")}))
-    remote_changes.prune({"artifacts": ["vmalert"], "keep": 2})
+    changes.prune({"artifacts": ["vmalert"], "keep": 2})
     assert sorted(p.name for p in home.iterdir()) == ["1.2", "1.3", "1.5", "1.6", "current"]
 
 
@@ -239,7 +239,7 @@ def test_a_kept_key_is_never_wider_than_the_one_in_its_place(tmp_path: Path) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("", encoding="utf-8")
             path.chmod(mode)
-    remote_changes.restrict_modes(str(tmp_path / "kept"), str(tmp_path / "staged"))
+    changes.restrict_modes(str(tmp_path / "kept"), str(tmp_path / "staged"))
     kept = tmp_path / "kept" / "tls"
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in kept.iterdir()} == {
         "key.pem": "0o600",
