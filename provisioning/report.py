@@ -73,7 +73,10 @@ class Report:
                 out.print(f"{name}: {sentence}", highlight=False)
         if executed and self.nothing and not (self.sentences or self.failures):
             out.print(self.nothing)
-        for finding in self.findings:
+        order = [host.name for host in self.run.state.inventory]
+        for finding in sorted(
+            self.findings, key=lambda item: order.index(item.host) if item.host in order else -1
+        ):
             mark = "ok    " if finding.ok else "FAILED"
             seconds_text = f" ({finding.seconds:.1f} s)" if finding.seconds else ""
             text = f"{mark} {finding.host}: {finding.text}{seconds_text}"

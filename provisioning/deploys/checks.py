@@ -11,18 +11,19 @@ from provisioning.run import current_run
 from stack.hosts.roles import roles_of
 
 
-@deploy("Verify")
 def verify() -> None:
     """Records of every application host arrive; retention, certificates and rules are in force."""
-    run = current_run()
-    if run.open(host):
-        roles = roles_of(run.deployment.settings, host.name)
-        for role, function in host.loop(CHECKS):
-            if role in roles:
-                check.check(
-                    function=function, name=function.__name__.replace("_", " ").capitalize()
-                )
-        check.conclude(name="Result")
+    if current_run().open(host.name):
+        _verify()
+
+
+@deploy("Verify")
+def _verify() -> None:
+    roles = roles_of(current_run().deployment.settings, host.name)
+    for role, function in host.loop(CHECKS):
+        if role in roles:
+            check.check(function=function, name=function.__name__.replace("_", " ").capitalize())
+    check.conclude(name="Result")
 
 
 def diagnose() -> None:

@@ -159,12 +159,14 @@ class FleetUnderTest:
         assert result.returncode == 0, result.stdout + result.stderr
 
     def deploy(self) -> str:
-        """Deploy and return what was printed; a failure shows the services' journals."""
+        """Deploy and return the report; a failure shows the services' journals.
+
+        pyinfra's own output is on standard error.
+        """
         result = self.run("hosts", "deploy", "staging")
-        text = result.stdout + result.stderr
-        assert result.returncode == 0, text + self.journals()
+        assert result.returncode == 0, result.stdout + result.stderr + self.journals()
         self.deployed = self._settings_text()
-        return text
+        return result.stdout
 
     def ensure_deployed(self) -> None:
         """Deploy, unless the last thing done was a deploy of the same settings that went well."""
