@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,35 +13,13 @@ from stack.archive.storage.store import StoreError
 from tests.support.archives import (
     ENGINES,
     ArchiveUnderTest,
-    SharedStore,
     at,
-    in_folder,
     keys_of,
-    three_users,
     yesterday,
 )
-from tests.support.native_stack import Combination
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = ENGINES
-
-
-@pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path, shared_store, **combination.variables)
-    under_test.start()
-    yield under_test
-    under_test.stop()
-
-
-@pytest.fixture
-def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
-    """Three records of three users in each of two hours, archived."""
-    archive.push(three_users())
-    archive.ok("archive", "run")
-    return archive
 
 
 def test_erased_records_stay_erased(archived: ArchiveUnderTest) -> None:
@@ -183,25 +159,22 @@ def test_a_legal_hold_refuses_an_erase_until_it_is_lifted(archived: ArchiveUnder
     assert archived.verify("--deep")["records"] == 4
 
 
-def test_a_compliance_lock_refuses_an_erase_and_gives_its_end(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> None:
+@pytest.mark.parametrize(
+    "variables",
+    [{"LOGSTACK_ARCHIVE__LOCK": "compliance", "LOGSTACK_ARCHIVE__DAYS": "2"}],
+    ids=["compliance"],
+)
+def test_a_compliance_lock_refuses_an_erase_and_gives_its_end(archive: ArchiveUnderTest) -> None:
     """Not even the admin can shorten that lock."""
-    lock = {"LOGSTACK_ARCHIVE__LOCK": "compliance", "LOGSTACK_ARCHIVE__DAYS": "2"}
-    archive = in_folder(tmp_path, shared_store, **combination.variables, **lock)
-    archive.start()
-    try:
-        archive.push([at(yesterday(3), user_id=2)])
-        archive.ok("archive", "run")
-        result = archive.run("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
-        assert result.returncode == 1
-        until = datetime.now(UTC) + timedelta(days=2)
-        assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
-        store = archive.store()
-        [key] = keys_of(store, "/part-")
-        with pytest.raises(StoreError, match="AccessDenied"):
-            store.delete(key, store.versions(key)[key][0])
-        store.close()
-        assert archive.verify("--deep")["records"] == 1
-    finally:
-        archive.stop()
+    archive.push([at(yesterday(3), user_id=2)])
+    archive.ok("archive", "run")
+    result = archive.run("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
+    assert result.returncode == 1
+    until = datetime.now(UTC) + timedelta(days=2)
+    assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
+    store = archive.store()
+    [key] = keys_of(store, "/part-")
+    with pytest.raises(StoreError, match="AccessDenied"):
+        store.delete(key, store.versions(key)[key][0])
+    store.close()
+    assert archive.verify("--deep")["records"] == 1
