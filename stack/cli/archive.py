@@ -14,7 +14,7 @@ from stack.archive import ArchiveError, erase, restore, search, service, verify
 from stack.archive.context import Archive, open_native
 from stack.archive.lifecycle import describe, find_expired
 from stack.archive.verify import NOT_IN_STORE
-from stack.cli.console import AsJson, out, plain, print_json, progress, say
+from stack.cli.console import AsJson, note, out, plain, print_json, progress
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, time_range
 from stack.components.catalogue import by_name
@@ -66,7 +66,7 @@ def run(
     Example: logstack archive run --now
     """
     if every_interval:
-        service.run_forever(open_archive, say)
+        service.run_forever(open_archive, note)
         return
     archive = open_archive()
     with progress() as display:
@@ -82,7 +82,7 @@ def run(
     for day, count in result.expiry.shortened.items():
         out.print(f"Deleting {count} records of {day} from the engine (retention.shorter).")
     for day, problems in result.expiry.blocked.items():
-        say(f"{day} exceeded retention and stays in the engine: {problems[0]}", "red")
+        note(f"{day} exceeded retention and stays in the engine: {problems[0]}", "red")
 
 
 @group.command("verify")
@@ -117,9 +117,9 @@ def check(
             f"{report.records} records; {report.hours_compared_with_engine} hours compared with "
             f"the engine; parts {'read back' if deep else 'listed (--deep reads them)'}."
         )
-        say_expired(archive, report.hours_expired)
-        for note in report.notes:
-            out.print(plain(f"note: {note.text}", "dim"))
+        note_expired(archive, report.hours_expired)
+        for remark in report.notes:
+            out.print(plain(f"note: {remark.text}", "dim"))
         for problem in report.problems:
             out.print(plain(f"{problem.kind}: {problem.text}", "red"))
         out.print("No problems." if report.ok else f"{len(report.problems)} problems.")
@@ -175,7 +175,7 @@ def find(
         ):
             for record in records:
                 if found == number:
-                    say(f"Showing the oldest {number} records; -n shows more.", "dim")
+                    note(f"Showing the oldest {number} records; -n shows more.", "dim")
                     break
                 found += 1
                 display.stop_on_terminal()
@@ -183,8 +183,8 @@ def find(
     finally:
         archive.store.close()
     if not found:
-        say("No archived records match.", "dim")
-    say_expired(archive, sum(expired))
+        note("No archived records match.", "dim")
+    note_expired(archive, sum(expired))
 
 
 @group.command("restore")
@@ -208,12 +208,12 @@ def bring_back(
     archive = open_archive()
     try:
         planned = restore.estimate(archive, scope)
-        say(
+        note(
             f"{planned.records} records of {planned.hours} hours, "
             f"{format_bytes(planned.compressed_bytes)} to read, "
             f"{format_bytes(planned.raw_bytes)} of lines, about {max(1, round(planned.seconds))} s."
         )
-        say_expired(archive, planned.expired_hours)
+        note_expired(archive, planned.expired_hours)
         if dry_run:
             if as_json:
                 print_json(asdict(planned))
@@ -245,15 +245,15 @@ def drop_restored() -> None:
     kind = kind_of(values)
     if not kind.restored_tenant:
         native.empty(values, kind.restored_component)
-        say("The engine for restored records is empty.")
+        note("The engine for restored records is empty.")
         return
     archive = open_archive()
     try:
         days = restore.drop_days(archive)
     finally:
         archive.store.close()
-    say(f"Loki deletes {len(days)} restored days: it hides them within five minutes and frees")
-    say("their disk space some hours later. A restore before that cancels the deletion.")
+    note(f"Loki deletes {len(days)} restored days: it hides them within five minutes and frees")
+    note("their disk space some hours later. A restore before that cancels the deletion.")
 
 
 @group.command("erase")
@@ -275,7 +275,7 @@ def forget(
             result = erase.run(archive, name, value, reason, on_progress=display.update)
     finally:
         archive.store.close()
-    say_expired(archive, result.expired_hours)
+    note_expired(archive, result.expired_hours)
     if as_json:
         print_json(asdict(result))
         return
@@ -314,7 +314,7 @@ def hold(
                     missing.append(key)
     finally:
         archive.store.close()
-    say_expired(archive, expired.hours)
+    note_expired(archive, expired.hours)
     if missing:
         raise ArchiveError(
             f"cannot {'release' if off else 'hold'} {', '.join(missing)}: {NOT_IN_STORE}; {count} "
@@ -325,7 +325,7 @@ def hold(
             f"cannot {'release' if off else 'hold'} parts from {since} to {until}: there are none. "
             "Run: ./logstack archive run --now"
         )
-    say(f"{count} parts are {'released' if off else 'held'}.")
+    note(f"{count} parts are {'released' if off else 'held'}.")
 
 
 @group.command("key")
@@ -342,10 +342,10 @@ def public_key() -> None:
     out.print(pem.decode(), end="")
 
 
-def say_expired(archive: Archive, hours: int) -> None:
+def note_expired(archive: Archive, hours: int) -> None:
     """Print how many hours of the range are no longer in the archive, if any."""
     if hours:
-        say(describe(archive, hours), "yellow")
+        note(describe(archive, hours), "yellow")
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

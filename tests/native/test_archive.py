@@ -261,8 +261,8 @@ def test_search_finds_what_the_engine_finds(day: ArchiveUnderTest) -> None:
         assert len(found) == count, options
         assert found == sorted(found, key=lambda item: item["timestamp"])
         if options[0] != "--match":
-            wanted = [json.loads(text) for text in day.ok("logs", *logs, *options).splitlines()]
-            assert sorted(map(str, found)) == sorted(map(str, wanted)), options
+            expected = [json.loads(text) for text in day.ok("logs", *logs, *options).splitlines()]
+            assert sorted(map(str, found)) == sorted(map(str, expected)), options
 
 
 def test_search_prints_records_as_logs_does(day: ArchiveUnderTest) -> None:

@@ -257,15 +257,15 @@ def test_a_loki_that_is_not_there_is_asked_for(own_stack: StackUnderTest, tmp_pa
 def test_an_engine_is_changed_by_one_setting(own_stack: StackUnderTest) -> None:
     """`up` replaces the old engine and what belonged to it."""
     own_stack.up()
-    wanted = {component.name for component in selected(own_stack.settings)}
-    assert "loki" in wanted
-    assert set(own_stack.statuses()) == wanted
+    expected = {component.name for component in selected(own_stack.settings)}
+    assert "loki" in expected
+    assert set(own_stack.statuses()) == expected
     own_stack.variables[variable_name("stack", "engine")] = "victorialogs"
     own_stack.up()
     statuses = own_stack.statuses()
-    wanted = {component.name for component in selected(own_stack.settings)}
-    assert "victorialogs" in wanted
-    assert {name for name in statuses if statuses[name]["state"] in ("healthy", "idle")} == wanted
+    expected = {component.name for component in selected(own_stack.settings)}
+    assert "victorialogs" in expected
+    assert {name for name in statuses if statuses[name]["state"] in ("healthy", "idle")} == expected
     mark = marker()
     own_stack.write(line(record(mark=mark)))
     own_stack.wait_for({"mark": mark}, 1)

@@ -236,8 +236,8 @@ def marker() -> str:
     return f"m{uuid.uuid4().hex}"
 
 
-def poll(condition: Callable[[], T], wanted: str | Callable[[], str], timeout: float = 40) -> T:
-    """The first true answer of `condition`; fails with what was wanted when none comes.
+def poll(condition: Callable[[], T], expected: str | Callable[[], str], timeout: float = 40) -> T:
+    """The first true answer of `condition`; fails with what was expected when none comes.
 
     An engine that does not answer (yet) counts as no.
     """
@@ -250,8 +250,8 @@ def poll(condition: Callable[[], T], wanted: str | Callable[[], str], timeout: f
             if time.monotonic() > deadline:
                 raise
         if time.monotonic() > deadline:
-            text = wanted if isinstance(wanted, str) else wanted()
-            raise AssertionError(f"wanted within {timeout:g} s: {text}")
+            text = expected if isinstance(expected, str) else expected()
+            raise AssertionError(f"expected within {timeout:g} s: {text}")
         time.sleep(0.1)
 
 

@@ -172,7 +172,7 @@ def test_a_replaced_module_is_in_the_build_and_in_the_folders_name(
 
 
 @pytest.mark.parametrize(
-    ("cache", "environ", "wanted"),
+    ("cache", "environ", "expected"),
     [
         ("", {"XDG_CACHE_HOME": "/xdg"}, Path("/xdg/logstack/artifacts")),
         ("", {}, Path.home() / ".cache" / "logstack" / "artifacts"),
@@ -181,8 +181,8 @@ def test_a_replaced_module_is_in_the_build_and_in_the_folders_name(
     ],
 )
 def test_the_cache_is_the_users_unless_a_setting_says_else(
-    cache: str, environ: dict[str, str], wanted: Path, monkeypatch: pytest.MonkeyPatch
+    cache: str, environ: dict[str, str], expected: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative one is relative to the checkout, from whichever directory it is asked."""
     monkeypatch.chdir("/")
-    assert cache_dir(settings_with(paths={"cache": cache}), environ) == wanted
+    assert cache_dir(settings_with(paths={"cache": cache}), environ) == expected

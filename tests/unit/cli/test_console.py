@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from stack.cli.console import out, print_json, say, shorten_path
+from stack.cli.console import note, out, print_json, shorten_path
 from stack.cli.text import CONTROLS
 from stack.settings import ROOT
 from tests.support.commands import Logstack
@@ -69,7 +69,7 @@ def test_values_in_texts_and_tables_are_shown_as_they_are(
     table.add_row(HOSTILE)
     out.print(HOSTILE)
     out.print(table)
-    say(HOSTILE, "red")
+    note(HOSTILE, "red")
     printed = capsys.readouterr()
     shown = r"[hotfix] see [/docs] [red]:warning: \[x] ü \x1b[2J\x9b2J\x85\u2028 \ud800"
     assert printed.out.splitlines()[0] == shown

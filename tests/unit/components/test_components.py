@@ -155,9 +155,9 @@ def test_grafana_runs_where_it_is_selected(
 ) -> None:
     """By itself in containers only: natively it has to be installed."""
     settings = settings_with(stack={"grafana": grafana})
-    for wanted, inside in ((natively, False), (in_containers, True)):
+    for expected, inside in ((natively, False), (in_containers, True)):
         names = [component.name for component in selected(settings, in_containers=inside)]
-        assert ("grafana" in names) is wanted
+        assert ("grafana" in names) is expected
 
 
 def test_traffic_of_its_own_is_for_containers_and_can_be_switched_off() -> None:

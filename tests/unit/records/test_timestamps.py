@@ -102,15 +102,15 @@ def test_a_timestamp_is_shown_in_local_time_with_its_offset() -> None:
 
 @pytest.mark.usefixtures("new_york")
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("2026-01-31T20:30:01.000999Z", "2026-01-31 15:30:01.000-05:00"),
         ("2026-07-31T20:30:01.999999Z", "2026-07-31 16:30:01.999-04:00"),
     ],
 )
-def test_the_offset_shown_is_that_of_the_day(text: str, wanted: str) -> None:
+def test_the_offset_shown_is_that_of_the_day(text: str, expected: str) -> None:
     """Milliseconds are cut, not rounded into the next second."""
-    assert to_local(text) == wanted
+    assert to_local(text) == expected
 
 
 @pytest.mark.usefixtures("new_delhi")
