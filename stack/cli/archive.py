@@ -10,17 +10,17 @@ import typer
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stack import settings
-from stack.archive import ArchiveError, erase, restore, search, service, verify
+from stack.archive import ArchiveError, erase, restore, search, verify
+from stack.archive import service as archiver
 from stack.archive.context import Archive, open_native
 from stack.archive.lifecycle import describe, find_expired
 from stack.archive.verify import NOT_IN_STORE
 from stack.cli.console import AsJson, note, out, plain, print_json, progress
+from stack.cli.filters import Grep, JsonLines, Level, RequestId, Service, selection_of
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, time_range
 from stack.components.catalogue import by_name
-from stack.engines import Selection
 from stack.engines.kinds import kind_of
-from stack.records.contract import LEVELS
 from stack.settings.targets import Target, read_started_settings
 from stack.settings.targets import native as native_target
 from stack.settings.units import format_bytes
@@ -66,11 +66,11 @@ def run(
     Example: logstack archive run --now
     """
     if every_interval:
-        service.run_forever(open_archive, note)
+        archiver.run_forever(open_archive, note)
         return
     archive = open_archive()
     with progress() as display:
-        result = service.run(archive, include_current=now, on_progress=display.update)
+        result = archiver.run(archive, include_current=now, on_progress=display.update)
     if as_json:
         print_json(asdict(result))
         return
@@ -131,32 +131,21 @@ def check(
 def find(
     since: From = "365d",
     until: To = "now",
-    service_name: Annotated[str, typer.Option("--service", help="Only this service.")] = "",
-    level: Annotated[str, typer.Option(help="This level and the more severe ones.")] = "",
-    request_id: Annotated[str, typer.Option(help="Only this request or job.")] = "",
+    service: Service = "",
+    level: Level = "",
+    request_id: RequestId = "",
     match: Annotated[list[str] | None, typer.Option(help="Only records with field=value.")] = None,
-    grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
+    grep: Grep = "",
     number: Annotated[int, typer.Option("-n", min=1, help="At most this many.")] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Search the archive without a restore, oldest records first.
 
     Example: logstack archive search --from 2026-01-31 --to 2026-02-01 --level ERROR
     """
-    if level and level.upper() not in LEVELS:
-        raise typer.BadParameter(
-            f"expected one of {', '.join(LEVELS)}, got {level!r}", param_hint="--level"
-        )
-    exact = {"service_name": service_name, "request_id": request_id}
+    exact = {"service_name": service, "request_id": request_id}
     exact |= dict(_pair("--match", text) for text in match or [])
-    start, end = time_range(since, until, FROM_TO)
-    selection = Selection(
-        since=start,
-        until=end,
-        level=level.upper(),
-        grep=grep,
-        matches={name: value for name, value in exact.items() if value},
-    )
+    selection = selection_of(time_range(since, until, FROM_TO), level, grep, exact)
     archive = open_archive()
     found = 0
     expired: list[int] = []
