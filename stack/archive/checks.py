@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -48,15 +48,11 @@ def archive_findings(archive: Archive) -> Iterator[Finding]:
         check_gate,
     ):
         name = check.__name__.removeprefix("check_").replace("_", " ")
-        yield _guarded(name, check, archive)
-
-
-def _guarded(name: str, check: Callable[[Archive], tuple[bool, str]], archive: Archive) -> Finding:
-    try:
-        ok, text = check(archive)
-    except (ArchiveError, EngineError) as error:
-        return Finding(name, False, str(error))
-    return Finding(name, ok, text)
+        try:
+            ok, text = check(archive)
+        except (ArchiveError, EngineError) as error:
+            ok, text = False, str(error)
+        yield Finding(name, ok, text)
 
 
 def check_hot_retention(archive: Archive) -> tuple[bool, str]:

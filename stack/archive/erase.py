@@ -97,7 +97,7 @@ def check_locks(archive: Archive, keys: Iterable[str]) -> None:
     """Raises ArchiveError, which names each part that the object store will not delete."""
     reasons = []
     for key in keys:
-        for number in archive.store.versions(key).get(key, []):
+        for number in archive.store.versions_of(key):
             lock = archive.store.lock(key, number)
             if lock.legal_hold:
                 reasons.append(f"{key}: under a legal hold, which has no end")
@@ -206,7 +206,7 @@ def _delete_replaced(archive: Archive, ledger: Ledger, result: Erased) -> None:
     """Delete the parts that manifests have replaced and that are still stored."""
     for hour in ledger.hours.values():
         for key in hour.replaced:
-            for number in archive.store.versions(key).get(key, []):
+            for number in archive.store.versions_of(key):
                 archive.store.delete(key, number)
                 failpoint("erase-part-deleted")
                 result.deleted.append(key)
@@ -232,7 +232,7 @@ def _delete_orphans(
         if key in named:
             again.reasons.append(f"{key}: a manifest names it now. Run the same erase again")
             continue
-        for number in archive.store.versions(key).get(key, []):
+        for number in archive.store.versions_of(key):
             archive.store.delete(key, number)
             again.deleted.append(key)
     for key in orphaned.unread:

@@ -38,8 +38,9 @@ class RestoreFilter:
 
     def takes(self, part: Part) -> bool:
         first, last = nanoseconds(self.since), nanoseconds(self.until)
-        in_time = int(part.first_ns) < last and int(part.last_ns) >= first
-        return in_time and (not self.services or not self.services.isdisjoint(part.services))
+        return part.overlaps(first, last) and (
+            not self.services or not self.services.isdisjoint(part.services)
+        )
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import SpooledTemporaryFile
 from threading import Event
-from typing import IO, Protocol
+from typing import Protocol
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive
@@ -36,46 +36,29 @@ class Pick(Protocol):
 
 
 class SpooledLines:
-    """Lines of one part, in order. `size` is their bytes, `count` their number.
+    """Lines of one part, in order, of which little is in memory and more in a nameless file.
 
-    The last ones are `held` in memory; those before them are in a file in `folder`.
+    `size` is their bytes, `count` their number.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.size = 0
-        self.count = 0
-        self._folder = folder
-        self.held: list[bytes] = []
-        self._held_bytes = 0
-        self._file: IO[bytes] | None = None
+        self.size = self.count = 0
+        self.file = SpooledTemporaryFile(HELD_BYTES, dir=str(folder))  # noqa: SIM115 -- see `close`
 
     def add(self, line: bytes) -> None:
-        self.held.append(line)
-        self._held_bytes += len(line)
+        self.file.write(line + b"\n")
         self.size += len(line)
         self.count += 1
-        if self._held_bytes >= HELD_BYTES:
-            self._spill()
 
     def lines(self) -> Iterator[bytes]:
-        """All lines; none can be added afterwards."""
-        if self._file is not None:
-            self._spill()
-            self._file.seek(0)
-            for line in self._file:
+        """All lines, once; closed at the end."""
+        with self.file as file:
+            file.seek(0)
+            for line in file:
                 yield line[:-1]
-        yield from self.held
 
     def close(self) -> None:
-        self.held = []
-        if self._file is not None:
-            self._file.close()
-
-    def _spill(self) -> None:
-        if self._file is None:
-            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115 -- closed by `close`
-        self._file.writelines(line + b"\n" for line in self.held)
-        self.held, self._held_bytes = [], 0
+        self.file.close()
 
 
 class StoppedError(ArchiveError):

@@ -295,7 +295,7 @@ def hold(
         expired = find_expired(archive, hours)
         for hour in hours:
             for key in hour.parts:
-                versions = archive.store.versions(key).get(key, [])
+                versions = archive.store.versions_of(key)
                 for version in versions:
                     archive.store.hold(key, version, not off)
                     count += 1
