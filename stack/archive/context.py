@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -40,7 +40,9 @@ def no_progress(name: str, text: str) -> None:
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive. `folder` holds its state, work files and a cache of manifests.
+    """One archive; leaving it closes the store's connections.
+
+    `folder` holds its state, work files and a cache of manifests.
 
     `records` is the log file of the archiver itself; None: standard output, which goes to the
     journal on a host.
@@ -53,6 +55,12 @@ class Archive:
     key: Ed25519PrivateKey
     folder: Path
     records: Path | None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.store.close()
 
     @property
     def tenant(self) -> str:

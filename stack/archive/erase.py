@@ -17,7 +17,7 @@ from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.engines import reader_of
 from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
-from stack.archive.format.layout import hour_of, rfc3339
+from stack.archive.format.layout import hour_name, hour_of, rfc3339
 from stack.archive.format.manifest import Erasure, Manifest, Part, subtract
 from stack.archive.lifecycle import Expired, find_expired
 from stack.archive.search import Matcher
@@ -78,7 +78,7 @@ def run(
         sealed = [part.key for affected in found for part in affected.parts]
         check_locks(archive, [*sealed, *orphaned.old])
         for affected in found:
-            on_progress(f"{affected.hour.start:%Y-%m-%d %H}:00", "erasing")
+            on_progress(hour_name(affected.hour.start), "erasing")
             _erase_hour(archive, ledger, affected, (name, value, reason), result)
         _delete_replaced(archive, ledger, result)
         again = _delete_orphans(archive, ledger, orphaned, match_hmac(archive.key, name, value))
@@ -115,7 +115,7 @@ def _affected(
     on_progress: OnProgress,
 ) -> Affected:
     """Search an hour's parts for the records."""
-    on_progress(f"{hour.start:%Y-%m-%d %H}:00", "searching")
+    on_progress(hour_name(hour.start), "searching")
     matcher = _matcher(hour, *match)
     record_of = reader_of(hour.engine)
 

@@ -18,7 +18,7 @@ from itertools import chain, pairwise
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
-from stack.archive.format.layout import DAY, HOUR, hour_of, hours, rfc3339
+from stack.archive.format.layout import DAY, HOUR, hour_name, hour_of, hours, rfc3339
 from stack.archive.format.manifest import (
     Counts,
     Manifest,
@@ -81,13 +81,13 @@ def run(
             archive.save_state(without_reader=rfc3339(now))
         failures: list[str] = []
         for start, until, counts in due(archive, ledger, now, include_current):
-            on_progress(f"{start:%Y-%m-%d %H}:00", "exporting")
+            on_progress(hour_name(start), "exporting")
             try:
                 export_hour(archive, ledger, start, until, result, counts)
             except NotCachedError as error:  # other hours do not need this copy
                 failures.append(f"{rfc3339(start)}: {error}")
                 continue
-            on_progress(f"{start:%Y-%m-%d %H}:00", "archived")
+            on_progress(hour_name(start), "archived")
         archive.save_state(length=ledger.length, head=ledger.head)
         archive.part_cache.tidy(ledger.part_keys, hour_of(now - archive.lateness))
         if failures:

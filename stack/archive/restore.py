@@ -15,7 +15,7 @@ from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
-from stack.archive.format.layout import HOUR, rfc3339
+from stack.archive.format.layout import HOUR, hour_name, rfc3339
 from stack.archive.format.manifest import Counts, Part
 from stack.archive.format.ordering import difference, in_order
 from stack.archive.lifecycle import find_expired
@@ -98,7 +98,7 @@ def run(
         selected, result.expired_hours = _select(archive, ledger, scope)
         archive.restored.prepare_restore(scope.since, scope.until)
         for hour, parts in selected:
-            name = f"{hour.start:%Y-%m-%d %H}:00"
+            name = hour_name(hour.start)
             on_progress(name, "restoring")
             _restore_hour(archive, ledger, hour, parts, scope, result)
             failpoint("hour-restored")

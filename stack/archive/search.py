@@ -19,6 +19,7 @@ from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.engines import reader_of
 from stack.archive.format import id_filter, lines
+from stack.archive.format.layout import hour_name
 from stack.archive.format.manifest import Part
 from stack.archive.lifecycle import find_expired
 from stack.archive.scan import SpooledLines, scan_all
@@ -177,7 +178,7 @@ def merged(
             yield from _earlier(heap, int(candidate.part.first_ns))
             found = next(scanned)
             on_progress(
-                "search", f"{number + 1} of {len(chosen)} parts, {candidate.hour:%Y-%m-%d %H}:00"
+                "search", f"{number + 1} of {len(chosen)} parts, {hour_name(candidate.hour)}"
             )
             coming = found.lines()
             line = next(coming, None)

@@ -97,18 +97,14 @@ def check(
     Example: logstack archive verify --from 7d --deep
     """
     start, end = time_range(since or "1970-01-01", until or "now", FROM_TO)
-    archive = open_archive()
-    try:
-        with progress() as display:
-            report = verify.run(
-                archive,
-                start if since else None,
-                end if until else None,
-                deep=deep,
-                on_progress=display.update,
-            )
-    finally:
-        archive.store.close()
+    with open_archive() as archive, progress() as display:
+        report = verify.run(
+            archive,
+            start if since else None,
+            end if until else None,
+            deep=deep,
+            on_progress=display.update,
+        )
     if as_json:
         print_json(report.as_dict(), indent=2)
     else:
@@ -146,31 +142,28 @@ def find(
     exact = {"service_name": service, "request_id": request_id}
     exact |= dict(_pair("--match", text) for text in match or [])
     selection = selection_of(time_range(since, until, FROM_TO), level, grep, exact)
-    archive = open_archive()
     found = 0
     expired: list[int] = []
-    try:
-        with (
-            progress() as display,
-            closing(
-                search.run(
-                    archive,
-                    selection,
-                    limit=number + 1,
-                    on_progress=display.update,
-                    on_expired=expired.append,
-                )
-            ) as records,
-        ):
-            for record in records:
-                if found == number:
-                    note(f"Showing the oldest {number} records; -n shows more.", "dim")
-                    break
-                found += 1
-                display.stop_on_terminal()
-                print_record(record, as_json)
-    finally:
-        archive.store.close()
+    with (
+        open_archive() as archive,
+        progress() as display,
+        closing(
+            search.run(
+                archive,
+                selection,
+                limit=number + 1,
+                on_progress=display.update,
+                on_expired=expired.append,
+            )
+        ) as records,
+    ):
+        for record in records:
+            if found == number:
+                note(f"Showing the oldest {number} records; -n shows more.", "dim")
+                break
+            found += 1
+            display.stop_on_terminal()
+            print_record(record, as_json)
     if not found:
         note("No archived records match.", "dim")
     note_expired(archive, sum(expired))
@@ -194,8 +187,7 @@ def bring_back(
 
     start, end = time_range(since, until, FROM_TO)
     scope = restore.RestoreFilter(start, end, frozenset(service_name or []))
-    archive = open_archive()
-    try:
+    with open_archive() as archive:
         planned = restore.estimate(archive, scope)
         note(
             f"{planned.records} records of {planned.hours} hours, "
@@ -212,8 +204,6 @@ def bring_back(
             if by_name(kind.restored_component).on_demand:
                 native.ensure_started(archive.settings, kind.restored_component, display.update)
             result = restore.run(archive, scope, on_progress=display.update)
-    finally:
-        archive.store.close()
     if as_json:
         print_json(asdict(result))
         return
@@ -236,11 +226,8 @@ def drop_restored() -> None:
         native.empty(values, kind.restored_component)
         note("The engine for restored records is empty.")
         return
-    archive = open_archive()
-    try:
+    with open_archive() as archive:
         days = restore.drop_days(archive)
-    finally:
-        archive.store.close()
     note(f"Loki deletes {len(days)} restored days: it hides them within five minutes and frees")
     note("their disk space some hours later. A restore before that cancels the deletion.")
 
@@ -258,12 +245,8 @@ def forget(
     name, value = _pair("--match", match)
     if not reason.strip():
         raise typer.BadParameter("expected a reason, got nothing", param_hint="--reason")
-    archive = open_archive()
-    try:
-        with progress() as display:
-            result = erase.run(archive, name, value, reason, on_progress=display.update)
-    finally:
-        archive.store.close()
+    with open_archive() as archive, progress() as display:
+        result = erase.run(archive, name, value, reason, on_progress=display.update)
     note_expired(archive, result.expired_hours)
     if as_json:
         print_json(asdict(result))
@@ -287,10 +270,9 @@ def hold(
     Example: logstack archive hold --from 2026-01-31 --to 2026-02-01
     """
     start, end = time_range(since, until, FROM_TO)
-    archive = open_archive()
     count = 0
     missing: list[str] = []
-    try:
+    with open_archive() as archive:
         hours = list(archive.ledger().between(start, end))
         expired = find_expired(archive, hours)
         for hour in hours:
@@ -301,8 +283,6 @@ def hold(
                     count += 1
                 if not versions and key not in expired.parts:
                     missing.append(key)
-    finally:
-        archive.store.close()
     note_expired(archive, expired.hours)
     if missing:
         raise ArchiveError(
