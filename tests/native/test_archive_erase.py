@@ -68,7 +68,8 @@ def test_an_erase_killed_anywhere_is_finished_by_the_next(
 
 
 def killed_with_an_orphaned_part(archive: ArchiveUnderTest) -> str:
-    """A run stored a part and was killed; the hour then got another record. The part's key."""
+    """A run stored a part of users 1 and 2 and was killed; then a record came. The part's key."""
+    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "part-uploaded"})
     assert killed.returncode == -9, killed.stderr
     store = archive.store()
@@ -90,7 +91,6 @@ def test_records_are_erased_from_orphaned_parts(
     archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A young part may belong to a running exporter: it is reported, and deleted later."""
-    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     orphan = killed_with_an_orphaned_part(archive)
     archive.ok("archive", "run")
     assert {note["what"] for note in archive.verify()["notes"]} == {orphan}
@@ -116,7 +116,6 @@ def test_a_hold_on_a_part_that_no_manifest_names_refuses_an_erase(
     archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one on any other part: before anything is changed."""
-    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     key = killed_with_an_orphaned_part(archive)
     archive.ok("archive", "run")
     store = archive.store()
@@ -136,7 +135,6 @@ def test_an_erase_before_an_hour_is_sealed_reports_that_the_engine_has_the_recor
     archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No tombstone keeps them out of the next run: the same erase has to come after it."""
-    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     killed_with_an_orphaned_part(archive)
     monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
     with pytest.raises(ArchiveError, match="Run the same erase again after it"):

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 import requests
 
@@ -24,6 +25,7 @@ from stack.archive import failpoints
 from stack.engines import Engine, EngineError, Record, Selection
 from stack.engines.factory import engine_of
 from stack.engines.facts import LOKI_TENANT
+from stack.runtimes.supervisor import Supervisor
 from stack.settings import ROOT, Settings, targets, variable_name
 from stack.settings.tables import Ports
 from stack.settings.targets import Target
@@ -116,6 +118,18 @@ class StackUnderTest:
             check=False,
             cwd=self.folder,
         )
+
+    def listens_on(self) -> set[str]:
+        """The addresses on which any of its processes listens."""
+        supervisor = psutil.Process(Supervisor(self.target).pid())
+        pids = {supervisor.pid, *(child.pid for child in supervisor.children(recursive=True))}
+        return {
+            connection.laddr.ip
+            for connection in psutil.net_connections(kind="inet")
+            if connection.pid in pids
+            and connection.laddr
+            and connection.status == psutil.CONN_LISTEN
+        }
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
         """One `logstack` command, started."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -14,26 +12,6 @@ from hypothesis import strategies as st
 from stack.records.timestamps import parse_moment, to_local
 
 NOW = datetime(2026, 7, 15, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def new_delhi(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose local time is five and a half hours ahead of UTC."""
-    monkeypatch.setenv("TZ", "IST-5:30")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.fixture
-def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine behind UTC, with daylight saving time."""
-    monkeypatch.setenv("TZ", "EST5EDT,M3.2.0,M11.1.0")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def test_now_is_now() -> None:
