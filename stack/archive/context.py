@@ -108,11 +108,12 @@ class Archive:
         """Copies of parts, for a machine that cannot read them."""
         return PartCache(self.folder / "copies", parse_bytes(self.settings.archive.copies))
 
-    def uses_part_cache(self) -> bool:
-        """Whether this machine exports without a reader's key, or did within the lateness."""
+    def copies_of_new_parts(self) -> PartCache | None:
+        """Where new parts are copied, if this machine exports without a reader's key, or did within
+        the lateness."""
         last = self.state().get("without_reader", "")
         recently = last and datetime.fromisoformat(last) > self.now() - self.lateness
-        return not self.store.can_read or bool(recently)
+        return None if self.store.can_read and not recently else self.part_cache
 
     def save_state(self, **values: Any) -> None:
         """Write values to this machine's state file."""

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from itertools import chain, pairwise
 
 from stack.archive import ArchiveError
@@ -274,8 +273,7 @@ def _store_parts(
         part_bytes=parse_bytes(settings.part),
         level=settings.level,
     )
-    cache = archive.part_cache if archive.uses_part_cache() else None
-    with closing(HourParts(archive.store, spec, cache)) as parts:
+    with closing(HourParts(archive.store, spec, archive.copies_of_new_parts())) as parts:
         for batch in batches:
             parts.take(batch)
         return parts.finish()
@@ -299,22 +297,16 @@ def _in_order(
 def _manifest(archive: Archive, ledger: Ledger, diff: HourDiff) -> Manifest:
     """The next manifest, which seals the diff."""
     start, until, known = diff.start, diff.until, diff.known
-    return Manifest(
-        tenant=archive.tenant,
-        sequence=ledger.length,
-        previous_sha256=ledger.head,
+    return ledger.draft(
         kind="hour",
         start=start,
         until=max(until, known.until) if known else until,
         complete=until == start + HOUR or diff.is_late,
         late=diff.is_late,
         engine=archive.engine.name,
-        engine_version=archive.engine.version(),
-        exporter_version=version("logstack"),
+        engine_version=archive.engine.version,
         query=f"every record from {rfc3339(start)} to before {rfc3339(until)}",
         created=archive.now(),
-        engine_records=sum(diff.after.values()),
-        archived_records=sum(diff.archived.values()),
         engine_streams=diff.after,
         archived_streams=diff.archived,
         suppressed_streams=diff.suppressed,

@@ -87,7 +87,7 @@ def wait_for_programs(archive: Archive) -> None:
 
 def _answer(archive: Archive) -> bool:
     try:
-        archive.engine.version()
+        _ = archive.engine.version
         requests.get(archive.store.access.endpoint, timeout=2)  # any answer will do
     except (EngineError, requests.RequestException):
         return False

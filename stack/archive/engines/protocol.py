@@ -20,6 +20,7 @@ class Archivable(Protocol):
     counts_are_cheap: bool
     """Whether a week can be counted every hour."""
 
+    @property
     def version(self) -> str:
         """The engine's version, cached."""
 

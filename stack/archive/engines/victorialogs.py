@@ -44,12 +44,9 @@ class VictoriaLogsArchive:
         self._session.headers["Accept-Encoding"] = "identity"  # faster than to decompress
 
     @cached_property
-    def _version(self) -> str:
+    def version(self) -> str:
         found = re.search(r'app_version="v?([^"]+)"', self._get("/metrics").text)
         return found[1] if found else "unknown"
-
-    def version(self) -> str:
-        return self._version
 
     def retention(self) -> timedelta:
         return self._flag("retentionPeriod") or timedelta(days=7)  # the engine's own default
