@@ -222,7 +222,7 @@ def _diff(
     """Store what the archive lacks of [start, until) as parts that no manifest names yet."""
     known = ledger.hours.get(start)
     before = _counts(archive, start, until) if counted is None else counted
-    suppression = Suppression(archive.key, archive.engine, ledger.erasures)
+    suppression = Suppression(archive.key, archive.engine.name, ledger.erasures)
     missing = _missing(archive, known, (start, until), before, suppression)
     parts = _store_parts(archive, (start, known.numbers if known else 0), before, missing)
     failpoint("parts-uploaded")

@@ -135,7 +135,7 @@ def _restore_hour(
         )
     failpoint("restore-started")
     counted: Counts = {}
-    suppression = Suppression(archive.key, archive.restored, ledger.erasures)
+    suppression = Suppression(archive.key, archive.restored.name, ledger.erasures)
     merged = heapq.merge(*(fetch_lines(archive.store, part, archive.work) for part in parts))
     archived = _count(suppression.filter(_within(merged, scope)), counted)
     present = archive.restored.hourly_counts(hour.start, hour.start + HOUR).get(hour.start, {})

@@ -149,7 +149,7 @@ def run(
     if expired.hours:
         on_expired(expired.hours)
     chosen = [item for item in candidates(ledger, selection) if item.part.key not in expired.parts]
-    suppression = Suppression(archive.key, archive.engine, ledger.erasures)
+    suppression = Suppression(archive.key, archive.engine.name, ledger.erasures)
     readers = {item.part.key: reader_of(item.engine) for item in chosen}
 
     def pick(part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from stack.archive.engines.protocol import Archivable
+from stack.archive.engines import reader_of
 from stack.archive.format import lines
 from stack.archive.format.manifest import Erasure
 from stack.engines import Record
@@ -31,12 +31,10 @@ def match_hmac(key: Ed25519PrivateKey, field: str, value: str) -> str:
 
 
 class Suppression:
-    """The records that tombstones name. `streams` counts those that `filter` excluded."""
+    """The records of an engine that tombstones name. `streams` counts what `filter` excluded."""
 
-    def __init__(
-        self, key: Ed25519PrivateKey, engine: Archivable, erasures: Iterable[Erasure]
-    ) -> None:
-        self.engine = engine
+    def __init__(self, key: Ed25519PrivateKey, engine: str, erasures: Iterable[Erasure]) -> None:
+        self._record_of = reader_of(engine)
         self.digests: dict[str, set[str]] = {}
         for erasure in erasures:
             self.digests.setdefault(erasure.field, set()).add(erasure.match_hmac)
@@ -57,7 +55,7 @@ class Suppression:
             yield from stored
             return
         for line in stored:
-            if self.excludes(self.engine.record(line)):
+            if self.excludes(self._record_of(line)):
                 lines.count(line, self.streams)
             else:
                 yield line

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stack.archive import ArchiveError, erase, failpoints, orphans
+from stack.archive.engines import reader_of
 from stack.archive.format.manifest import parse
 from stack.archive.storage.store import StoreError
 from tests.support.archives import (
@@ -39,7 +40,7 @@ def test_erased_records_stay_erased(archived: ArchiveUnderTest) -> None:
     archived.ok("archive", "run")
     assert archived.verify("--deep")["records"] == 5
     archived.ok("archive", "restore", "--from", "4d", "--to", "now")
-    record_of = archived.archive.restored.record
+    record_of = reader_of(archived.engine_name)
     users = [record_of(line)["user_id"] for line in archived.stored("restored")]
     assert sorted(users) == [1, 1, 3, 3, 9]
     documents = [store.get(key) for key in keys_of(store, "/manifests/")]

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from stack.archive.engines import reader_of
 from stack.archive.format.layout import DAY
 from tests.support.archives import (
     ENGINES,
@@ -65,7 +66,7 @@ def search(archive: ArchiveUnderTest, *options: str) -> tuple[list[str], str]:
 
 
 def restored(archive: ArchiveUnderTest) -> list[str]:
-    record_of = archive.archive.restored.record
+    record_of = reader_of(archive.engine_name)
     return [str(record_of(line)["message"]) for line in archive.stored("restored")]
 
 

@@ -95,9 +95,6 @@ class LokiArchive:
         if streams:
             self._push(list(streams.values()))
 
-    def record(self, line: bytes) -> Record:
-        return record_of_line(line)
-
     def days(self) -> list[datetime]:
         """From the index alone: a count would read every chunk."""
         now = datetime.now(UTC)

@@ -105,9 +105,6 @@ class VictoriaLogsArchive:
             self._insert(batch)
         self._get("/internal/force_flush")
 
-    def record(self, line: bytes) -> Record:
-        return record_of_line(line)
-
     def days(self) -> list[datetime]:
         names = self._get("/internal/partition/list").json()
         return sorted(datetime.strptime(name, "%Y%m%d").replace(tzinfo=UTC) for name in names)
