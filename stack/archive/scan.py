@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from threading import Event
-from typing import Protocol
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive
@@ -29,10 +28,8 @@ HELD_BYTES = 1024 * 1024  # of the lines of one part in memory
 AHEAD_BYTES = 64 * 1024 * 1024  # of waiting lines, above which no further part is started
 
 
-class Pick(Protocol):
-    """Selects lines of a part's raw bytes, which come in blocks, in order."""
-
-    def __call__(self, part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]: ...
+Pick = Callable[[Part, Iterator[bytes]], Iterator[bytes]]
+"""Selects lines of a part's raw bytes, which come in blocks, in order."""
 
 
 class SpooledLines:
@@ -77,12 +74,8 @@ def scan_all(
     """
     _ = archive.store.reader  # created before the threads share it
     stopped = Event()
-
-    def check() -> None:
-        if stopped.is_set():
-            raise StoppedError
-
-    return run_ahead((partial(scan, archive, part, pick, limit, check) for part in parts), stopped)
+    jobs = (partial(scan, archive, part, pick, limit, stopped) for part in parts)
+    return run_ahead(jobs, stopped)
 
 
 def run_ahead(jobs: Iterable[Job], stopped: Event) -> Generator[SpooledLines, None, None]:
@@ -121,35 +114,31 @@ def _may_start(waiting: deque[Future[SpooledLines]]) -> bool:
 
 
 def scan(
-    archive: Archive,
-    part: Part,
-    pick: Pick,
-    limit: int | None = None,
-    check: Callable[[], None] = lambda: None,
+    archive: Archive, part: Part, pick: Pick, limit: int | None, stopped: Event
 ) -> SpooledLines:
-    """What `pick` takes of one part. `check` is called for every chunk, and may raise.
+    """What `pick` takes of one part; raises StoppedError soon after `stopped` is set.
 
     Raises ArchiveError when the part was changed.
     """
     digest = hashlib.sha256()
 
+    def until_stopped(data: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in data:
+            if stopped.is_set():
+                raise StoppedError
+            yield piece
+
     def chunks() -> Generator[bytes, None, None]:
-        for chunk in archive.store.chunks(part.key):
-            check()
+        for chunk in until_stopped(archive.store.chunks(part.key)):
             digest.update(chunk)
             yield chunk
-
-    def blocks(compressed: Iterator[bytes]) -> Iterator[bytes]:
-        for block in decompress(compressed):
-            check()
-            yield block
 
     with ExitStack() as undo:
         found = SpooledLines(archive.work)
         undo.callback(found.close)
         try:
             with closing(chunks()) as compressed:
-                for line in pick(part, blocks(compressed)):
+                for line in pick(part, until_stopped(decompress(compressed))):
                     found.add(line)
                     if found.count == limit:
                         break
