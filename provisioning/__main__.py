@@ -17,7 +17,7 @@ from pyinfra_cli.main import main  # noqa: E402
 
 from provisioning import DeployError, fleet  # noqa: E402
 from stack import settings  # noqa: E402
-from stack.cli.console import progress, say  # noqa: E402
+from stack.cli.console import note, progress  # noqa: E402
 
 HERE = Path(__file__).parent
 
@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 def run(file: str, *flags: str) -> None:
     """Get what the hosts need, before any connection; then run pyinfra."""
     values = settings.load_for_hosts(os.environ[settings.ENV_VARIABLE])
+    fleet.groups_of(values)
     with progress() as display:
         fleet.prepare(values, display.update)
     inventory = str(HERE / "inventories" / "environment.py")
@@ -36,5 +37,5 @@ if __name__ == "__main__":
     try:
         run(*sys.argv[1:])
     except (*fleet.ERRORS, DeployError, OSError) as error:
-        say(str(error), "red")
+        note(str(error), "red")
         sys.exit(1)

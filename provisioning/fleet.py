@@ -65,7 +65,7 @@ class Deployment:
 
 
 def groups_of(settings: Settings) -> dict[str, Members]:
-    """The hosts of the settings as pyinfra's groups, each with its data."""
+    """The hosts of the settings as pyinfra's groups, each with its data. Raises DeployError."""
     return {
         group: [
             (name, _data_of(settings, name))
@@ -87,7 +87,10 @@ def _data_of(settings: Settings, name: str) -> dict[str, object]:
     if host.ssh_user:
         data["ssh_user"] = host.ssh_user
     if host.ssh_key:
-        data["ssh_key"] = str(Path(host.ssh_key).expanduser())
+        key = Path(host.ssh_key).expanduser()
+        if not os.access(key, os.R_OK):
+            raise DeployError(f"hosts.{name}.ssh_key: expected a readable file, got {host.ssh_key}")
+        data["ssh_key"] = str(key)
     return data
 
 

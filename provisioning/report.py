@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stack.cli.console import out, say
+from stack.cli.console import note, out
 
 if TYPE_CHECKING:
     from provisioning.run import Run
 
 
 @dataclass(frozen=True)
-class Finding:
+class HostFinding:
     """The result of one check on one host, and its duration in seconds."""
 
     host: str
@@ -32,7 +32,7 @@ class Report:
     planned: dict[str, list[str]] = field(default_factory=dict)
     changes: dict[str, list[str]] = field(default_factory=dict)
     sentences: dict[str, list[str]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[HostFinding] = field(default_factory=list)
     failed_checks: dict[str, list[str]] = field(default_factory=dict)  # of preflight
     failures: dict[str, list[str]] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Report:
 
     def progress(self, name: str, text: str) -> None:
         """Progress of getting programs."""
-        say(f"{name}: {text}")
+        note(f"{name}: {text}")
 
     def fail(self, host: str, text: str) -> None:
         self.failures.setdefault(host, []).append(text)
@@ -91,19 +91,19 @@ class Report:
 
     def _print_failures(self) -> None:
         for name in self._names(self.failed_checks):
-            say(f"{name}: preflight failed; nothing was changed on any host:", "red")
+            note(f"{name}: preflight failed; nothing was changed on any host:", "red")
             for check in self.failed_checks[name]:
-                say(f"  {check}", "red")
+                note(f"  {check}", "red")
         for name in self._names(self.failures):
             for text in self.failures[name]:
-                say(f"{name}: {text}", "red")
+                note(f"{name}: {text}", "red")
         for name in self._names(self.unreachable):
             text = self.unreachable[name]
-            say(f"{name}: cannot connect by SSH: {text}. Nothing was changed on this host", "red")
+            note(f"{name}: cannot connect by SSH: {text}. Nothing was changed on this host", "red")
         if self.entered and self.failures:
             known = {*self.entered, *self.failures, *self.unreachable}
             if skipped := [name for name in self.run.order() if name not in known]:
-                say(f"Skipped after the failure: {', '.join(skipped)}", "red")
+                note(f"Skipped after the failure: {', '.join(skipped)}", "red")
 
     def _names(self, found: dict[str, list[str]] | dict[str, str]) -> list[str]:
         return [host.name for host in self.run.state.inventory if host.name in found]

@@ -35,7 +35,7 @@ from provisioning import DeployError, fleet
 from provisioning.agent.locks import AGENTS
 from provisioning.facts.host import HostState
 from provisioning.report import Report
-from stack.cli.console import say
+from stack.cli.console import note
 from stack.hosts.plan import HostPlan
 from stack.records.timestamps import format_time
 
@@ -208,7 +208,7 @@ class Run:
         """Shut down in order, once: stop the operations and end the sessions."""
         for other in SIGNALS:
             signal.signal(other, signal.SIG_IGN)
-        say("stopped. To continue, run the same command again")
+        note("stopped. To continue, run the same command again")
         self.report.stopped = True
         if self.state.pool is not None:
             self.state.pool.kill(block=False)

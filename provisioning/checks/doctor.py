@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from provisioning import changes
 from provisioning.checks import preflight
 from provisioning.facts.host import HostFacts, HostState
-from provisioning.report import Finding
+from provisioning.report import HostFinding
 from provisioning.run import Run, Session
 
 JOURNAL_LINES = 5
 
 
-def examine(run: Run, session: Session) -> Iterator[Finding]:
+def examine(run: Run, session: Session) -> Iterator[HostFinding]:
     """Run every check on a host."""
     began = time.monotonic()
     plan, binaries = run.deployment.plans[session.name], run.deployment.binaries[session.name]
 
-    def finding(ok: bool, text: str) -> Finding:
-        return Finding(session.name, ok, text, time.monotonic() - began)
+    def finding(ok: bool, text: str) -> HostFinding:
+        return HostFinding(session.name, ok, text, time.monotonic() - began)
 
     failed = preflight.failed_checks(
         session.fact(HostFacts), plan, run.deployment.settings, time.time()

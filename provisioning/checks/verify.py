@@ -15,7 +15,7 @@ from provisioning.checks import readback
 from provisioning.run import Run, Session
 from stack.alerting.rules import load_rules_for
 from stack.hosts.files import PYTHON
-from stack.hosts.roles import is_archived, with_role
+from stack.hosts.roles import hosts_with_role, is_archived
 from stack.records.timestamps import format_time
 from stack.settings.targets import host as host_target
 
@@ -29,7 +29,7 @@ def check_canary(run: Run, session: Session) -> str:
     settings = run.deployment.settings
     if not settings.app_hosts.apps:
         return "no app logs to files (app_hosts.apps): canary skipped"
-    servers = [n for n in with_role(settings, "log_server") if n in run.sessions]
+    servers = [n for n in hosts_with_role(settings, "log_server") if n in run.sessions]
     if not servers:
         return "this run has no log server: canary skipped"
     app = settings.app_hosts.apps[0]

@@ -11,7 +11,7 @@ from provisioning import DeployError
 from provisioning.checks import doctor
 from provisioning.checks.verify import CHECKS
 from provisioning.operations.commands import Commands, Fail, step
-from provisioning.report import Finding
+from provisioning.report import HostFinding
 from provisioning.run import Run, Session
 from stack.hosts.roles import roles_of
 
@@ -26,13 +26,13 @@ def check(run: Run, function: Check) -> Commands:
     yield from ()
 
 
-def _finding(run: Run, function: Check) -> Finding:
+def _finding(run: Run, function: Check) -> HostFinding:
     began = time.monotonic()
     try:
         text, ok = function(run, run.sessions[host.name]), True
     except DeployError as error:
         text, ok = str(error), False
-    return Finding(host.name, ok, text, time.monotonic() - began)
+    return HostFinding(host.name, ok, text, time.monotonic() - began)
 
 
 @step
@@ -42,7 +42,7 @@ def examine(run: Run) -> Commands:
         try:
             run.report.findings += list(doctor.examine(run, run.sessions[host.name]))
         except DeployError as error:
-            run.report.findings.append(Finding(host.name, False, str(error), 0.0))
+            run.report.findings.append(HostFinding(host.name, False, str(error), 0.0))
     yield from ()
 
 
@@ -58,7 +58,7 @@ def records(run: Run) -> Commands:
                 found.append(_finding(run, function))
         if failed and all(item.host != "records" for item in found):
             text = f"skipped: fix the failed checks first. Run: make verify ENV={run.environment}"
-            found.append(Finding("records", False, text, 0.0))
+            found.append(HostFinding("records", False, text, 0.0))
     yield from ()
 
 

@@ -35,11 +35,8 @@ def diagnose(
         hosts.run_on_hosts("doctor.py", environment, "--yes")
         return
     target = running_target()
-    archive = open_native(target)
-    try:
+    with open_native(target) as archive:
         findings = doctor.run(archive, target)
-    finally:
-        archive.store.close()
     if as_json:
         print_json([asdict(item) for item in findings], indent=2)
     else:

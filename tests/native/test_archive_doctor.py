@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, rfc3339
-from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
+from tests.support.archives import ArchiveUnderTest, at, yesterday
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-
-
-@pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore
-) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path, shared_store)
-    under_test.start()
-    yield under_test
-    under_test.stop()
 
 
 @pytest.fixture

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY
-from tests.support.archives import ENGINES, ArchiveUnderTest, SharedStore, at, in_folder, yesterday
-from tests.support.native_stack import Combination, poll
+from tests.support.archives import ENGINES, ArchiveUnderTest, at, yesterday
+from tests.support.native_stack import poll
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 COMBINATIONS = ENGINES
 OLD = yesterday(3) - DAY
 SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL", days = 20}]'
 
+VARIABLES = {"LOGSTACK_RETENTION__SHORTER": SHORTER, "LOGSTACK_ARCHIVE__LATENESS": "1h"}
+
 
 @pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
+def archive(archive: ArchiveUnderTest) -> ArchiveUnderTest:
     """DEBUG of one service is deleted after a day; records of two days ago, and of yesterday."""
-    under_test = in_folder(
-        tmp_path,
-        shared_store,
-        **combination.variables,
-        LOGSTACK_RETENTION__SHORTER=SHORTER,
-        LOGSTACK_ARCHIVE__LATENESS="1h",
-    )
-    under_test.start()
-    if under_test.engine_name == "victorialogs":
-        under_test.stop("victorialogs")
-        under_test.start("victorialogs", extra=["-maxBackfillAge=0"])
     noisy = {"service_name": "noisy", "level": "DEBUG"}
-    under_test.push(
+    archive.push(
         [
             *(at(OLD, f"old noise {n}", **noisy) for n in range(3)),
             at(OLD, "no noise", service_name="noisy", level="INFO"),
@@ -46,8 +33,7 @@ def archive(
             at(yesterday(3), "young noise", **noisy),
         ]
     )
-    yield under_test
-    under_test.stop()
+    return archive
 
 
 def expiry(archive: ArchiveUnderTest) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -39,11 +40,18 @@ from stack.settings.secrets import (
     write_private,
 )
 from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll, record
+from tests.support.store_proxy import Proxy
 
 BUCKETS = "tests"
 NUMBERS = itertools.count(1)
 # The combinations of the archive's tests, in which the agent has no part.
 ENGINES = (DEFAULT, Combination("loki", "otelcol"))
+# A day is hot for one day, and late records are accepted for an hour.
+SHORT_LIVED = {
+    "LOGSTACK_RETENTION__HOT_DAYS": "1",
+    "LOGSTACK_RETENTION__MARGIN_DAYS": "3",
+    "LOGSTACK_ARCHIVE__LATENESS": "1h",
+}
 RESTORING = (("archive", "restore"), ("archive", "unrestore"))
 
 
@@ -315,6 +323,36 @@ def _answers(url: str) -> bool:
         return requests.get(url, timeout=2).status_code == 200
     except requests.RequestException:
         return False
+
+
+@contextmanager
+def running_archive(
+    path: Path,
+    store: SharedStore | None,
+    variables: Mapping[str, str],
+    *,
+    old_records: bool = False,
+) -> Iterator[ArchiveUnderTest]:
+    """An archive that is stopped at the end. With `old_records`, VictoriaLogs takes them, too."""
+    under_test = in_folder(path, store, **variables)
+    takes_old = old_records and under_test.engine_name == "victorialogs"
+    try:
+        under_test.start(extra=["-maxBackfillAge=0"] if takes_old else [])
+        yield under_test
+    finally:
+        under_test.stop()
+
+
+@contextmanager
+def faulty_store(archive: ArchiveUnderTest, fault: str, of: str = "") -> Iterator[Proxy]:
+    """The store behind a proxy that answers so for the objects whose path has `of` in it."""
+    proxy = Proxy(archive.target.url("seaweedfs"), fault, of)
+    archive.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+        archive.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
 
 
 def in_folder(path: Path, store: SharedStore | None, **variables: str) -> ArchiveUnderTest:

@@ -58,8 +58,8 @@ def test_what_the_owner_of_a_shared_file_wrote_stays(shared: Path) -> None:
     shared.write_text('{"registry-mirrors": ["https://mirror.example.net"], "log-driver": "local"}')
     assert described(shared) != hashlib.sha256(OURS.encode()).hexdigest()
     assert put((shared, OURS))["ok"]
-    wanted = {"registry-mirrors": ["https://mirror.example.net"], **json.loads(OURS)}
-    assert json.loads(shared.read_text()) == wanted
+    expected = {"registry-mirrors": ["https://mirror.example.net"], **json.loads(OURS)}
+    assert json.loads(shared.read_text()) == expected
     assert described(shared) == hashlib.sha256(OURS.encode()).hexdigest()
 
 
@@ -121,7 +121,7 @@ def test_a_file_that_a_run_removed_comes_back_with_its_rollback(tmp_path: Path, 
                 for name in ("written", "leaving", "removed")}  # fmt: skip
     assert put(gone=(path,), run="1", **commands)["ok"]
     assert not path.exists()
-    assert restore("2", path, **commands) == {"text": ""}
+    assert restore("2", path, **commands) == {"ok": True, "text": f"restored {path}"}
     assert (path.read_text(), mode_of(path)) == ("rules", 0o640)
     assert log.read_text().split() == ["leaving", "here", "removed", "gone", "written", "here"]
 
@@ -131,7 +131,9 @@ def test_a_rollback_that_does_not_take_effect_says_so(tmp_path: Path, kept: Path
     path = tmp_path / "rules"
     assert put((path, "new"), run="1")["ok"]
     answer = restore("2", path, removed=[["sh", "-c", "echo no; exit 1"], ["/no/program"]])
-    assert answer["text"].startswith("`sh -c echo no; exit 1`: no")
+    assert not answer["ok"]
+    start = f"restored {path}, but cannot apply them: `sh -c echo no; exit 1`: no"
+    assert answer["text"].startswith(start)
     assert answer["text"].endswith("`/no/program`: No such file or directory")
 
 
@@ -169,9 +171,9 @@ def test_the_mode_and_owner_of_a_shared_file_stay(shared: Path, kept: Path) -> N
     if os.geteuid() == 0:
         os.chown(shared, 12, 13)
     before = shared.stat()
-    wanted = {"sha256": hashlib.sha256(OURS.encode()).hexdigest()}
+    expected = {"sha256": hashlib.sha256(OURS.encode()).hexdigest()}
     assert put((shared, OURS), run="1")["ok"]
-    assert base.describe_file(str(shared)) == wanted
+    assert base.describe_file(str(shared)) == expected
     restore("2", shared)
     assert json.loads(shared.read_text()) == {"debug": True}
     assert not put((shared, OURS), written=[["false"]])["ok"]
@@ -204,14 +206,33 @@ def test_a_shared_file_of_ours_alone_goes_with_its_rollback(shared: Path, kept: 
 def test_one_run_at_a_time_has_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run gets the holder; only its own run, or an empty one, releases it."""
     monkeypatch.setattr(locks, "LOCK", str(tmp_path / "lock.json"))
-    assert locks.lock({"run": "1", "who": "alice@desk"}) == {"held": False}
-    answer = locks.lock({"run": "2", "who": "bob@desk"})
-    assert (answer["held"], answer["who"]) == (True, "alice@desk")
-    locks.unlock({"run": "2"})
-    assert locks.lock({"run": "2", "who": "bob@desk"})["held"]
-    assert locks.unlock({"run": ""}) == {"who": "alice@desk"}
-    assert locks.unlock({"run": ""}) == {"who": ""}
-    assert locks.lock({"run": "2", "who": "bob@desk"}) == {"held": False}
+    monkeypatch.setattr(locks, "AGENTS", str(tmp_path))
+    alice = {"run": "1", "who": "alice@desk", "pid": 1}
+    bob = {"run": "2", "who": "bob@desk", "pid": 2}
+    assert locks.lock(alice) == {"held": False}
+    answer = locks.lock(bob)
+    assert (answer["held"], answer["who"], answer["pid"]) == (True, "alice@desk", 1)
+    locks.unlock({"run": "2", "own": "b"})
+    assert locks.lock(bob)["held"]
+    assert locks.unlock({"run": "", "own": "b"}) == {"who": "alice@desk"}
+    assert locks.unlock({"run": "", "own": "b"}) == {"who": ""}
+    assert locks.lock(bob) == {"held": False}
+    assert locks.lock({**alice, "replace": "1"})["held"]
+    assert locks.lock({**alice, "replace": "2"}) == {"held": False}
+
+
+def test_the_end_of_a_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own agent goes; that of another run stays until a killed run is unlocked."""
+    monkeypatch.setattr(locks, "LOCK", str(tmp_path / "lock.json"))
+    monkeypatch.setattr(locks, "AGENTS", str(tmp_path / "agents"))
+    for name in ("mine", "other"):
+        (tmp_path / "agents" / name).mkdir(parents=True)
+    locks.lock({"run": "1", "who": "alice@desk", "pid": 1})
+    locks.leave({"run": "1", "own": "mine"})
+    assert [path.name for path in tmp_path.rglob("*")] == ["agents", "other"]
+    locks.unlock({"run": "", "own": "third"})
+    locks.leave({"run": "", "own": "third"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_old_versions_are_removed(

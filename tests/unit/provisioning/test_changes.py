@@ -37,6 +37,9 @@ COMPONENT = HostComponent(
 )
 PLAN = HostPlan("logs-1", ("log_server",), (COMPONENT,), (DOCKER, JOURNALD))
 BINARIES = {"vmalert": [Binary("/opt/logstack/vmalert/2/vmalert", "feed")]}
+PLACES = {
+    path: {"free": 2**50, "read_only": False} for path in ("/etc", "/opt", "/var/lib", "/var/tmp")
+}
 BARE: dict[str, Any] = {
     "files": {}, "binaries": {}, "links": {}, "directories": {}, "users": [], "services": {},
     "installed": [], "pending": [], "programs": [], "units": {}, "tables": [],
@@ -76,11 +79,11 @@ def test_a_bare_host_gets_everything_in_order() -> None:
         "create user logstack-vmalert",
         "create /var/lib/logstack/vmalert",
         "install /opt/logstack/vmalert/2/vmalert",
+        f"create file {JOURNALD.path}",
         "create file /etc/logstack/vmalert/a.yaml",
         "create file /etc/systemd/system/logstack-vmalert.service",
         "change version of vmalert: none -> 2",
         "start service logstack-vmalert",
-        f"create file {JOURNALD.path}",
     ]
     assert "create file /etc/docker/daemon.json" in texts({**BARE, "programs": ["docker"]})
 
@@ -102,8 +105,8 @@ def test_a_file_that_differs_restarts_its_service(path: str, changed: dict[str, 
     """By content, mode or owner."""
     files = deployed()["files"]
     files[path] = {**files[path], **changed}
-    wanted = [f"change file {path}", "restart service logstack-vmalert"]
-    assert texts(deployed(files=files)) == wanted
+    expected = [f"change file {path}", "restart service logstack-vmalert"]
+    assert texts(deployed(files=files)) == expected
 
 
 def test_a_file_that_is_in_no_plan_is_removed() -> None:
@@ -168,7 +171,7 @@ def test_a_unit_of_the_host_is_no_service_that_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "wanted"),
+    ("changed", "expected"),
     [
         ({}, []),
         ({"active": False}, ["start logstack-firewall.service"]),
@@ -178,7 +181,7 @@ def test_a_unit_of_the_host_is_no_service_that_left() -> None:
     ],
 )
 def test_a_firewall_that_is_not_in_force_is_started(
-    changed: dict[str, Any], wanted: list[str]
+    changed: dict[str, Any], expected: list[str]
 ) -> None:
     """Stopped, disabled, or flushed below its unit, which then stays active."""
     unit = HostFile(firewall.UNIT, firewall.unit_text(), "0644", "root")
@@ -192,8 +195,8 @@ def test_a_firewall_that_is_not_in_force_is_started(
         tables=changed.get("tables", [firewall.TABLE]),
         programs=changed.get("programs", ["nft"]),
     )
-    assert [str(change) for change in changes.changes(plan, BINARIES, facts)] == wanted
-    assert [file.path for file in changes.changed_files(plan, facts)] == [unit.path] * len(wanted)
+    assert [str(change) for change in changes.changes(plan, BINARIES, facts)] == expected
+    assert [file.path for file in changes.changed_files(plan, facts)] == [unit.path] * len(expected)
 
 
 def test_the_mode_of_a_file_that_others_have_is_not_compared() -> None:
@@ -214,7 +217,9 @@ def test_preflight_says_everything_at_once() -> None:
     values = settings.load({})
     facts = {
         "user": 1000, "os": "alpine", "os_name": "Alpine", "machine": "riscv64", "systemd": False,
-        "memory": 1024**2, "disk": 0, "time": 1000.0, "listening": {"18880": "www-data"},
+        "memory": 1024**2, "time": 1000.0,
+        "places": {**PLACES, "/var/lib": {"free": 0, "read_only": False}},
+        "listening": {"18880": "www-data"},
     }  # fmt: skip
     found = preflight.failed_checks(facts, PLAN, values, now=900.0)
     assert [text.partition(":")[0] for text in found] == [
@@ -224,12 +229,50 @@ def test_preflight_says_everything_at_once() -> None:
     assert "got a listener of the user www-data" in found[7]
 
 
+@pytest.mark.parametrize(
+    ("place", "state", "sentence"),
+    [
+        ("/opt", {"read_only": True}, "/opt: expected a folder that can be written to"),
+        ("/opt", {"free": 1024**2}, "disk: expected 512 MiB free in /opt, got 1 MiB"),
+        ("/var/tmp", {"free": 0}, "disk: expected 512 MiB free in /var/tmp, got 0 B"),
+        ("/etc", {"free": 0}, ""),
+    ],
+)
+def test_preflight_looks_where_data_goes(
+    place: str, state: dict[str, object], sentence: str
+) -> None:
+    """Programs, records and uploads; configuration needs no room to speak of."""
+    facts = {
+        "user": 0, "os": "debian", "os_name": "Debian", "machine": platform.machine(),
+        "systemd": True, "memory": 2**40, "time": 1.0, "listening": {},
+        "places": {**PLACES, place: {**PLACES[place], **state}},
+    }  # fmt: skip
+    found = preflight.failed_checks(facts, PLAN, settings.load({}), now=1.0)
+    assert [text[: len(sentence)] for text in found] == ([sentence] if sentence else [])
+
+
+def test_a_log_folder_that_was_changed_by_hand_is_a_change() -> None:
+    """Its owner and mode are those of tmpfiles.d."""
+    line = "d /var/log/erp 2750 erp logstack-otelcol -\n"
+    file = HostFile(app_logging.FOLDERS, line, "0644", "root")
+    plan = replace(PLAN, files=(file,))
+    facts = deployed()
+    facts["files"][file.path] = described(file)
+    facts["directories"]["/var/log/erp"] = {"mode": "2750", "owner": "erp"}
+    assert [str(item) for item in changes.file_changes(plan, facts)] == [
+        f"remove file {app_logging.JOURNALD}"
+    ]
+    facts["directories"]["/var/log/erp"] = {"mode": "0777", "owner": "erp"}
+    assert "change /var/log/erp" in [str(item) for item in changes.file_changes(plan, facts)]
+    assert "/var/log/erp" in changes.request_for(plan, BINARIES)["directories"]
+
+
 def test_preflight_lets_a_component_keep_its_port() -> None:
     """A second run finds it taken by the service itself."""
     values = settings.load({})
     facts = {
         "user": 0, "os": "debian", "os_name": "Debian", "machine": platform.machine(),
-        "systemd": True, "memory": 2**40, "disk": 2**50, "time": 1.0,
+        "systemd": True, "memory": 2**40, "places": PLACES, "time": 1.0,
         "listening": {"18880": "logstack-vmalert"},
     }  # fmt: skip
     assert preflight.failed_checks(facts, PLAN, values, now=1.0) == []
@@ -255,7 +298,7 @@ def test_preflight_refuses_what_the_agent_could_not_be_kept_from(
     )
     facts = {
         "user": 0, "os": "debian", "os_name": "Debian", "machine": platform.machine(),
-        "systemd": True, "memory": 2**40, "disk": 2**50, "time": 1.0, "listening": {},
+        "systemd": True, "memory": 2**40, "places": PLACES, "time": 1.0, "listening": {},
         "kernel": "6.1.0-18-amd64", "hard_links": True, "log_links": [], **fact,
     }  # fmt: skip
     mounts = HostFile(agent_view.SCRIPT, "", "0644", "root")

@@ -1,0 +1,56 @@
+"""What is asked of a host, and what becomes of an answer that does not come."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+import pytest
+from paramiko import SSHException
+from pyinfra.api.host import Host
+
+from provisioning import DeployError
+from provisioning.run import ASK_SECONDS, Session
+
+
+class Line:
+    """A connection that remembers what was asked, or breaks; answers are what the host printed."""
+
+    def __init__(self, answer: str | Exception) -> None:
+        self.answer = answer
+        self.asked: dict[str, Any] = {}
+        self.data: dict[str, Any] = {}
+
+    def run_shell_command(self, command: object, **options: Any) -> tuple[bool, Any]:
+        self.asked = options
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return True, type("Output", (), {"stdout": self.answer, "stderr": ""})
+
+
+def session(line: Line) -> Session:
+    return Session(cast(Host, line), "/run/agent.pyz")
+
+
+def test_an_action_that_waits_has_that_much_more_time() -> None:
+    """A service may take `timing.start_timeout`; the connection is not given up before."""
+    line = Line('{"ok": true}')
+    assert session(line).ask("probe", name="loki", timeout=600.0)["ok"]
+    assert line.asked["_timeout"] == ASK_SECONDS + 600
+    assert json.loads(line.asked["_stdin"])["timeout"] == 600
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (TimeoutError(), "no answer in time"),
+        (SSHException("SSH session not active"), "SSH session not active"),
+        (EOFError(), r"connection lost \(EOFError\)"),
+        ("Welcome\n", "probe: expected JSON, got Welcome"),
+        ("", "probe: expected JSON, got nothing"),
+    ],
+)
+def test_no_answer_is_an_error_that_says_so(answer: str | Exception, expected: str) -> None:
+    """One that a deploy takes as a failure of this host, after which it rolls back and unlocks."""
+    with pytest.raises(DeployError, match=expected):
+        session(Line(answer)).ask("probe", name="loki")
