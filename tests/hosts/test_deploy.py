@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -220,16 +218,3 @@ def test_a_rollback_that_leaves_a_service_unhealthy_fails_and_stops(fleet: Fleet
     assert "Skipped after the failure: app-1, app-2" in result.stderr
     for name in ("app-1", "app-2"):
         assert "18133" not in fleet.hosts[name].sh("cat /etc/logstack/otelcol/config.yaml")
-
-
-def test_pyinfras_own_command_knows_the_hosts(fleet: FleetUnderTest) -> None:
-    """The inventories give it the groups of the settings, with users and keys."""
-    pyinfra = Path(sys.executable).with_name("pyinfra")
-    argv = [str(pyinfra), "-y", "provisioning/inventories/staging.py", "exec", "--", "hostname"]
-    result = subprocess.run(
-        argv, cwd=ROOT, env=fleet.environ, capture_output=True, text=True, timeout=60, check=False
-    )
-    text = result.stdout + result.stderr
-    assert result.returncode == 0, text
-    for name in fleet.hosts:
-        assert f"[{name}]" in text

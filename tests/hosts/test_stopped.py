@@ -65,7 +65,7 @@ def test_a_connection_that_breaks_is_named(fleet: FleetUnderTest) -> None:
         host.sh("pkill -u deploy sshd")
         text, _ = run.communicate(timeout=60)
         assert run.returncode == 1, text
-        assert "app-2: probe: " in text
+        assert "app-2: otelcol: " in text
         assert "Traceback" not in text
         assert "app-1: 2 changes" in text
         for name in ("logs-1", "app-1"):

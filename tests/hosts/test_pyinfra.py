@@ -1,0 +1,142 @@
+"""pyinfra's own command on our files, as its documentation describes it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stack.settings import ROOT
+from tests.support.host_containers import FleetUnderTest
+from tests.support.native_stack import poll
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+
+PYINFRA = str(Path(sys.executable).with_name("pyinfra"))
+STAGING = str(ROOT / "provisioning" / "inventories" / "staging.py")
+DEPLOY = str(ROOT / "provisioning" / "deploy.py")
+CONFIG = "/etc/logstack/otelcol/config.yaml"
+
+
+def pyinfra(fleet: FleetUnderTest, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it from a folder that is not the checkout."""
+    fleet.deployed = ""
+    result = subprocess.run(
+        [PYINFRA, *arguments],
+        cwd=fleet.folder, env=fleet.environ, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr + fleet.journals()
+    return result
+
+
+def totals(text: str) -> list[str]:
+    """Hosts, successes, errors and operations without a change, as pyinfra counts them."""
+    (row,) = re.findall(r"Grand total +(.*)", text)
+    return list(row.split())
+
+
+def test_the_inventory_has_the_hosts_of_the_settings(fleet: FleetUnderTest) -> None:
+    result = pyinfra(fleet, "-y", STAGING, "exec", "--", "hostname")
+    for name in fleet.hosts:
+        assert f"[{name}]" in result.stderr + result.stdout
+
+
+def test_a_dry_run_shows_what_the_run_changes(fleet: FleetUnderTest) -> None:
+    """Line by line; after the run nothing is left, by pyinfra's own count."""
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "350ms"}}
+    dry = pyinfra(fleet, STAGING, DEPLOY, "--dry")
+    assert f"  change file {CONFIG}" in dry.stdout.splitlines()
+    done = pyinfra(fleet, STAGING, DEPLOY, "-y")
+    assert done.stdout.splitlines()[:-1] == dry.stdout.splitlines()
+    again = pyinfra(fleet, STAGING, DEPLOY, "-y")
+    operations, success, errors, unchanged = totals(again.stderr)
+    assert (success, errors, unchanged) == ("-", "-", operations)
+    for host in fleet.hosts.values():
+        assert host.sh("ls -A /run/logstack-agent 2>/dev/null || true") == ""
+
+
+def test_differences_are_shown_without_secrets(fleet: FleetUnderTest) -> None:
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "450ms"}}
+    fleet.hosts["app-1"].sh("echo old > /etc/logstack/otelcol/authorization")
+    text = pyinfra(fleet, STAGING, DEPLOY, "--dry", "--diff").stdout
+    assert re.search(r"^\+.*450ms", text, re.MULTILINE)
+    assert "app-1: /etc/logstack/otelcol/authorization: secret, not shown" in text
+    known = json.loads((fleet.folder / "secrets.json").read_text(encoding="utf-8"))
+    assert not any(value in text for value in known.values())
+
+
+def test_a_limit_leaves_the_other_hosts_alone(fleet: FleetUnderTest) -> None:
+    before = fleet.pids()
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "550ms"}}
+    result = pyinfra(fleet, STAGING, DEPLOY, "-y", "--limit", "app_hosts", "--exclude", "app-2")
+    assert "2 changes on 1 hosts" in result.stdout
+    changed = {name for name, pid in fleet.pids().items() if before[name] != pid}
+    assert changed == {"app-1/logstack-otelcol.service"}
+
+
+def test_data_are_settings(fleet: FleetUnderTest) -> None:
+    name = "LOGSTACK_AGENT__FLUSH_INTERVAL"
+    text = pyinfra(fleet, STAGING, DEPLOY, "--dry", "--diff", "--data", f"{name}=650ms").stdout
+    assert re.search(r"^\+.*650ms", text, re.MULTILINE)
+
+
+def test_a_team_includes_the_stack_in_its_own_deploy(fleet: FleetUnderTest) -> None:
+    """Their inventory, their group data, an operation of theirs; one host after the other."""
+    folder = fleet.folder / "team"
+    (folder / "group_data").mkdir(parents=True)
+    login = {"ssh_user": "deploy", "ssh_key": str(fleet.key)}
+    lines = []
+    for group, start in (("log_servers", "logs"), ("app_hosts", "app")):
+        hosts = {n: h.address for n, h in fleet.hosts.items() if n.startswith(start)}
+        members = [(name, {"ssh_hostname": address, **login}) for name, address in hosts.items()]
+        lines.append(f"{group} = {members!r}\n")
+    (folder / "inventory.py").write_text("".join(lines), encoding="utf-8")
+    (folder / "group_data" / "all.py").write_text(
+        'logstack_environment = "staging"\nLOGSTACK_AGENT__FLUSH_INTERVAL = "750ms"\n', "utf-8"
+    )
+    (folder / "site.py").write_text(
+        "from pyinfra import local\n"
+        "from pyinfra.operations import files\n"
+        "files.file(name='Ours', path='/tmp/ours')\n"
+        f"local.include({DEPLOY!r})\n",
+        encoding="utf-8",
+    )
+    inventory = str(folder / "inventory.py")
+    pyinfra(fleet, inventory, str(folder / "site.py"), "-y", "--serial")
+    for host in fleet.hosts.values():
+        assert "750ms" in host.sh(f"cat {CONFIG}")
+        host.sh("rm /tmp/ours")
+
+
+STEPS = {
+    "before the lock": "ls -d /run/logstack-agent/*",
+    "under the lock": "cat /run/logstack-deploy.json",
+    "staged": "ls -d /etc/logstack/.staged/otelcol",
+    "swapped": f"grep 850ms {CONFIG}",
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_next_run_completes_one_that_was_killed(fleet: FleetUnderTest, step: str) -> None:
+    """kill -9 of the control process; the lock of a process that has ended is taken over."""
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "850ms"}}
+    host = fleet.hosts["app-1"]
+    host.sh("rm -rf /etc/logstack/.staged/otelcol")
+    fleet.deployed = ""
+    run = subprocess.Popen(
+        [PYINFRA, STAGING, DEPLOY, "-y"], cwd=fleet.folder, env=fleet.environ, stdout=-3, stderr=-3
+    )
+    try:
+        poll(lambda: host.sh(f"{STEPS[step]} 2>/dev/null || true"), step, timeout=60)
+    finally:
+        run.kill()
+        run.wait()
+    fleet.deploy()
+    assert "0 changes on 3 hosts" in fleet.deploy()
+    for each in fleet.hosts.values():
+        assert "850ms" in each.sh(f"cat {CONFIG}")
+        assert each.sh("systemctl is-active logstack-otelcol").strip() == "active"
