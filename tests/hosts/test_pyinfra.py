@@ -27,7 +27,8 @@ def pyinfra(fleet: FleetUnderTest, *arguments: str) -> subprocess.CompletedProce
     fleet.deployed = ""
     result = subprocess.run(
         [PYINFRA, *arguments],
-        cwd=fleet.folder, env=fleet.environ, capture_output=True, text=True, timeout=280, check=False,
+        cwd=fleet.folder, env=fleet.environ, capture_output=True, text=True, timeout=280,
+        check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr + fleet.journals()
     return result
