@@ -38,7 +38,6 @@ class Report:
     unreachable: dict[str, str] = field(default_factory=dict)
     entered: set[str] = field(default_factory=set)  # the hosts whose own steps have begun
     counts: bool = False  # whether it ends with the number of changes
-    stopped: bool = False
     nothing: str = ""  # printed if a run has done nothing
 
     def __post_init__(self) -> None:

@@ -13,16 +13,18 @@ import json
 import os
 import signal
 import socket
+import sys
 import uuid
 import zipfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 from gevent.lock import RLock
 from paramiko import SSHException
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.facts import FactBase
@@ -37,12 +39,14 @@ from provisioning.facts.host import HostState
 from provisioning.report import Report
 from stack.cli.console import note
 from stack.hosts.plan import HostPlan
+from stack.hosts.secrets import variable_of
 from stack.records.timestamps import format_time
 
 # Exceptions of a broken connection, from pyinfra, paramiko or the system.
 BROKEN = (PyinfraError, SSHException, OSError, EOFError)
 ASK_SECONDS = 180
 OPEN_SECONDS = 20
+SUDO_PASSWORD = variable_of("sudo_password")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MAIN = "from provisioning.agent.main import main\n\nmain()\n"
 
@@ -99,12 +103,13 @@ class Session:
 
 def run_command(host: Host, command: StringCommand, text: str, seconds: int) -> str:
     """The output of a command with `text` as its input. Raises DeployError with its error."""
-    sudo = bool(host.data.get("_sudo", False))
-    known = {key: host.data.get(key) for key in ("_sudo_password",) if host.data.get(key)}
+    arguments, _ = pop_global_arguments(host.state, host, {})
+    known: dict[str, Any] = {
+        key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS
+    }
+    known |= {"_stdin": text, "_timeout": seconds}
     try:
-        ok, output = host.run_shell_command(
-            command, _sudo=sudo, _stdin=text, _timeout=seconds, **known
-        )
+        ok, output = host.run_shell_command(command, **known)
     except BROKEN as error:
         raise DeployError(_error_text(error)) from None
     if not ok:
@@ -132,7 +137,7 @@ class Run:
             if self.state.is_host_in_limit(host) and not host.connected:
                 self.report.unreachable[host.name] = "see the error above"
         for number in SIGNALS:
-            gevent.signal_handler(number, self._stop, number, gevent.getcurrent())
+            signal.signal(number, self._stop)
 
     @property
     def deployment(self) -> fleet.Deployment:
@@ -182,8 +187,7 @@ class Run:
 
     def _upload(self, host: Host) -> Session:
         if not (host.data.get("_sudo", False) or self.state.config.SUDO):
-            user = host.get_fact(User, _ignore_errors=True, _timeout=OPEN_SECONDS)
-            host.data._sudo = user != "root"
+            self._use_sudo(host)
         folder = f"{AGENTS}/{self.own}"
         program = f"{folder}/agent.pyz"
         script = (
@@ -192,6 +196,17 @@ class Run:
         )
         run_command(host, StringCommand(script), _agent(), OPEN_SECONDS)
         return Session(host, program)
+
+    def _use_sudo(self, host: Host) -> None:
+        """Where the user is not root. pyinfra asks for a password, which needs a terminal."""
+        user = host.get_fact(User, _ignore_errors=True, _timeout=OPEN_SECONDS)
+        if user == "root":
+            return
+        if password := os.environ.get(SUDO_PASSWORD):
+            host.data._sudo_password = password
+        elif not sys.stdin.isatty():
+            run_command(host, StringCommand("sudo", "-n", "true"), "", OPEN_SECONDS)
+        host.data._sudo = True
 
     def close(self, host: Host) -> None:
         """End a session: release its lock and remove the agent from the host."""
@@ -204,15 +219,14 @@ class Run:
             if session.locked:
                 self.report.fail(host.name, f"cannot release the lock: {error}")
 
-    def _stop(self, number: int, main: gevent.Greenlet) -> None:
-        """Shut down in order, once: stop the operations and end the sessions."""
+    def _stop(self, number: int, frame: object) -> NoReturn:
+        """Shut down in order, once: stop the operations; pyinfra disconnects then."""
         for other in SIGNALS:
             signal.signal(other, signal.SIG_IGN)
         note("stopped. To continue, run the same command again")
-        self.report.stopped = True
         if self.state.pool is not None:
             self.state.pool.kill(block=False)
-        gevent.kill(main, SystemExit(128 + number))
+        raise SystemExit(128 + number)
 
     # --- State and locks
 
@@ -309,6 +323,6 @@ def _failure_text(text: str) -> str:
     if "a password is required" in text or "is not in the sudoers file" in text:
         return (
             "sudo asks the deploy user for a password. "
-            "Add a sudoers rule: <user> ALL=(ALL) NOPASSWD: ALL"
+            f"Set {SUDO_PASSWORD}, or add a sudoers rule: <user> ALL=(ALL) NOPASSWD: ALL"
         )
     return last

@@ -9,7 +9,7 @@ import pytest
 from paramiko import SSHException
 from pyinfra.api.host import Host
 
-from provisioning import DeployError
+from provisioning import DeployError, run
 from provisioning.run import ASK_SECONDS, Session
 
 
@@ -19,13 +19,19 @@ class Line:
     def __init__(self, answer: str | Exception) -> None:
         self.answer = answer
         self.asked: dict[str, Any] = {}
-        self.data: dict[str, Any] = {}
+        self.state = None
 
     def run_shell_command(self, command: object, **options: Any) -> tuple[bool, Any]:
         self.asked = options
         if isinstance(self.answer, Exception):
             raise self.answer
         return True, type("Output", (), {"stdout": self.answer, "stderr": ""})
+
+
+@pytest.fixture(autouse=True)
+def arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyinfra's own, which it takes from its state."""
+    monkeypatch.setattr(run, "pop_global_arguments", lambda *_: ({"_sudo": True}, []))
 
 
 def session(line: Line) -> Session:
