@@ -47,6 +47,8 @@ BROKEN = (PyinfraError, SSHException, OSError, EOFError)
 ASK_SECONDS = 180
 OPEN_SECONDS = 20
 SUDO_PASSWORD = variable_of("sudo_password")
+# With words of its own: pyinfra would ask for a password where it reads those of sudo.
+TRY_SUDO = "sudo -n true 2>/dev/null || { echo sudo: a password is required here >&2; exit 1; }"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MAIN = "from provisioning.agent.main import main\n\nmain()\n"
 
@@ -205,7 +207,7 @@ class Run:
         if password := os.environ.get(SUDO_PASSWORD):
             host.data._sudo_password = password
         elif not sys.stdin.isatty():
-            run_command(host, StringCommand("sudo", "-n", "true"), "", OPEN_SECONDS)
+            run_command(host, StringCommand(TRY_SUDO), "", OPEN_SECONDS)
         host.data._sudo = True
 
     def close(self, host: Host) -> None:

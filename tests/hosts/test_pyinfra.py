@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stack.runtimes.docker.engine import run
 from stack.settings import ROOT
 from tests.support.host_containers import FleetUnderTest
 from tests.support.native_stack import poll
@@ -128,16 +129,51 @@ def test_the_next_run_completes_one_that_was_killed(fleet: FleetUnderTest, step:
     host = fleet.hosts["app-1"]
     host.sh("rm -rf /etc/logstack/.staged/otelcol")
     fleet.deployed = ""
-    run = subprocess.Popen(
+    process = subprocess.Popen(
         [PYINFRA, STAGING, DEPLOY, "-y"], cwd=fleet.folder, env=fleet.environ, stdout=-3, stderr=-3
     )
     try:
         poll(lambda: host.sh(f"{STEPS[step]} 2>/dev/null || true"), step, timeout=60)
     finally:
-        run.kill()
-        run.wait()
+        process.kill()
+        process.wait()
     fleet.deploy()
     assert "0 changes on 3 hosts" in fleet.deploy()
     for each in fleet.hosts.values():
         assert "850ms" in each.sh(f"cat {CONFIG}")
         assert each.sh("systemctl is-active logstack-otelcol").strip() == "active"
+
+
+def test_sudo_may_ask_for_a_password(fleet: FleetUnderTest) -> None:
+    """One sentence where nobody can be asked for it; the variable is used and never printed."""
+    host, password = fleet.hosts["app-1"], "open-sesame-1"
+    host.sh(f"echo deploy:{password} | chpasswd")
+    host.sh("mv /etc/sudoers.d/deploy /root/; echo 'deploy ALL=(ALL) ALL' > /etc/sudoers.d/asks")
+    try:
+        refused = fleet.run("hosts", "plan", "staging")
+        assert refused.returncode == 1
+        assert "app-1: cannot connect by SSH: sudo asks the deploy user" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        fleet.variables = {"LOGSTACK_SECRET_SUDO_PASSWORD": password}
+        fleet.values = {**fleet.values, "agent": {"flush_interval": "950ms"}}
+        result = pyinfra(fleet, STAGING, DEPLOY, "-y", "-vvv")
+        assert "app-1: 2 changes" in result.stdout
+        assert password not in result.stdout + result.stderr
+    finally:
+        fleet.variables = {}
+        host.sh("mv /root/deploy /etc/sudoers.d/; rm /etc/sudoers.d/asks; passwd --lock deploy")
+
+
+def test_a_host_that_hangs_is_named(fleet: FleetUnderTest) -> None:
+    """The others are deployed to."""
+    name = fleet.hosts["app-2"].container
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "960ms"}}
+    assert run("pause", name).returncode == 0
+    try:
+        result = fleet.run("hosts", "deploy", "staging")
+    finally:
+        run("unpause", name)
+    assert result.returncode == 1
+    assert "app-2: cannot connect by SSH" in result.stderr
+    assert "4 changes on 2 hosts" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
