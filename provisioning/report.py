@@ -97,8 +97,7 @@ class Report:
             for text in self.failures[name]:
                 note(f"{name}: {text}", "red")
         for name in self._names(self.unreachable):
-            text = self.unreachable[name]
-            note(f"{name}: cannot connect by SSH: {text}. Nothing was changed on this host", "red")
+            note(f"{name}: {self.unreachable[name]}. Nothing was changed on this host", "red")
         if self.entered and self.failures:
             known = {*self.entered, *self.failures, *self.unreachable}
             if skipped := [name for name in self.run.order() if name not in known]:

@@ -137,7 +137,7 @@ class Run:
         self.report = Report(self)
         for host in self.state.inventory:
             if self.state.is_host_in_limit(host) and not host.connected:
-                self.report.unreachable[host.name] = "see the error above"
+                self.report.unreachable[host.name] = "cannot connect by SSH: see the error above"
         for number in SIGNALS:
             signal.signal(number, self._stop)
 
@@ -175,7 +175,7 @@ class Run:
         try:
             self.sessions[host.name] = self._upload(host)
         except DeployError as error:
-            self.report.unreachable[host.name] = str(error)
+            self.report.unreachable[host.name] = f"cannot run commands as root: {error}"
             self.state.fail_hosts({host})
             return False
         disconnect = host.connector.disconnect

@@ -152,7 +152,7 @@ def test_sudo_may_ask_for_a_password(fleet: FleetUnderTest) -> None:
     try:
         refused = fleet.run("hosts", "plan", "staging")
         assert refused.returncode == 1
-        assert "app-1: cannot connect by SSH: sudo asks the deploy user" in refused.stderr
+        assert "app-1: cannot run commands as root: sudo asks the deploy user" in refused.stderr
         assert "Traceback" not in refused.stderr
         fleet.variables = {"LOGSTACK_SECRET_SUDO_PASSWORD": password}
         fleet.values = {**fleet.values, "agent": {"flush_interval": "950ms"}}
