@@ -16,6 +16,7 @@ import socket
 import sys
 import uuid
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,6 +128,7 @@ class Run:
     id: str = field(default_factory=lambda: format_time(datetime.now(UTC)))
     sessions: dict[str, Session] = field(default_factory=dict)
     mutex: RLock = field(default_factory=RLock)
+    finished: set[str] = field(default_factory=set)
     last_runs: dict[str, dict[str, Any]] | None = None
     _deployment: fleet.Deployment | None = None
     _states: dict[tuple[str, bool], dict[str, Any]] = field(default_factory=dict)
@@ -151,6 +153,8 @@ class Run:
                     self._deployment = fleet.prepare(values, self.report.progress)
                 except fleet.ERRORS as error:
                     raise DeployError(str(error)) from None
+                serial = self._deployment.serial
+                self.state.active_hosts = _Ordered(self.state.active_hosts, serial)
             return self._deployment
 
     @property
@@ -280,6 +284,12 @@ class Run:
         left = {host.name for host in self.state.failed_hosts} - set(self.report.unreachable)
         return bool(left or self.report.failures)
 
+    def wait_for(self, name: str) -> None:
+        """Wait until the steps of a host are done or failed: pyinfra's --no-wait does not."""
+        while name in self.sessions and name not in self.finished and not self.failed():
+            gevent.sleep(0.2)
+        self.proceed()
+
     def proceed(self) -> None:
         """Stop this run where an operation has failed on any host. Raises DeployError."""
         if self.state.is_executing and self.failed():
@@ -297,6 +307,18 @@ def _has_ended(pid: object) -> bool:
     except OSError:
         pass
     return False
+
+
+class _Ordered(set[Host]):
+    """Hosts in the order of a deploy: pyinfra's --serial takes them as they come."""
+
+    def __init__(self, hosts: set[Host], first: tuple[str, ...]) -> None:
+        super().__init__(hosts)
+        self._first = first
+
+    def __iter__(self) -> Iterator[Host]:
+        rank = {name: number for number, name in enumerate(self._first)}
+        return iter(sorted(super().__iter__(), key=lambda host: rank.get(host.name, len(rank))))
 
 
 _RUNS: dict[int, Run] = {}

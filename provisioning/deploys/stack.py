@@ -74,7 +74,7 @@ def _one_at_a_time(steps: Callable[[], object]) -> None:
         if host.name == name and name in run.sessions:
             steps()
         if host.name in run.sessions:
-            begin.proceed(name=f"After {name}")
+            begin.follow(other=name, name=f"After {name}")
 
 
 def _others(steps: Callable[[], object]) -> None:

@@ -37,6 +37,10 @@ def lock(run: Run) -> Commands:
 
 
 @step
-def proceed(run: Run) -> Commands:
-    """Stop the run where a host has failed; changes nothing."""
+def follow(run: Run, other: str) -> Commands:
+    """Stop the run where the steps of another host have failed; changes nothing."""
+    if run.state.is_executing:
+        if host.name == other:
+            run.finished.add(other)
+        run.wait_for(other)
     yield from ()

@@ -80,6 +80,22 @@ def test_a_limit_leaves_the_other_hosts_alone(fleet: FleetUnderTest) -> None:
     assert changed == {"app-1/logstack-otelcol.service"}
 
 
+@pytest.mark.parametrize("flag", ["--serial", "--no-wait"])
+def test_a_failure_on_the_log_server_ends_the_run(fleet: FleetUnderTest, flag: str) -> None:
+    """Whatever the order in which pyinfra would take the hosts."""
+    fleet.values = {
+        **fleet.values, "ports": {"otelcol_metrics": 18999}, "timing": {"start_timeout": "5s"},
+    }  # fmt: skip
+    before = fleet.pids()
+    with fleet.hosts["logs-1"].listener(18999):
+        result = fleet.run("hosts", "deploy", "staging", flag)
+    assert result.returncode == 1
+    assert "logs-1: otelcol: not healthy within 5 s" in result.stderr
+    assert "Skipped after the failure: app-1, app-2" in result.stderr
+    after = fleet.pids()
+    assert {n for n in before if before[n] != after[n]} <= {"logs-1/logstack-otelcol.service"}
+
+
 def test_data_are_settings(fleet: FleetUnderTest) -> None:
     name = "LOGSTACK_AGENT__FLUSH_INTERVAL"
     text = pyinfra(fleet, STAGING, DEPLOY, "--dry", "--diff", "--data", f"{name}=650ms").stdout
