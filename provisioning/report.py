@@ -89,9 +89,10 @@ class Report:
                 out.print(f"  {change}", highlight=False, markup=False)
 
     def _print_failures(self) -> None:
-        for name in self._names(self.failed_checks):
+        failed_checks = {name: found for name, found in self.failed_checks.items() if found}
+        for name in self._names(failed_checks):
             note(f"{name}: preflight failed; nothing was changed on any host:", "red")
-            for check in self.failed_checks[name]:
+            for check in failed_checks[name]:
                 note(f"  {check}", "red")
         for name in self._names(self.failures):
             for text in self.failures[name]:

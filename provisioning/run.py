@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ from pyinfra.facts.server import User
 
 from provisioning import DeployError, fleet
 from provisioning.agent.locks import AGENTS
-from provisioning.facts.host import HostState
+from provisioning.checks import preflight
+from provisioning.facts.host import HostFacts, HostState
 from provisioning.report import Report
 from stack.cli.console import note
 from stack.hosts.plan import HostPlan
@@ -133,6 +135,7 @@ class Run:
     _deployment: fleet.Deployment | None = None
     _states: dict[tuple[str, bool], dict[str, Any]] = field(default_factory=dict)
     _holders: dict[str, str] | None = None
+    _checked: bool = False
 
     def __post_init__(self) -> None:
         self.own = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -243,6 +246,26 @@ class Run:
             self._states[key] = self.sessions[host.name].fact(HostState, **request)
         return self._states[key]
 
+    def preflight(self, name: str) -> list[str]:
+        """The failed checks of a host. To execute, all hosts are checked before one is changed."""
+        with self.mutex:
+            found = self.report.failed_checks
+            if not self.state.is_executing:
+                found[name] = self._check(name)
+            elif not self._checked:
+                self._checked = True
+                jobs = {other: gevent.spawn(self._check, other) for other in self.sessions}
+                found |= {other: job.get() for other, job in jobs.items()}
+            return found.get(name, [])
+
+    def _check(self, name: str) -> list[str]:
+        try:
+            facts = self.sessions[name].fact(HostFacts)
+        except DeployError as error:
+            return [str(error)]
+        settings, plan = self.deployment.settings, self.deployment.plans[name]
+        return preflight.failed_checks(facts, plan, settings, time.time())
+
     def holder(self, host: Host) -> str:
         """Lock all hosts, once; returns who else holds this host's lock, or an empty text.
 
@@ -282,7 +305,8 @@ class Run:
     def failed(self) -> bool:
         """Whether an operation failed on a host of this run."""
         left = {host.name for host in self.state.failed_hosts} - set(self.report.unreachable)
-        return bool(left or self.report.failures)
+        checks = any(self.report.failed_checks.values())
+        return bool(left or self.report.failures or checks)
 
     def wait_for(self, name: str) -> None:
         """Wait until the steps of a host are done or failed: pyinfra's --no-wait does not."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 from pyinfra import host
+from pyinfra.api.operation import operation
 
-from provisioning.checks import preflight as checks
-from provisioning.facts.host import HostFacts
 from provisioning.operations.commands import Commands, Fail, step
-from provisioning.run import Run
+from provisioning.run import Run, current_run
 
 
-@step
-def preflight(run: Run) -> Commands:
+@operation()
+def preflight() -> Commands:
     """Whether this host can take its plan."""
-    facts = run.sessions[host.name].fact(HostFacts)
-    failed = checks.failed_checks(facts, run.plan(host), run.deployment.settings, time.time())
-    if failed:
-        run.report.failed_checks[host.name] = failed
+    run = current_run()
+    if run.preflight(host.name):
         run.fail(host.name)
         if run.state.is_executing:
             yield Fail()
