@@ -8,8 +8,9 @@ facts/          what is read from a host
 agent/          runs on a host; uploaded once per run
 fleet.py        an inventory's settings, and each host's plan
 changes.py      the differences between a host and its plan (pure)
-checks/         preflight, verify, doctor
-run.py          one run: its sessions, locks and report
+preflight.py    whether a host can take its plan (pure)
+checks/         verify, doctor
+run.py          one run: its sessions and locks; report.py prints its end
 """
 
 from __future__ import annotations

@@ -6,12 +6,10 @@ import atexit
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+from pyinfra.api.state import State
 
 from stack.cli.console import note, out
-
-if TYPE_CHECKING:
-    from provisioning.run import Run
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class HostFinding:
 class Report:
     """The results of a run, by host."""
 
-    run: Run
+    state: State
     planned: dict[str, list[str]] = field(default_factory=dict)
     changes: dict[str, list[str]] = field(default_factory=dict)
     sentences: dict[str, list[str]] = field(default_factory=dict)
@@ -53,7 +51,7 @@ class Report:
 
     def change(self, host: str, changes: Sequence[object]) -> None:
         """Changes that a host needs, or that were made to it."""
-        kept = self.changes if self.run.state.is_executing else self.planned
+        kept = self.changes if self.state.is_executing else self.planned
         kept.setdefault(host, []).extend(map(str, changes))
 
     def note(self, host: str, sentence: str) -> None:
@@ -61,7 +59,7 @@ class Report:
 
     def print(self) -> None:
         """Everything, in the order of the inventory."""
-        executed = self.run.state.is_executing
+        executed = self.state.is_executing
         self._print_changes(self.changes if executed else self.planned)
         if executed and self.counts:
             total = sum(map(len, self.changes.values()))
@@ -72,7 +70,7 @@ class Report:
                 out.print(f"{name}: {sentence}", highlight=False)
         if executed and self.nothing and not (self.sentences or self.failures):
             out.print(self.nothing)
-        order = [host.name for host in self.run.state.inventory]
+        order = [host.name for host in self.state.inventory]
         for finding in sorted(
             self.findings, key=lambda item: order.index(item.host) if item.host in order else -1
         ):
@@ -101,11 +99,15 @@ class Report:
             note(f"{name}: {self.unreachable[name]}. Nothing was changed on this host", "red")
         if self.entered and self.failures:
             known = {*self.entered, *self.failures, *self.unreachable}
-            if skipped := [name for name in self.run.order() if name not in known]:
+            if skipped := [name for name in self.active() if name not in known]:
                 note(f"Skipped after the failure: {', '.join(skipped)}", "red")
 
+    def active(self) -> list[str]:
+        """The hosts of this run in the inventory's order."""
+        return [host.name for host in self.state.inventory if host in self.state.activated_hosts]
+
     def _names(self, found: dict[str, list[str]] | dict[str, str]) -> list[str]:
-        return [host.name for host in self.run.state.inventory if host.name in found]
+        return [host.name for host in self.state.inventory if host.name in found]
 
 
 def _counted(count: int) -> str:

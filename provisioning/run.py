@@ -35,9 +35,8 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 from pyinfra.facts.server import User
 
-from provisioning import DeployError, fleet
+from provisioning import DeployError, fleet, preflight
 from provisioning.agent.locks import AGENTS
-from provisioning.checks import preflight
 from provisioning.facts.host import HostFacts, HostState
 from provisioning.report import Report
 from stack.cli.console import note
@@ -139,7 +138,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.own = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.report = Report(self)
+        self.report = Report(self.state)
         for host in self.state.inventory:
             if self.state.is_host_in_limit(host) and not host.connected:
                 self.report.unreachable[host.name] = "cannot connect by SSH: see the error above"
@@ -166,11 +165,6 @@ class Run:
 
     def plan(self, host: Host) -> HostPlan:
         return self.deployment.plans[host.name]
-
-    def order(self) -> list[str]:
-        """The hosts of this run in the inventory's order."""
-        active = {host.name for host in self.state.activated_hosts}
-        return [host.name for host in self.state.inventory if host.name in active]
 
     # --- Sessions
 
@@ -273,7 +267,7 @@ class Run:
         """
         with self.mutex:
             if self._holders is None:
-                names = [name for name in self.order() if name in self.sessions]
+                names = [name for name in self.report.active() if name in self.sessions]
                 self._holders = {names[0]: self._lock(names[0])}
                 if not self._holders[names[0]]:
                     jobs = {name: gevent.spawn(self._lock, name) for name in names[1:]}

@@ -1,1 +1,1 @@
-"""What is checked on hosts: before a deploy, after it, and to diagnose them."""
+"""What is checked on hosts after a deploy, and to diagnose them."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from provisioning import changes
-from provisioning.checks import preflight
+from provisioning import changes, preflight
 from provisioning.facts.host import HostFacts, HostState
 from provisioning.report import HostFinding
 from provisioning.run import Run, Session

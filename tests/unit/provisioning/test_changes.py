@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from provisioning import changes
+from provisioning import changes, preflight
 from provisioning.changes import Binary
-from provisioning.checks import preflight
 from stack import settings
 from stack.hosts import agent_view, firewall
 from stack.hosts import log_files as app_logging
