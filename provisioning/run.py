@@ -133,7 +133,7 @@ class Run:
     last_runs: dict[str, dict[str, Any]] | None = None
     _deployment: fleet.Deployment | None = None
     _states: dict[tuple[str, bool], dict[str, Any]] = field(default_factory=dict)
-    _holders: dict[str, str] | None = None
+    _unlocked: dict[str, str] | None = None
     _checked: bool = False
 
     def __post_init__(self) -> None:
@@ -260,38 +260,43 @@ class Run:
         settings, plan = self.deployment.settings, self.deployment.plans[name]
         return preflight.failed_checks(facts, plan, settings, time.time())
 
-    def holder(self, host: Host) -> str:
-        """Lock all hosts, once; returns who else holds this host's lock, or an empty text.
+    def lock(self, name: str) -> str:
+        """Lock all hosts, once; returns why this one cannot be locked, or an empty text.
 
         When two runs start at once, the first host's lock decides, so that one of them continues.
         """
         with self.mutex:
-            if self._holders is None:
+            if self._unlocked is None:
                 names = [name for name in self.report.active() if name in self.sessions]
-                self._holders = {names[0]: self._lock(names[0])}
-                if not self._holders[names[0]]:
-                    jobs = {name: gevent.spawn(self._lock, name) for name in names[1:]}
-                    self._holders |= {name: job.get() for name, job in jobs.items()}
-            return self._holders.get(host.name, "")
+                self._unlocked = {names[0]: self._lock(names[0])}
+                if not self._unlocked[names[0]]:
+                    jobs = {other: gevent.spawn(self._lock, other) for other in names[1:]}
+                    self._unlocked |= {other: job.get() for other, job in jobs.items()}
+            return self._unlocked.get(name, "")
 
     def _lock(self, name: str) -> str:
         session = self.sessions[name]
-        mine = {"run": self.id, "who": f"{getpass.getuser()}@{socket.gethostname()}"}
-        values: dict[str, Any] = {**mine, "pid": os.getpid()}
+        who = f"{getpass.getuser()}@{socket.gethostname()}"
+        mine: dict[str, Any] = {"run": self.id, "who": who, "pid": os.getpid()}
         try:
-            answer = session.ask("lock", **values)
-            if answer["held"] and answer["who"] == mine["who"] and _has_ended(answer.get("pid")):
-                answer = session.ask("lock", **values, replace=answer["run"])
+            answer = session.ask("lock", **mine)
+            if answer["held"] and answer["who"] == who and _has_ended(answer.get("pid")):
+                answer = session.ask("lock", **mine, replace=answer["run"])
         except DeployError as error:
-            self.report.fail(name, f"cannot lock this host: {error}")
-            return "unknown"
+            return f"cannot lock this host: {error}"
         session.locked = not answer["held"]
-        return f"{answer['who']} ({answer['seconds']:.0f} s ago)" if answer["held"] else ""
+        if session.locked:
+            return ""
+        return (
+            f"cannot deploy: the lock is held by {answer['who']} ({answer['seconds']:.0f} s ago). "
+            "Nothing was changed. Wait for that run. If it was killed, run: "
+            f"./logstack hosts unlock {self.environment}"
+        )
 
     # --- Failures
 
     def fail(self, name: str, *texts: str) -> None:
-        """Note a failure while operations are prepared: the exit status will say so."""
+        """Note a failure of a host, in every mode of pyinfra: the exit status will say so."""
         for text in texts:
             self.report.fail(name, text)
         self.state.failed_hosts.add(self.state.inventory.get_host(name))

@@ -22,13 +22,8 @@ def preflight() -> Commands:
 @step
 def lock(run: Run) -> Commands:
     """Lock this host for this run; a lock is no change of the host."""
-    if not run.state.is_executing:
-        return
-    if holder := run.holder(host):
-        yield Fail(
-            f"cannot deploy: the lock is held by {holder}. Nothing was changed. Wait for that "
-            f"run. If it was killed, run: ./logstack hosts unlock {run.environment}"
-        )
+    if run.state.is_executing and (text := run.lock(host.name)):
+        yield Fail(text)
 
 
 @step

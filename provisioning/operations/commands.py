@@ -61,7 +61,7 @@ class AgentCommand(PyinfraCommand):
 
     def _fail(self, host: Host, text: str) -> bool:
         if self.errors is None:
-            current_run().report.fail(host.name, text)
+            current_run().fail(host.name, text)
             return False
         self.errors.append(text)
         return True
@@ -78,8 +78,7 @@ class Fail(PyinfraCommand):
         return f"Fail({'; '.join(self.texts)})"
 
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
-        for text in self.texts:
-            current_run().report.fail(host.name, text)
+        current_run().fail(host.name, *self.texts)
         return False
 
 
@@ -96,10 +95,9 @@ def step(function: Callable[Concatenate[Run, P], Commands]) -> PyinfraOperation[
         try:
             yield from function(run, *arguments, **named)
         except DeployError as error:
+            run.fail(this_host.name, str(error))
             if run.state.is_executing:
-                yield Fail(str(error))
-            else:
-                run.fail(this_host.name, str(error))
+                yield Fail()
 
     del wrapped.__wrapped__  # pyinfra checks arguments by the signature, which has no run
     return operation()(wrapped)

@@ -93,9 +93,7 @@ def _stage(component: HostComponent, binaries: Sequence[changes.Binary]) -> Agen
 def remove_others(run: Run) -> Commands:
     """Services that are not in the plan any more."""
     found = changes.removals(run.plan(host), state_now(run))
-    for change in found:
-        if not run.state.is_executing:
-            run.report.change(host.name, [change])
+    run.report.change(host.name, [] if run.state.is_executing else found)
     for change in found:
         yield AgentCommand("remove", change.component, name=change.component)
         run.report.change(host.name, [change])
