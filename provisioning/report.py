@@ -36,6 +36,7 @@ class Report:
     unreachable: dict[str, str] = field(default_factory=dict)
     entered: set[str] = field(default_factory=set)  # the hosts whose own steps have begun
     counts: bool = False  # whether it ends with the number of changes
+    stopped: bool = False  # by a signal
     nothing: str = ""  # printed if a run has done nothing
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class Report:
         """Everything, in the order of the inventory."""
         executed = self.state.is_executing
         self._print_changes(self.changes if executed else self.planned)
-        if executed and self.counts:
+        if executed and self.counts and not self.stopped:
             total = sum(map(len, self.changes.values()))
             seconds = time.monotonic() - self._began
             out.print(f"{_counted(total)} on {len(self.changes)} hosts in {seconds:.0f} s")
@@ -82,6 +83,8 @@ class Report:
 
     def _print_changes(self, changes: dict[str, list[str]]) -> None:
         for name in self._names(changes):
+            if self.stopped and not changes[name]:
+                continue  # it may be in the middle of a change
             out.print(f"{name}: {_counted(len(changes[name]))}", highlight=False)
             for change in changes[name]:
                 out.print(f"  {change}", highlight=False, markup=False)

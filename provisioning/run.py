@@ -229,7 +229,8 @@ class Run:
         note("stopped. To continue, run the same command again")
         if self.state.pool is not None:
             self.state.pool.kill(block=False)
-        raise SystemExit(128 + number)
+        self.report.stopped = True
+        raise SystemExit(130)
 
     # --- State and locks
 
@@ -364,7 +365,7 @@ def _error_text(error: Exception) -> str:
 
 def _failure_text(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    last = lines[-1] if lines else "no reason given"
+    last = lines[-1] if lines else "no answer, as when a connection breaks"
     if "python3: not found" in text or "python3: command not found" in text:
         return "python3 is not installed on the host. Run on it: apt-get install python3"
     if "a password is required" in text or "is not in the sudoers file" in text:
