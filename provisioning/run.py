@@ -148,16 +148,19 @@ class Run:
     @property
     def deployment(self) -> fleet.Deployment:
         """The plans of all hosts of the inventory, made once."""
-        with self.mutex:
-            if self._deployment is None:
-                try:
-                    values = fleet.settings_of(self.state.inventory)
-                    self._deployment = fleet.prepare(values, self.report.progress)
-                except fleet.ERRORS as error:
-                    raise DeployError(str(error)) from None
-                serial = self._deployment.serial
-                self.state.active_hosts = _Ordered(self.state.active_hosts, serial)
-            return self._deployment
+        if self._deployment is None:
+            with self.mutex:
+                self._deployment = self._deployment or self._prepare()
+        return self._deployment
+
+    def _prepare(self) -> fleet.Deployment:
+        try:
+            values = fleet.settings_of(self.state.inventory)
+            found = fleet.prepare(values, self.report.progress)
+        except fleet.ERRORS as error:
+            raise DeployError(str(error)) from None
+        self.state.active_hosts = _Ordered(self.state.active_hosts, found.serial)
+        return found
 
     @property
     def environment(self) -> str:
