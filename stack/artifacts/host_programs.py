@@ -40,20 +40,22 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
 
 
 def ensure(settings: Settings, names: Iterable[str], on_progress: OnProgress) -> dict[str, Path]:
-    """The folder with the files of each artifact. Raises ArtifactError."""
-    known = catalogue(settings)
-    makers: dict[str, Callable[[Path], None]] = {
-        "archiver": lambda path: bundles.make_archiver(path, on_progress),
-        "grafana": lambda path: _pack_grafana(settings, path, on_progress),
-    }
+    """The folder with the files of each artifact. Raises ArtifactError.
+
+    Releases come first, which may be impossible to fetch, then builds, and the archiver's packages.
+    """
+    known, needed = catalogue(settings), set(names)
     folders: dict[str, Path] = {}
-    programs = {}
-    for name in names:
-        if name in makers:
-            folders[name] = _ensure_bundle(known[name], settings, on_progress, makers[name])
-        else:
-            programs[name] = known[name]
-    return {**folders, **artifacts.ensure_all(settings, on_progress, programs)}
+
+    def ensure_bundle(name: str, make: Callable[[Path], None]) -> None:
+        if name in needed:
+            folders[name] = _ensure_bundle(known[name], settings, on_progress, make)
+
+    ensure_bundle("grafana", lambda path: _pack_grafana(settings, path, on_progress))
+    programs = {name: known[name] for name in sorted(needed - {"grafana", "archiver"})}
+    folders |= artifacts.ensure_all(settings, on_progress, programs)
+    ensure_bundle("archiver", lambda path: bundles.make_archiver(path, on_progress))
+    return folders
 
 
 def _ensure_bundle(

@@ -89,15 +89,16 @@ class Component:
     Python runs it. `port` is the name in settings.ports where users reach it, `health` the path
     that answers 200 there when it is ready; a component without a port is healthy while it runs.
     `files` makes its configuration from a target and secrets, by path below the run folder;
-    `variables` name the secrets among its environment variables.
+    `variables` name the secrets among its environment variables, `notes` are limits that an
+    operator should know before it is deployed on a host.
 
     A component that is `on_demand` is started by the command that needs it, and by `up` only where
     it has data.
 
-    `is_selected` tells whether the settings select it, in containers or not. `check` is the command
-    line of its checker on a host, where `{binary}`, `{folder}` and `{config}` are the new binary,
-    its folder and the folder with the new configuration. `instead` is the setting that avoids a
-    program which is not built here.
+    `is_agent`: it ships records. `is_selected` tells whether the settings select it, in containers
+    or not. `check` is the command line of its checker on a host, where `{binary}`, `{folder}` and
+    `{config}` are the new binary, its folder and the folder with the new configuration. `instead`
+    is the setting that avoids a program which is not built here.
     """
 
     name: str
@@ -116,9 +117,11 @@ class Component:
         default=lambda target, secrets: {}
     )
     variables: tuple[str, ...] = ()
+    notes: Callable[[Target], tuple[str, ...]] = field(default=lambda target: ())
     stop_seconds: int = 0  # before it is killed; 0: settings.timing.stop_timeout
     is_selected: Callable[[Settings, bool], bool] = field(default=lambda settings, containers: True)
     on_demand: bool = False
+    is_agent: bool = False
     check: tuple[str, ...] = ()
     capabilities: Callable[[Settings], list[str]] = field(default=lambda settings: [])
     container: Container = field(default=Container())
