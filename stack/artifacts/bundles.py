@@ -15,10 +15,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from stack.artifacts import ArtifactError, OnProgress
@@ -119,6 +119,32 @@ def pack(folder: Path, path: Path, roots: Iterable[str] = ("",)) -> None:
             entry.mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
             with file.open("rb") as content:
                 tar.addfile(entry, content)
+
+
+def repack(archive: Path, path: Path, roots: Collection[str]) -> set[str]:
+    """Write a release's files below `roots` as `lib`, without the release's own top folder.
+
+    Returns their names. Raises tarfile.TarError and OSError for an unreadable archive.
+    """
+    names = set()
+    with (
+        tarfile.open(archive) as source,
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for member in source:
+            parts = PurePosixPath(member.name).parts[1:]
+            name = "/".join(parts)
+            if not member.isfile() or ".." in parts or _is_left_out(name):
+                continue
+            if parts and parts[0] in roots:
+                entry = tarfile.TarInfo(f"lib/{name}")
+                entry.size = member.size
+                entry.mode = 0o755 if member.mode & 0o100 else 0o644
+                tar.addfile(entry, source.extractfile(member))
+                names.add(name)
+    return names
 
 
 def _is_left_out(name: str) -> bool:

@@ -54,20 +54,26 @@ def _download(session: requests.Session, url: str, expected: str, path: Path) ->
         raise MirrorError(
             f"cannot fetch {url}: the mirror has not both the file and its sum in {SUMS}"
         )
-    digest = hashlib.sha256()
     try:
-        with path.open("wb") as file:
-            for chunk in answer.iter_content(CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
+        digest = save(answer, path)
     except requests.RequestException as error:
         raise MirrorError(f"cannot fetch {url}: the download is incomplete: {error}") from None
-    if digest.hexdigest() != expected:
+    if digest != expected:
         raise MirrorError(
-            f"{url}: expected sha256 {expected}, got {digest.hexdigest()}. Repair the mirror, or "
+            f"{url}: expected sha256 {expected}, got {digest}. Repair the mirror, or "
             "leave paths.mirror empty to build here"
         )
     path.chmod(0o755)
+
+
+def save(answer: requests.Response, path: Path) -> str:
+    """Write an answer's body to a file; returns its sha256. Raises requests.RequestException."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for chunk in answer.iter_content(CHUNK):
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest()
 
 
 def _get(session: requests.Session, url: str) -> requests.Response | None:

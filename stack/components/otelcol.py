@@ -71,7 +71,7 @@ def exporters(target: Target) -> list[dict[str, str]]:
     """Where the collector sends records: the local engine, or the gateways of the log servers."""
     if not target.destinations:
         engine = kind_of(target.settings)
-        url = target.peer(engine.name, engine.ingestion)
+        url = target.peer(engine.name, engine.ingestion["otelcol"])
         return [{"name": "otlp_http", "url": url, "authorization_file": "", "ca_file": ""}]
     return [
         {
@@ -106,6 +106,7 @@ COMPONENTS = (
         other_ports=("otelcol_metrics",),
         env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
         files=lambda target, secrets: {"otelcol/config.yaml": render_otelcol(target)},
+        is_agent=True,
         is_selected=lambda settings, containers: settings.stack.agent == "otelcol",
         check=config_check(
             "otelcol",

@@ -21,7 +21,7 @@ Fetch = Callable[[str], str]
 class EngineKind:
     """One log engine. `name` is that of its component, of its port and in settings.stack.engine.
 
-    `ingestion` is the path where the collector sends records, `reading` the paths that users may
+    `ingestion` has the path where each agent sends records, `reading` the paths that users may
     read through a gateway. `rules` is the path of Prometheus' rules API at `evaluator`, the
     component that evaluates the rules; `reports_expressions` means that it reports expressions
     unchanged. Restored records go to `restored_component` with `restored_tenant`. `is_cluster`: all
@@ -34,7 +34,7 @@ class EngineKind:
     title: str
     dialect: Dialect
     connect: Callable[[str, str], Engine]
-    ingestion: str
+    ingestion: Mapping[str, str]
     reading: tuple[str, ...]
     retention: Callable[[Fetch], timedelta]
     find: Callable[[Fetch, str, str], dict[str, str] | None]

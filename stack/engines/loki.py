@@ -290,7 +290,7 @@ KIND = EngineKind(
     title="Loki",
     dialect="logql",
     connect=Loki,
-    ingestion="/otlp/v1/logs",
+    ingestion={"otelcol": "/otlp/v1/logs", "promtail": "/loki/api/v1/push"},
     reading=(
         *("/loki/api/v1/query", "/loki/api/v1/query_range", "/loki/api/v1/labels"),
         *("/loki/api/v1/label/*", "/loki/api/v1/series", "/loki/api/v1/tail"),

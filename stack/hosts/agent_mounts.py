@@ -1,13 +1,14 @@
 """Runs on a host as root around the agent: the folders of log files as the agent sees them.
 
-`mount USER links:FOLDER... owned:FOLDER...` mounts each folder below VIEWS, read-only:
+`mount VIEWS USER links:FOLDER... owned:FOLDER...` mounts each folder below VIEWS, read-only:
 
 links   symbolic links in it and in mounts below it are not followed: an application's user could
         plant one to a file that only the agent may read
 owned   files of root appear as files of USER, so that the agent needs no right to other files
 
-The unit binds the mounts to the folders' own paths. `unmount` removes all of them. Needs Python
-3.7 and Linux 5.14 (mount_setattr(2): MOUNT_ATTR_IDMAP from 5.12, MOUNT_ATTR_NOSYMFOLLOW from 5.14).
+The unit binds the mounts to the folders' own paths. `unmount VIEWS` removes all of them. Needs
+Python 3.7 and Linux 5.14 (mount_setattr(2): MOUNT_ATTR_IDMAP from 5.12, MOUNT_ATTR_NOSYMFOLLOW from
+5.14).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import pwd
 import sys
 from pathlib import Path
 
-VIEWS = Path("/run/logstack/otelcol")
 # From linux/mount.h and asm-generic/unistd.h, the same on amd64 and arm64.
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
 OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH, MNT_DETACH = 1, 4, 2
@@ -37,11 +37,11 @@ class Attributes(ctypes.Structure):
     ]
 
 
-def mount(kind: str, source: Path, user: str) -> None:
-    """Mount `source` below VIEWS. Raises OSError."""
-    VIEWS.mkdir(mode=0o755, parents=True, exist_ok=True)
-    VIEWS.chmod(0o700)
-    target = Path(f"{VIEWS}{source}")
+def mount(kind: str, source: Path, views: Path, user: str) -> None:
+    """Mount `source` below `views`. Raises OSError."""
+    views.mkdir(mode=0o755, parents=True, exist_ok=True)
+    views.chmod(0o700)
+    target = Path(f"{views}{source}")
     target.mkdir(parents=True, exist_ok=True)
     # Without the mounts of containers in Docker's folder: they would stay busy.
     recursive = AT_RECURSIVE if kind == "links" else 0
@@ -57,12 +57,12 @@ def mount(kind: str, source: Path, user: str) -> None:
     _call(MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH)
 
 
-def unmount() -> None:
-    """Remove every mount below VIEWS; files that the agent has open stay readable."""
+def unmount(views: Path) -> None:
+    """Remove every mount below `views`; files that the agent has open stay readable."""
     mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
     points = [line.split()[4].decode("unicode_escape") for line in mounts]
     for point in reversed(points):
-        if Path(point) != VIEWS and VIEWS in Path(point).parents:
+        if Path(point) != views and views in Path(point).parents:
             LIBC.umount2(os.fsencode(point), MNT_DETACH)
 
 
@@ -108,18 +108,19 @@ def _call(number: int, *arguments: object) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the command line above; 1 if the agent must not start."""
+    action, views, *rest = arguments
     enter_host()
-    unmount()
-    if arguments[0] == "unmount":
+    unmount(Path(views))
+    if action == "unmount":
         return 0
-    user, *folders = arguments[1:]
+    user, *folders = rest
     for kind, _, folder in (item.partition(":") for item in folders):
         if kind == "owned":  # Docker creates it at its first start
             Path(folder).mkdir(mode=0o710, parents=True, exist_ok=True)
         elif not Path(folder).is_dir():
             continue
         try:
-            mount(kind, Path(folder), user)
+            mount(kind, Path(folder), Path(views), user)
         except OSError as error:
             sys.stderr.write(
                 f"cannot mount {folder} for the agent: {error.strerror}. It needs Linux 5.14 and a "

@@ -16,20 +16,20 @@ from stack.hosts.files import PYTHON
 from stack.settings.targets import Target
 
 LOGS = PurePosixPath("/var/log")
-SCRIPT = "/etc/logstack/otelcol/mounts.py"
+SCRIPT_NAME = "mounts.py"
+SCRIPT = f"/etc/logstack/otelcol/{SCRIPT_NAME}"
 
 
 @dataclass(frozen=True)
 class View:
-    """A folder of log files. `kind`: `links` or `owned`, see agent_mounts.py."""
+    """A folder of log files. `kind`: `links` or `owned`, see agent_mounts.py.
+
+    `source` is the mount that the unit binds to `folder`.
+    """
 
     kind: str
     folder: str
-
-    @property
-    def source(self) -> str:
-        """The mount that the unit binds to `folder`."""
-        return f"{agent_mounts.VIEWS}{self.folder}"
+    source: str
 
     @property
     def above(self) -> str:
@@ -46,18 +46,26 @@ def views(target: Target) -> tuple[View, ...]:
             docker = True
         elif source.kind == "file":
             folders.add(_folder_of(source.path))
-    outermost = sorted(f for f in folders if not folders.intersection(f.parents))
-    owned = [View("owned", CONTAINER_LOGS)] if docker else []
-    return (*(View("links", str(folder)) for folder in outermost), *owned)
+    outermost = sorted(str(f) for f in folders if not folders.intersection(f.parents))
+    kinds = dict.fromkeys(outermost, "links") | ({CONTAINER_LOGS: "owned"} if docker else {})
+    above = _mounts_of(target.settings.stack.agent)
+    return tuple(View(kind, folder, f"{above}{folder}") for folder, kind in kinds.items())
 
 
 def commands(target: Target, user: str) -> tuple[Sequence[str], Sequence[str]]:
     """What root runs before the agent starts and after it stops; empty without views."""
     if not views(target):
         return (), ()
-    program = (PYTHON, "-I", SCRIPT)
+    agent = target.settings.stack.agent
+    program = (PYTHON, "-I", str(target.config_dir(agent) / SCRIPT_NAME))
     folders = [f"{view.kind}:{view.folder}" for view in views(target)]
-    return (*program, "mount", user, *folders), (*program, "unmount")
+    above = _mounts_of(agent)
+    return (*program, "mount", above, user, *folders), (*program, "unmount", above)
+
+
+def _mounts_of(agent: str) -> str:
+    """Of each agent, because the former one stops after the new one has started."""
+    return f"/run/logstack/{agent}"
 
 
 def script() -> str:

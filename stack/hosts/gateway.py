@@ -57,27 +57,34 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
         key=folder / "key.pem",
         request_limit=parse_bytes(settings.gateway.request_limit),
         routes=routes(settings, target, secrets),
-        ingestion=kind_of(settings).ingestion,
+        ingestion=sorted(kind_of(settings).ingestion.values()),
         grafana=target.address("grafana") if has_grafana else "",
         grafana_path=GRAFANA_PATH,
     )
 
 
 def routes(settings: Settings, target: Target, secrets: Mapping[str, str]) -> list[Route]:
-    """Hosts write and cannot read, users read and cannot write; deleting is not possible."""
+    """Hosts write and cannot read, users read and cannot write; deleting is not possible.
+
+    Every agent may write: while `stack.agent` is changed, some hosts still have the former one.
+    """
     engine = kind_of(settings)
     upstream = target.address(engine.name)
     writers = {name: writer_secret(name) for name in hosts_with_agent(settings)}
     readers = {name: reader_secret(name) for name in settings.gateway.readers}
+    hashes = _hashes(writers, secrets)
     found = (
-        Route(
-            "write",
-            ("POST",),
-            (engine.ingestion,),
-            _hashes(writers, secrets),
-            upstream,
-            {**engine.headers, **engine.write_headers},
-            is_fixed=True,
+        *(
+            Route(
+                f"write_{agent}",
+                ("POST",),
+                (path,),
+                hashes,
+                upstream,
+                {**engine.headers, **engine.write_headers},
+                is_fixed=True,
+            )
+            for agent, path in engine.ingestion.items()
         ),
         Route(
             "read",

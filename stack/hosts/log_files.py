@@ -10,7 +10,6 @@ from stack.render.templates import render_template
 from stack.settings import Settings
 from stack.settings.units import parse_bytes
 
-AGENT_GROUP = "logstack-otelcol"
 JOURNALD = "/etc/systemd/journald.conf.d/logstack.conf"
 DOCKER = "/etc/docker/daemon.json"  # the operator's file; Logstack sets only two of its keys
 FOLDERS = "/etc/tmpfiles.d/logstack.conf"
@@ -33,13 +32,14 @@ def host_files(settings: Settings, *, runs_apps: bool) -> tuple[HostFile, ...]:
     if runs_apps and values.docker_logs:
         files[DOCKER] = _docker(settings)
     if runs_apps and values.apps:
+        group = f"logstack-{settings.stack.agent}"
         apps = [{"user": app.user, "folder": app_log_dir(app.service)} for app in values.apps]
         files |= {
-            FOLDERS: render_template("tmpfiles/logstack.conf.j2", apps=apps, group=AGENT_GROUP),
+            FOLDERS: render_template("tmpfiles/logstack.conf.j2", apps=apps, group=group),
             ROTATION: render_template(
                 "logrotate/logstack.conf.j2",
                 apps=apps,
-                group=AGENT_GROUP,
+                group=group,
                 size=values.rotate_size,
                 keep=values.rotate_keep,
             ),

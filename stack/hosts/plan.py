@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from stack.alerting.files import SECRETS, alert_files
 from stack.archive.on_host import KEYS_FILE, archiver_files
@@ -14,6 +13,7 @@ from stack.components.component import Artifact, Component
 from stack.components.grafana_files import grafana_files
 from stack.components.loki import render_loki
 from stack.components.otelcol import render_otelcol
+from stack.components.promtail import render_promtail
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError, agent_view, log_files, roles
 from stack.hosts.cluster import cluster_files
@@ -37,7 +37,7 @@ from stack.hosts.systemd import render_unit
 from stack.render.templates import render_template
 from stack.settings import ROOT, Settings
 from stack.settings.hosts import Role
-from stack.settings.targets import Target
+from stack.settings.targets import CONFIG_DIR, Target
 from stack.settings.targets import host as host_target
 
 
@@ -64,12 +64,16 @@ class HostComponent:
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What Logstack puts on one host. `files` belong to no component."""
+    """What Logstack puts on one host. `files` belong to no component.
+
+    `notes` are what an operator should know before a deploy.
+    """
 
     host: str
     roles: tuple[str, ...]
     components: tuple[HostComponent, ...]
     files: tuple[HostFile, ...]
+    notes: tuple[str, ...] = ()
 
 
 OPT = "/opt/logstack"
@@ -89,17 +93,12 @@ class _Context:
 
 def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostPlan:
     """The plan of one host. Raises HostsError and AlertError, which name what is missing."""
-    if settings.stack.agent != "otelcol":
-        raise HostsError(
-            f"stack.agent: expected otelcol on hosts, got {settings.stack.agent}, which has no "
-            "queue on disk"
-        )
     roles.find_host(settings, host)
     own_roles = roles.roles_of(settings, host)
     plain = host_target(
         settings,
         host,
-        roles.destinations(settings, host, Path("/etc/logstack/otelcol")),
+        roles.destinations(settings, host, CONFIG_DIR / settings.stack.agent),
         roles.cluster_of(settings, host, "alerting"),
         roles.public_url(settings),
         archived=roles.is_archived(settings, host),
@@ -122,6 +121,7 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
             *log_files.host_files(settings, runs_apps="app_host" in own_roles),
             *_firewall(settings, host),
         ),
+        notes=components.by_name(settings.stack.agent).notes(plain),
     )
 
 
@@ -146,7 +146,7 @@ def component_names(settings: Settings, host: str) -> tuple[str, ...]:
         names += ["grafana"]
     if "log_server" in own_roles:
         names += ["gateway"]
-    return (*names, "otelcol")
+    return (*names, settings.stack.agent)
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def _component(name: str, context: _Context) -> HostComponent:
         ),
         check=component.check,
         health=start.health,
-        serial=name != "otelcol",
+        serial=not component.is_agent,
     )
 
 
@@ -248,18 +248,24 @@ Texts = tuple[dict[str, str], set[str]]
 
 
 def _otelcol(context: _Context, name: str) -> Texts:
-    target, settings = context.target, context.settings
     password = secret(context.secrets, writer_secret(context.host))
-    files = {
-        "otelcol/config.yaml": render_otelcol(target),
-        # Without a newline, which would become part of the header.
-        "otelcol/authorization": basic_authorization(context.host, password),
-    }
-    if agent_view.views(target):
-        files["otelcol/mounts.py"] = agent_view.script()
-    if settings.gateway.tls == "own_ca":
-        files["otelcol/ca.pem"] = secret(context.secrets, CA_CERTIFICATE)
-    return files, {"otelcol/authorization"}
+    # Without a newline, which would become part of the header.
+    header = basic_authorization(context.host, password)
+    return _agent(context, name, render_otelcol(context.target), header)
+
+
+def _promtail(context: _Context, name: str) -> Texts:
+    password = secret(context.secrets, writer_secret(context.host))
+    return _agent(context, name, render_promtail(context.target), password)
+
+
+def _agent(context: _Context, name: str, config: str, credential: str) -> Texts:
+    files = {f"{name}/config.yaml": config, f"{name}/authorization": credential}
+    if agent_view.views(context.target):
+        files[f"{name}/{agent_view.SCRIPT_NAME}"] = agent_view.script()
+    if context.settings.gateway.tls == "own_ca":
+        files[f"{name}/ca.pem"] = secret(context.secrets, CA_CERTIFICATE)
+    return files, {f"{name}/authorization"}
 
 
 def _gateway(context: _Context, name: str) -> Texts:
@@ -342,5 +348,6 @@ FILES_OF: Mapping[str, Callable[[_Context, str], Texts]] = {
     "alertmanager": _alertmanager,
     "gateway": _gateway,
     "otelcol": _otelcol,
+    "promtail": _promtail,
 }
 """The components that have files on hosts which are made from the fleet or its secrets."""

@@ -91,7 +91,8 @@ def destinations(settings: Settings, name: str, folder: Path) -> tuple[Destinati
     return tuple(
         Destination(
             name=server,
-            url=gateway_url(settings, address, engine.ingestion),
+            url=gateway_url(settings, address, engine.ingestion[settings.stack.agent]),
+            user=name,
             authorization_file=str(folder / "authorization"),
             ca_file=ca_file,
         )

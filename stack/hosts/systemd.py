@@ -30,7 +30,7 @@ def render_unit(
     settings = target.settings
     stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
     own = by_name(name).stop_seconds
-    is_agent = name == "otelcol"
+    is_agent = by_name(name).is_agent
     mount, unmount = agent_view.commands(target, user) if is_agent else ((), ())
     text = render_template(
         "systemd/component.service.j2",

@@ -28,6 +28,8 @@ from stack.settings.tables import (
     Limits,
     Paths,
     Ports,
+    Releases,
+    ReleaseSums,
     Retention,
     SampleApp,
     StackSettings,
@@ -71,6 +73,8 @@ class Settings(Section):
     paths: Paths
     ports: Ports
     versions: Versions
+    releases: Releases
+    release_sums: ReleaseSums
     retention: Retention
     limits: Limits
     images: Images

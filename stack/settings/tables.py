@@ -120,6 +120,20 @@ class Versions(_VERSIONS):  # type: ignore[misc]
         return version
 
 
+_ARCHIVE_URL = Annotated[str, match(r"https?://\S+", "an http address")]
+_RELEASES: Any = _keys_of("releases", _ARCHIVE_URL)
+_SUM = Annotated[str, match(r"([0-9a-f]{64})?", "64 hexadecimal digits in lower case, or ''")]
+_RELEASE_SUMS: Any = _keys_of("release_sums", _SUM)
+
+
+class Releases(_RELEASES):  # type: ignore[misc]
+    """The address of each program's released archive."""
+
+
+class ReleaseSums(_RELEASE_SUMS):  # type: ignore[misc]
+    """The sha256 of each released archive, by program and architecture; empty: not pinned."""
+
+
 class ShorterRetention(Section):
     """Records that the engine keeps for fewer days: of a service, of a level, or of both."""
 

@@ -24,12 +24,13 @@ SETTINGS_FILE = "settings.json"
 class Destination:
     """An engine that the agent sends to, through a gateway.
 
-    `authorization_file` holds the value of the header, `ca_file` the CA to trust; empty: the
-    system's CAs.
+    `authorization_file` holds what the agent authenticates with as `user`: the header's value for
+    the collector, the password for Promtail. `ca_file` is the CA to trust; empty: the system's CAs.
     """
 
     name: str
     url: str
+    user: str
     authorization_file: str
     ca_file: str
 

@@ -40,11 +40,15 @@ COMBINATIONS = (("victorialogs", "otelcol"), ("loki", "otelcol"), ("loki", "prom
 HOST = {"stack": {"host": "golden-host", "grafana": "on"}}
 BUCKET = {"loki_storage": {"bucket": "shelf"}, "stack": {"engine": "loki"}}
 READERS = {"gateway": {"readers": ["alice"]}}
-# By name: the shipped environments, and production with the other engine.
+# By name: the shipped environments, and production with the other engine and agent.
 FLEETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
     "staging": ("staging", READERS),
     "prod": ("prod", READERS),
     "prod-loki": ("prod", {**READERS, **BUCKET}),
+    "prod-promtail": (
+        "prod",
+        {**READERS, **BUCKET, "stack": {"engine": "loki", "agent": "promtail"}},
+    ),
 }
 # Keys that are made from a secret.
 DERIVED = re.compile(r'key = "[0-9a-f]{64}"')

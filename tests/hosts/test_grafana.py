@@ -1,4 +1,4 @@
-"""Grafana on a log server, where its release is on PATH."""
+"""Grafana on a log server, where its release is on PATH or can be fetched."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_without_a_release_nothing_is_deployed(fleet: FleetUnderTest) -> None:
     fleet.prepare()
     result = fleet.run("hosts", "plan", "staging")
     assert result.returncode == 1
-    assert "grafana: expected the program `grafana` of version 99.9.9 on PATH" in result.stderr
+    assert "cannot fetch grafana 99.9.9: PATH has no program of this version" in result.stderr
 
 
 def test_dashboards_behind_the_gateway(fleet: FleetUnderTest) -> None:

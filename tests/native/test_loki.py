@@ -241,7 +241,7 @@ def test_a_loki_that_is_not_there_is_asked_for(own_stack: StackUnderTest, tmp_pa
     result = own_stack.run("up", extra={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert result.returncode == 1
     version = own_stack.settings.versions.loki
-    assert f"loki: expected the program `loki` of version {version} on PATH" in result.stderr
+    assert f"cannot fetch loki {version}: PATH has no program of this version" in result.stderr
     assert "LOGSTACK_STACK__ENGINE=victorialogs" in result.stderr
 
 

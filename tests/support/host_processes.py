@@ -61,7 +61,7 @@ class HostUnderTest:
 
     def moved(self, text: str) -> str:
         """A text whose folders are those of the test."""
-        for folder in ("/etc/logstack", "/var/lib/logstack", "/var/log"):
+        for folder in ("/etc/logstack", "/var/lib/logstack", "/var/log", "/var/lib/docker"):
             text = text.replace(folder, f"{self.root}{folder}")
         return text
 

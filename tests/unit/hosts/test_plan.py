@@ -174,12 +174,6 @@ def test_links_of_alerts_lead_through_the_gateway(tmp_path: Path) -> None:
     assert "127.0.0.1" not in rules["logs-3"]
 
 
-def test_promtail_is_refused_on_hosts(tmp_path: Path) -> None:
-    """It has no queue on disk."""
-    with pytest.raises(HostsError, match=r"stack\.agent: expected otelcol on hosts, got promtail"):
-        plans(tmp_path, "staging", stack={"engine": "loki", "agent": "promtail"})
-
-
 def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(tmp_path: Path) -> None:
     """An own user, one folder to write to, a capability only for a low port."""
     ports = {"ports": {**PORTS, "gateway": 443}}
