@@ -59,7 +59,8 @@ def _measure(tool: str, names: tuple[str, ...]) -> list[float]:
         }
         fleet.prepare()
         seconds = []
-        for interval in ("200ms", "200ms", "300ms"):  # one line of the agent's configuration on each host
+        # The last changes one line of the agent's configuration on each host.
+        for interval in ("200ms", "200ms", "300ms"):
             fleet.values = {"agent": {"flush_interval": interval}}
             argv = _playbook(fleet) if tool == PEER else []
             seconds.append(_timed(fleet, argv))

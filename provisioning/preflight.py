@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,7 +62,8 @@ def failed_checks(
             f"python3: expected {PYTHONS[0]} to {PYTHONS[-1]} for the archiver, got "
             f"{facts['python']}. Install one, or give the role archive to another log server"
         )
-    if any(file.path == agent_view.SCRIPT for c in plan.components for file in c.files):
+    names = {PurePath(file.path).name for c in plan.components for file in c.files}
+    if agent_view.SCRIPT_NAME in names:
         found += _log_folders(facts, [app.service for app in settings.app_hosts.apps])
     for component in plan.components:
         port = urlsplit(component.health).port

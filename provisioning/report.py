@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from pyinfra.api.state import State
@@ -34,6 +34,7 @@ class Report:
     failed_checks: dict[str, list[str]] = field(default_factory=dict)  # of preflight
     failures: dict[str, list[str]] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the plans
     entered: set[str] = field(default_factory=set)  # the hosts whose own steps have begun
     counts: bool = False  # whether it ends with the number of changes
     stopped: bool = False  # by a signal
@@ -61,6 +62,7 @@ class Report:
     def print(self) -> None:
         """Everything, in the order of the inventory."""
         executed = self.state.is_executing
+        self._print_notes()
         self._print_changes(self.changes if executed else self.planned)
         if executed and self.counts and not self.stopped:
             total = sum(map(len, self.changes.values()))
@@ -80,6 +82,15 @@ class Report:
             text = f"{mark} {finding.host}: {finding.text}{seconds_text}"
             out.print(text, highlight=False, markup=False)
         self._print_failures()
+
+    def _print_notes(self) -> None:
+        """Each once, with the hosts that it is about."""
+        hosts: dict[str, list[str]] = {}
+        for name in self._names(self.notes):
+            for text in self.notes[name]:
+                hosts.setdefault(text, []).append(name)
+        for text, names in hosts.items():
+            note(f"{', '.join(names)}: {text}", "yellow")
 
     def _print_changes(self, changes: dict[str, list[str]]) -> None:
         for name in self._names(changes):
@@ -109,7 +120,7 @@ class Report:
         """The hosts of this run in the inventory's order."""
         return [host.name for host in self.state.inventory if host in self.state.activated_hosts]
 
-    def _names(self, found: dict[str, list[str]] | dict[str, str]) -> list[str]:
+    def _names(self, found: Container[str]) -> list[str]:
         return [host.name for host in self.state.inventory if host.name in found]
 
 

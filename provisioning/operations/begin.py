@@ -13,6 +13,7 @@ from provisioning.run import Run, current_run
 def preflight() -> Commands:
     """Whether this host can take its plan."""
     run = current_run()
+    run.report.notes[host.name] = run.plan(host).notes
     if run.preflight(host.name):
         run.fail(host.name)
         if run.state.is_executing:
