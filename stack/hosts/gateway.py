@@ -12,7 +12,14 @@ import bcrypt
 
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
-from stack.hosts.roles import find_host, gateway_names, hosts_with_agent, roles_of, runs_grafana
+from stack.hosts.roles import (
+    find_host,
+    gateway_names,
+    hosts_with_agent,
+    hosts_with_rules,
+    roles_of,
+    runs_grafana,
+)
 from stack.hosts.secrets import SALT, reader_secret, secret, writer_secret
 from stack.render.templates import render_template
 from stack.settings import Settings
@@ -56,19 +63,25 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
         certificate=folder / "certificate.pem",
         key=folder / "key.pem",
         request_limit=parse_bytes(settings.gateway.request_limit),
-        routes=routes(settings, target, secrets),
+        routes=routes(settings, target, name, secrets),
         ingestion=kind_of(settings).ingestion,
         grafana=target.address("grafana") if has_grafana else "",
         grafana_path=GRAFANA_PATH,
     )
 
 
-def routes(settings: Settings, target: Target, secrets: Mapping[str, str]) -> list[Route]:
-    """Hosts write and cannot read, users read and cannot write; deleting is not possible."""
+def routes(
+    settings: Settings, target: Target, name: str, secrets: Mapping[str, str]
+) -> list[Route]:
+    """Hosts write and cannot read, users read and cannot write; deleting is not possible.
+
+    The rules and their states show what readers may query anyway.
+    """
     engine = kind_of(settings)
     upstream = target.address(engine.name)
-    writers = {name: writer_secret(name) for name in hosts_with_agent(settings)}
-    readers = {name: reader_secret(name) for name in settings.gateway.readers}
+    writers = {host: writer_secret(host) for host in hosts_with_agent(settings)}
+    readers = _hashes({user: reader_secret(user) for user in settings.gateway.readers}, secrets)
+    evaluates = name in hosts_with_rules(settings)
     found = (
         Route(
             "write",
@@ -83,8 +96,17 @@ def routes(settings: Settings, target: Target, secrets: Mapping[str, str]) -> li
             "read",
             ("GET", "HEAD", "POST"),
             engine.reading,
-            _hashes(readers, secrets),
+            readers,
             upstream,
+            engine.headers,
+            is_fixed=False,
+        ),
+        Route(
+            "rules",
+            ("GET", "HEAD"),
+            (engine.rules,),
+            readers if evaluates else {},
+            target.address(engine.evaluator),
             engine.headers,
             is_fixed=False,
         ),
