@@ -23,7 +23,10 @@ def register(app: typer.Typer) -> None:
 def diagnose(
     as_json: AsJson = False,
     environment: Annotated[
-        str, typer.Option("--env", envvar=ENV_VARIABLE, help="Check the hosts of this environment.")
+        str,
+        typer.Option(
+            "--env", envvar=ENV_VARIABLE, help="Check the hosts of this environment instead."
+        ),
     ] = "",
 ) -> None:
     """Check that rules, retention and archive of the running stack are as the settings say.

@@ -18,16 +18,14 @@ from stack.settings.targets import Target
 
 Environment = Annotated[
     str,
-    typer.Option(
-        "--env", envvar=ENV_VARIABLE, help="Read the hosts of this environment, by their gateway."
-    ),
+    typer.Option("--env", envvar=ENV_VARIABLE, help="Read the hosts of this environment instead."),
 ]
 Reader = Annotated[
     str,
     typer.Option(
         "--reader",
         envvar=READER_VARIABLE,
-        help="With --env: one of gateway.readers; default: the first with a password here.",
+        help="With --env: the user, of gateway.readers; default: the first with a password.",
     ),
 ]
 

@@ -12,14 +12,7 @@ import bcrypt
 
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
-from stack.hosts.roles import (
-    find_host,
-    gateway_names,
-    hosts_with_agent,
-    hosts_with_rules,
-    roles_of,
-    runs_grafana,
-)
+from stack.hosts.roles import find_host, gateway_names, hosts_with_agent, roles_of, runs_grafana
 from stack.hosts.secrets import SALT, reader_secret, secret, writer_secret
 from stack.render.templates import render_template
 from stack.settings import Settings
@@ -81,7 +74,7 @@ def routes(
     upstream = target.address(engine.name)
     writers = {host: writer_secret(host) for host in hosts_with_agent(settings)}
     readers = _hashes({user: reader_secret(user) for user in settings.gateway.readers}, secrets)
-    evaluates = name in hosts_with_rules(settings)
+    evaluates = "alerting" in roles_of(settings, name)
     found = (
         Route(
             "write",

@@ -14,7 +14,7 @@ import requests
 from stack.engines.http import MOST_TEXT, open_session, shorten
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
-from stack.hosts.roles import gateway_url, hosts_with_role, hosts_with_rules, is_archived
+from stack.hosts.roles import gateway_url, hosts_with_role, is_archived
 from stack.hosts.secrets import CA_CERTIFICATE, reader_secret, variable_of
 from stack.settings import Settings
 from stack.settings.targets import Access, Target
@@ -24,7 +24,7 @@ TIMEOUT = (3.05, 15)
 NOT_TRUSTED = re.compile(r"certificate verify failed: (.*?) \(_ssl")
 
 
-class NoAnswerError(Exception):
+class _NoAnswerError(Exception):
     """A gateway, or the program behind it, does not answer; the text says why."""
 
 
@@ -52,7 +52,7 @@ def connect(
         target = replace(host_target(settings, server, archived=archived), access=access)
         try:
             _probe(target, access, rules=rules)
-        except NoAnswerError as cause:
+        except _NoAnswerError as cause:
             silent.append(f"{server} at {url}: {cause}")
             continue
         for text in silent:
@@ -72,8 +72,7 @@ def _gateways(settings: Settings, *, rules: bool) -> Iterator[tuple[str, str]]:
     """
     if settings.gateway.name and not rules:
         yield settings.gateway.name, gateway_url(settings, settings.gateway.name)
-    servers = hosts_with_rules(settings) if rules else hosts_with_role(settings, "log_server")
-    for server in servers:
+    for server in hosts_with_role(settings, "alerting" if rules else "log_server"):
         yield server, gateway_url(settings, settings.hosts[server].address)
 
 
@@ -110,7 +109,7 @@ def _install(environment: str) -> str:
 
 
 def _probe(target: Target, access: Access, *, rules: bool) -> None:
-    """One small query, or the request for the rules. Raises NoAnswerError and HostsError."""
+    """One small query, or the request for the rules. Raises _NoAnswerError and HostsError."""
     engine = kind_of(target.settings)
     with open_session(access) as session:
 
@@ -122,17 +121,20 @@ def _probe(target: Target, access: Access, *, rules: bool) -> None:
             _check(answer, access)
             return answer.text
 
-        if rules:
-            fetch(engine.rules)
-        else:
-            engine.find(fetch, "-", "1s")
+        try:
+            if rules:
+                fetch(engine.rules)
+            else:
+                engine.find(fetch, "-", "1s")
+        except (ValueError, KeyError):
+            raise _NoAnswerError("expected an answer of the engine, got another one") from None
 
 
 def _check(answer: requests.Response, access: Access) -> None:
-    """Raises NoAnswerError and HostsError unless the gateway let the request through."""
+    """Raises _NoAnswerError and HostsError unless the gateway let the request through."""
     status, environment = answer.status_code, access.environment
     if status >= 500:
-        raise NoAnswerError(f"HTTP {status}")
+        raise _NoAnswerError(f"HTTP {status}")
     if status < 300:
         return
     causes = {
@@ -149,7 +151,7 @@ def _failure(settings: Settings, access: Access, error: Exception) -> Exception:
     """An untrusted certificate is not skipped as a silent server is."""
     found = NOT_TRUSTED.search(str(error))
     if not found:
-        return NoAnswerError(shorten(error))
+        return _NoAnswerError(shorten(error))
     cause = f"cannot read {access.environment}: the certificate of {access.url} is not trusted"
     if access.ca:
         return HostsError(

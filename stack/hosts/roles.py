@@ -29,14 +29,6 @@ def hosts_with_role(settings: Settings, role: Role) -> tuple[str, ...]:
     return hosts_with_role(settings, "log_server")[:1]
 
 
-def hosts_with_rules(settings: Settings) -> tuple[str, ...]:
-    """The log servers that evaluate the alert rules: in the engine, or in a program beside it."""
-    engine = kind_of(settings)
-    return hosts_with_role(
-        settings, "log_server" if engine.evaluator == engine.name else "alerting"
-    )
-
-
 def roles_of(settings: Settings, name: str) -> tuple[Role, ...]:
     """The roles of a host, including those that no host has and the first log server takes."""
     return tuple(role for role in ROLES if name in hosts_with_role(settings, role))

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from stack.alerting.throwaway import flush
+from stack.engines.loki import Loki
 from stack.engines.victorialogs import VictoriaLogs
 from stack.hosts import secrets
 from stack.hosts.certificates import make_authority
@@ -171,6 +172,32 @@ def test_the_states_of_rules_on_hosts(staging: Environment) -> None:
     assert states(), "expected rules"
 
 
+@pytest.mark.loki
+def test_loki_is_read_as_the_tenant_of_the_agents(tmp_path: Path) -> None:
+    """The gateway names the tenant; records, rows, charts and the ruler's rules come through."""
+    values = fleet_settings(
+        stack={"engine": "loki"}, hosts={"logs-1": SERVER}, gateway={"readers": READERS}
+    )
+    mark = marker()
+    staging = Environment(tmp_path, values, made_secrets(tmp_path, values))
+    environ = {**staging.environ(), "LOGSTACK_STACK__ENGINE": "loki", "LOGSTACK_ENV": "staging"}
+    with running_host(tmp_path, values, staging.secrets, "logs-1", "loki", "gateway"):
+        Loki(f"http://127.0.0.1:{values.ports.loki}").push(
+            [record("read from afar", request_id=mark, environment="staging")]
+        )
+        found = staging.run("logs", "--request-id", mark, environ=environ)
+        assert (found.returncode, "read from afar" in found.stdout) == (0, True), found
+        rows = staging.run(
+            "query", f'{{service_name=~".+"}} | request_id="{mark}"', "--json", environ=environ
+        )
+        assert mark in rows.stdout, rows
+        report = staging.run("report", "--since", "1h", environ=environ)
+        assert "cannot query" not in (tmp_path / "report.html").read_text("utf-8"), report
+        listed = staging.run("alerts", "list", "--json", environ=environ)
+        assert listed.returncode == 0, listed
+        assert "inactive" in {row["state"] for row in json.loads(listed.stdout)}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -286,6 +313,19 @@ def test_other_certificates_are_verified_with_the_cas_of_the_system(staging: Env
     ca.write_text(staging.secrets[secrets.CA_CERTIFICATE], encoding="utf-8")
     trusting = staging.run("logs", "--env", "staging", environ=environ, SSL_CERT_FILE=str(ca))
     assert trusting.returncode == 0, trusting
+
+
+def test_a_gateway_that_does_not_know_readers_yet(tmp_path: Path) -> None:
+    """One that was deployed before the first user was added to gateway.readers."""
+    values = fleet_settings(hosts={"logs-1": SERVER}, gateway={"readers": []})
+    before = Environment(tmp_path, values, made_secrets(tmp_path, values))
+    with running_host(tmp_path, values, before.secrets, "logs-1", "gateway"):
+        for command in (("logs",), ("alerts", "list")):
+            found = before.run(*command, "--env", "staging", LOGSTACK_SECRET_READER_ALICE="new")
+            assert refused(found) == (
+                f"cannot read staging: {before.url} does not serve this to readers yet "
+                "(HTTP 404). Run: make deploy ENV=staging"
+            )
 
 
 def test_a_gateway_without_its_engine_does_not_answer(tmp_path: Path) -> None:
