@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from typing import Any
 
@@ -18,6 +19,7 @@ KNOWN_REASONS = (
     *("Connection refused", "timed out", "Name or service not known", "Connection reset by peer"),
     *("Network is unreachable", "No route to host", "Temporary failure in name resolution"),
 )
+TLS_REASON = re.compile(r"\[SSL: \w+\] (.*?) \(_ssl")
 
 
 class Session(requests.Session):
@@ -103,4 +105,6 @@ def shorten(error: Exception) -> str:
     for known in KNOWN_REASONS:
         if known in text:
             return known.lower()
+    if found := TLS_REASON.search(text):
+        return found[1]
     return text[:MOST_TEXT]

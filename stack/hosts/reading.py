@@ -5,7 +5,6 @@ The target that `connect` returns reaches that gateway, so every client of an en
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from stack.settings.targets import Access, Target
 from stack.settings.targets import host as host_target
 
 TIMEOUT = (3.05, 15)
-NOT_TRUSTED = re.compile(r"certificate verify failed: (.*?) \(_ssl")
+NOT_TRUSTED = "certificate verify failed: "
 
 
 class _NoAnswerError(Exception):
@@ -117,7 +116,7 @@ def _probe(target: Target, access: Access, *, rules: bool) -> None:
             try:
                 answer = session.get(f"{access.url}{path}", timeout=TIMEOUT)
             except requests.RequestException as error:
-                raise _failure(target.settings, access, error) from None
+                raise _failure(access, error) from None
             _check(answer, access)
             return answer.text
 
@@ -147,17 +146,18 @@ def _check(answer: requests.Response, access: Access) -> None:
     )
 
 
-def _failure(settings: Settings, access: Access, error: Exception) -> Exception:
+def _failure(access: Access, error: Exception) -> Exception:
     """An untrusted certificate is not skipped as a silent server is."""
-    found = NOT_TRUSTED.search(str(error))
-    if not found:
-        return _NoAnswerError(shorten(error))
+    reason = shorten(error)
+    if not reason.startswith(NOT_TRUSTED):
+        return _NoAnswerError(reason)
+    reason = reason.removeprefix(NOT_TRUSTED)
     cause = f"cannot read {access.environment}: the certificate of {access.url} is not trusted"
     if access.ca:
         return HostsError(
-            f"{cause} by the CA of its secrets: {found[1]}. Run: make plan ENV={access.environment}"
+            f"{cause} by the CA of its secrets: {reason}. Run: make plan ENV={access.environment}"
         )
     return HostsError(
-        f"{cause} by the CAs of this system: {found[1]}. Install its CA, or name it. "
+        f"{cause} by the CAs of this system: {reason}. Install its CA, or name it. "
         f"Run: SSL_CERT_FILE=ca.pem ./logstack logs --env {access.environment}"
     )
