@@ -11,6 +11,7 @@ from stack.alerting import AlertError
 from stack.alerting.http import ask
 from stack.alerting.rule_files import names_and_expressions
 from stack.alerting.rules import load_rules_for
+from stack.engines.http import open_session
 from stack.engines.kinds import kind_of
 from stack.settings.targets import Target
 
@@ -29,7 +30,8 @@ def loaded_rules(target: Target) -> list[LoadedRule]:
     """Every alert rule that the rule evaluator has loaded. Raises AlertError."""
     engine = kind_of(target.settings)
     url = target.url(engine.evaluator, engine.rules)
-    answer = ask("GET", url, engine.evaluator, headers=engine.headers)
+    session = open_session(target.access) if target.access else None
+    answer = ask("GET", url, engine.evaluator, session, headers=engine.headers)
     try:
         return parse_rules(answer.text)
     except (ValueError, KeyError, TypeError):

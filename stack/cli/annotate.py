@@ -9,6 +9,7 @@ import typer
 
 from stack import settings
 from stack.cli.console import AsJson, note, print_json
+from stack.cli.environment import require_this_machine
 from stack.engines import Record
 from stack.engines.factory import engine_of
 from stack.queries.catalogue import DEPLOYED
@@ -45,6 +46,7 @@ def deploy(
 
     Example: logstack annotate deploy --version 1.4.2 --service erp-backend-api
     """
+    require_this_machine("add an annotation")
     now = runtime.running(settings.load())
     record = deployment(
         now.target.settings,

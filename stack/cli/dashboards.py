@@ -19,11 +19,11 @@ from dashboards.pages import PAGES
 from dashboards.run import TimeRange
 from stack import settings
 from stack.cli.console import AsJson, note, out, plain, print_json, progress
+from stack.cli.environment import Environment, Reader, open_target, require_this_machine
 from stack.cli.time_range import time_range
 from stack.engines.kinds import KINDS
 from stack.queries.evaluate import Evaluator, evaluator_of
 from stack.queries.language import Scope
-from stack.runtimes import selection as runtime
 from stack.settings.secrets import write_private
 
 TOKEN_VARIABLE = "GRAFANA_TOKEN"  # noqa: S105 -- the name of a variable
@@ -38,9 +38,9 @@ def register(app: typer.Typer) -> None:
     app.command("report")(make_report)
 
 
-def open_evaluator() -> tuple[Evaluator, Scope]:
-    """The engine of the stack that runs in this checkout, and its environment."""
-    target = runtime.running(settings.load()).target
+def open_evaluator(environment: str = "", reader: str = "") -> tuple[Evaluator, Scope]:
+    """The engine of the stack that runs in this checkout, or of hosts, and its environment."""
+    target = open_target(environment, reader)
     return evaluator_of(target), Scope(target.settings.stack.environment)
 
 
@@ -68,6 +68,7 @@ def check_command(as_json: AsJson = False) -> None:
 
     Example: logstack traffic --duration 30 && logstack dashboards check
     """
+    require_this_machine("check the panels of dashboards")
     evaluator, scope = open_evaluator()
     findings = []
     with progress() as display:
@@ -132,15 +133,17 @@ def make_report(
     since: Annotated[str, typer.Option(help="Start: a duration ago (24h, 7d) or a time.")] = "24h",
     until: Annotated[str, typer.Option(help="End: a duration ago, a time, or now.")] = "now",
     output: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("report.html"),
+    environment: Environment = "",
+    reader: Reader = "",
 ) -> None:
     """Write the dashboards as one HTML file that needs no network.
 
     Example: logstack report --since 24h --out report.html
     """
     start, end = time_range(since, until)
+    evaluator, scope = open_evaluator(environment, reader)
     from dashboards import report
 
-    evaluator, scope = open_evaluator()
     with progress() as display:
         text = report.render(
             evaluator,

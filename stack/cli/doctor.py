@@ -13,6 +13,7 @@ from stack.archive.context import open_native
 from stack.checks import doctor
 from stack.cli.archive import running_target
 from stack.cli.console import AsJson, out, print_json
+from stack.settings import ENV_VARIABLE
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +23,10 @@ def register(app: typer.Typer) -> None:
 def diagnose(
     as_json: AsJson = False,
     environment: Annotated[
-        str, typer.Option("--env", help="Check the hosts of this environment instead.")
+        str,
+        typer.Option(
+            "--env", envvar=ENV_VARIABLE, help="Check the hosts of this environment instead."
+        ),
     ] = "",
 ) -> None:
     """Check that rules, retention and archive of the running stack are as the settings say.

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from stack import settings
 from stack.cli.console import AsJson, note, out, print_json
+from stack.cli.environment import Environment, Reader, open_target
 from stack.cli.filters import Grep, JsonLines, Level, RequestId, Service, selection_of
 from stack.cli.follow import Follower
 from stack.cli.record_format import print_record
@@ -29,11 +30,14 @@ def register(app: typer.Typer) -> None:
     app.command()(query)
 
 
-def open_engine(restored: bool = False) -> Engine:
-    """The engine of the stack that runs in this checkout, or the one for restored records."""
+def open_restored(environment: str) -> Engine:
+    """The engine for restored records of the stack that runs in this checkout."""
+    if environment:
+        raise EngineError(
+            f"cannot read restored records of {environment}: its gateway serves only records of "
+            "the agents. Run: env -u LOGSTACK_ENV ./logstack logs --restored"
+        )
     running = runtime.running(settings.load())
-    if not restored:
-        return engine_of(running.target)
     name = kind_of(running.target.settings).restored_component
     if any(item.name == name and item.state == "idle" for item in running.statuses()):
         raise EngineError(
@@ -60,6 +64,8 @@ def logs(
     restored: Annotated[
         bool, typer.Option("--restored", help="Only records that `archive restore` restored.")
     ] = False,
+    environment: Environment = "",
+    reader: Reader = "",
     as_json: JsonLines = False,
 ) -> None:
     """Show the newest records, oldest first, one line each, tracebacks below.
@@ -71,7 +77,7 @@ def logs(
     matches = {"service_name": service, "request_id": request_id, "organization_id": org}
     times = time_range(since, until, may_be_empty=follow)
     selection = selection_of(times, level, grep, matches)
-    engine = open_engine(restored)
+    engine = open_restored(environment) if restored else engine_of(open_target(environment, reader))
     follower = Follower(engine, selection, lambda text: note(text, "yellow")) if follow else None
     found = list(engine.records(selection, limit=number + 1))
     shown = found[-number:]
@@ -80,7 +86,8 @@ def logs(
     for record in shown:
         print_record(record, as_json)
     if not found and not follow:
-        note("No records match. Check that ingestion is healthy: ./logstack status", "dim")
+        check = f"make verify ENV={environment}" if environment else "./logstack status"
+        note(f"No records match. Check that ingestion is healthy: {check}", "dim")
     for record in follower.records(shown) if follower else ():
         print_record(record, as_json)
 
@@ -90,6 +97,8 @@ def query(
     since: Since = "1h",
     until: Until = "now",
     number: Annotated[int, typer.Option("-n", min=1, help="Maximum number of rows.")] = 1000,
+    environment: Environment = "",
+    reader: Reader = "",
     as_json: AsJson = False,
 ) -> None:
     """Run a raw LogsQL or LogQL query.
@@ -97,7 +106,8 @@ def query(
     Example: logstack query 'level:ERROR | stats by (service_name) count() as errors'
     """
     selection = Selection(*time_range(since, until))
-    rows = list(open_engine().query(text, selection, limit=number))
+    engine = engine_of(open_target(environment, reader))
+    rows = list(engine.query(text, selection, limit=number))
     if as_json:
         for row in rows:
             print_json(row)

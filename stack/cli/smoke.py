@@ -9,6 +9,7 @@ import typer
 from stack import settings
 from stack.checks import smoke
 from stack.cli.console import AsJson, out, print_json
+from stack.cli.environment import require_this_machine
 from stack.engines.factory import engine_of
 from stack.runtimes import selection as runtime
 
@@ -22,6 +23,7 @@ def run(as_json: AsJson = False) -> None:
 
     Example: logstack smoke
     """
+    require_this_machine("send a record through the pipeline")
     now = runtime.running(settings.load())
     result = smoke.run(now.target, engine_of(now.target), smoke.writer_of(now))
     if as_json:

@@ -9,6 +9,7 @@ import typer
 
 from stack import settings
 from stack.cli.console import AsJson, out, print_json, progress
+from stack.cli.environment import require_this_machine
 from stack.runtimes import selection as runtime
 from stack.traffic import run as traffic
 
@@ -27,6 +28,7 @@ def run(
 
     Example: logstack traffic --rate 50 --duration 20
     """
+    require_this_machine("send requests to the sample app")
     now = runtime.running(settings.load())
     password = now.secrets()["LOGSTACK_SAMPLE_PASSWORD"]
     with progress() as display:

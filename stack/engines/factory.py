@@ -10,10 +10,10 @@ from stack.settings.targets import Target
 def engine_of(target: Target) -> Engine:
     """The engine that the target's settings choose; sends no request."""
     kind = kind_of(target.settings)
-    return kind.connect(target.url(kind.name), kind.tenant)
+    return kind.connect(target.url(kind.name), kind.tenant, target.access)
 
 
 def restored_engine_of(target: Target) -> Engine:
     """The engine that `archive restore` fills: another tenant of Loki, another VictoriaLogs."""
     kind = kind_of(target.settings)
-    return kind.connect(target.url(kind.restored_component), kind.restored_tenant)
+    return kind.connect(target.url(kind.restored_component), kind.restored_tenant, target.access)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Literal
 
 from stack.engines import Engine
+from stack.settings.targets import Access
 
 Dialect = Literal["logql", "logsql"]
 Fetch = Callable[[str], str]
@@ -21,6 +22,7 @@ Fetch = Callable[[str], str]
 class EngineKind:
     """One log engine. `name` is that of its component, of its port and in settings.stack.engine.
 
+    `connect` makes the client from a URL, a tenant and, through a gateway, a reader's access.
     `ingestion` has the path where each agent sends records, `reading` the paths that users may
     read through a gateway. `rules` is the path of Prometheus' rules API at `evaluator`, the
     component that evaluates the rules; `reports_expressions` means that it reports expressions
@@ -33,7 +35,7 @@ class EngineKind:
     name: str
     title: str
     dialect: Dialect
-    connect: Callable[[str, str], Engine]
+    connect: Callable[[str, str, Access | None], Engine]
     ingestion: Mapping[str, str]
     reading: tuple[str, ...]
     retention: Callable[[Fetch], timedelta]

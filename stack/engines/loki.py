@@ -17,7 +17,7 @@ import requests
 
 from stack.engines import EngineError, Record, Selection
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_RESTORED_TENANT, LOKI_TENANT
-from stack.engines.http import from_json, send_request
+from stack.engines.http import from_json, open_session, send_request
 from stack.engines.kind import EngineKind
 from stack.engines.logql import to_logql
 from stack.records.contract import (
@@ -29,6 +29,7 @@ from stack.records.contract import (
     texts_of,
 )
 from stack.records.timestamps import nanoseconds, rfc3339
+from stack.settings.targets import Access
 from stack.settings.units import parse_go_duration
 
 PUSH_BATCH = 5000
@@ -58,10 +59,10 @@ class Entry:
 class Loki:
     """One tenant of the Loki at `url`, for example `http://127.0.0.1:<port>`."""
 
-    def __init__(self, url: str, tenant: str = LOKI_TENANT):
+    def __init__(self, url: str, tenant: str = LOKI_TENANT, access: Access | None = None):
         self.url = url
         self.tenant = tenant
-        self._session = requests.Session()
+        self._session = open_session(access)
         self._session.headers["X-Scope-OrgID"] = tenant
 
     def push(self, records: Iterable[Mapping[str, Any]]) -> None:

@@ -20,10 +20,11 @@ from stack.engines.facts import (
     VL_SEARCHED_FIELDS,
     VL_STREAM_FIELDS,
 )
-from stack.engines.http import from_json, send_request
+from stack.engines.http import from_json, open_session, send_request
 from stack.engines.kind import EngineKind
 from stack.records.contract import levels_from, normalise, parse_record
 from stack.records.timestamps import format_time
+from stack.settings.targets import Access
 from stack.settings.units import parse_go_duration
 
 OWN_FIELDS = ("_stream", "_stream_id", "_msg", "_time")
@@ -34,9 +35,9 @@ TIMEOUT = (3.05, 60)
 class VictoriaLogs:
     """One VictoriaLogs at `url`, for example `http://127.0.0.1:<port>`."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, access: Access | None = None):
         self.url = url
-        self._session = requests.Session()
+        self._session = open_session(access)
 
     def push(self, records: Iterable[Mapping[str, Any]]) -> None:
         batch: list[str] = []
@@ -161,7 +162,7 @@ KIND = EngineKind(
     name="victorialogs",
     title="VictoriaLogs",
     dialect="logsql",
-    connect=lambda url, tenant: VictoriaLogs(url),
+    connect=lambda url, tenant, access: VictoriaLogs(url, access),
     ingestion={"otelcol": "/insert/opentelemetry/v1/logs"},
     reading=("/select/*",),
     retention=read_retention,

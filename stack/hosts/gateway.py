@@ -56,23 +56,27 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
         certificate=folder / "certificate.pem",
         key=folder / "key.pem",
         request_limit=parse_bytes(settings.gateway.request_limit),
-        routes=routes(settings, target, secrets),
+        routes=routes(settings, target, name, secrets),
         ingestion=sorted(kind_of(settings).ingestion.values()),
         grafana=target.address("grafana") if has_grafana else "",
         grafana_path=GRAFANA_PATH,
     )
 
 
-def routes(settings: Settings, target: Target, secrets: Mapping[str, str]) -> list[Route]:
+def routes(
+    settings: Settings, target: Target, name: str, secrets: Mapping[str, str]
+) -> list[Route]:
     """Hosts write and cannot read, users read and cannot write; deleting is not possible.
 
-    Every agent may write: while `stack.agent` is changed, some hosts still have the former one.
+    Every agent may write: while `stack.agent` is changed, some hosts still have the former one. The
+    rules and their states show what readers may query anyway.
     """
     engine = kind_of(settings)
     upstream = target.address(engine.name)
-    writers = {name: writer_secret(name) for name in hosts_with_agent(settings)}
-    readers = {name: reader_secret(name) for name in settings.gateway.readers}
+    writers = {host: writer_secret(host) for host in hosts_with_agent(settings)}
     hashes = _hashes(writers, secrets)
+    readers = _hashes({user: reader_secret(user) for user in settings.gateway.readers}, secrets)
+    evaluates = "alerting" in roles_of(settings, name)
     found = (
         *(
             Route(
@@ -90,8 +94,17 @@ def routes(settings: Settings, target: Target, secrets: Mapping[str, str]) -> li
             "read",
             ("GET", "HEAD", "POST"),
             engine.reading,
-            _hashes(readers, secrets),
+            readers,
             upstream,
+            engine.headers,
+            is_fixed=False,
+        ),
+        Route(
+            "rules",
+            ("GET", "HEAD"),
+            (engine.rules,),
+            readers if evaluates else {},
+            target.address(engine.evaluator),
             engine.headers,
             is_fixed=False,
         ),

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import requests
 
 from stack.engines import EngineError, Record, Selection
-from stack.engines.http import from_json, shorten
+from stack.engines.http import Session, from_json, open_session, shorten
 from stack.engines.kind import Dialect
 from stack.engines.kinds import kind_of
 from stack.engines.loki import Entry, Loki
@@ -28,7 +28,7 @@ from stack.engines.victorialogs import record_from
 from stack.queries.language import Query
 from stack.records.contract import parse_record
 from stack.records.timestamps import format_time, nanoseconds
-from stack.settings.targets import Target
+from stack.settings.targets import Access, Target
 
 TIMEOUT = (3.05, 60)
 
@@ -73,9 +73,9 @@ class VictoriaLogsEvaluator:
 
     dialect: Dialect = "logsql"
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, access: Access | None = None):
         self.url = url
-        self._session = requests.Session()
+        self._session = open_session(access)
 
     def instant(self, query: Query, at: datetime) -> list[Sample]:
         answer = self._query("stats_query", query=query.logsql, time=format_time(at))
@@ -115,10 +115,10 @@ class LokiEvaluator:
 
     dialect: Dialect = "logql"
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, access: Access | None = None):
         self.url = url
-        self._engine = Loki(url)
-        self._session = requests.Session()
+        self._engine = Loki(url, access=access)
+        self._session = open_session(access)
         self._session.headers["X-Scope-OrgID"] = self._engine.tenant
 
     def instant(self, query: Query, at: datetime) -> list[Sample]:
@@ -152,21 +152,19 @@ class LokiEvaluator:
 def evaluator_of(target: Target) -> Evaluator:
     """The evaluator of the engine that the target's settings choose."""
     kind = kind_of(target.settings)
-    evaluators: dict[Dialect, Callable[[str], Evaluator]] = {
+    evaluators: dict[Dialect, Callable[[str, Access | None], Evaluator]] = {
         "logql": LokiEvaluator,
         "logsql": VictoriaLogsEvaluator,
     }
-    return evaluators[kind.dialect](target.url(kind.name))
+    return evaluators[kind.dialect](target.url(kind.name), target.access)
 
 
-def post_query(
-    session: requests.Session, url: str, parameters: Mapping[str, str]
-) -> requests.Response:
+def post_query(session: Session, url: str, parameters: Mapping[str, str]) -> requests.Response:
     """The answer to a query. Raises EngineError with the query and the engine's message."""
     try:
         answer = session.post(url, data=parameters, timeout=TIMEOUT)
     except requests.RequestException as error:
-        raise EngineError(f"cannot query {url}: {shorten(error)}. Run: ./logstack status") from None
+        raise EngineError(f"cannot query {url}: {shorten(error)}. Run: {session.advice}") from None
     if not answer.ok:
         raise EngineError(
             f"cannot query {url}: HTTP {answer.status_code}: {answer.text.strip()[:500]}\n"

@@ -40,12 +40,14 @@ from stack.settings.tables import (
 ROOT = Path(__file__).resolve().parents[2]
 ENV_PREFIX = "LOGSTACK_"
 ENV_VARIABLE = "LOGSTACK_ENV"
+READER_VARIABLE = "LOGSTACK_READER"
 # Variables with the prefix that are not settings; every other one must be a setting.
 OTHER_VARIABLES = frozenset(
     {
         ENV_VARIABLE,
         "LOGSTACK_SETTINGS",
         "LOGSTACK_SECRETS",
+        READER_VARIABLE,
         "LOGSTACK_TEST_REQUIRE",
         "LOGSTACK_PYTHON",
         "LOGSTACK_VENV",

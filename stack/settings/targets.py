@@ -48,14 +48,29 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Access:
+    """The gateway of an environment's log server at `url`, for one of its readers.
+
+    `ca` is the certificate to trust, as PEM; empty: the system's CAs.
+    """
+
+    environment: str
+    url: str
+    user: str
+    password: str = field(repr=False)
+    ca: str
+
+
+@dataclass(frozen=True)
 class Target:
     """Addresses and folders of one runtime, as its components see them.
 
     `host` is the address where this machine reaches them. In containers they reach each other by
     name, and `storage` names folders that are not below `data_dir`. Without `destinations` the
     agent sends to the engine beside it, without a `cluster` every component is a single instance,
-    without a `public_url` users reach the engine at its local address. On a host, `archived` means
-    that an archiver deletes days of its engine, `runs_apps` that applications log there,
+    without a `public_url` users reach the engine at its local address. With an `access` this
+    machine reaches engine and rules through that gateway, and nothing else. On a host, `archived`
+    means that an archiver deletes days of its engine, `runs_apps` that applications log there,
     `runs_engine` that it is a log server.
     """
 
@@ -73,6 +88,7 @@ class Target:
     destinations: tuple[Destination, ...] = ()
     cluster: Cluster | None = None
     public_url: str = ""
+    access: Access | None = None
 
     @property
     def has_archive(self) -> bool:
@@ -102,8 +118,9 @@ class Target:
         return f"{self.host}:{self.port(port_name)}"
 
     def url(self, port_name: str, path: str = "") -> str:
-        """The URL of `port_name` in settings.ports."""
-        return f"http://{self.address(port_name)}{path}"
+        """The URL of `port_name` in settings.ports; that of the gateway where there is one."""
+        base = self.access.url if self.access else f"http://{self.address(port_name)}"
+        return f"{base}{path}"
 
     def config_dir(self, component: str) -> Path:
         """The folder of a component's configuration."""

@@ -18,7 +18,7 @@ from stack.archive.format import lines
 from stack.archive.format.layout import DAY, rfc3339
 from stack.archive.format.manifest import Counts
 from stack.engines import EngineError
-from stack.engines.http import send_request
+from stack.engines.http import open_session, send_request
 from stack.engines.loki import ENTRIES
 from stack.records.timestamps import nanoseconds
 
@@ -66,7 +66,7 @@ class LokiClient:
 
     def __init__(self, url: str, tenant: str):
         self.url = url
-        self._session = requests.Session()
+        self._session = open_session()
         self._session.trust_env = False  # no proxies on loopback; looking for them is slow
         self._session.mount("http://", HTTPAdapter(max_retries=RETRY))
         self._session.headers["X-Scope-OrgID"] = tenant

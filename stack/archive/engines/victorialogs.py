@@ -20,7 +20,7 @@ from stack.archive.format.ordering import in_batches
 from stack.common import quote
 from stack.engines import EngineError, Record
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
-from stack.engines.http import send_request
+from stack.engines.http import open_session, send_request
 from stack.engines.victorialogs import read_flag, record_from
 from stack.settings.tables import ShorterRetention
 
@@ -39,7 +39,7 @@ class VictoriaLogsArchive:
     def __init__(self, url: str, storage: Path | None = None):
         self.url = url
         self.storage = storage
-        self._session = requests.Session()
+        self._session = open_session()
         self._session.trust_env = False  # no proxies on loopback; looking for them is slow
         self._session.headers["Accept-Encoding"] = "identity"  # faster than to decompress
 
