@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
+from gevent import GreenletExit
 from gevent.lock import RLock
 from paramiko import SSHException
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
@@ -52,6 +53,8 @@ SUDO_PASSWORD = variable_of("sudo_password")
 # With words of its own: pyinfra would ask for a password where it reads those of sudo.
 TRY_SUDO = "sudo -n true 2>/dev/null || { echo sudo: a password is required here >&2; exit 1; }"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DETECTS_CHANGES = False
+"""Set for a plan that asks nothing: pyinfra's `--yes --dry` alone detects none."""
 _MAIN = "from provisioning.agent.main import main\n\nmain()\n"
 
 
@@ -142,6 +145,7 @@ class Run:
         for host in self.state.inventory:
             if self.state.is_host_in_limit(host) and not host.connected:
                 self.report.unreachable[host.name] = "cannot connect by SSH: see the error above"
+        self.state.check_for_changes |= DETECTS_CHANGES
         for number in SIGNALS:
             signal.signal(number, self._stop)
 
@@ -180,7 +184,8 @@ class Run:
             self.sessions[host.name] = self._upload(host)
         except DeployError as error:
             self.report.unreachable[host.name] = f"cannot run commands as root: {error}"
-            self.state.fail_hosts({host})
+            self.state.failed_hosts.add(host)
+            self.state.active_hosts.discard(host)
             return False
         disconnect = host.connector.disconnect
 
@@ -318,9 +323,13 @@ class Run:
         self.proceed()
 
     def proceed(self) -> None:
-        """Stop this run where an operation has failed on any host. Raises DeployError."""
+        """Stop this host's operations where one has failed on any host.
+
+        An error would be a traceback of the host's greenlet; only --serial has none.
+        """
         if self.state.is_executing and self.failed():
-            raise PyinfraError("stopped after a failure; see below")
+            in_greenlet = isinstance(gevent.getcurrent(), gevent.Greenlet)
+            raise GreenletExit if in_greenlet else PyinfraError("stopped after a failure")
 
 
 def _has_ended(pid: object) -> bool:

@@ -5,6 +5,7 @@ The hosts are described in stack/settings.<name>.toml and settings.<name>.local.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from stack import settings
 
 def groups(environment: str) -> dict[str, Members]:
     """log_servers, app_hosts, dashboards, alerting and archive, each with its hosts."""
+    # Its tracebacks would be printed; what pyinfra says of a host that does not answer is enough.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     _make_known_hosts(Path.home() / ".ssh")
     environ = {**os.environ, settings.ENV_VARIABLE: environment}
     return groups_of(settings.load_for_hosts(environment, environ))

@@ -33,7 +33,7 @@ def plan(context: typer.Context, environment: Environment) -> None:
 
     Example: logstack hosts plan staging --diff
     """
-    run_on_hosts("deploy.py", environment, "--dry", *context.args)
+    run_on_hosts("deploy.py", environment, "--yes", "--dry", *context.args)
 
 
 @app.command(context_settings=PASSES_ON)
