@@ -13,6 +13,7 @@ from stack.archive.context import open_native
 from stack.checks import doctor
 from stack.cli.archive import running_target
 from stack.cli.console import AsJson, out, print_json
+from stack.cli.time_range import clock
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +36,7 @@ def diagnose(
         hosts.run_on_hosts("doctor", environment)
         return
     target = running_target()
-    archive = open_native(target)
+    archive = open_native(target, clock())
     try:
         findings = doctor.run(archive, target)
     finally:

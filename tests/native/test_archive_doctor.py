@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, rfc3339
-from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
+from tests.support.archives import NOW, ArchiveUnderTest, SharedStore, at, in_folder, yesterday
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
@@ -64,8 +64,7 @@ def test_old_records_that_came_after_a_run_are_not_behind(archive: ArchiveUnderT
 
 def test_an_archiver_that_stopped_or_never_ended_a_run_is_behind(archive: ArchiveUnderTest) -> None:
     """From its last run on, or from the first records."""
-    now = datetime.now(UTC)
-    archive.push([at(now - timedelta(seconds=10))])
+    archive.push([at(NOW - timedelta(seconds=10))])
     killed = archive.run("archive", "run", "--now", extra={failpoints.VARIABLE: "export-started"})
     assert killed.returncode == -9, killed.stderr
     ok, text = is_current(archive)
@@ -78,7 +77,7 @@ def test_an_archiver_that_stopped_or_never_ended_a_run_is_behind(archive: Archiv
         in text
     )
     view = archive.archive
-    view.save_state(exported=rfc3339(now - DAY))
+    view.save_state(exported=rfc3339(NOW - DAY))
     view.store.close()
     ok, text = is_current(archive)
     assert not ok

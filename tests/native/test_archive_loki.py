@@ -14,7 +14,7 @@ import requests
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, day_of
 from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
-from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
+from tests.support.archives import NOW, ArchiveUnderTest, SharedStore, at, in_folder, yesterday
 from tests.support.native_stack import Combination
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
@@ -160,7 +160,7 @@ def test_above_the_disk_limit_one_day_is_deleted_and_the_next_waits(
     )
     archive.start()
     try:
-        moments = [yesterday(3) - 2 * DAY, yesterday(3), datetime.now(UTC) - timedelta(minutes=1)]
+        moments = [yesterday(3) - 2 * DAY, yesterday(3), NOW - timedelta(minutes=1)]
         archive.push([at(moment, str(number)) for number, moment in enumerate(moments)])
         oldest = f"{moments[0]:%Y-%m-%d}"
         results = [json.loads(archive.ok("archive", "run", "--json"))["expiry"] for _ in range(2)]
@@ -177,7 +177,7 @@ def test_above_the_disk_limit_one_day_is_deleted_and_the_next_waits(
 
 def test_doctor_asks_the_running_loki(archive: ArchiveUnderTest) -> None:
     """Retention that is off, or another one, is reported."""
-    archive.push([at(datetime.now(UTC) - timedelta(minutes=1))])
+    archive.push([at(NOW - timedelta(minutes=1))])
     result = archive.run("doctor", "--json")
     findings = {item["check"]: item for item in json.loads(result.stdout)}
     assert findings["hot retention"]["ok"], findings["hot retention"]["text"]

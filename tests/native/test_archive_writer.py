@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -17,6 +17,7 @@ from stack.archive.storage import bucket
 from stack.settings.secrets import STORE_KEYS, local_store_secrets
 from tests.support.archives import (
     ENGINES,
+    NOW,
     ArchiveUnderTest,
     SharedStore,
     at,
@@ -103,7 +104,7 @@ def test_late_records_and_the_current_hour_are_archived_once(archive: ArchiveUnd
     export(archive)
     archive.push([at(yesterday(3, minutes=1), "late"), at(yesterday(3, minutes=2), "in time 1")])
     assert export(archive)["records"] == 2
-    moment = datetime.now(UTC) - timedelta(seconds=20)
+    moment = NOW - timedelta(seconds=20)
     archive.push([at(moment, "one")])
     assert export(archive, "--now")["records"] == 1
     archive.push([at(moment + timedelta(seconds=1), "two")])

@@ -28,6 +28,7 @@ from stack.components import catalogue as components
 from stack.components.catalogue import programs
 from stack.engines.facts import VL_STREAM_FIELDS
 from stack.engines.loki import Entry, Loki, entry_from
+from stack.records.timestamps import utc_now
 from stack.runtimes import native
 from stack.runtimes.files import render_native
 from stack.settings import targets, variable_name
@@ -45,6 +46,11 @@ NUMBERS = itertools.count(1)
 # The combinations of the archive's tests, in which the agent has no part.
 ENGINES = (DEFAULT, Combination("loki", "otelcol"))
 RESTORING = (("archive", "restore"), ("archive", "unrestore"))
+# The day on which the tests began, also for those that run after midnight. For their archives it
+# is NOW, whatever the hour: yesterday is over, also where late records have an hour, and an object
+# stored meanwhile is not hours old. It is near today's time: the engine and the store have theirs.
+TODAY = day_of(datetime.now(UTC))
+NOW = TODAY + timedelta(hours=2, minutes=30)
 
 
 @dataclass
@@ -54,6 +60,7 @@ class ArchiveUnderTest(StackUnderTest):
     The engine for restored records is started by the first command that restores.
     """
 
+    now: datetime | None = NOW
     shared_store: SharedStore | None = None
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -146,7 +153,8 @@ class ArchiveUnderTest(StackUnderTest):
     @property
     def archive(self) -> Archive:
         """A new view of the archive; close its store after use."""
-        return open_native(self.target)
+        now = self.now
+        return open_native(self.target, (lambda: now) if now else utc_now)
 
     def store(self) -> Store:
         return self.archive.store
@@ -186,8 +194,7 @@ class ArchiveUnderTest(StackUnderTest):
             self.start_restored()
         archive = self.archive
         engine = archive.restored if port == "restored" else archive.engine
-        now = datetime.now(UTC)
-        return sorted(engine.export(now - timedelta(days=400), now + DAY))
+        return sorted(engine.export(TODAY - timedelta(days=400), TODAY + 3 * DAY))
 
     def ok(self, *arguments: str, extra: Mapping[str, str] | None = None) -> str:
         """What a command prints; fails unless it succeeds."""
@@ -242,8 +249,8 @@ class SharedStore(ArchiveUnderTest):
 
 
 def yesterday(hour: int = 0, **more: float) -> datetime:
-    """A moment of yesterday, UTC."""
-    return day_of(datetime.now(UTC)) - DAY + timedelta(hours=hour, **more)
+    """A moment of the day before NOW, UTC."""
+    return TODAY - DAY + timedelta(hours=hour, **more)
 
 
 def at(moment: datetime, message: str = "hello", **fields: Any) -> bytes:
@@ -321,4 +328,4 @@ def in_folder(path: Path, store: SharedStore | None, **variables: str) -> Archiv
     """An archive with a bucket in `store`, else with a SeaweedFS of its own."""
     folder = path / "an archive"
     folder.mkdir(parents=True)
-    return ArchiveUnderTest(folder, variables, store)
+    return ArchiveUnderTest(folder, variables, shared_store=store)

@@ -63,10 +63,14 @@ EVERY_COMBINATION = (DEFAULT, Combination("loki", "otelcol"), Combination("loki"
 
 @dataclass
 class StackUnderTest:
-    """One native runtime of its own. `variables` are further settings, as environment variables."""
+    """One native runtime of its own. `variables` are further settings, as environment variables.
+
+    `now` is the current time of its archive commands; None: the clock's.
+    """
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
+    now: datetime | None = None
 
     def __post_init__(self) -> None:
         names = Ports.names()
@@ -100,15 +104,22 @@ class StackUnderTest:
     def app_log(self) -> Path:
         return self.target.app_log_file
 
+    def argv(self, *arguments: str) -> list[str]:
+        """The command line of one `logstack` command."""
+        if self.now is None:
+            return logstack_argv(*arguments)
+        module = "tests.support.commands"
+        return [sys.executable, "-P", "-m", module, self.now.isoformat(), *arguments]
+
     def run(
         self, *arguments: str, extra: Mapping[str, str] | None = None, timeout: float = 240
     ) -> subprocess.CompletedProcess[str]:
         """One `logstack` command, to its end: in this process where nothing speaks against it."""
         environ = {**self.environ, **(extra or {})}
         if arguments[0] in READING and failpoints.VARIABLE not in environ:
-            return run_here(arguments, environ, self.folder)
+            return run_here(arguments, environ, self.folder, self.now)
         return subprocess.run(
-            logstack_argv(*arguments),
+            self.argv(*arguments),
             env=environ,
             capture_output=True,
             text=True,
@@ -120,7 +131,7 @@ class StackUnderTest:
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
         """One `logstack` command, started."""
         return subprocess.Popen(
-            logstack_argv(*arguments),
+            self.argv(*arguments),
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
