@@ -13,11 +13,11 @@ from tests.support.native_stack import DEFAULT, Combination, StackUnderTest
 from tests.support.require import unavailable
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a module's tests for each of its COMBINATIONS, which is the default one alone."""
-    if "combination" in metafunc.fixturenames:
-        combinations = getattr(metafunc.module, "COMBINATIONS", (DEFAULT,))
-        metafunc.parametrize("combination", combinations, ids=str, scope="session")
+@pytest.fixture(scope="session", params=[DEFAULT], ids=str)
+def combination(request: pytest.FixtureRequest) -> Combination:
+    """What the stack consists of; `native_stack.on` runs a test for others."""
+    found: Combination = request.param
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from stack.archive.format import layout, lines
 from stack.archive.format.layout import hour_of
 from stack.archive.storage.parts import fetch_lines
 from tests.support.archives import (
-    ENGINES,
     NOW,
     ArchiveUnderTest,
     SharedStore,
@@ -29,11 +28,10 @@ from tests.support.archives import (
     mixed_day,
     yesterday,
 )
-from tests.support.native_stack import Combination
+from tests.support.native_stack import ON_ENGINES, Combination
 from tests.support.terminal import interrupt
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from stack.archive import ArchiveError, erase, failpoints, orphans
 from stack.archive.format.manifest import parse
 from stack.archive.storage.store import StoreError
 from tests.support.archives import (
-    ENGINES,
     NOW,
     ArchiveUnderTest,
     SharedStore,
@@ -23,10 +22,9 @@ from tests.support.archives import (
     three_users,
     yesterday,
 )
-from tests.support.native_stack import Combination
+from tests.support.native_stack import ON_ENGINES, Combination
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
 
 
 @pytest.fixture

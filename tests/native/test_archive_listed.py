@@ -14,7 +14,6 @@ from stack.archive import ArchiveError, erase, expire, export, failpoints, verif
 from stack.archive.format.layout import DAY, day_of
 from stack.archive.storage import store
 from tests.support.archives import (
-    ENGINES,
     ArchiveUnderTest,
     SharedStore,
     at,
@@ -23,11 +22,10 @@ from tests.support.archives import (
     three_users,
     yesterday,
 )
-from tests.support.native_stack import Combination
+from tests.support.native_stack import ON_ENGINES, Combination
 from tests.support.store_proxy import Proxy
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
 NOT_FOUND = "404 NoSuchKey"
 
 

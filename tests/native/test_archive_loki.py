@@ -15,10 +15,9 @@ from stack.archive import failpoints
 from stack.archive.format.layout import DAY, day_of
 from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
 from tests.support.archives import NOW, ArchiveUnderTest, SharedStore, at, in_folder, yesterday
-from tests.support.native_stack import Combination
+from tests.support.native_stack import LOKI, Combination, on
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = (Combination("loki", "otelcol"),)
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, on(LOKI)]
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY
-from tests.support.archives import ENGINES, ArchiveUnderTest, SharedStore, at, in_folder, yesterday
-from tests.support.native_stack import Combination, poll
+from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
+from tests.support.native_stack import ON_ENGINES, Combination, poll
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
 OLD = yesterday(3) - DAY
 SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL", days = 20}]'
 

@@ -16,7 +16,6 @@ from stack.archive.format.layout import DAY
 from stack.archive.storage import bucket
 from stack.settings.secrets import STORE_KEYS, local_store_secrets
 from tests.support.archives import (
-    ENGINES,
     NOW,
     ArchiveUnderTest,
     SharedStore,
@@ -25,11 +24,10 @@ from tests.support.archives import (
     mixed_day,
     yesterday,
 )
-from tests.support.native_stack import Combination
+from tests.support.native_stack import ON_ENGINES, Combination
 from tests.support.store_proxy import Proxy
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
 WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
 
 

@@ -11,10 +11,9 @@ import pytest
 from stack.engines import Selection
 from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
-from tests.support.native_stack import EVERY_COMBINATION, StackUnderTest, burst, marker, poll
+from tests.support.native_stack import ON_EVERY_COMBINATION, StackUnderTest, burst, marker, poll
 
-pytestmark = pytest.mark.native
-COMBINATIONS = EVERY_COMBINATION
+pytestmark = [pytest.mark.native, ON_EVERY_COMBINATION]
 # Records that the collector hands over at a time. One that is stopped in the middle of
 # reading does not store the position behind the batch under way, so that it reads that one again.
 READER_BATCH = 100

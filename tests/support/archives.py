@@ -39,12 +39,10 @@ from stack.settings.secrets import (
     secrets_file,
     write_private,
 )
-from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll, record
+from tests.support.native_stack import StackUnderTest, poll, record
 
 BUCKETS = "tests"
 NUMBERS = itertools.count(1)
-# The combinations of the archive's tests, in which the agent has no part.
-ENGINES = (DEFAULT, Combination("loki", "otelcol"))
 RESTORING = (("archive", "restore"), ("archive", "unrestore"))
 # The day on which the tests began, also for those that run after midnight. For their archives it
 # is NOW, whatever the hour: yesterday is over, also where late records have an hour, and an object

@@ -57,8 +57,17 @@ class Combination:
 
 
 DEFAULT = Combination("victorialogs", "otelcol")
-# A test module that sets COMBINATIONS to this runs once for each of them.
-EVERY_COMBINATION = (DEFAULT, Combination("loki", "otelcol"), Combination("loki", "promtail"))
+LOKI, PROMTAIL = Combination("loki", "otelcol"), Combination("loki", "promtail")
+EVERY_COMBINATION = (DEFAULT, LOKI, PROMTAIL)
+
+
+def on(*combinations: Combination) -> pytest.MarkDecorator:
+    """Runs tests once for each of these, where it is DEFAULT alone otherwise."""
+    return pytest.mark.parametrize("combination", combinations, indirect=True, ids=str)
+
+
+# The combinations of tests in which the agent has no part, and of those in which it has.
+ON_ENGINES, ON_EVERY_COMBINATION = on(DEFAULT, LOKI), on(*EVERY_COMBINATION)
 
 
 @dataclass
@@ -275,6 +284,10 @@ def burst(count: int, mark: str, **fields: Any) -> Iterable[str]:
 __all__ = [
     "DEFAULT",
     "EVERY_COMBINATION",
+    "LOKI",
+    "ON_ENGINES",
+    "ON_EVERY_COMBINATION",
+    "PROMTAIL",
     "ROOT",
     "Combination",
     "StackUnderTest",
@@ -282,6 +295,7 @@ __all__ = [
     "line",
     "logstack_argv",
     "marker",
+    "on",
     "poll",
     "record",
 ]
