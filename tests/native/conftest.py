@@ -61,10 +61,10 @@ def own_stack(tmp_path: Path, combination: Combination, binaries: None) -> Itera
 
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStore]:
-    """A SeaweedFS for archives in buckets of their own; use it after `binaries`."""
+    """A SeaweedFS and a VictoriaLogs for the tests of archives; use it after `binaries`."""
     under_test = SharedStore.in_folder(tmp_path_factory.mktemp("object store"))
     try:
-        under_test.start_store()
+        under_test.start_all()
         yield under_test
     finally:
         under_test.stop()

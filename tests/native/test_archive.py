@@ -26,6 +26,7 @@ from tests.support.archives import (
     at,
     in_folder,
     mixed_day,
+    with_own_engine,
     yesterday,
 )
 from tests.support.native_stack import ON_ENGINES, Combination
@@ -44,6 +45,17 @@ def archive(
     under_test.stop()
 
 
+@pytest.fixture
+def archive_and_engine(
+    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+) -> Iterator[ArchiveUnderTest]:
+    """With its own engine, to be stopped."""
+    under_test = with_own_engine(tmp_path, shared_store, **combination.variables)
+    under_test.start()
+    yield under_test
+    under_test.stop()
+
+
 @pytest.fixture(scope="module")
 def day(
     tmp_path_factory: pytest.TempPathFactory,
@@ -52,7 +64,9 @@ def day(
     combination: Combination,
 ) -> Iterator[ArchiveUnderTest]:
     """A mixed day, archived; for tests that change nothing."""
-    under_test = in_folder(tmp_path_factory.mktemp("day"), shared_store, **combination.variables)
+    under_test = with_own_engine(
+        tmp_path_factory.mktemp("day"), shared_store, **combination.variables
+    )
     under_test.start()
     under_test.push(mixed_day())
     under_test.ok("archive", "run")
@@ -60,8 +74,9 @@ def day(
     under_test.stop()
 
 
-def test_a_mixed_day_comes_back_byte_by_byte(archive: ArchiveUnderTest) -> None:
+def test_a_mixed_day_comes_back_byte_by_byte(archive_and_engine: ArchiveUnderTest) -> None:
     """Archive, wipe the engine, restore: every record is there once, with its very bytes."""
+    archive = archive_and_engine
     archive.push(mixed_day())
     before = archive.stored()
     assert len(before) == archive.kept(mixed_day())

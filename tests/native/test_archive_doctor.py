@@ -11,7 +11,14 @@ import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, rfc3339
-from tests.support.archives import NOW, ArchiveUnderTest, SharedStore, at, in_folder, yesterday
+from tests.support.archives import (
+    NOW,
+    ArchiveUnderTest,
+    SharedStore,
+    at,
+    with_own_engine,
+    yesterday,
+)
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
@@ -20,7 +27,8 @@ pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 def archive(
     tmp_path: Path, binaries: None, shared_store: SharedStore
 ) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path, shared_store)
+    """With an engine that has exactly the arguments of the settings."""
+    under_test = with_own_engine(tmp_path, shared_store)
     under_test.start()
     yield under_test
     under_test.stop()

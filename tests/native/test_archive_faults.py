@@ -25,6 +25,7 @@ from tests.support.archives import (
     in_folder,
     keys_of,
     three_users,
+    with_own_engine,
     yesterday,
 )
 from tests.support.native_stack import poll
@@ -137,12 +138,11 @@ def test_a_rewritten_manifest_is_named(archived: ArchiveUnderTest) -> None:
     assert ("manifest-changed", key) in archived.problems()
 
 
-def test_a_count_that_differs_from_the_engine_is_named(archived: ArchiveUnderTest) -> None:
+def test_a_count_that_differs_from_the_engine_is_named(
+    archived: ArchiveUnderTest, shared_store: SharedStore
+) -> None:
     """While the records are hot: the engine lost one, or the archive never had it."""
-    archived.stop("victorialogs")
-    storage = archived.target.storage_dir("victorialogs")
-    storage.rename(storage.with_name("gone"))
-    archived.start("victorialogs")
+    shared_store.empty_engine()
     archived.push([at(yesterday(3), "user 1", user_id=1)])
     kinds = {kind for kind, _ in archived.problems()}
     assert kinds == {"engine-counts"}
@@ -345,15 +345,12 @@ def test_a_disk_that_is_full_seals_nothing_and_loses_nothing(
 # --- expiry
 
 
-def short_lived(tmp_path: Path, shared_store: SharedStore) -> ArchiveUnderTest:
-    """Keeps a day hot for one day, and accepts late records for an hour."""
-    return in_folder(
-        tmp_path,
-        shared_store,
-        LOGSTACK_RETENTION__HOT_DAYS="1",
-        LOGSTACK_RETENTION__MARGIN_DAYS="3",
-        LOGSTACK_ARCHIVE__LATENESS="1h",
-    )
+# Keeps a day hot for one day, and accepts late records for an hour.
+SHORT_LIVED = {
+    "LOGSTACK_RETENTION__HOT_DAYS": "1",
+    "LOGSTACK_RETENTION__MARGIN_DAYS": "3",
+    "LOGSTACK_ARCHIVE__LATENESS": "1h",
+}
 
 
 def old_rows() -> list[bytes]:
@@ -365,9 +362,9 @@ def test_an_archived_and_verified_day_is_deleted_in_time(
     tmp_path: Path, binaries: None, shared_store: SharedStore
 ) -> None:
     """The hot records of the day are deleted, its archive stays and can be restored."""
-    archive = short_lived(tmp_path, shared_store)
+    archive = in_folder(tmp_path, shared_store, **SHORT_LIVED)
     try:
-        archive.start("victorialogs", extra=["-maxBackfillAge=0"])
+        archive.start()
         archive.push(old_rows())
         before = archive.stored()
         result = json.loads(archive.ok("archive", "run", "--json"))
@@ -389,7 +386,7 @@ def test_an_expiry_killed_anywhere_is_finished_by_the_next(
     tmp_path: Path, binaries: None, shared_store: SharedStore, name: str
 ) -> None:
     """The day is deleted afterwards, and no other."""
-    archive = short_lived(tmp_path, shared_store)
+    archive = with_own_engine(tmp_path, shared_store, **SHORT_LIVED)
     try:
         archive.start("victorialogs", extra=["-maxBackfillAge=0"])
         archive.push(old_rows())
@@ -408,9 +405,9 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_reports_it(
     tmp_path: Path, binaries: None, shared_store: SharedStore
 ) -> None:
     """The engine keeps it, the archiver records why, and doctor fails before it is too late."""
-    archive = short_lived(tmp_path, shared_store)
+    archive = in_folder(tmp_path, shared_store, **SHORT_LIVED)
     try:
-        archive.start("victorialogs", extra=["-maxBackfillAge=0"])
+        archive.start()
         archive.push(old_rows())
         killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "day-verified"})
         assert killed.returncode == -9
@@ -445,7 +442,7 @@ def test_days_are_deleted_early_when_the_disk_limit_is_reached(
         tmp_path, shared_store, LOGSTACK_LIMITS__HOT_DISK="1B", LOGSTACK_ARCHIVE__LATENESS="1h"
     )
     try:
-        archive.start("victorialogs", extra=["-maxBackfillAge=0"])
+        archive.start()
         days = [yesterday(3) - 2 * DAY, yesterday(3)]
         archive.push([at(day) for day in days])
         archive.push([at(NOW - timedelta(minutes=1), "today")])

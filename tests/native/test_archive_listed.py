@@ -42,10 +42,7 @@ def archive(
         LOGSTACK_RETENTION__MARGIN_DAYS="3",
         LOGSTACK_ARCHIVE__LATENESS="1h",
     )
-    if under_test.engine_name == "loki":
-        under_test.start("loki")
-    else:
-        under_test.start("victorialogs", extra=["-maxBackfillAge=0"])
+    under_test.start()
     yield under_test
     under_test.stop()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stack.settings import ROOT
-from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
+from tests.support.archives import ArchiveUnderTest, SharedStore, at, with_own_engine, yesterday
 from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
@@ -29,7 +29,7 @@ def archive(
     for program in PROGRAMS:
         if shutil.which(program) is None:
             unavailable("archive-page", f"no {program} on PATH")
-    under_test = in_folder(tmp_path_factory.mktemp("page"), shared_store)
+    under_test = with_own_engine(tmp_path_factory.mktemp("page"), shared_store)
     under_test.start()
     under_test.push([at(yesterday(3), f"number {n}", level="ERROR", user_id=n) for n in range(9)])
     under_test.ok("archive", "run")

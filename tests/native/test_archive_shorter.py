@@ -11,7 +11,7 @@ import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY
-from tests.support.archives import ArchiveUnderTest, SharedStore, at, in_folder, yesterday
+from tests.support.archives import ArchiveUnderTest, SharedStore, at, with_own_engine, yesterday
 from tests.support.native_stack import ON_ENGINES, Combination, poll
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
@@ -23,18 +23,19 @@ SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL",
 def archive(
     tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
 ) -> Iterator[ArchiveUnderTest]:
-    """DEBUG of one service is deleted after a day; records of two days ago, and of yesterday."""
-    under_test = in_folder(
+    """DEBUG of one service is deleted after a day; records of two days ago, and of yesterday.
+
+    Its own engine: deletions that are under way would hit the records of the next test.
+    """
+    under_test = with_own_engine(
         tmp_path,
         shared_store,
         **combination.variables,
         LOGSTACK_RETENTION__SHORTER=SHORTER,
         LOGSTACK_ARCHIVE__LATENESS="1h",
     )
-    under_test.start()
-    if under_test.engine_name == "victorialogs":
-        under_test.stop("victorialogs")
-        under_test.start("victorialogs", extra=["-maxBackfillAge=0"])
+    any_age = ["-maxBackfillAge=0"] if under_test.engine_name == "victorialogs" else []
+    under_test.start(extra=any_age)
     noisy = {"service_name": "noisy", "level": "DEBUG"}
     under_test.push(
         [

@@ -199,9 +199,6 @@ def test_days_are_deleted_after_a_run_with_the_readers_key(
     )
     archive.start()
     try:
-        if archive.engine_name == "victorialogs":
-            archive.stop("victorialogs")
-            archive.start("victorialogs", extra=["-maxBackfillAge=0"])
         set_up(archive)
         old = f"{yesterday() - 2 * DAY:%Y-%m-%d}"
         archive.push([at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")])

@@ -1,7 +1,7 @@
 """A real engine, an engine for restored records and a real SeaweedFS, and nothing else.
 
-SeaweedFS takes the longest to start: where a test does not stop or configure it, it has a bucket in
-the session's (`SharedStore`).
+Where a test neither stops nor configures them, it uses those of the session (`SharedStore`): a
+bucket of the SeaweedFS, and the VictoriaLogs, which is emptied for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import requests
 
 from stack import artifacts
-from stack.archive.context import Archive, open_native
+from stack.archive.context import Archive, hot_engine, open_native
 from stack.archive.format.layout import DAY, day_of
 from stack.archive.storage.store import Store
 from stack.components import catalogue as components
@@ -55,11 +55,13 @@ NOW = TODAY + timedelta(hours=2, minutes=30)
 class ArchiveUnderTest(StackUnderTest):
     """These programs; `logstack archive ...` finds them as it finds a whole stack.
 
-    The engine for restored records is started by the first command that restores.
+    The engine for restored records is started by the first command that restores. `own_engine`: the
+    VictoriaLogs is not the session's.
     """
 
     now: datetime | None = NOW
     shared_store: SharedStore | None = None
+    own_engine: bool = False
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -67,16 +69,28 @@ class ArchiveUnderTest(StackUnderTest):
         if self.shared_store is not None:
             self.variables = {**self.variables, **self.shared_store.new_bucket()}
             write_private(secrets_file(self.target.data_dir), json.dumps(self.shared_store.keys()))
+            if "victorialogs" in self.shared:
+                self.variables |= self.shared_store.ports("victorialogs")
+                self.shared_store.empty_engine()
+                storage = self.shared_store.target.storage_dir("victorialogs")
+                self.target.storage_dir("victorialogs").symlink_to(storage)
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The programs of the session that it uses."""
+        if self.shared_store is None:
+            return frozenset()
+        has_engine = self.engine_name == "victorialogs" and not self.own_engine
+        return frozenset({"seaweedfs", *(["victorialogs"] if has_engine else [])})
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a test has running from the beginning."""
-        own_store = () if self.shared_store else ("seaweedfs",)
-        return (self.engine_name, *own_store)
+        """What a test has running from the beginning, apart from what is shared."""
+        return tuple(name for name in (self.engine_name, "seaweedfs") if name not in self.shared)
 
     def start(self, *names: str, extra: Iterable[str] = ()) -> None:
         """Start the programs named, or all, and wait until they answer."""
-        assert self.shared_store is None or "seaweedfs" not in names, "other tests use this store"
+        assert not self.shared & set(names), "other tests use these programs"
         target = self.target
         folders = artifacts.ensure_all(target.settings, lambda name, text: None)
         binaries = {
@@ -115,7 +129,7 @@ class ArchiveUnderTest(StackUnderTest):
 
     def stop(self, *names: str) -> None:
         """Stop the programs named, or all: engines gracefully, because they flush to disk."""
-        assert self.shared_store is None or "seaweedfs" not in names, "other tests use this store"
+        assert not self.shared & set(names), "other tests use these programs"
         for name in names or list(self.processes):
             process = self.processes.pop(name, None)
             if process is not None:
@@ -214,7 +228,7 @@ class ArchiveUnderTest(StackUnderTest):
 
 
 class SharedStore(ArchiveUnderTest):
-    """A SeaweedFS in which each test has a bucket of its own."""
+    """A SeaweedFS in which each test has a bucket, and a VictoriaLogs that one has at a time."""
 
     @classmethod
     def in_folder(cls, folder: Path) -> SharedStore:
@@ -230,17 +244,26 @@ class SharedStore(ArchiveUnderTest):
             "seaweedfs/master.toml": "[master.volume_growth]\ncopy_1 = 1\n",
         }
 
-    def start_store(self) -> None:
+    def start_all(self) -> None:
+        """The engine accepts records of any age, whatever the lateness of a test."""
         self.start("seaweedfs", extra=["-volume.max=10000"])
+        self.start("victorialogs", extra=["-maxBackfillAge=0"])
 
     def new_bucket(self) -> dict[str, str]:
         """The variables of an archive in a new bucket of this store."""
-        ports = {
-            name: text
-            for name, text in self.variables.items()
-            if name.startswith(variable_name("ports", "seaweedfs"))
-        }
-        return {**ports, variable_name("archive", "bucket"): f"{BUCKETS}-{next(NUMBERS)}"}
+        bucket = f"{BUCKETS}-{next(NUMBERS)}"
+        return {**self.ports("seaweedfs"), variable_name("archive", "bucket"): bucket}
+
+    def ports(self, program: str) -> dict[str, str]:
+        """The variables of a program's ports."""
+        prefix = variable_name("ports", program)
+        return {name: text for name, text in self.variables.items() if name.startswith(prefix)}
+
+    def empty_engine(self) -> None:
+        """Delete what other tests stored, as the archiver deletes days."""
+        engine = hot_engine(self.target)
+        for day in engine.days():
+            engine.drop_day(day)
 
     def keys(self) -> dict[str, str]:
         return local_store_secrets(self.target.data_dir, {})
@@ -323,7 +346,18 @@ def _answers(url: str) -> bool:
 
 
 def in_folder(path: Path, store: SharedStore | None, **variables: str) -> ArchiveUnderTest:
-    """An archive with a bucket in `store`, else with a SeaweedFS of its own."""
+    """An archive with the programs of `store`, else with its own."""
+    return _archive(path, variables, store)
+
+
+def with_own_engine(path: Path, store: SharedStore, **variables: str) -> ArchiveUnderTest:
+    """An archive in `store` whose engine a test may stop and start with other arguments."""
+    return _archive(path, variables, store, own_engine=True)
+
+
+def _archive(
+    path: Path, variables: dict[str, str], store: SharedStore | None, *, own_engine: bool = False
+) -> ArchiveUnderTest:
     folder = path / "an archive"
     folder.mkdir(parents=True)
-    return ArchiveUnderTest(folder, variables, shared_store=store)
+    return ArchiveUnderTest(folder, variables, shared_store=store, own_engine=own_engine)
