@@ -16,6 +16,7 @@ import pytest
 
 from stack.artifacts import ArtifactError, cache_dir, ensure_all, find, required
 from stack.components.component import Artifact
+from stack.components.otelcol import QUEUE
 from stack.settings import ROOT, Settings
 from tests.support.example import settings_with
 from tests.support.fake_go import FakeGo, write_program
@@ -398,6 +399,26 @@ def test_a_replaced_module_is_in_the_build_and_in_the_folders_name(
     without = replace(alertmanager, replaced=None)
     assert (without.key, folder.name.partition("-")[0]) == (alertmanager.version,) * 2
     assert folder.name != without.key
+
+
+def test_a_patched_module_is_in_the_build_and_in_the_folders_name(
+    go: FakeGo, values: Settings
+) -> None:
+    """The copy lies beside the manifest while the collector is built."""
+    collector = required(values)["otelcol"]
+    folder = ensure_all(values, silent)["otelcol"]
+    manifest = (folder / "builder.yaml").read_text(encoding="utf-8")
+    assert f"  - {QUEUE.module} => ../patched/exporterhelper\n" in manifest
+    assert folder.name == collector.key != replace(collector, patch=None).key
+    assert not (folder / "patched").exists()
+
+
+def test_a_patch_that_does_not_fit_ends_the_build(go: FakeGo, values: Settings) -> None:
+    """Another version of the module has other lines: the patch is to be looked at again."""
+    (go.module / QUEUE.file).write_text("package queue\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="got another text"):
+        ensure_all(values, silent)
+    assert find(required(values)["otelcol"], cache_dir(values)) is None
 
 
 @pytest.mark.parametrize(
