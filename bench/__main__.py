@@ -13,7 +13,7 @@ def main(names: list[str]) -> int:
     """Run the named measurements, or the quick ones; the exit status, 2 for an unknown name."""
     unknown = [name for name in names if name not in ALL]
     if unknown:
-        sys.stderr.write(f"expected some of {', '.join(ALL)}, got {', '.join(unknown)}\n")
+        sys.stderr.write(f"bench: expected names from {', '.join(ALL)}, got {', '.join(unknown)}\n")
         return 2
     statuses = [importlib.import_module(f"bench.{name}").main() for name in names or QUICK]
     return int(any(statuses))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dashboards.model import Page
@@ -16,7 +16,7 @@ SPANS = {"1h": timedelta(hours=1), "30d": timedelta(days=30)}
 
 
 @dataclass(frozen=True)
-class Finding:
+class PanelFinding:
     """The result of one panel over one time range. `problem` is empty if there is none."""
 
     span: str
@@ -27,21 +27,18 @@ class Finding:
     problem: str
     note: str = ""
 
-    def as_dict(self) -> dict[str, object]:
-        return asdict(self)
-
 
 def check(
     evaluator: Evaluator, pages: Sequence[Page], scope: Scope, now: datetime
-) -> Iterator[Finding]:
+) -> Iterator[PanelFinding]:
     """Check every panel of the pages over the last hour and over 30 days."""
     for span, length in SPANS.items():
         for page in pages:
             for result in show(evaluator, page, scope, TimeRange(now, length)):
-                yield judge(result, span)
+                yield finding_for(result, span)
 
 
-def judge(result: PanelResult, span: str) -> Finding:
+def finding_for(result: PanelResult, span: str) -> PanelFinding:
     """The finding for a panel: an error, a slow query, or no data."""
     slowest = max(answer.seconds for answer in result.answers)
     problem = note = ""
@@ -53,7 +50,7 @@ def judge(result: PanelResult, span: str) -> Finding:
         problem = "no data, expected some from the sample app's traffic"
     elif not result.rows:
         note = "no data (allowed)"
-    return Finding(
+    return PanelFinding(
         span=span,
         page=result.page.name,
         panel=result.panel.title,

@@ -106,11 +106,11 @@ def changes(plan: HostPlan, binaries: Binaries, facts: Facts) -> list[Change]:
 
 def removals(plan: HostPlan, facts: Facts) -> list[Change]:
     """The services on this host that are not in its plan."""
-    wanted = {component.name for component in plan.components}
+    planned = {component.name for component in plan.components}
     return [
         Change(name, "remove", f"service logstack-{name}, its unit and its configuration")
         for name in facts["installed"]
-        if name not in wanted and f"{UNITS}/logstack-{name}.service" not in OWNED
+        if name not in planned and f"{UNITS}/logstack-{name}.service" not in OWNED
     ]
 
 
@@ -126,8 +126,8 @@ def component_changes(
     if component.user not in facts["users"]:
         found.append(change("create", f"user {component.user}"))
     for path, mode in component.directories:
-        wanted = {"mode": mode, "owner": component.user}
-        if facts["directories"].get(path) != wanted:
+        planned = {"mode": mode, "owner": component.user}
+        if facts["directories"].get(path) != planned:
             found.append(change("change" if path in facts["directories"] else "create", path))
     for item in binaries:
         if facts["binaries"].get(item.path) != item.sha256:
@@ -153,11 +153,11 @@ def replacements(component: HostComponent, facts: Facts) -> list[Change]:
         for file in files
         if not _is_current(file, facts)
     ]
-    wanted = {file.path for file in files}
+    planned = {file.path for file in files}
     found += [
         Change(name, "remove", f"file {path}")
         for path in sorted(facts["files"])
-        if path.startswith(f"{config_dir(component)}/") and path not in wanted
+        if path.startswith(f"{config_dir(component)}/") and path not in planned
     ]
     link = link_of(component)
     if link and facts["links"].get(link) != target_of(component):
@@ -175,8 +175,8 @@ def applies_to(file: HostFile, facts: Facts) -> bool:
 
 def obsolete_files(plan: HostPlan, facts: Facts) -> list[str]:
     """Host files of an earlier plan that are not in this one."""
-    wanted = {file.path for file in plan.files}
-    return [path for path in OWNED if path in facts["files"] and path not in wanted]
+    planned = {file.path for file in plan.files}
+    return [path for path in OWNED if path in facts["files"] and path not in planned]
 
 
 def changed_files(plan: HostPlan, facts: Facts) -> list[HostFile]:
@@ -204,10 +204,10 @@ def _action_for(file: HostFile, facts: Facts) -> str:
 
 def _is_current(file: HostFile, facts: Facts) -> bool:
     """Compare only what the host reports: no mode or owner for a file shared with others."""
-    wanted = {
+    planned = {
         "sha256": hashlib.sha256(file.text.encode()).hexdigest(),
         "mode": file.mode,
         "owner": file.owner,
     }
     found = facts["files"].get(file.path)
-    return bool(found) and all(wanted[name] == value for name, value in found.items())
+    return bool(found) and all(planned[name] == value for name, value in found.items())

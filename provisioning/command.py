@@ -12,11 +12,11 @@ import gevent
 
 from provisioning import DeployError, deploy, doctor, refuse_as_deploy, verify
 from provisioning.deploy import Deployment, Outcome
-from provisioning.verify import Finding
+from provisioning.verify import HostFinding
 from stack import settings
 from stack.alerting import AlertError
 from stack.artifacts import ArtifactError
-from stack.cli.console import out, progress, say
+from stack.cli.console import note, out, progress
 from stack.hosts import HostsError, secrets
 from stack.settings import SettingsError
 
@@ -46,10 +46,10 @@ def main() -> None:
     try:
         ok = command(_prepare())
     except KNOWN_ERRORS as error:
-        say(str(error), "red")
+        note(str(error), "red")
         ok = False
     except KeyboardInterrupt:
-        say("stopped. To continue, run the same command again")
+        note("stopped. To continue, run the same command again")
         sys.exit(130)
     sys.exit(0 if ok else 1)
 
@@ -124,7 +124,7 @@ def _unlock(deployment: Deployment) -> bool:
     return outcome.ok
 
 
-def _print_findings(findings: list[Finding]) -> None:
+def _print_findings(findings: list[HostFinding]) -> None:
     for finding in findings:
         mark = "ok    " if finding.ok else "FAILED"
         seconds = f" ({finding.seconds:.1f} s)" if finding.seconds else ""
@@ -142,15 +142,15 @@ def _print_changes(outcome: Outcome) -> None:
 
 def _print_failures(outcome: Outcome) -> None:
     for name, checks in outcome.failed_checks.items():
-        say(f"{name}: preflight failed; nothing was changed on any host:", "red")
+        note(f"{name}: preflight failed; nothing was changed on any host:", "red")
         for check in checks:
-            say(f"  {check}", "red")
+            note(f"  {check}", "red")
     for name, text in outcome.failures.items():
-        say(text if text.startswith(name) else f"{name}: {text}", "red")
+        note(text if text.startswith(name) else f"{name}: {text}", "red")
     for name, text in outcome.unreachable.items():
-        say(f"{name}: cannot connect by SSH: {text}. Nothing was changed on this host", "red")
+        note(f"{name}: cannot connect by SSH: {text}. Nothing was changed on this host", "red")
     if outcome.skipped:
-        say(f"Skipped after the failure: {', '.join(outcome.skipped)}", "red")
+        note(f"Skipped after the failure: {', '.join(outcome.skipped)}", "red")
 
 
 def _counted(count: int) -> str:

@@ -9,22 +9,22 @@ from provisioning import DeployError, changes, refuse_as_deploy, verify
 from provisioning.deploy import Deployment, facts_of
 from provisioning.deploys import preflight
 from provisioning.fleet import Fleet, Remote
-from provisioning.verify import Finding
+from provisioning.verify import HostFinding
 
 refuse_as_deploy(__name__)
 
 JOURNAL_LINES = 5
 
 
-def examine(deployment: Deployment) -> list[Finding]:
+def examine(deployment: Deployment) -> list[HostFinding]:
     """Run every check on every host. Records are checked last, and only if all else passed."""
     environment = deployment.settings.stack.environment
     with Fleet(deployment.settings) as fleet:
         findings = [
-            Finding(
+            HostFinding(
                 name, False,
                 f"cannot connect by SSH: {reason}. Check hosts.{name} in the settings, "
-                "then try ssh", 0.0,
+                "then try ssh",
             )
             for name, reason in fleet.unreachable.items()
         ]  # fmt: skip
@@ -33,23 +33,23 @@ def examine(deployment: Deployment) -> list[Finding]:
         )
         for name, found in examined.items():
             if isinstance(found, DeployError):
-                findings.append(Finding(name, False, str(found), 0.0))
+                findings.append(HostFinding(name, False, str(found)))
             else:
                 findings += found
         if all(finding.ok for finding in findings):
             findings += verify.checks(deployment, fleet)
         else:
             text = f"fix the failed checks first. Run: make verify ENV={environment}"
-            findings.append(Finding("records", False, f"skipped: {text}", 0.0))
+            findings.append(HostFinding("records", False, f"skipped: {text}"))
     return findings
 
 
-def _examine_host(deployment: Deployment, remote: Remote) -> Iterator[Finding]:
+def _examine_host(deployment: Deployment, remote: Remote) -> Iterator[HostFinding]:
     began = time.monotonic()
     plan = deployment.plans[remote.name]
 
-    def finding(ok: bool, text: str) -> Finding:
-        return Finding(remote.name, ok, text, time.monotonic() - began)
+    def finding(ok: bool, text: str) -> HostFinding:
+        return HostFinding(remote.name, ok, text, time.monotonic() - began)
 
     failed = preflight.failed_checks(remote.ask("facts"), plan, deployment.settings, time.time())
     for text in failed:

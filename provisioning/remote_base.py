@@ -48,8 +48,8 @@ def service_state(name: str) -> Json:
 
 
 def unit_state(unit: str) -> Json:
-    wanted = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic"
-    argv = ["systemctl", "show", "-p", wanted, unit]
+    properties = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic"
+    argv = ["systemctl", "show", "-p", properties, unit]
     text = subprocess.run(argv, stdout=subprocess.PIPE).stdout.decode()
     values = dict(line.partition("=")[::2] for line in text.splitlines())
     state = values.get("ActiveState", "")

@@ -124,11 +124,11 @@ def swap(request: Json) -> Json:
     return {}
 
 
-def restrict_modes(kept: str, wanted: str) -> None:
+def restrict_modes(kept: str, planned: str) -> None:
     """Reduce the modes of kept files to the new ones, so that a rollback does not expose a key."""
-    for folder, _, names in os.walk(wanted):
+    for folder, _, names in os.walk(planned):
         for path in (os.path.join(folder, name) for name in names):
-            twin = os.path.join(kept, os.path.relpath(path, wanted))
+            twin = os.path.join(kept, os.path.relpath(path, planned))
             if os.path.isfile(twin):
                 os.chmod(twin, int(mode_of(twin), 8) & int(mode_of(path), 8))
 

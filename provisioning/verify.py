@@ -17,7 +17,7 @@ from provisioning.deploy import Deployment
 from provisioning.fleet import Fleet, Remote
 from stack.alerting.rules import load_rules_for
 from stack.hosts.files import PYTHON
-from stack.hosts.roles import is_archived, roles_of, with_role
+from stack.hosts.roles import hosts_with_role, is_archived, roles_of
 from stack.records.timestamps import format_time
 from stack.settings.targets import host
 
@@ -29,45 +29,45 @@ CERTIFICATE_DAYS = 14
 
 
 @dataclass(frozen=True)
-class Finding:
+class HostFinding:
     """The result of one check on one host, and its duration in seconds."""
 
     host: str
     ok: bool
     text: str
-    seconds: float
+    seconds: float = 0.0
 
 
-def verify(deployment: Deployment) -> tuple[list[Finding], dict[str, str]]:
+def verify(deployment: Deployment) -> tuple[list[HostFinding], dict[str, str]]:
     """Run every check on every reachable host; returns the errors of the others too."""
     with Fleet(deployment.settings) as fleet:
         return checks(deployment, fleet), fleet.unreachable
 
 
-def checks(deployment: Deployment, fleet: Fleet) -> list[Finding]:
+def checks(deployment: Deployment, fleet: Fleet) -> list[HostFinding]:
     """Run the checks of records, then those of the log servers' policies."""
-    wanted: list[tuple[str, Callable[[Remote], str]]] = []
+    planned: list[tuple[str, Callable[[Remote], str]]] = []
     for name in fleet.remotes:
         roles = roles_of(deployment.settings, name)
         if "app_host" in roles:
-            wanted.append((name, lambda remote: check_canary(deployment, fleet, remote)))
+            planned.append((name, lambda remote: check_canary(deployment, fleet, remote)))
         if "log_server" in roles:
-            wanted.append((name, lambda remote: check_retention(deployment, remote)))
-            wanted.append((name, lambda remote: check_certificate(deployment, remote)))
+            planned.append((name, lambda remote: check_retention(deployment, remote)))
+            planned.append((name, lambda remote: check_certificate(deployment, remote)))
         if "alerting" in roles:
-            wanted.append((name, lambda remote: check_rules(deployment, remote)))
+            planned.append((name, lambda remote: check_rules(deployment, remote)))
         if "archive" in roles:
-            wanted.append((name, lambda remote: check_archive(deployment, remote)))
-    return [_run_check(fleet.remotes[name], check) for name, check in wanted]
+            planned.append((name, lambda remote: check_archive(deployment, remote)))
+    return [_run_check(fleet.remotes[name], check) for name, check in planned]
 
 
-def _run_check(remote: Remote, check: Callable[[Remote], str]) -> Finding:
+def _run_check(remote: Remote, check: Callable[[Remote], str]) -> HostFinding:
     began = time.monotonic()
     try:
         text, ok = check(remote), True
     except DeployError as error:
         text, ok = str(error).removeprefix(f"{remote.name}: "), False
-    return Finding(remote.name, ok, text, time.monotonic() - began)
+    return HostFinding(remote.name, ok, text, time.monotonic() - began)
 
 
 def check_canary(deployment: Deployment, fleet: Fleet, remote: Remote) -> str:
@@ -88,12 +88,12 @@ def check_canary(deployment: Deployment, fleet: Fleet, remote: Remote) -> str:
     }
     path = f"/var/log/{app.service}/logstack-canary.log"
     remote.ask("append", path=path, line=json.dumps(record))
-    servers = [n for n in with_role(settings, "log_server") if n in fleet.remotes]
+    servers = [n for n in hosts_with_role(settings, "log_server") if n in fleet.remotes]
     for server in servers:
         found = _wait_for_record(fleet.remotes[server], deployment, mark)
-        wanted = {**record, "host": remote.name}
+        expected = {**record, "host": remote.name}
         names = ("level", "service_name", "environment", "request_id", "host", "logger_name")
-        differing = [name for name in names if found.get(name) != wanted[name]]
+        differing = [name for name in names if found.get(name) != expected[name]]
         if differing:
             raise DeployError(f"the canary record from {server} differs in: {', '.join(differing)}")
     return f"a canary record was read back parsed from {', '.join(servers)}"
@@ -114,11 +114,11 @@ def _wait_for_record(server: Remote, deployment: Deployment, mark: str) -> dict[
 def check_retention(deployment: Deployment, remote: Remote) -> str:
     """The engine's own retention equals the settings."""
     archived = is_archived(deployment.settings, remote.name)
-    wanted = deployment.settings.retention.engine_days(archived=archived)
+    expected = deployment.settings.retention.engine_days(archived=archived)
     found = readback.retention(remote, deployment.settings)
-    if found == timedelta(days=wanted):
-        return f"records are kept {wanted} days"
-    raise DeployError(f"retention: expected {wanted} days, got {found}")
+    if found == timedelta(days=expected):
+        return f"records are kept {expected} days"
+    raise DeployError(f"retention: expected {expected} days, got {found}")
 
 
 def check_rules(deployment: Deployment, remote: Remote) -> str:

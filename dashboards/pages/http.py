@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dashboards.model import Page, Panel, Row, bars, chart
-from dashboards.pages.shared import PERCENTILES, durations, slowest_requests
+from dashboards.pages.shared import (
+    PERCENTILES,
+    durations,
+    requests_by_status_class,
+    slowest_requests,
+)
 from stack.queries import catalogue as queries
 
 
@@ -26,12 +31,7 @@ HTTP = Page(
         Row(
             "Responses",
             (
-                chart(
-                    "Requests by status class",
-                    "Requests per step, by 2xx, 3xx, 4xx and 5xx.",
-                    lambda context: queries.requests_by_status_class(context.scope, context.step),
-                    stacked=True,
-                ),
+                requests_by_status_class(lambda context: context.scope),
                 chart(
                     "Requests per second",
                     "By service.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dashboards.model import ANY, Page, Row, TextBox, bars, chart, number
+from dashboards.model import ANY, Page, Row, TextBox, bars
+from dashboards.pages import shared
 from dashboards.pages.shared import errors, slowest_requests
 from stack.queries import catalogue as queries
 
@@ -48,37 +49,10 @@ ORGANIZATION = Page(
         Row(
             "Selected organization",
             (
-                number(
-                    "Records",
-                    "Records in the time range.",
-                    lambda context: queries.record_count(context.organization, context.whole),
-                    height=8,
-                ),
-                number(
-                    "Error ratio",
-                    "ERROR and CRITICAL records as a share of all records.",
-                    lambda context: queries.error_ratio(context.organization, context.whole, by=()),
-                    unit="percentunit",
-                    bad_above=0.05,
-                    height=8,
-                ),
-                chart(
-                    "Records by level",
-                    "Records per step.",
-                    lambda context: queries.records_by_level(context.organization, context.step),
-                    width=16,
-                    stacked=True,
-                    levels=True,
-                ),
-                chart(
-                    "Requests by status class",
-                    "Requests per step, by 2xx, 3xx, 4xx and 5xx.",
-                    lambda context: queries.requests_by_status_class(
-                        context.organization, context.step
-                    ),
-                    width=8,
-                    stacked=True,
-                ),
+                shared.record_count(lambda context: context.organization, height=8),
+                shared.error_ratio(lambda context: context.organization, height=8),
+                shared.records_by_level(lambda context: context.organization, "Records per step."),
+                shared.requests_by_status_class(lambda context: context.organization, width=8),
                 bars(
                     "Top users",
                     "The users with the most records.",
@@ -87,14 +61,7 @@ ORGANIZATION = Page(
                     ),
                     width=8,
                 ),
-                bars(
-                    "Top exception types",
-                    "Records with an exception, by type.",
-                    lambda context: queries.top_exception_types(
-                        context.organization, context.whole
-                    ),
-                    width=8,
-                ),
+                shared.top_exception_types(lambda context: context.organization),
                 slowest_requests(lambda context: context.organization),
                 errors(lambda context: context.organization),
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashboards.model import Page, Row, bars, chart, number
+from dashboards.pages import shared
 from dashboards.pages.shared import durations, errors
 from stack.queries import catalogue as queries
 from stack.queries.catalogue import ERROR_LEVELS
@@ -15,18 +16,8 @@ OVERVIEW = Page(
         Row(
             "Now",
             (
-                number(
-                    "Records",
-                    "Records in the time range.",
-                    lambda context: queries.record_count(context.scope, context.whole),
-                ),
-                number(
-                    "Error ratio",
-                    "ERROR and CRITICAL records as a share of all records.",
-                    lambda context: queries.error_ratio(context.scope, context.whole, by=()),
-                    unit="percentunit",
-                    bad_above=0.05,
-                ),
+                shared.record_count(lambda context: context.scope),
+                shared.error_ratio(lambda context: context.scope),
                 number(
                     "CRITICAL records",
                     "Records that report a failure of the whole application.",
@@ -59,13 +50,9 @@ OVERVIEW = Page(
         Row(
             "Volume",
             (
-                chart(
-                    "Records by level",
+                shared.records_by_level(
+                    lambda context: context.scope,
                     "Records per step. Lines that are not JSON have no level.",
-                    lambda context: queries.records_by_level(context.scope, context.step),
-                    width=16,
-                    stacked=True,
-                    levels=True,
                 ),
                 chart(
                     "Records per second",
@@ -86,12 +73,7 @@ OVERVIEW = Page(
                     width=8,
                     unit="percentunit",
                 ),
-                bars(
-                    "Top exception types",
-                    "Records with an exception, by type.",
-                    lambda context: queries.top_exception_types(context.scope, context.whole),
-                    width=8,
-                ),
+                shared.top_exception_types(lambda context: context.scope),
                 bars(
                     "Errors by logger",
                     "ERROR and CRITICAL records, by the logger that wrote them.",

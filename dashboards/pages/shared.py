@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dashboards.model import WIDTH, BuildQuery, Panel, QueryContext, logs, table
+from dashboards.model import (
+    WIDTH,
+    BuildQuery,
+    Panel,
+    QueryContext,
+    bars,
+    chart,
+    logs,
+    number,
+    table,
+)
 from stack.queries import catalogue as queries
 from stack.queries.catalogue import ERROR_LEVELS
 from stack.queries.language import Scope, Window
 
+ScopeOf = Callable[[QueryContext], Scope]
 # Percentiles of request durations, by the name that panels show.
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
-def errors(scope: Callable[[QueryContext], Scope]) -> Panel:
+def errors(scope: ScopeOf) -> Panel:
     """The errors of a scope."""
     return logs(
         "Errors",
@@ -22,7 +33,7 @@ def errors(scope: Callable[[QueryContext], Scope]) -> Panel:
     )
 
 
-def slowest_requests(scope: Callable[[QueryContext], Scope], height: int = 8) -> Panel:
+def slowest_requests(scope: ScopeOf, height: int = 8) -> Panel:
     """The slowest requests of a scope."""
     return table(
         "Slowest requests",
@@ -32,6 +43,61 @@ def slowest_requests(scope: Callable[[QueryContext], Scope], height: int = 8) ->
         unit="ms",
         width=WIDTH,
         height=height,
+    )
+
+
+def record_count(scope: ScopeOf, height: int = 4) -> Panel:
+    """The number of a scope's records."""
+    return number(
+        "Records",
+        "Records in the time range.",
+        lambda context: queries.record_count(scope(context), context.whole),
+        height=height,
+    )
+
+
+def error_ratio(scope: ScopeOf, height: int = 4) -> Panel:
+    """The share of a scope's records that are errors."""
+    return number(
+        "Error ratio",
+        "ERROR and CRITICAL records as a share of all records.",
+        lambda context: queries.error_ratio(scope(context), context.whole, by=()),
+        unit="percentunit",
+        bad_above=0.05,
+        height=height,
+    )
+
+
+def records_by_level(scope: ScopeOf, description: str) -> Panel:
+    """A scope's records over time, by level."""
+    return chart(
+        "Records by level",
+        description,
+        lambda context: queries.records_by_level(scope(context), context.step),
+        width=16,
+        stacked=True,
+        levels=True,
+    )
+
+
+def requests_by_status_class(scope: ScopeOf, width: int = 12) -> Panel:
+    """A scope's requests over time, by status class."""
+    return chart(
+        "Requests by status class",
+        "Requests per step, by 2xx, 3xx, 4xx and 5xx.",
+        lambda context: queries.requests_by_status_class(scope(context), context.step),
+        width=width,
+        stacked=True,
+    )
+
+
+def top_exception_types(scope: ScopeOf) -> Panel:
+    """A scope's most frequent types of exceptions."""
+    return bars(
+        "Top exception types",
+        "Records with an exception, by type.",
+        lambda context: queries.top_exception_types(scope(context), context.whole),
+        width=8,
     )
 
 

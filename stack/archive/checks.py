@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stack.archive import ArchiveError, early_expiry, expire
 from stack.archive.context import Archive
-from stack.archive.format.layout import HOUR, hour_of
+from stack.archive.format.layout import HOUR, day_name, hour_of
 from stack.archive.storage.bucket import expiry_of, lock_of
 from stack.archive.storage.store import WITH_READER
 from stack.engines import EngineError
@@ -48,15 +48,11 @@ def archive_findings(archive: Archive) -> Iterator[Finding]:
         check_gate,
     ):
         name = check.__name__.removeprefix("check_").replace("_", " ")
-        yield _guarded(name, check, archive)
-
-
-def _guarded(name: str, check: Callable[[Archive], tuple[bool, str]], archive: Archive) -> Finding:
-    try:
-        ok, text = check(archive)
-    except (ArchiveError, EngineError) as error:
-        return Finding(name, False, str(error))
-    return Finding(name, ok, text)
+        try:
+            ok, text = check(archive)
+        except (ArchiveError, EngineError) as error:
+            ok, text = False, str(error)
+        yield Finding(name, ok, text)
 
 
 def check_hot_retention(archive: Archive) -> tuple[bool, str]:
@@ -169,7 +165,7 @@ def _first_hour(archive: Archive) -> datetime:
 def check_gate(archive: Archive) -> tuple[bool, str]:
     """The engine is not about to delete a day that is not verified."""
     verified = expire.verified_days(archive)
-    waiting = [day for day in archive.engine.days() if f"{day:%Y-%m-%d}" not in verified]
+    waiting = [day for day in archive.engine.days() if day_name(day) not in verified]
     late = [day for day in waiting if expire.is_final(archive, day)]
     at_risk = [
         day

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -41,7 +41,9 @@ def no_progress(name: str, text: str) -> None:
 
 @dataclass(frozen=True)
 class Archive:
-    """One archive. `folder` holds its state, work files and a cache of manifests.
+    """One archive; leaving it closes the store's connections.
+
+    `folder` holds its state, work files and a cache of manifests.
 
     `records` is the log file of the archiver itself; None: standard output, which goes to the
     journal on a host. `clock` is what the archive takes for the current time; engines and object
@@ -56,6 +58,12 @@ class Archive:
     folder: Path
     records: Path | None
     clock: Clock = utc_now
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.store.close()
 
     @property
     def tenant(self) -> str:
@@ -103,11 +111,12 @@ class Archive:
         """Copies of parts, for a machine that cannot read them."""
         return PartCache(self.folder / "copies", parse_bytes(self.settings.archive.copies))
 
-    def uses_part_cache(self) -> bool:
-        """Whether this machine exports without a reader's key, or did within the lateness."""
+    def copies_of_new_parts(self) -> PartCache | None:
+        """Where new parts are copied, if this machine exports without a reader's key, or did within
+        the lateness."""
         last = self.state().get("without_reader", "")
         recently = last and datetime.fromisoformat(last) > self.now() - self.lateness
-        return not self.store.can_read or bool(recently)
+        return None if self.store.can_read and not recently else self.part_cache
 
     def save_state(self, **values: Any) -> None:
         """Write values to this machine's state file."""

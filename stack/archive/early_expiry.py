@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from stack.archive.context import Archive
-from stack.archive.format.layout import DAY
+from stack.archive.format.layout import DAY, day_name
 from stack.settings.tables import ShorterRetention
 
 ASKED, GONE = "asked", "gone"
@@ -19,7 +19,7 @@ ASKED, GONE = "asked", "gone"
 
 def due(archive: Archive, day: datetime) -> list[ShorterRetention]:
     """The kinds of records of a day that exceeded their retention and may still be there."""
-    known = _states(archive).get(f"{day:%Y-%m-%d}", {})
+    known = _states(archive).get(day_name(day), {})
     return [
         kind
         for kind in archive.settings.retention.shorter
@@ -34,14 +34,14 @@ def save_state(
     """Save that kinds of records of a day are being deleted (ASKED) or deleted (GONE)."""
     known = _states(archive)
     values = {_key(kind.service, kind.level): state for kind in kinds}
-    name = f"{day:%Y-%m-%d}"
+    name = day_name(day)
     archive.save_state(shortened={**known, name: {**known.get(name, {}), **values}})
 
 
 def may_lack(archive: Archive, hour: datetime, stream: str) -> bool:
     """Whether records of a stream, which is labels as JSON, may have been deleted early."""
     labels = json.loads(stream)
-    for key in _states(archive).get(f"{hour:%Y-%m-%d}", {}):
+    for key in _states(archive).get(day_name(hour), {}):
         service, _, level = key.partition("/")
         of_service = not service or labels.get("service_name") == service
         if of_service and (not level or labels.get("level", level) == level):

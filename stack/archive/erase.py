@@ -10,15 +10,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib.metadata import version
 
 from stack.archive import ArchiveError, orphans
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.engines import reader_of
 from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
-from stack.archive.format.layout import hour_of, rfc3339
-from stack.archive.format.manifest import Erasure, Manifest, Part, subtract
+from stack.archive.format.layout import hour_name, hour_of, rfc3339
+from stack.archive.format.manifest import Erasure, Part, subtract
 from stack.archive.lifecycle import Expired, find_expired
 from stack.archive.search import Matcher
 from stack.archive.storage.ledger import LISTED_ONLY, HourState, Ledger
@@ -38,14 +37,6 @@ class Erased:
     hours: int = 0
     expired_hours: int = 0
     deleted: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Affected:
-    """An hour and those of its parts that hold records to erase."""
-
-    hour: HourState
-    parts: tuple[Part, ...]
 
 
 def run(
@@ -70,25 +61,25 @@ def run(
         expired = find_expired(archive, hours)
         result.expired_hours = expired.hours
         found = [
-            affected
+            (hour, parts)
             for hour in hours
-            if (affected := _affected(archive, hour, expired, (name, value), on_progress)).parts
+            if (parts := _affected(archive, hour, expired, (name, value), on_progress))
         ]
         orphaned = orphans.find_orphans(archive, ledger, name, value, on_progress=on_progress)
-        sealed = [part.key for affected in found for part in affected.parts]
+        sealed = [part.key for _, parts in found for part in parts]
         check_locks(archive, [*sealed, *orphaned.old])
-        for affected in found:
-            on_progress(f"{affected.hour.start:%Y-%m-%d %H}:00", "erasing")
-            _erase_hour(archive, ledger, affected, (name, value, reason), result)
+        for hour, parts in found:
+            on_progress(hour_name(hour.start), "erasing")
+            _erase_hour(archive, ledger, hour, parts, (name, value, reason), result)
         _delete_replaced(archive, ledger, result)
-        again = _delete_orphans(archive, ledger, orphaned, match_hmac(archive.key, name, value))
-        result.deleted += again.deleted
+        digest = match_hmac(archive.key, name, value)
+        again = _delete_orphans(archive, ledger, orphaned, digest, result)
         archive.save_state(length=ledger.length, head=ledger.head)
         archive.part_cache.tidy(ledger.part_keys, hour_of(archive.now() - archive.lateness))
-    if again.reasons:
+    if again:
         raise ArchiveError(
             f"cannot erase every record: {result.records} records of {result.hours} hours are "
-            f"erased, {len(result.deleted)} objects deleted.\n" + "\n".join(again.reasons)
+            f"erased, {len(result.deleted)} objects deleted.\n" + "\n".join(again)
         )
     return result
 
@@ -97,7 +88,7 @@ def check_locks(archive: Archive, keys: Iterable[str]) -> None:
     """Raises ArchiveError, which names each part that the object store will not delete."""
     reasons = []
     for key in keys:
-        for number in archive.store.versions(key).get(key, []):
+        for number in archive.store.versions_of(key):
             lock = archive.store.lock(key, number)
             if lock.legal_hold:
                 reasons.append(f"{key}: under a legal hold, which has no end")
@@ -113,9 +104,9 @@ def _affected(
     expired: Expired,
     match: tuple[str, str],
     on_progress: OnProgress,
-) -> Affected:
-    """Search an hour's parts for the records."""
-    on_progress(f"{hour.start:%Y-%m-%d %H}:00", "searching")
+) -> tuple[Part, ...]:
+    """The parts of an hour that hold records to erase."""
+    on_progress(hour_name(hour.start), "searching")
     matcher = _matcher(hour, *match)
     record_of = reader_of(hour.engine)
 
@@ -123,7 +114,7 @@ def _affected(
         blocks = decompress(fetch(archive.store, part, archive.work))
         return any(matcher.matches(line, record_of) for line in matcher.candidates(blocks))
 
-    return Affected(hour, tuple(part for part in expired.remaining(hour) if holds(part)))
+    return tuple(part for part in expired.remaining(hour) if holds(part))
 
 
 def _matcher(hour: HourState, name: str, value: str) -> Matcher:
@@ -133,12 +124,12 @@ def _matcher(hour: HourState, name: str, value: str) -> Matcher:
 def _erase_hour(
     archive: Archive,
     ledger: Ledger,
-    affected: Affected,
+    hour: HourState,
+    parts: tuple[Part, ...],
     request: tuple[str, str, str],
     result: Erased,
 ) -> None:
     name, value, reason = request
-    hour = affected.hour
     matcher = _matcher(hour, name, value)
     record_of = reader_of(hour.engine)
     taken: dict[str, int] = {}
@@ -151,23 +142,17 @@ def _erase_hour(
                 yield line
 
     written: list[Part] = []
-    for part in affected.parts:
+    for part in parts:
         written += _rewrite(archive, hour, hour.numbers + len(written), kept(part))
-    manifest = Manifest(
-        tenant=archive.tenant,
-        sequence=ledger.length,
-        previous_sha256=ledger.head,
+    manifest = ledger.draft(
         kind="erasure",
         start=hour.start,
         until=hour.until,
         complete=hour.complete,
         engine=hour.engine,
         engine_version="",
-        exporter_version=version("logstack"),
         query="",
         created=archive.now(),
-        engine_records=0,
-        archived_records=hour.records - sum(taken.values()),
         engine_streams={},
         archived_streams=subtract(hour.streams, taken),
         parts=tuple(written),
@@ -176,7 +161,7 @@ def _erase_hour(
             match_hmac=match_hmac(archive.key, name, value),
             reason=reason,
             streams=taken,
-            replaced=affected.parts,
+            replaced=parts,
         ),
     )
     if not ledger.write(manifest):
@@ -196,8 +181,7 @@ def _rewrite(archive: Archive, hour: HourState, number: int, kept: Iterator[byte
         if not writer.streams:
             return []
         part = writer.finish(archive.tenant, hour.start, number)
-        cache = archive.part_cache if archive.uses_part_cache() else None
-        part = send_part(archive.store, part, writer.file, cache)
+        part = send_part(archive.store, part, writer.file, archive.copies_of_new_parts())
     failpoint("erase-part-uploaded")
     return [part]
 
@@ -206,45 +190,43 @@ def _delete_replaced(archive: Archive, ledger: Ledger, result: Erased) -> None:
     """Delete the parts that manifests have replaced and that are still stored."""
     for hour in ledger.hours.values():
         for key in hour.replaced:
-            for number in archive.store.versions(key).get(key, []):
+            for number in archive.store.versions_of(key):
                 archive.store.delete(key, number)
                 failpoint("erase-part-deleted")
                 result.deleted.append(key)
 
 
-@dataclass
-class _Again:
-    """The deleted orphaned parts, and why the erase has to run again."""
-
-    deleted: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-
-
 def _delete_orphans(
-    archive: Archive, ledger: Ledger, orphaned: orphans.Orphans, match: str
-) -> _Again:
-    """Delete the old orphaned parts; those that a manifest names by now are for the next erase."""
-    again = _Again()
+    archive: Archive, ledger: Ledger, orphaned: orphans.Orphans, digest: str, result: Erased
+) -> list[str]:
+    """Delete the old orphaned parts; why the erase has to run again.
+
+    Those that a manifest names by now are for the next erase.
+    """
+    reasons: list[str] = []
+    deleted_before = len(result.deleted)
     if orphaned.old:
         ledger.refresh()
     named = ledger.named_keys
     for key in orphaned.old:
         if key in named:
-            again.reasons.append(f"{key}: a manifest names it now. Run the same erase again")
+            reasons.append(f"{key}: a manifest names it now. Run the same erase again")
             continue
-        for number in archive.store.versions(key).get(key, []):
+        for number in archive.store.versions_of(key):
             archive.store.delete(key, number)
-            again.deleted.append(key)
+            result.deleted.append(key)
     for key in orphaned.unread:
-        again.reasons.append(f"{key}: {LISTED_ONLY}. Delete it, or run the same erase again")
+        reasons.append(f"{key}: {LISTED_ONLY}. Delete it, or run the same erase again")
     for key in orphaned.young:
-        again.reasons.append(f"{key}: no manifest names it, and an exporter may be writing it")
+        reasons.append(f"{key}: no manifest names it, and an exporter may be writing it")
     if orphaned.young:
         moment = orphaned.old_from.replace(microsecond=0) + timedelta(seconds=1)
-        again.reasons.append(f"Run the same erase again at {rfc3339(moment)} or later")
-    elif again.deleted and not any(item.match_hmac == match for item in ledger.erasures):
-        again.reasons.append(
+        reasons.append(f"Run the same erase again at {rfc3339(moment)} or later")
+    elif len(result.deleted) > deleted_before and not any(
+        item.match_hmac == digest for item in ledger.erasures
+    ):
+        reasons.append(
             "No archived hour held such records, so there is no tombstone: the next `./logstack "
             "archive run` may archive them from the engine. Run the same erase again after it"
         )
-    return again
+    return reasons

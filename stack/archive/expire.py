@@ -14,7 +14,7 @@ from stack.archive import ArchiveError, early_expiry
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.export import Exported, export_hour, has_more
 from stack.archive.failpoints import failpoint
-from stack.archive.format.layout import DAY, HOUR, hours, manifest_key
+from stack.archive.format.layout import DAY, HOUR, day_name, hours, manifest_key
 from stack.archive.format.manifest import parse
 from stack.archive.storage.ledger import Ledger
 from stack.archive.storage.part_cache import NotCachedError
@@ -199,11 +199,6 @@ def forced(archive: Archive, day: datetime) -> datetime:
 def verified_days(archive: Archive) -> dict[str, str]:
     """The days verified on this machine, with the moment."""
     return dict(archive.state().get("verified", {}))
-
-
-def day_name(day: datetime) -> str:
-    """`2026-01-31`."""
-    return f"{day:%Y-%m-%d}"
 
 
 def _drop_day(archive: Archive, day: datetime) -> bool:

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from itertools import chain, pairwise
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
-from stack.archive.format.layout import DAY, HOUR, hour_of, hours, rfc3339
+from stack.archive.format.layout import DAY, HOUR, hour_name, hour_of, hours, rfc3339
 from stack.archive.format.manifest import (
     Counts,
     Manifest,
@@ -81,13 +80,13 @@ def run(
             archive.save_state(without_reader=rfc3339(now))
         failures: list[str] = []
         for start, until, counts in due(archive, ledger, now, include_current):
-            on_progress(f"{start:%Y-%m-%d %H}:00", "exporting")
+            on_progress(hour_name(start), "exporting")
             try:
                 export_hour(archive, ledger, start, until, result, counts)
             except NotCachedError as error:  # other hours do not need this copy
                 failures.append(f"{rfc3339(start)}: {error}")
                 continue
-            on_progress(f"{start:%Y-%m-%d %H}:00", "archived")
+            on_progress(hour_name(start), "archived")
         archive.save_state(length=ledger.length, head=ledger.head)
         archive.part_cache.tidy(ledger.part_keys, hour_of(now - archive.lateness))
         if failures:
@@ -223,7 +222,7 @@ def _diff(
     """Store what the archive lacks of [start, until) as parts that no manifest names yet."""
     known = ledger.hours.get(start)
     before = _counts(archive, start, until) if counted is None else counted
-    suppression = Suppression(archive.key, archive.engine, ledger.erasures)
+    suppression = Suppression(archive.key, archive.engine.name, ledger.erasures)
     missing = _missing(archive, known, (start, until), before, suppression)
     parts = _store_parts(archive, (start, known.numbers if known else 0), before, missing)
     failpoint("parts-uploaded")
@@ -274,8 +273,7 @@ def _store_parts(
         part_bytes=parse_bytes(settings.part),
         level=settings.level,
     )
-    cache = archive.part_cache if archive.uses_part_cache() else None
-    with closing(HourParts(archive.store, spec, cache)) as parts:
+    with closing(HourParts(archive.store, spec, archive.copies_of_new_parts())) as parts:
         for batch in batches:
             parts.take(batch)
         return parts.finish()
@@ -299,22 +297,16 @@ def _in_order(
 def _manifest(archive: Archive, ledger: Ledger, diff: HourDiff) -> Manifest:
     """The next manifest, which seals the diff."""
     start, until, known = diff.start, diff.until, diff.known
-    return Manifest(
-        tenant=archive.tenant,
-        sequence=ledger.length,
-        previous_sha256=ledger.head,
+    return ledger.draft(
         kind="hour",
         start=start,
         until=max(until, known.until) if known else until,
         complete=until == start + HOUR or diff.is_late,
         late=diff.is_late,
         engine=archive.engine.name,
-        engine_version=archive.engine.version(),
-        exporter_version=version("logstack"),
+        engine_version=archive.engine.version,
         query=f"every record from {rfc3339(start)} to before {rfc3339(until)}",
         created=archive.now(),
-        engine_records=sum(diff.after.values()),
-        archived_records=sum(diff.archived.values()),
         engine_streams=diff.after,
         archived_streams=diff.archived,
         suppressed_streams=diff.suppressed,

@@ -15,7 +15,7 @@ from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
-from stack.archive.format.layout import HOUR, rfc3339
+from stack.archive.format.layout import HOUR, hour_name, rfc3339
 from stack.archive.format.manifest import Counts, Part
 from stack.archive.format.ordering import difference, in_order
 from stack.archive.lifecycle import find_expired
@@ -38,8 +38,9 @@ class RestoreFilter:
 
     def takes(self, part: Part) -> bool:
         first, last = nanoseconds(self.since), nanoseconds(self.until)
-        in_time = int(part.first_ns) < last and int(part.last_ns) >= first
-        return in_time and (not self.services or not self.services.isdisjoint(part.services))
+        return part.overlaps(first, last) and (
+            not self.services or not self.services.isdisjoint(part.services)
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def run(
         selected, result.expired_hours = _select(archive, ledger, scope)
         archive.restored.prepare_restore(scope.since, scope.until)
         for hour, parts in selected:
-            name = f"{hour.start:%Y-%m-%d %H}:00"
+            name = hour_name(hour.start)
             on_progress(name, "restoring")
             _restore_hour(archive, ledger, hour, parts, scope, result)
             failpoint("hour-restored")
@@ -134,7 +135,7 @@ def _restore_hour(
         )
     failpoint("restore-started")
     counted: Counts = {}
-    suppression = Suppression(archive.key, archive.restored, ledger.erasures)
+    suppression = Suppression(archive.key, archive.restored.name, ledger.erasures)
     merged = heapq.merge(*(fetch_lines(archive.store, part, archive.work) for part in parts))
     archived = _count(suppression.filter(_within(merged, scope)), counted)
     present = archive.restored.hourly_counts(hour.start, hour.start + HOUR).get(hour.start, {})

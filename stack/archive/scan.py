@@ -13,9 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import SpooledTemporaryFile
 from threading import Event
-from typing import IO, Protocol
 
 from stack.archive import ArchiveError
 from stack.archive.context import Archive
@@ -29,53 +28,34 @@ HELD_BYTES = 1024 * 1024  # of the lines of one part in memory
 AHEAD_BYTES = 64 * 1024 * 1024  # of waiting lines, above which no further part is started
 
 
-class Pick(Protocol):
-    """Selects lines of a part's raw bytes, which come in blocks, in order."""
-
-    def __call__(self, part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]: ...
+Pick = Callable[[Part, Iterator[bytes]], Iterator[bytes]]
+"""Selects lines of a part's raw bytes, which come in blocks, in order."""
 
 
 class SpooledLines:
-    """Lines of one part, in order. `size` is their bytes, `count` their number.
+    """Lines of one part, in order, of which little is in memory and more in a nameless file.
 
-    The last ones are `held` in memory; those before them are in a file in `folder`.
+    `size` is their bytes, `count` their number.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.size = 0
-        self.count = 0
-        self._folder = folder
-        self.held: list[bytes] = []
-        self._held_bytes = 0
-        self._file: IO[bytes] | None = None
+        self.size = self.count = 0
+        self.file = SpooledTemporaryFile(HELD_BYTES, dir=str(folder))  # noqa: SIM115 -- see `close`
 
     def add(self, line: bytes) -> None:
-        self.held.append(line)
-        self._held_bytes += len(line)
+        self.file.write(line + b"\n")
         self.size += len(line)
         self.count += 1
-        if self._held_bytes >= HELD_BYTES:
-            self._spill()
 
     def lines(self) -> Iterator[bytes]:
-        """All lines; none can be added afterwards."""
-        if self._file is not None:
-            self._spill()
-            self._file.seek(0)
-            for line in self._file:
+        """All lines, once; closed at the end."""
+        with self.file as file:
+            file.seek(0)
+            for line in file:
                 yield line[:-1]
-        yield from self.held
 
     def close(self) -> None:
-        self.held = []
-        if self._file is not None:
-            self._file.close()
-
-    def _spill(self) -> None:
-        if self._file is None:
-            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115 -- closed by `close`
-        self._file.writelines(line + b"\n" for line in self.held)
-        self.held, self._held_bytes = [], 0
+        self.file.close()
 
 
 class StoppedError(ArchiveError):
@@ -94,12 +74,8 @@ def scan_all(
     """
     _ = archive.store.reader  # created before the threads share it
     stopped = Event()
-
-    def check() -> None:
-        if stopped.is_set():
-            raise StoppedError
-
-    return run_ahead((partial(scan, archive, part, pick, limit, check) for part in parts), stopped)
+    jobs = (partial(scan, archive, part, pick, limit, stopped) for part in parts)
+    return run_ahead(jobs, stopped)
 
 
 def run_ahead(jobs: Iterable[Job], stopped: Event) -> Generator[SpooledLines, None, None]:
@@ -138,35 +114,31 @@ def _may_start(waiting: deque[Future[SpooledLines]]) -> bool:
 
 
 def scan(
-    archive: Archive,
-    part: Part,
-    pick: Pick,
-    limit: int | None = None,
-    check: Callable[[], None] = lambda: None,
+    archive: Archive, part: Part, pick: Pick, limit: int | None, stopped: Event
 ) -> SpooledLines:
-    """What `pick` takes of one part. `check` is called for every chunk, and may raise.
+    """What `pick` takes of one part; raises StoppedError soon after `stopped` is set.
 
     Raises ArchiveError when the part was changed.
     """
     digest = hashlib.sha256()
 
+    def until_stopped(data: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in data:
+            if stopped.is_set():
+                raise StoppedError
+            yield piece
+
     def chunks() -> Generator[bytes, None, None]:
-        for chunk in archive.store.chunks(part.key):
-            check()
+        for chunk in until_stopped(archive.store.chunks(part.key)):
             digest.update(chunk)
             yield chunk
-
-    def blocks(compressed: Iterator[bytes]) -> Iterator[bytes]:
-        for block in decompress(compressed):
-            check()
-            yield block
 
     with ExitStack() as undo:
         found = SpooledLines(archive.work)
         undo.callback(found.close)
         try:
             with closing(chunks()) as compressed:
-                for line in pick(part, blocks(compressed)):
+                for line in pick(part, until_stopped(decompress(compressed))):
                     found.add(line)
                     if found.count == limit:
                         break

@@ -7,7 +7,7 @@ rest of a part is just decompressed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from stack.archive import ArchiveError
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.engines import reader_of
 from stack.archive.format import id_filter, lines
+from stack.archive.format.layout import hour_name
 from stack.archive.format.manifest import Part
 from stack.archive.lifecycle import find_expired
 from stack.archive.scan import SpooledLines, scan_all
@@ -30,6 +31,8 @@ from stack.records.timestamps import nanoseconds
 
 # Text that JSON does not escape, however deep it is nested.
 PLAIN = re.compile(r"[A-Za-z0-9 _.:@/+-]{3,}")
+Find = Callable[[bytes, int], int]
+"""The first position in some lines at or after one, or -1."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,7 @@ class Matcher:
         self.first, self.last = nanoseconds(selection.since), nanoseconds(selection.until)
         self.levels = frozenset(levels_from(selection.level)) if selection.level else frozenset()
         self.grep = _pattern(selection.grep) if selection.grep else None
-        self.needle = needle(selection)
-        levels = "|".join(sorted(self.levels))
-        self.level_pattern = re.compile(rf'"level":"(?:{levels})"'.encode()) if levels else None
+        self._find = _finder(needle(selection), self.levels)
 
     def candidates(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """Lines that can match, of raw bytes in blocks."""
@@ -60,12 +61,7 @@ class Matcher:
             data = rest + block
             cut = data.rfind(b"\n") + 1
             body, rest = data[:cut], data[cut:]
-            if self.needle:
-                yield from _lines_with(body, self.needle)
-            elif self.level_pattern:
-                yield from _lines_at(body, self.level_pattern)
-            else:
-                yield from body.split(b"\n")[:-1]
+            yield from _lines_at(body, self._find) if self._find else body.split(b"\n")[:-1]
 
     def matches(self, line: bytes, record_of: Callable[[bytes], Record]) -> bool:
         return self.record(line, record_of) is not None
@@ -105,6 +101,16 @@ def needle(selection: Selection) -> bytes:
     return max(texts, key=len, default="").encode()
 
 
+def _finder(text: bytes, levels: Collection[str]) -> Find | None:
+    """Finds what matching lines contain, the text or one of the levels; None without any."""
+    if text:
+        return lambda body, start: body.find(text, start)
+    if levels:
+        pattern = re.compile(rf'"level":"(?:{"|".join(sorted(levels))})"'.encode())
+        return lambda body, start: found.start() if (found := pattern.search(body, start)) else -1
+    return None
+
+
 def candidates(ledger: Ledger, selection: Selection) -> list[Candidate]:
     """The parts that can hold matching records, by time, service and ids."""
     first, last = nanoseconds(selection.since), nanoseconds(selection.until)
@@ -112,11 +118,14 @@ def candidates(ledger: Ledger, selection: Selection) -> list[Candidate]:
     found = []
     for hour in ledger.between(selection.since, selection.until):
         for part in hour.parts.values():
-            in_time = int(part.first_ns) < last and int(part.last_ns) >= first
             may_hold = all(
                 id_filter.may_hold(part.ids, *item) for item in selection.matches.items()
             )
-            if in_time and may_hold and (service is None or service in part.services):
+            if (
+                part.overlaps(first, last)
+                and may_hold
+                and (service is None or service in part.services)
+            ):
                 found.append(Candidate(hour.start, part, hour.engine))
     return sorted(found, key=lambda item: (item.hour, item.part.first_ns))
 
@@ -140,7 +149,7 @@ def run(
     if expired.hours:
         on_expired(expired.hours)
     chosen = [item for item in candidates(ledger, selection) if item.part.key not in expired.parts]
-    suppression = Suppression(archive.key, archive.engine, ledger.erasures)
+    suppression = Suppression(archive.key, archive.engine.name, ledger.erasures)
     readers = {item.part.key: reader_of(item.engine) for item in chosen}
 
     def pick(part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -169,7 +178,7 @@ def merged(
             yield from _earlier(heap, int(candidate.part.first_ns))
             found = next(scanned)
             on_progress(
-                "search", f"{number + 1} of {len(chosen)} parts, {candidate.hour:%Y-%m-%d %H}:00"
+                "search", f"{number + 1} of {len(chosen)} parts, {hour_name(candidate.hour)}"
             )
             coming = found.lines()
             line = next(coming, None)
@@ -205,17 +214,9 @@ def _earlier(heap: list[_Next], before: int | None) -> Iterator[tuple[bytes, str
             heapreplace(heap, first._replace(line=line))
 
 
-def _lines_with(body: bytes, text: bytes) -> Iterator[bytes]:
+def _lines_at(body: bytes, find: Find) -> Iterator[bytes]:
     position = 0
-    while (found := body.find(text, position)) >= 0:
+    while (found := find(body, position)) >= 0:
         end = body.find(b"\n", found)
         yield body[body.rfind(b"\n", 0, found) + 1 : end]
-        position = end + 1
-
-
-def _lines_at(body: bytes, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
-    position = 0
-    while found := pattern.search(body, position):
-        end = body.find(b"\n", found.start())
-        yield body[body.rfind(b"\n", 0, found.start()) + 1 : end]
         position = end + 1

@@ -60,7 +60,7 @@ def run(
     return RunResult(exported, expiry)
 
 
-def run_forever(open_archive: Callable[[], Archive], say: Callable[[str], None]) -> None:
+def run_forever(open_archive: Callable[[], Archive], note: Callable[[str], None]) -> None:
     """Run at every interval, and sooner after a failure. Each run reads the settings again."""
     wait_for_programs(open_archive())
     while True:
@@ -69,10 +69,10 @@ def run_forever(open_archive: Callable[[], Archive], say: Callable[[str], None])
         now = archive.now()
         try:
             result = run(archive)
-            say(f"archived {result.exported.records} records of {result.exported.hours} hours")
+            note(f"archived {result.exported.records} records of {result.exported.hours} hours")
             wake = next_run(now, parse_duration(values.interval), parse_duration(values.settle))
         except FAILURES as error:
-            say(str(error))
+            note(str(error))
             wake = now + min(RETRY_AFTER, parse_duration(values.interval))
         time.sleep(max(1.0, (wake - archive.now()).total_seconds()))
 
@@ -87,7 +87,7 @@ def wait_for_programs(archive: Archive) -> None:
 
 def _answer(archive: Archive) -> bool:
     try:
-        archive.engine.version()
+        _ = archive.engine.version
         requests.get(archive.store.access.endpoint, timeout=2)  # any answer will do
     except (EngineError, requests.RequestException):
         return False

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from stack.archive.engines.protocol import Archivable
+from stack.archive.engines import reader_of
 from stack.archive.format import lines
 from stack.archive.format.manifest import Erasure
 from stack.engines import Record
@@ -30,34 +31,23 @@ def match_hmac(key: Ed25519PrivateKey, field: str, value: str) -> str:
 
 
 class Suppression:
-    """The records that tombstones name. `streams` counts those that `filter` excluded."""
+    """The records of an engine that tombstones name. `streams` counts what `filter` excluded."""
 
-    def __init__(
-        self, key: Ed25519PrivateKey, engine: Archivable, erasures: Iterable[Erasure]
-    ) -> None:
-        self.key = key
-        self.engine = engine
+    def __init__(self, key: Ed25519PrivateKey, engine: str, erasures: Iterable[Erasure]) -> None:
+        self._record_of = reader_of(engine)
         self.digests: dict[str, set[str]] = {}
         for erasure in erasures:
             self.digests.setdefault(erasure.field, set()).add(erasure.match_hmac)
         self.streams: dict[str, int] = {}
-        self._known: dict[tuple[str, str], bool] = {}
+        self._names = lru_cache(MOST_KNOWN)(
+            lambda field, value: match_hmac(key, field, value) in self.digests[field]
+        )
 
     def excludes(self, record: Record) -> bool:
         """Whether a tombstone names the record."""
-        for field, digests in self.digests.items():
-            if field not in record:
-                continue
-            value = text_of(record[field])
-            known = self._known.get((field, value))
-            if known is None:
-                known = match_hmac(self.key, field, value) in digests
-                if len(self._known) >= MOST_KNOWN:
-                    self._known.clear()
-                self._known[field, value] = known
-            if known:
-                return True
-        return False
+        return any(
+            field in record and self._names(field, text_of(record[field])) for field in self.digests
+        )
 
     def filter(self, stored: Iterable[bytes]) -> Iterator[bytes]:
         """The lines that no tombstone names."""
@@ -65,7 +55,7 @@ class Suppression:
             yield from stored
             return
         for line in stored:
-            if self.excludes(self.engine.record(line)):
+            if self.excludes(self._record_of(line)):
                 lines.count(line, self.streams)
             else:
                 yield line

@@ -16,6 +16,8 @@ from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.format import lines
 from stack.archive.format.layout import (
     HOUR,
+    day_name,
+    hour_name,
     hours,
     manifest_key,
     manifests_prefix,
@@ -99,7 +101,7 @@ def run(
     missing = {item.what for item in report.problems if item.kind == "part-missing"}
     for hour in chosen:
         report.hours += 1
-        on_progress(f"{hour.start:%Y-%m-%d %H}:00", "checking")
+        on_progress(hour_name(hour.start), "checking")
         for part in hour.parts.values():
             report.parts += 1
             report.records += part.records
@@ -107,7 +109,7 @@ def run(
             report.compressed_bytes += part.compressed_bytes
             if deep and part.key not in missing and not may_have_expired(archive, hour):
                 report.problems += check_part(archive, part)
-        on_progress(f"{hour.start:%Y-%m-%d %H}:00", "checked")
+        on_progress(hour_name(hour.start), "checked")
     return report
 
 
@@ -312,7 +314,7 @@ def _check_engine(archive: Archive, chosen: list[HourState], report: Report) -> 
 def _compare_counts(archive: Archive, hour: HourState, counts: Counts, report: Report) -> None:
     """Report the streams whose count differs, unless this machine deleted their records."""
     accounted = add(hour.streams, hour.erased)
-    dropped = f"{hour.start:%Y-%m-%d}" in archive.dropped_days()
+    dropped = day_name(hour.start) in archive.dropped_days()
     for stream, count in subtract(counts, accounted).items():
         if count < 0 and (dropped or early_expiry.may_lack(archive, hour.start, stream)):
             continue

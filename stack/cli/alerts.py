@@ -19,7 +19,7 @@ from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, s
 from stack.alerting.channels import read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
 from stack.alerting.rules import load_rules, load_rules_for
-from stack.cli.console import AsJson, out, plain, print_json, say
+from stack.cli.console import AsJson, note, out, plain, print_json
 from stack.runtimes import selection as runtime
 from stack.settings.targets import Target
 from stack.settings.targets import native as native_target
@@ -71,7 +71,7 @@ def show(as_json: AsJson = False) -> None:
     out.print(table)
     for row in rows:
         if row["error"]:
-            say(f"{row['name']}: {row['error']}", "red")
+            note(f"{row['name']}: {row['error']}", "red")
 
 
 @app.command("lint")
@@ -85,7 +85,7 @@ def check() -> None:
     channels = read_channels(target.settings.receivers, target.run_dir)
     out.print(f"{count} rules and Alertmanager's configuration are valid.")
     for remark in lint.remarks(channels):
-        say(remark, "yellow")
+        note(remark, "yellow")
 
 
 @app.command("test")
@@ -115,13 +115,13 @@ def run_tests(
     else:
         _print_results(results)
         for item in failed:
-            say(f"{item.case.file}: {item.case.name} ({item.engine}): {item.problem}", "red")
+            note(f"{item.case.file}: {item.case.name} ({item.engine}): {item.problem}", "red")
         for name, kinds in missing.items():
-            say(f"{name}: expected a case of each kind, got none of {', '.join(kinds)}", "red")
+            note(f"{name}: expected a case of each kind, got none of {', '.join(kinds)}", "red")
         passed = len(results) - len(failed)
         out.print(f"{passed} of {len(results)} cases passed in {seconds:.0f} s.")
         if not with_loki:
-            say("Loki is not on PATH: the rules were tested with VictoriaLogs only.", "dim")
+            note("Loki is not on PATH: the rules were tested with VictoriaLogs only.", "dim")
     if failed or missing:
         raise typer.Exit(1)
 
@@ -142,8 +142,8 @@ def send(
     elif result.delivered:
         out.print(f"{result.channel}: {result.answer}. Look there for {result.mark}.")
     else:
-        say(f"{result.channel}: not delivered: {result.answer}", "red")
-        say(f"Alertmanager's log: {now.log_place('alertmanager')}")
+        note(f"{result.channel}: not delivered: {result.answer}", "red")
+        note(f"Alertmanager's log: {now.log_place('alertmanager')}")
     if not result.delivered:
         raise typer.Exit(1)
 

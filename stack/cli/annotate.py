@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stack import settings
-from stack.cli.console import AsJson, print_json, say
+from stack.cli.console import AsJson, note, print_json
 from stack.engines import Record
 from stack.engines.factory import engine_of
 from stack.queries.catalogue import DEPLOYED
@@ -58,7 +58,7 @@ def deploy(
     if as_json:
         print_json(record)
     else:
-        say(f"{record['message']} ({record['service_name']}, {record['environment']})")
+        note(f"{record['message']} ({record['service_name']}, {record['environment']})")
 
 
 def deployment(

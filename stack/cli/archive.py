@@ -10,17 +10,17 @@ import typer
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stack import settings
-from stack.archive import ArchiveError, erase, restore, search, service, verify
+from stack.archive import ArchiveError, erase, restore, search, verify
+from stack.archive import service as archiver
 from stack.archive.context import Archive, open_native
 from stack.archive.lifecycle import describe, find_expired
 from stack.archive.verify import NOT_IN_STORE
-from stack.cli.console import AsJson, out, plain, print_json, progress, say
+from stack.cli.console import AsJson, note, out, plain, print_json, progress
+from stack.cli.filters import Grep, JsonLines, Level, RequestId, Service, selection_of
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, clock, time_range
 from stack.components.catalogue import by_name
-from stack.engines import Selection
 from stack.engines.kinds import kind_of
-from stack.records.contract import LEVELS
 from stack.settings.targets import Target, read_started_settings
 from stack.settings.targets import native as native_target
 from stack.settings.units import format_bytes
@@ -66,11 +66,11 @@ def run(
     Example: logstack archive run --now
     """
     if every_interval:
-        service.run_forever(open_archive, say)
+        archiver.run_forever(open_archive, note)
         return
     archive = open_archive()
     with progress() as display:
-        result = service.run(archive, include_current=now, on_progress=display.update)
+        result = archiver.run(archive, include_current=now, on_progress=display.update)
     if as_json:
         print_json(asdict(result))
         return
@@ -82,7 +82,7 @@ def run(
     for day, count in result.expiry.shortened.items():
         out.print(f"Deleting {count} records of {day} from the engine (retention.shorter).")
     for day, problems in result.expiry.blocked.items():
-        say(f"{day} exceeded retention and stays in the engine: {problems[0]}", "red")
+        note(f"{day} exceeded retention and stays in the engine: {problems[0]}", "red")
 
 
 @group.command("verify")
@@ -97,18 +97,14 @@ def check(
     Example: logstack archive verify --from 7d --deep
     """
     start, end = time_range(since or "1970-01-01", until or "now", FROM_TO)
-    archive = open_archive()
-    try:
-        with progress() as display:
-            report = verify.run(
-                archive,
-                start if since else None,
-                end if until else None,
-                deep=deep,
-                on_progress=display.update,
-            )
-    finally:
-        archive.store.close()
+    with open_archive() as archive, progress() as display:
+        report = verify.run(
+            archive,
+            start if since else None,
+            end if until else None,
+            deep=deep,
+            on_progress=display.update,
+        )
     if as_json:
         print_json(report.as_dict(), indent=2)
     else:
@@ -117,9 +113,9 @@ def check(
             f"{report.records} records; {report.hours_compared_with_engine} hours compared with "
             f"the engine; parts {'read back' if deep else 'listed (--deep reads them)'}."
         )
-        say_expired(archive, report.hours_expired)
-        for note in report.notes:
-            out.print(plain(f"note: {note.text}", "dim"))
+        note_expired(archive, report.hours_expired)
+        for remark in report.notes:
+            out.print(plain(f"note: {remark.text}", "dim"))
         for problem in report.problems:
             out.print(plain(f"{problem.kind}: {problem.text}", "red"))
         out.print("No problems." if report.ok else f"{len(report.problems)} problems.")
@@ -131,60 +127,46 @@ def check(
 def find(
     since: From = "365d",
     until: To = "now",
-    service_name: Annotated[str, typer.Option("--service", help="Only this service.")] = "",
-    level: Annotated[str, typer.Option(help="This level and the more severe ones.")] = "",
-    request_id: Annotated[str, typer.Option(help="Only this request or job.")] = "",
+    service: Service = "",
+    level: Level = "",
+    request_id: RequestId = "",
     match: Annotated[list[str] | None, typer.Option(help="Only records with field=value.")] = None,
-    grep: Annotated[str, typer.Option(help="Regular expression in message or traceback.")] = "",
+    grep: Grep = "",
     number: Annotated[int, typer.Option("-n", min=1, help="At most this many.")] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON record a line.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Search the archive without a restore, oldest records first.
 
     Example: logstack archive search --from 2026-01-31 --to 2026-02-01 --level ERROR
     """
-    if level and level.upper() not in LEVELS:
-        raise typer.BadParameter(
-            f"expected one of {', '.join(LEVELS)}, got {level!r}", param_hint="--level"
-        )
-    exact = {"service_name": service_name, "request_id": request_id}
+    exact = {"service_name": service, "request_id": request_id}
     exact |= dict(_pair("--match", text) for text in match or [])
-    start, end = time_range(since, until, FROM_TO)
-    selection = Selection(
-        since=start,
-        until=end,
-        level=level.upper(),
-        grep=grep,
-        matches={name: value for name, value in exact.items() if value},
-    )
-    archive = open_archive()
+    selection = selection_of(time_range(since, until, FROM_TO), level, grep, exact)
     found = 0
     expired: list[int] = []
-    try:
-        with (
-            progress() as display,
-            closing(
-                search.run(
-                    archive,
-                    selection,
-                    limit=number + 1,
-                    on_progress=display.update,
-                    on_expired=expired.append,
-                )
-            ) as records,
-        ):
-            for record in records:
-                if found == number:
-                    say(f"Showing the oldest {number} records; -n shows more.", "dim")
-                    break
-                found += 1
-                display.stop_on_terminal()
-                print_record(record, as_json)
-    finally:
-        archive.store.close()
+    with (
+        open_archive() as archive,
+        progress() as display,
+        closing(
+            search.run(
+                archive,
+                selection,
+                limit=number + 1,
+                on_progress=display.update,
+                on_expired=expired.append,
+            )
+        ) as records,
+    ):
+        for record in records:
+            if found == number:
+                note(f"Showing the oldest {number} records; -n shows more.", "dim")
+                break
+            found += 1
+            display.stop_on_terminal()
+            print_record(record, as_json)
     if not found:
-        say("No archived records match.", "dim")
-    say_expired(archive, sum(expired))
+        note("No archived records match.", "dim")
+    note_expired(archive, sum(expired))
 
 
 @group.command("restore")
@@ -205,15 +187,14 @@ def bring_back(
 
     start, end = time_range(since, until, FROM_TO)
     scope = restore.RestoreFilter(start, end, frozenset(service_name or []))
-    archive = open_archive()
-    try:
+    with open_archive() as archive:
         planned = restore.estimate(archive, scope)
-        say(
+        note(
             f"{planned.records} records of {planned.hours} hours, "
             f"{format_bytes(planned.compressed_bytes)} to read, "
             f"{format_bytes(planned.raw_bytes)} of lines, about {max(1, round(planned.seconds))} s."
         )
-        say_expired(archive, planned.expired_hours)
+        note_expired(archive, planned.expired_hours)
         if dry_run:
             if as_json:
                 print_json(asdict(planned))
@@ -223,8 +204,6 @@ def bring_back(
             if by_name(kind.restored_component).on_demand:
                 native.ensure_started(archive.settings, kind.restored_component, display.update)
             result = restore.run(archive, scope, on_progress=display.update)
-    finally:
-        archive.store.close()
     if as_json:
         print_json(asdict(result))
         return
@@ -245,15 +224,12 @@ def drop_restored() -> None:
     kind = kind_of(values)
     if not kind.restored_tenant:
         native.empty(values, kind.restored_component)
-        say("The engine for restored records is empty.")
+        note("The engine for restored records is empty.")
         return
-    archive = open_archive()
-    try:
+    with open_archive() as archive:
         days = restore.drop_days(archive)
-    finally:
-        archive.store.close()
-    say(f"Loki deletes {len(days)} restored days: it hides them within five minutes and frees")
-    say("their disk space some hours later. A restore before that cancels the deletion.")
+    note(f"Loki deletes {len(days)} restored days: it hides them within five minutes and frees")
+    note("their disk space some hours later. A restore before that cancels the deletion.")
 
 
 @group.command("erase")
@@ -269,13 +245,9 @@ def forget(
     name, value = _pair("--match", match)
     if not reason.strip():
         raise typer.BadParameter("expected a reason, got nothing", param_hint="--reason")
-    archive = open_archive()
-    try:
-        with progress() as display:
-            result = erase.run(archive, name, value, reason, on_progress=display.update)
-    finally:
-        archive.store.close()
-    say_expired(archive, result.expired_hours)
+    with open_archive() as archive, progress() as display:
+        result = erase.run(archive, name, value, reason, on_progress=display.update)
+    note_expired(archive, result.expired_hours)
     if as_json:
         print_json(asdict(result))
         return
@@ -298,23 +270,20 @@ def hold(
     Example: logstack archive hold --from 2026-01-31 --to 2026-02-01
     """
     start, end = time_range(since, until, FROM_TO)
-    archive = open_archive()
     count = 0
     missing: list[str] = []
-    try:
+    with open_archive() as archive:
         hours = list(archive.ledger().between(start, end))
         expired = find_expired(archive, hours)
         for hour in hours:
             for key in hour.parts:
-                versions = archive.store.versions(key).get(key, [])
+                versions = archive.store.versions_of(key)
                 for version in versions:
                     archive.store.hold(key, version, not off)
                     count += 1
                 if not versions and key not in expired.parts:
                     missing.append(key)
-    finally:
-        archive.store.close()
-    say_expired(archive, expired.hours)
+    note_expired(archive, expired.hours)
     if missing:
         raise ArchiveError(
             f"cannot {'release' if off else 'hold'} {', '.join(missing)}: {NOT_IN_STORE}; {count} "
@@ -325,7 +294,7 @@ def hold(
             f"cannot {'release' if off else 'hold'} parts from {since} to {until}: there are none. "
             "Run: ./logstack archive run --now"
         )
-    say(f"{count} parts are {'released' if off else 'held'}.")
+    note(f"{count} parts are {'released' if off else 'held'}.")
 
 
 @group.command("key")
@@ -342,10 +311,10 @@ def public_key() -> None:
     out.print(pem.decode(), end="")
 
 
-def say_expired(archive: Archive, hours: int) -> None:
+def note_expired(archive: Archive, hours: int) -> None:
     """Print how many hours of the range are no longer in the archive, if any."""
     if hours:
-        say(describe(archive, hours), "yellow")
+        note(describe(archive, hours), "yellow")
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

@@ -53,7 +53,7 @@ STATE_STYLES = {"healthy": "green", "idle": "dim", "starting": "yellow", "restar
 FINAL_STATES = ("healthy", "idle", "built", "failed")
 
 
-def say(text: str, style: str = "") -> None:
+def note(text: str, style: str = "") -> None:
     """Print a note to standard error; results go to standard output."""
     err.print(plain(text, style))
 
@@ -116,7 +116,7 @@ class Progress:
             self._lines[name] = (text, known[1] if known else time.monotonic())
         milestone = text in FINAL_STATES or known is None
         if not err.is_terminal and milestone and (known is None or known[0] != text):
-            say(f"{name}: {text}")
+            note(f"{name}: {text}")
 
     def stop_on_terminal(self) -> None:
         """Remove the display before results are printed on the same terminal."""

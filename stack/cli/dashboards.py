@@ -6,6 +6,7 @@ Grafana's SDK and Plotly take long to import, so only the commands that need the
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +14,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from dashboards.check import Finding, check
+from dashboards.check import PanelFinding, check
 from dashboards.pages import PAGES
 from dashboards.run import TimeRange
 from stack import settings
-from stack.cli.console import AsJson, out, plain, print_json, progress, say
+from stack.cli.console import AsJson, note, out, plain, print_json, progress
 from stack.cli.time_range import time_range
 from stack.engines.kinds import KINDS
 from stack.queries.evaluate import Evaluator, evaluator_of
@@ -55,7 +56,7 @@ def generate_command() -> None:
     for name in changed:
         out.print(f"changed: dashboards/generated/{name}")
     if not changed:
-        say("Nothing changed.")
+        note("Nothing changed.")
 
 
 @group.command("check")
@@ -75,12 +76,12 @@ def check_command(as_json: AsJson = False) -> None:
             findings.append(finding)
     bad = [finding for finding in findings if finding.problem]
     if as_json:
-        print_json([finding.as_dict() for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
         out.print(_table(findings))
         for finding in bad:
             text = f"{finding.span} {finding.page}: {finding.panel}: {finding.problem}"
-            say(text, "red")
+            note(text, "red")
         out.print(f"{len(findings)} panels checked, {len(bad)} with a problem.")
     if bad:
         raise typer.Exit(1)
@@ -122,7 +123,7 @@ def import_command(
         for uid, outcome in outcomes.items():
             out.print(f"{uid}: {outcome}")
         for panel, problem in panels.items():
-            say(f"{panel}: {problem}", "yellow")
+            note(f"{panel}: {problem}", "yellow")
     if any(outcome.startswith("left alone") for outcome in outcomes.values()):
         raise typer.Exit(1)
 
@@ -149,10 +150,10 @@ def make_report(
             on_progress=lambda page: display.update("report", page),
         )
     write_private(output, text)
-    say(f"Wrote {os.path.relpath(output)}: open it in a browser. It contains log records.")
+    note(f"Wrote {os.path.relpath(output)}: open it in a browser. It contains log records.")
 
 
-def _table(findings: list[Finding]) -> Table:
+def _table(findings: list[PanelFinding]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("range", "page", "panel"):
         table.add_column(heading)

@@ -36,11 +36,8 @@ def diagnose(
         hosts.run_on_hosts("doctor", environment)
         return
     target = running_target()
-    archive = open_native(target, clock())
-    try:
+    with open_native(target, clock()) as archive:
         findings = doctor.run(archive, target)
-    finally:
-        archive.store.close()
     if as_json:
         print_json([asdict(item) for item in findings], indent=2)
     else:

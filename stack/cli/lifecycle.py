@@ -9,11 +9,11 @@ import typer
 from stack import settings
 from stack.cli.console import (
     AsJson,
+    note,
     out,
     print_json,
     print_statuses,
     progress,
-    say,
     shorten_path,
 )
 from stack.runtimes import selection as runtime
@@ -51,7 +51,7 @@ def up(as_json: AsJson = False) -> None:
     with progress() as display:
         choice = runtime.choose(values, display.update)
         if choice.reason:
-            say(f"Runtime: {choice.name}, because {choice.reason}", "dim")
+            note(f"Runtime: {choice.name}, because {choice.reason}", "dim")
         if choice.name == "docker":
             result = docker.DockerRuntime(values).up(display.update)
         else:
@@ -66,7 +66,7 @@ def up(as_json: AsJson = False) -> None:
     elif result.was_running:
         out.print(f"Restarted because their settings changed: {', '.join(result.changed)}.")
     if result.note:
-        say(result.note, "yellow")
+        note(result.note, "yellow")
     out.print("Next:")
     steps = [*NEXT_STEPS, *_grafana_steps(result.statuses)]
     width = max(len(command) for command, _ in steps)
@@ -93,9 +93,9 @@ def down() -> None:
     values = settings.load()
     containers = runtime.running(values).docker
     if containers.down() if containers else native.down(values):
-        say("Stopped everything; the data is kept. Start again: make up")
+        note("Stopped everything; the data is kept. Start again: make up")
     else:
-        say("Nothing was running.")
+        note("Nothing was running.")
 
 
 def status(as_json: AsJson = False) -> None:
@@ -123,14 +123,14 @@ def clean() -> None:
     values = settings.load()
     containers = docker.left_behind(values)
     if containers:
-        say(f"Removing the containers and volumes of {containers.project}")
+        note(f"Removing the containers and volumes of {containers.project}")
         containers.clean()
     folders = native.removable(values)
     if not folders:
         if not containers:
-            say("Nothing to remove.")
+            note("Nothing to remove.")
         return
     for path, size in folders.items():
-        say(f"Removing {shorten_path(str(path))} ({format_bytes(size)})")
+        note(f"Removing {shorten_path(str(path))} ({format_bytes(size)})")
     native.clean(values)
-    say("The built binaries stay in the cache.")
+    note("The built binaries stay in the cache.")

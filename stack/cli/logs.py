@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stack import settings
-from stack.cli.console import AsJson, out, print_json, say
+from stack.cli.console import AsJson, note, out, print_json
 from stack.cli.filters import Grep, JsonLines, Level, RequestId, Service, selection_of
 from stack.cli.follow import Follower
 from stack.cli.record_format import print_record
@@ -72,15 +72,15 @@ def logs(
     times = time_range(since, until, may_be_empty=follow)
     selection = selection_of(times, level, grep, matches)
     engine = open_engine(restored)
-    follower = Follower(engine, selection, lambda text: say(text, "yellow")) if follow else None
+    follower = Follower(engine, selection, lambda text: note(text, "yellow")) if follow else None
     found = list(engine.records(selection, limit=number + 1))
     shown = found[-number:]
     if len(found) > number:
-        say(f"Showing the newest {number} records; -n shows more.", "dim")
+        note(f"Showing the newest {number} records; -n shows more.", "dim")
     for record in shown:
         print_record(record, as_json)
     if not found and not follow:
-        say("No records match. Check that ingestion is healthy: ./logstack status", "dim")
+        note("No records match. Check that ingestion is healthy: ./logstack status", "dim")
     for record in follower.records(shown) if follower else ():
         print_record(record, as_json)
 

@@ -150,9 +150,9 @@ def run(clock: Clock | None = None) -> None:
     except Exception as error:
         if "LOGSTACK_TRACEBACK" in os.environ or not is_known(error):
             raise
-        from stack.cli.console import say  # imports rich, which `--help` does not need
+        from stack.cli.console import note  # imports rich, which `--help` does not need
 
-        say(_explain(error), "red")
+        note(_explain(error), "red")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")

@@ -11,6 +11,19 @@ from stack.settings import variable_name
 from stack.settings.secrets import GRAFANA_PASSWORD
 from stack.settings.targets import Target
 
+# Without these, Grafana would accept strangers or send data to its maker.
+FIXED = {
+    "GF_LOG_MODE": "console",
+    "GF_AUTH_ANONYMOUS_ENABLED": "false",
+    "GF_USERS_ALLOW_SIGN_UP": "false",
+    "GF_SECURITY_DISABLE_GRAVATAR": "true",
+    "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
+    "GF_NEWS_NEWS_FEED_ENABLED": "false",
+    "GF_ANALYTICS_REPORTING_ENABLED": "false",
+    "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+    "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+}
+
 
 def grafana_home(program: Path) -> list[str]:
     """The folder of Grafana's web pages: beside the program, or that of distribution packages."""
@@ -36,15 +49,7 @@ def grafana_env(target: Target) -> dict[str, str]:
         "GF_PATHS_LOGS": str(storage / "log"),
         "GF_PATHS_PLUGINS": str(storage / "plugins"),
         "GF_PATHS_PROVISIONING": str(target.config_dir("grafana") / "provisioning"),
-        "GF_LOG_MODE": "console",
-        "GF_AUTH_ANONYMOUS_ENABLED": "false",
-        "GF_USERS_ALLOW_SIGN_UP": "false",
-        "GF_SECURITY_DISABLE_GRAVATAR": "true",
-        "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
-        "GF_NEWS_NEWS_FEED_ENABLED": "false",
-        "GF_ANALYTICS_REPORTING_ENABLED": "false",
-        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
-        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+        **FIXED,
         # No other plugins. Grafana also starts when it cannot download this one.
         "GF_PLUGINS_PREINSTALL_DISABLED": "false" if plugin else "true",
         **({"GF_PLUGINS_PREINSTALL": plugin} if plugin else {}),

@@ -12,7 +12,7 @@ import bcrypt
 
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
-from stack.hosts.roles import find_host, gateway_names, roles_of, runs_grafana, with_agent
+from stack.hosts.roles import find_host, gateway_names, hosts_with_agent, roles_of, runs_grafana
 from stack.hosts.secrets import SALT, reader_secret, secret, writer_secret
 from stack.render.templates import render_template
 from stack.settings import Settings
@@ -67,7 +67,7 @@ def routes(settings: Settings, target: Target, secrets: Mapping[str, str]) -> li
     """Hosts write and cannot read, users read and cannot write; deleting is not possible."""
     engine = kind_of(settings)
     upstream = target.address(engine.name)
-    writers = {name: writer_secret(name) for name in with_agent(settings)}
+    writers = {name: writer_secret(name) for name in hosts_with_agent(settings)}
     readers = {name: reader_secret(name) for name in settings.gateway.readers}
     found = (
         Route(

@@ -283,7 +283,7 @@ def _alertmanager(context: _Context, name: str) -> Texts:
 
 
 def _loki(context: _Context, name: str) -> Texts:
-    members = roles.with_role(context.settings, "log_server")
+    members = roles.hosts_with_role(context.settings, "log_server")
     members_of_ring = roles.cluster_of(context.settings, context.host, "log_server")
     target = replace(context.target, cluster=members_of_ring)
     if len(members) == 2:

@@ -21,22 +21,22 @@ def find_host(settings: Settings, name: str) -> Host:
     return settings.hosts[name]
 
 
-def with_role(settings: Settings, role: Role) -> tuple[str, ...]:
+def hosts_with_role(settings: Settings, role: Role) -> tuple[str, ...]:
     """Names of the hosts that have a role, in the order of the settings."""
     named = tuple(name for name, host in settings.hosts.items() if role in host.roles)
     if named or role not in DEFAULT_ROLES:
         return named
-    return with_role(settings, "log_server")[:1]
+    return hosts_with_role(settings, "log_server")[:1]
 
 
 def roles_of(settings: Settings, name: str) -> tuple[Role, ...]:
     """The roles of a host, including those that no host has and the first log server takes."""
-    return tuple(role for role in ROLES if name in with_role(settings, role))
+    return tuple(role for role in ROLES if name in hosts_with_role(settings, role))
 
 
-def with_agent(settings: Settings) -> tuple[str, ...]:
+def hosts_with_agent(settings: Settings) -> tuple[str, ...]:
     """The hosts that ship records: application hosts, and log servers their own."""
-    servers, apps = with_role(settings, "log_server"), with_role(settings, "app_host")
+    servers, apps = hosts_with_role(settings, "log_server"), hosts_with_role(settings, "app_host")
     return tuple(name for name in settings.hosts if name in {*servers, *apps})
 
 
@@ -69,7 +69,7 @@ def gateway_url(settings: Settings, address: str, path: str = "") -> str:
 
 def public_url(settings: Settings) -> str:
     """Where users reach the engine: the same in the messages of every log server."""
-    first = settings.hosts[with_role(settings, "log_server")[0]]
+    first = settings.hosts[hosts_with_role(settings, "log_server")[0]]
     return gateway_url(settings, settings.gateway.name or first.address)
 
 
@@ -79,7 +79,7 @@ def destinations(settings: Settings, name: str, folder: Path) -> tuple[Destinati
     Every VictoriaLogs gets every record. Loki's servers are one cluster and one address is enough:
     `gateway.name` if set, otherwise the hosts are spread over the servers.
     """
-    servers = with_role(settings, "log_server")
+    servers = hosts_with_role(settings, "log_server")
     hosts = settings.hosts
     engine = kind_of(settings)
     if engine.is_cluster:
@@ -102,7 +102,7 @@ def destinations(settings: Settings, name: str, folder: Path) -> tuple[Destinati
 def cluster_of(settings: Settings, name: str, role: Role) -> Cluster | None:
     """The other hosts with the same role, or None for a single one."""
     hosts: Mapping[str, Host] = settings.hosts
-    members = with_role(settings, role)
+    members = hosts_with_role(settings, role)
     if len(members) < 2 or name not in members:
         return None
     peers = tuple(hosts[member].peer_address for member in members if member != name)

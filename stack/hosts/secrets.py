@@ -19,7 +19,7 @@ from pathlib import Path
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
 from stack.hosts.certificates import Authority, is_valid, issue, make_authority
-from stack.hosts.roles import gateway_names, runs_grafana, with_agent, with_role
+from stack.hosts.roles import gateway_names, hosts_with_agent, hosts_with_role, runs_grafana
 from stack.settings import ROOT, Settings
 from stack.settings.secrets import ARCHIVE_SECRETS, write_private
 
@@ -68,10 +68,10 @@ def secrets_path(
 
 def generated_names(settings: Settings) -> list[str]:
     """Names of the secrets that the fleet needs and `init` generates, certificates last."""
-    servers = with_role(settings, "log_server")
+    servers = hosts_with_role(settings, "log_server")
     return [
         SALT,
-        *(writer_secret(name) for name in with_agent(settings)),
+        *(writer_secret(name) for name in hosts_with_agent(settings)),
         *(reader_secret(name) for name in settings.gateway.readers),
         *_archive_keys(settings),
         *([GRAFANA_ADMIN] if runs_grafana(settings) else []),
@@ -138,7 +138,7 @@ def init(path: Path, settings: Settings, environ: Mapping[str, str] = os.environ
 
 def _outdated(kept: Mapping[str, str], settings: Settings) -> list[str]:
     """Certificates in the file that are for other addresses or expire soon."""
-    servers = {f"certificate_{name}": name for name in with_role(settings, "log_server")}
+    servers = {f"certificate_{name}": name for name in hosts_with_role(settings, "log_server")}
     now = datetime.now(UTC)
     return [
         name
@@ -235,7 +235,7 @@ def _authority(settings: Settings) -> dict[str, str]:
     """A new authority, and new certificates for every log server: it invalidates the old ones."""
     authority = make_authority(settings.stack.environment)
     made = {CA_CERTIFICATE: authority.certificate, CA_KEY: authority.key}
-    for server in with_role(settings, "log_server"):
+    for server in hosts_with_role(settings, "log_server"):
         issued = issue(authority, server, gateway_names(settings, settings.hosts[server]))
         made[f"certificate_{server}"] = issued.certificate
         made[f"certificate_key_{server}"] = issued.key

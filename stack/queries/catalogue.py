@@ -260,7 +260,7 @@ def errors_by_organization(scope: Scope, window: Window, *, limit: int = 10) -> 
     return shapes.rename(query, "errors_by_organization")
 
 
-# --- Security
+# --- Security. With `named`, only records that have the fields `by` count
 def security_events(scope: Scope, window: Window) -> Query:
     """Logins, failed logins, logouts, refusals, changed roles and exports, per event type."""
     by = ("event_type",)
@@ -275,10 +275,7 @@ def login_failures(
     limit: int = 10,
     named: bool = False,
 ) -> Query:
-    """Failed logins per address or user name that was tried: the most frequent ones.
-
-    With `named`, only records that have the fields `by`.
-    """
+    """Failed logins per address or user name that was tried: the most frequent ones."""
     events = ("user_login_failed",)
     return shapes.count_events("login_failures", scope, window, events, by, limit, named)
 
@@ -291,10 +288,7 @@ def permission_denials(
     limit: int = 10,
     named: bool = False,
 ) -> Query:
-    """Requests refused with 403 per user: the most frequent ones.
-
-    With `named`, only records that have the fields `by`.
-    """
+    """Requests refused with 403 per user: the most frequent ones."""
     events = ("permission_denied",)
     return shapes.count_events("permission_denials", scope, window, events, by, limit, named)
 

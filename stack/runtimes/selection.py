@@ -36,22 +36,22 @@ def choose(settings: Settings, on_progress: OnProgress) -> Choice:
     from stack.runtimes.docker import runtime as docker
     from stack.runtimes.docker.engine import DockerError, check_engine
 
-    wanted = settings.stack.runtime
-    if wanted == "native":
+    chosen = settings.stack.runtime
+    if chosen == "native":
         return Choice("native")
-    if wanted == "auto" and docker.running(settings):
+    if chosen == "auto" and docker.running(settings):
         return Choice("docker", "it is running")
-    if wanted == "auto" and native.is_running(settings):
+    if chosen == "auto" and native.is_running(settings):
         return Choice("native", "it is running")
     try:
         check_engine(settings)
         runtime = docker.DockerRuntime(settings)
         runtime.pull(runtime.missing_images(), on_progress)
     except DockerError as error:
-        if wanted == "docker":
+        if chosen == "docker":
             raise
         return Choice("native", str(error).splitlines()[0])
-    return Choice("docker", "" if wanted == "docker" else "an engine answers and has every image")
+    return Choice("docker", "" if chosen == "docker" else "an engine answers and has every image")
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class Supervisor:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie that nobody has waited for."""
+    """Whether the process exists and is not a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

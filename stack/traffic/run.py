@@ -11,22 +11,15 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import requests
 
-from stack.traffic.plan import (
-    CLIENTS,
-    KINDS,
-    Request,
-    address_of,
-    plan_requests,
-    request_for,
-)
+from stack.traffic.plan import CLIENTS, KINDS, Request, address_of, plan_requests, request_for
 
 HIGHEST_RATE = 500.0  # requests per second
 LONGEST_DURATION = 3600.0  # seconds
@@ -35,7 +28,8 @@ LOGIN_TIMEOUT = 30.0  # seconds, for an app that is still starting
 GRACE = 5.0  # seconds after the duration in which late requests are still sent
 PROGRESS_EVERY = 0.5  # seconds
 
-OnProgress = Callable[[int, int], None]
+# Milliseconds until each answer, by the kind of request and by its status or exception.
+Answers = dict[tuple[str, str], "array[float]"]
 
 
 class TrafficError(Exception):
@@ -70,7 +64,7 @@ def run(
     duration: float,
     seed: int,
     password: str,
-    on_progress: OnProgress = lambda sent, planned: None,
+    on_progress: Callable[[int, int], None] = lambda sent, planned: None,
 ) -> TrafficReport:
     """Send `rate` requests per second for `duration` seconds to the sample app and report.
 
@@ -83,30 +77,48 @@ def run(
     clients = [Client(base_url, number) for number in range(CLIENTS + 1)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda client: client.log_in(password), clients[:CLIENTS]))
-    sending = Sending(rate, duration)
-    interrupted = False
+    answers: Answers = {}
+    stopped, interrupted, started = threading.Event(), False, time.monotonic()
+
+    def send_all_of(client: Client) -> float:
+        last_sent = started
+        for request in plan_requests(seed, planned, password):
+            if request.client != client.number:
+                continue
+            until_due = started + request.place / rate - time.monotonic()
+            if stopped.wait(max(0.0, until_due)) or time.monotonic() > started + duration + GRACE:
+                break
+            last_sent = time.monotonic()
+            client.send_and_count(request, answers)
+        client.session.close()
+        return last_sent
+
     with ThreadPoolExecutor(len(clients)) as pool:
-        plans = [plan_requests(seed, planned, password) for _ in clients]
-        workers = [pool.submit(sending.work, *pair) for pair in zip(clients, plans, strict=True)]
+        workers = [pool.submit(send_all_of, client) for client in clients]
         try:
             while wait(workers, PROGRESS_EVERY).not_done:
-                on_progress(sending.count(), planned)
+                on_progress(number_of(answers), planned)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            sending.stopped.set()
-    for worker in workers:
-        worker.result()
-    on_progress(sending.count(), planned)
-    report = sending.report(planned, interrupted)
+            stopped.set()
+    on_progress(number_of(answers), planned)
+    last_sent = max(worker.result() for worker in workers)
+    elapsed = max(last_sent - started, 0.001 if interrupted else duration)
+    report = summarize(answers, planned, elapsed)
     if report.errors and not report.by_status:
         raise _unreachable(base_url, f"no answer to {report.requests} requests")
-    return report
+    return replace(report, interrupted=interrupted)
 
 
 def check_request(base_url: str, rate: float, duration: float) -> str:
     """Return the address without a trailing slash. Raises TrafficError."""
-    if not _is_on_this_machine(base_url):
+    try:
+        parts = urlsplit(base_url)
+        local = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:  # the host is not an address
+        local = False
+    if not local or parts.scheme not in ("http", "https"):
         raise TrafficError(
             "base_url: expected an http address of this machine (127.0.0.1, ::1 or localhost), "
             f"got {base_url!r}. Traffic creates data, so it is not sent to other machines"
@@ -142,6 +154,16 @@ class Client:
         )
         return response.status_code
 
+    def send_and_count(self, request: Request, answers: Answers) -> None:
+        """Send one request and add its answer; needs no lock, as each step of adding is atomic."""
+        began = time.monotonic()
+        try:
+            answer = str(self.send(request))
+        except requests.RequestException as error:
+            answer = type(error).__name__
+        took = (time.monotonic() - began) * 1000
+        answers.setdefault((request.kind, answer), array("d")).append(took)
+
     def log_in(self, password: str) -> None:
         """Log in before the run. Raises AppUnreachableError."""
         try:
@@ -154,90 +176,43 @@ class Client:
             raise _unreachable(self.base_url, f"HTTP {status} to a login{hint}")
 
 
-class Sending:
-    """One run: what the clients' threads share, and what they count."""
+def number_of(answers: Answers) -> int:
+    """How many requests are answered or have failed."""
+    return sum(len(times) for times in list(answers.values()))
 
-    def __init__(self, rate: float, duration: float) -> None:
-        self.rate, self.duration = rate, duration
-        self.stopped = threading.Event()
-        self.started = self.last_sent = time.monotonic()
-        self._lock = threading.Lock()
-        self._answers: Counter[tuple[str, str]] = Counter()  # by kind, and status or exception
-        self._latencies = array("d")  # milliseconds
 
-    def work(self, client: Client, plan: Iterable[Request]) -> None:
-        """Send the client's part of the plan until its end, a stop, or the end of the time."""
-        with client.session:
-            for request in plan:
-                if request.client != client.number:
-                    continue
-                due = self.started + request.place / self.rate
-                if self.stopped.wait(max(0.0, due - time.monotonic())):
-                    return
-                if time.monotonic() > self.started + self.duration + GRACE:
-                    return
-                self.send(client, request)
-
-    def send(self, client: Client, request: Request) -> None:
-        """Send one request and count its answer."""
-        began = time.monotonic()
-        try:
-            answer = str(client.send(request))
-        except requests.RequestException as error:
-            answer = type(error).__name__
-        ended = time.monotonic()
-        with self._lock:
-            self.last_sent = max(self.last_sent, began)
-            self._answers[request.kind, answer] += 1
-            if answer.isdigit():
-                self._latencies.append((ended - began) * 1000)
-
-    def count(self) -> int:
-        """How many requests are answered or have failed."""
-        with self._lock:
-            return self._answers.total()
-
-    def report(self, planned: int, interrupted: bool) -> TrafficReport:
-        """Sum up a run that has ended."""
-        elapsed = max(self.last_sent - self.started, 0.001 if interrupted else self.duration)
-        latencies = sorted(self._latencies)
-        by_status, by_kind = Counter[str](), Counter[str]()
-        unexpected, errors = Counter[str](), Counter[str]()
-        for (kind, answer), count in sorted(self._answers.items()):
-            by_kind[kind] += count
-            if not answer.isdigit():
-                errors[answer] += count
-                continue
-            by_status[f"{answer[0]}xx"] += count
-            if int(answer) != KINDS[kind].status:
-                unexpected[f"{kind} {answer}"] += count
-        return TrafficReport(
-            planned=planned,
-            requests=by_kind.total(),
-            setup_requests=CLIENTS,
-            achieved_rate=by_kind.total() / elapsed,
-            p50_ms=percentile(latencies, 0.50),
-            p95_ms=percentile(latencies, 0.95),
-            by_status=dict(sorted(by_status.items())),
-            by_kind=dict(by_kind),
-            unexpected=dict(unexpected),
-            errors=dict(errors),
-            interrupted=interrupted,
-        )
+def summarize(answers: Answers, planned: int, elapsed: float) -> TrafficReport:
+    """The report of a run whose requests were sent within `elapsed` seconds."""
+    by_status, by_kind, unexpected, errors = (Counter[str]() for _ in range(4))
+    latencies: list[float] = []
+    for (kind, answer), times in sorted(answers.items()):
+        by_kind[kind] += len(times)
+        if not answer.isdigit():
+            errors[answer] += len(times)
+            continue
+        by_status[f"{answer[0]}xx"] += len(times)
+        latencies += times
+        if int(answer) != KINDS[kind].status:
+            unexpected[f"{kind} {answer}"] += len(times)
+    latencies.sort()
+    return TrafficReport(
+        planned=planned,
+        requests=by_kind.total(),
+        setup_requests=CLIENTS,
+        achieved_rate=by_kind.total() / elapsed,
+        p50_ms=percentile(latencies, 0.50),
+        p95_ms=percentile(latencies, 0.95),
+        by_status=dict(sorted(by_status.items())),
+        by_kind=dict(by_kind),
+        unexpected=dict(unexpected),
+        errors=dict(errors),
+        interrupted=False,
+    )
 
 
 def percentile(ordered: list[float], share: float) -> float:
     """The smallest value that at least `share` of the values (ascending) do not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
-
-
-def _is_on_this_machine(base_url: str) -> bool:
-    try:
-        parts = urlsplit(base_url)
-        local = parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
-    except ValueError:  # the host is not an address
-        return False
-    return local and parts.scheme in ("http", "https")
 
 
 def _unreachable(base_url: str, cause: str) -> AppUnreachableError:

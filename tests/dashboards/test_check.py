@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dashboards.check import SLOW_SECONDS, check, judge
+from dashboards.check import SLOW_SECONDS, check, finding_for
 from dashboards.model import Target, number
 from dashboards.pages import OVERVIEW, PAGES
 from dashboards.run import Answer, PanelResult, TimeRange, context_for, show
@@ -54,8 +54,8 @@ def test_a_query_that_fails_is_a_finding(
     row = replace(OVERVIEW.rows[0], panels=(broken, PANEL))
     page = replace(OVERVIEW, rows=(row,))
     first, second = show(evaluator, page, SCOPE, TimeRange(recent.at, timedelta(hours=1)))
-    assert "nonsense" in judge(first, "1h").problem
-    assert judge(second, "1h").problem == ""
+    assert "nonsense" in finding_for(first, "1h").problem
+    assert finding_for(second, "1h").problem == ""
 
 
 def test_an_error_comes_before_slowness_and_no_data() -> None:
@@ -66,7 +66,7 @@ def test_an_error_comes_before_slowness_and_no_data() -> None:
     optional = replace(PANEL, filled=False)
 
     def problem(answer: Answer, panel: object = PANEL) -> str:
-        return judge(PanelResult(OVERVIEW, panel, [answer]), "1h").problem  # type: ignore[arg-type]
+        return finding_for(PanelResult(OVERVIEW, panel, [answer]), "1h").problem  # type: ignore[arg-type]
 
     assert problem(full) == ""
     assert "expected some" in problem(nothing)

@@ -56,10 +56,10 @@ def ask(stack: DockerStackUnderTest, path: str, body: object = None) -> requests
 
 def test_dashboards_and_data_sources_are_there(stack: DockerStackUnderTest) -> None:
     """From the files that the runtime writes, under their fixed uids."""
-    wanted = {uid(page.name, "loki") for page in PAGES}
+    expected = {uid(page.name, "loki") for page in PAGES}
     poll(
-        lambda: wanted <= {item["uid"] for item in ask(stack, "/api/search?type=dash-db").json()},
-        lambda: f"{wanted}, found {ask(stack, '/api/search').text}\n{stack.logs()}",
+        lambda: expected <= {item["uid"] for item in ask(stack, "/api/search?type=dash-db").json()},
+        lambda: f"expected {expected}, got {ask(stack, '/api/search').text}\n{stack.logs()}",
     )
     sources = {item["uid"] for item in ask(stack, "/api/datasources").json()}
     assert sources == {"loki", "loki-restored", "alertmanager"}

@@ -258,7 +258,7 @@ def test_a_volume_of_an_image_with_another_user_is_named(own_stack: DockerStackU
 
 
 def test_a_volume_of_an_older_definition_is_kept(own_stack: DockerStackUnderTest) -> None:
-    """Compose offers to make such a volume anew, which would cost its data."""
+    """Compose offers to create such a volume again, which would cost its data."""
     own_stack.up()
     marker = json.loads(own_stack.run("smoke", "--json").stdout)["marker"]
     assert own_stack.run("down").returncode == 0

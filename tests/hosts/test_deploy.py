@@ -145,12 +145,12 @@ def test_rollback_returns_to_what_ran_before(fleet: FleetUnderTest) -> None:
     fleet.values = {**fleet.values, "agent": {"flush_interval": "500ms"}}
     fleet.deploy()
     before = fleet.pids()
-    for wanted in (0, 1):
+    for expected in (0, 1):
         result = fleet.run("hosts", "rollback", "staging")
         assert result.returncode == 0, result.stdout + result.stderr
         assert result.stdout.count("otelcol rolled back and healthy") == len(fleet.hosts)
         text = fleet.hosts["app-1"].sh("cat /etc/logstack/otelcol/config.yaml")
-        assert text.count("500ms") == wanted
+        assert text.count("500ms") == expected
     after = fleet.pids()
     restarted = {name for name in before if before[name] != after[name]}
     assert restarted == {f"{host}/logstack-otelcol.service" for host in fleet.hosts}

@@ -44,7 +44,7 @@ def test_levels_are_set_per_logger() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "wanted"),
+    ("name", "text", "expected"),
     [
         ("service", "from-environment", "from-environment"),
         ("environment", "prod", "prod"),
@@ -64,12 +64,12 @@ def test_levels_are_set_per_logger() -> None:
     ],
 )
 def test_the_environment_wins_over_the_arguments(
-    monkeypatch: pytest.MonkeyPatch, name: str, text: str, wanted: object
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, expected: object
 ) -> None:
     """So that one build runs everywhere."""
     monkeypatch.setenv(ENV_PREFIX + name.upper(), text)
     given: dict[str, Any] = {"service": "s", "path": "/tmp/x.log", name: getattr(Options(), name)}
-    assert getattr(resolve_options(given), name) == wanted
+    assert getattr(resolve_options(given), name) == expected
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_levels_of_an_application_become_the_one_below(number: int, name: str) -
 
 @pytest.mark.parametrize("field", ["user_id", "organization_id", "object_id"])
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("given", "expected"),
     [
         (5, 5),
         ("5", 5),
@@ -111,13 +111,15 @@ def test_levels_of_an_application_become_the_one_below(number: int, name: str) -
         ("3f2504e0-4f89-11d3-9a0c-0305e82c3301", "3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
     ],
 )
-def test_ids_are_integers_when_they_look_like_it(field: str, given: object, wanted: object) -> None:
+def test_ids_are_integers_when_they_look_like_it(
+    field: str, given: object, expected: object
+) -> None:
     """From extra and from the context alike; what would change when written back stays text."""
     found = format_one(**{field: given})[field]
-    assert found == wanted
-    assert type(found) is type(wanted)
+    assert found == expected
+    assert type(found) is type(expected)
     with context(**{field: given}):
-        assert format_one()[field] == wanted
+        assert format_one()[field] == expected
 
 
 @pytest.mark.parametrize("empty", [None, ""])

@@ -118,16 +118,16 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("value", "wanted"), NUMBERS)
-def test_numbers_that_json_lacks_become_text(value: object, wanted: object) -> None:
+@pytest.mark.parametrize(("value", "expected"), NUMBERS)
+def test_numbers_that_json_lacks_become_text(value: object, expected: object) -> None:
     """On the top level and nested."""
     found = format_one(own=value, nested={"list": [value]})
-    assert found["own"] == wanted
-    assert found["nested"] == {"list": [wanted]}
+    assert found["own"] == expected
+    assert found["nested"] == {"list": [expected]}
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [
         (datetime.datetime(2026, 1, 31, 12, 0, tzinfo=datetime.UTC), "2026-01-31T12:00:00Z"),
         (
@@ -159,10 +159,10 @@ def test_numbers_that_json_lacks_become_text(value: object, wanted: object) -> N
         (circular(), {"name": "loop", "self": "[circular]"}),
     ],
 )
-def test_every_kind_of_value_has_a_json_form(value: object, wanted: object) -> None:
+def test_every_kind_of_value_has_a_json_form(value: object, expected: object) -> None:
     """As an extra field and as an argument of the message."""
-    assert format_one(own=value)["own"] == wanted
-    assert format_one("%s|%r", value, 1)["message"] == f"{wanted}|1"
+    assert format_one(own=value)["own"] == expected
+    assert format_one("%s|%r", value, 1)["message"] == f"{expected}|1"
 
 
 def test_a_value_that_lies_about_its_class_does_no_harm() -> None:
@@ -214,7 +214,7 @@ def test_unicode_line_separators_do_not_split_the_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "args", "wanted"),
+    ("message", "args", "expected"),
     [
         ("%d items", ("many",), "%d items ['many']"),
         ("%s", ("a", "b"), "%s ['a', 'b']"),
@@ -229,9 +229,9 @@ def test_unicode_line_separators_do_not_split_the_line() -> None:
         (gettext_lazy("Hi %s"), ("ann",), "Hi ann"),
     ],
 )
-def test_no_message_is_lost_to_its_arguments(message: Any, args: Any, wanted: str) -> None:
+def test_no_message_is_lost_to_its_arguments(message: Any, args: Any, expected: str) -> None:
     """Arguments that do not fit are shown behind the template."""
-    assert format_one(message, *args)["message"] == wanted
+    assert format_one(message, *args)["message"] == expected
 
 
 def test_logging_runs_no_query(database: None) -> None:

@@ -212,7 +212,7 @@ def test_a_loaded_session_gives_the_user_id(signed_in: Client, captured_logs: Ca
 
 
 @pytest.mark.parametrize(
-    ("attributes", "wanted"),
+    ("attributes", "expected"),
     [
         ({"organization_id": 4}, 4),
         ({"organization_id": "abc"}, "abc"),
@@ -221,7 +221,7 @@ def test_a_loaded_session_gives_the_user_id(signed_in: Client, captured_logs: Ca
     ],
 )
 def test_the_organization_is_read_from_the_request(
-    captured_logs: CapturedLogs, attributes: dict[str, Any], wanted: object
+    captured_logs: CapturedLogs, attributes: dict[str, Any], expected: object
 ) -> None:
     """An attribute that another middleware has set, even if it was empty at first."""
     from django.http import HttpRequest, HttpResponse
@@ -235,7 +235,7 @@ def test_the_organization_is_read_from_the_request(
     request = RequestFactory().get("/")
     request.organization_id = None  # type: ignore[attr-defined]
     RequestLogMiddleware(view)(request)
-    assert access_records(captured_logs)[0].get("organization_id") == wanted
+    assert access_records(captured_logs)[0].get("organization_id") == expected
 
 
 def test_security_events_are_one_record_each(client: Client, captured_logs: CapturedLogs) -> None:

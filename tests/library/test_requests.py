@@ -42,7 +42,7 @@ def test_any_other_request_id_is_replaced(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "wanted"),
+    ("header", "expected"),
     [
         (f"00-{TRACE}-{SPAN}-01", TRACE),
         (f"01-{TRACE}-{SPAN}-01-more", TRACE),
@@ -58,13 +58,13 @@ def test_any_other_request_id_is_replaced(given: str) -> None:
         ("", None),
     ],
 )
-def test_the_trace_id_is_that_of_a_valid_traceparent(header: str, wanted: str | None) -> None:
+def test_the_trace_id_is_that_of_a_valid_traceparent(header: str, expected: str | None) -> None:
     """W3C Trace Context; anything else is no trace."""
-    assert read_trace_id(header) == wanted
+    assert read_trace_id(header) == expected
 
 
 @pytest.mark.parametrize(
-    ("peer", "forwarded", "wanted"),
+    ("peer", "forwarded", "expected"),
     [
         ("192.0.2.1", "", "192.0.2.1"),
         ("192.0.2.1", "1.2.3.4", "192.0.2.1"),
@@ -89,11 +89,11 @@ def test_the_trace_id_is_that_of_a_valid_traceparent(header: str, wanted: str | 
     ],
 )
 def test_the_client_is_the_first_from_the_right_that_is_no_proxy(
-    peer: str, forwarded: str, wanted: str | None
+    peer: str, forwarded: str, expected: str | None
 ) -> None:
     """Only as far as trusted proxies vouch for it; always a valid address or none."""
     found = client_ip(peer, forwarded, PROXIES)
-    assert found == wanted
+    assert found == expected
     if found is not None:
         ipaddress.ip_address(found)
 

@@ -17,9 +17,9 @@ def test_a_live_span_wins_over_the_context() -> None:
     """And the context's is back afterwards."""
     with context(trace_id=HEADER):
         with tracer.start_as_current_span("work") as span:
-            wanted = f"{span.get_span_context().trace_id:032x}"
-            assert format_one()["trace_id"] == wanted
-            assert len(wanted) == 32
+            expected = f"{span.get_span_context().trace_id:032x}"
+            assert format_one()["trace_id"] == expected
+            assert len(expected) == 32
         assert format_one()["trace_id"] == HEADER
 
 

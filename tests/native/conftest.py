@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from stack import artifacts, settings
-from tests.support.archives import SharedStore
+from tests.support.archives import ArchiveUnderTest, SharedStore, running_archive, three_users
 from tests.support.native_stack import DEFAULT, Combination, StackUnderTest
 from tests.support.require import unavailable
 
@@ -68,3 +68,34 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedSto
         yield under_test
     finally:
         under_test.stop()
+
+
+@pytest.fixture
+def variables(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """Settings of the archive: VARIABLES of the module, or those that a test is marked with."""
+    found: Mapping[str, str] = getattr(request.module, "VARIABLES", {})
+    return found
+
+
+@pytest.fixture
+def archive(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    binaries: None,
+    shared_store: SharedStore,
+    combination: Combination,
+    variables: Mapping[str, str],
+) -> Iterator[ArchiveUnderTest]:
+    """A running archive, whose engine is the session's unless a test is marked `own_engine`."""
+    own_engine = request.node.get_closest_marker("own_engine") is not None
+    settings = {**combination.variables, **variables}
+    with running_archive(tmp_path, shared_store, settings, own_engine=own_engine) as started:
+        yield started
+
+
+@pytest.fixture
+def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
+    """Three records of three users in each of two hours, archived."""
+    archive.push(three_users())
+    archive.ok("archive", "run")
+    return archive

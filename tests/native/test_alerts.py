@@ -60,8 +60,8 @@ class AlertingStack:
     def mails(self, alert: str) -> list[EmailMessage]:
         return [message for message in self.mail.messages if alert in str(message["Subject"])]
 
-    def wait(self, condition: Callable[[], Any], wanted: str, timeout: float = 60) -> Any:
-        return poll(condition, lambda: f"{wanted}\n{self.stack.logs()}", timeout=timeout)
+    def wait(self, condition: Callable[[], Any], expected: str, timeout: float = 60) -> Any:
+        return poll(condition, lambda: f"{expected}\n{self.stack.logs()}", timeout=timeout)
 
     def state(self, name: str) -> str:
         return next(rule.state for rule in loaded_rules(self.stack.target) if rule.name == name)

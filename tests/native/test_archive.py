@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 import pytest
@@ -24,36 +23,14 @@ from tests.support.archives import (
     ArchiveUnderTest,
     SharedStore,
     at,
-    in_folder,
     mixed_day,
-    with_own_engine,
+    running_archive,
     yesterday,
 )
 from tests.support.native_stack import ON_ENGINES, Combination
 from tests.support.terminal import interrupt
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
-
-
-@pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path, shared_store, **combination.variables)
-    under_test.start()
-    yield under_test
-    under_test.stop()
-
-
-@pytest.fixture
-def archive_and_engine(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
-    """With its own engine, to be stopped."""
-    under_test = with_own_engine(tmp_path, shared_store, **combination.variables)
-    under_test.start()
-    yield under_test
-    under_test.stop()
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +41,16 @@ def day(
     combination: Combination,
 ) -> Iterator[ArchiveUnderTest]:
     """A mixed day, archived; for tests that change nothing."""
-    under_test = with_own_engine(
-        tmp_path_factory.mktemp("day"), shared_store, **combination.variables
-    )
-    under_test.start()
-    under_test.push(mixed_day())
-    under_test.ok("archive", "run")
-    yield under_test
-    under_test.stop()
+    folder = tmp_path_factory.mktemp("day")
+    with running_archive(folder, shared_store, combination.variables, own_engine=True) as started:
+        started.push(mixed_day())
+        started.ok("archive", "run")
+        yield started
 
 
-def test_a_mixed_day_comes_back_byte_by_byte(archive_and_engine: ArchiveUnderTest) -> None:
+@pytest.mark.own_engine
+def test_a_mixed_day_comes_back_byte_by_byte(archive: ArchiveUnderTest) -> None:
     """Archive, wipe the engine, restore: every record is there once, with its very bytes."""
-    archive = archive_and_engine
     archive.push(mixed_day())
     before = archive.stored()
     assert len(before) == archive.kept(mixed_day())
@@ -174,34 +148,31 @@ def test_an_hour_that_is_completed_is_not_late(archive: ArchiveUnderTest) -> Non
     assert (result.hours, result.late_hours, result.records) == (2, 0, 2)
 
 
-def test_a_large_service_has_own_parts(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> None:
+@pytest.mark.parametrize(
+    "variables",
+    [{"LOGSTACK_ARCHIVE__OWN_PART": "100", "LOGSTACK_ARCHIVE__PART": "64KiB"}],
+    ids=["small parts"],
+)
+def test_a_large_service_has_own_parts(archive: ArchiveUnderTest) -> None:
     """Restoring it reads no other service's records; small services share a part."""
-    small = {"LOGSTACK_ARCHIVE__OWN_PART": "100", "LOGSTACK_ARCHIVE__PART": "64KiB"}
-    archive = in_folder(tmp_path, shared_store, **combination.variables, **small)
-    archive.start()
-    try:
-        rows = [at(yesterday(3, seconds=n), "x" * 500, service_name="large") for n in range(300)]
-        rows += [at(yesterday(3), service_name=f"small-{n}") for n in range(5)]
-        archive.push(rows)
-        archive.ok("archive", "run")
-        view = archive.archive
-        parts = view.ledger().hours[yesterday(3)].parts.values()
-        view.store.close()
-        assert {part.services for part in parts} == {
-            ("large",),
-            ("small-0", "small-1", "small-2", "small-3", "small-4"),
-        }
-        assert len(parts) > 3
-        day = f"{yesterday():%Y-%m-%d}T00:00+00:00"
-        archive.ok("archive", "restore", "--from", day, "--to", "now", "--service", "large")
-        assert len(archive.stored("restored")) == 300
-        archive.ok("archive", "restore", "--from", day, "--to", "now")
-        assert archive.stored("restored") == archive.stored()
-        assert archive.verify("--deep")["ok"]
-    finally:
-        archive.stop()
+    rows = [at(yesterday(3, seconds=n), "x" * 500, service_name="large") for n in range(300)]
+    rows += [at(yesterday(3), service_name=f"small-{n}") for n in range(5)]
+    archive.push(rows)
+    archive.ok("archive", "run")
+    view = archive.archive
+    parts = view.ledger().hours[yesterday(3)].parts.values()
+    view.store.close()
+    assert {part.services for part in parts} == {
+        ("large",),
+        ("small-0", "small-1", "small-2", "small-3", "small-4"),
+    }
+    assert len(parts) > 3
+    day = f"{yesterday():%Y-%m-%d}T00:00+00:00"
+    archive.ok("archive", "restore", "--from", day, "--to", "now", "--service", "large")
+    assert len(archive.stored("restored")) == 300
+    archive.ok("archive", "restore", "--from", day, "--to", "now")
+    assert archive.stored("restored") == archive.stored()
+    assert archive.verify("--deep")["ok"]
 
 
 @pytest.mark.parametrize("name", failpoints.EXPORT)
@@ -289,8 +260,8 @@ def test_search_finds_what_the_engine_finds(day: ArchiveUnderTest) -> None:
         assert len(found) == count, options
         assert found == sorted(found, key=lambda item: item["timestamp"])
         if options[0] != "--match":
-            wanted = [json.loads(text) for text in day.ok("logs", *logs, *options).splitlines()]
-            assert sorted(map(str, found)) == sorted(map(str, wanted)), options
+            expected = [json.loads(text) for text in day.ok("logs", *logs, *options).splitlines()]
+            assert sorted(map(str, found)) == sorted(map(str, expected)), options
 
 
 def test_search_prints_records_as_logs_does(day: ArchiveUnderTest) -> None:
@@ -330,34 +301,27 @@ def test_a_hold_of_nothing_is_a_failure(day: ArchiveUnderTest) -> None:
     assert "./logstack archive run --now" in result.stderr
 
 
-def test_memory_stays_bounded_whatever_an_hour_holds(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> None:
+def test_memory_stays_bounded_whatever_an_hour_holds(archive: ArchiveUnderTest) -> None:
     """An hour of 200 MB goes through less than that: it is sorted on disk."""
-    archive = in_folder(tmp_path, shared_store, **combination.variables)
-    archive.start()
     archive.start_restored()
-    try:
-        for batch in range(10):
-            text = f"{batch} " + "abcdefghij" * 200
-            rows = (at(yesterday(3, milliseconds=n), f"{n} {text}") for n in range(9000))
-            archive.push(rows)
-        for command in (("run",), ("restore", "--from", "4d", "--to", "now")):
-            process = psutil.Popen(
-                archive.argv("archive", *command), env=archive.environ, cwd=archive.folder
-            )
-            peak = 0
-            while process.poll() is None:
-                with suppress(psutil.NoSuchProcess):
-                    peak = max(peak, process.memory_info().rss)
-                time.sleep(0.01)
-            assert process.wait() == 0
-            assert 20e6 < peak < 200e6, f"{command[0]}: {peak / 1e6:.0f} MB"
-        peak = peak_of_a_search_for_everything(archive)
-        assert 20e6 < peak < 200e6, f"search: {peak / 1e6:.0f} MB"
-        assert archive.verify("--deep")["records"] == 90_000
-    finally:
-        archive.stop()
+    for batch in range(10):
+        text = f"{batch} " + "abcdefghij" * 200
+        rows = (at(yesterday(3, milliseconds=n), f"{n} {text}") for n in range(9000))
+        archive.push(rows)
+    for command in (("run",), ("restore", "--from", "4d", "--to", "now")):
+        process = psutil.Popen(
+            archive.argv("archive", *command), env=archive.environ, cwd=archive.folder
+        )
+        peak = 0
+        while process.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                peak = max(peak, process.memory_info().rss)
+            time.sleep(0.01)
+        assert process.wait() == 0
+        assert 20e6 < peak < 200e6, f"{command[0]}: {peak / 1e6:.0f} MB"
+    peak = peak_of_a_search_for_everything(archive)
+    assert 20e6 < peak < 200e6, f"search: {peak / 1e6:.0f} MB"
+    assert archive.verify("--deep")["records"] == 90_000
 
 
 def peak_of_a_search_for_everything(archive: ArchiveUnderTest) -> int:

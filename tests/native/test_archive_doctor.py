@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, rfc3339
-from tests.support.archives import (
-    NOW,
-    ArchiveUnderTest,
-    SharedStore,
-    at,
-    with_own_engine,
-    yesterday,
-)
+from tests.support.archives import NOW, ArchiveUnderTest, at, yesterday
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-
-
-@pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore
-) -> Iterator[ArchiveUnderTest]:
-    """With an engine that has exactly the arguments of the settings."""
-    under_test = with_own_engine(tmp_path, shared_store)
-    under_test.start()
-    yield under_test
-    under_test.stop()
+# An engine of their own has exactly the arguments of the settings.
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, pytest.mark.own_engine]
 
 
 @pytest.fixture

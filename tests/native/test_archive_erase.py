@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from stack.archive import ArchiveError, erase, failpoints, orphans
+from stack.archive.engines import reader_of
 from stack.archive.format.manifest import parse
 from stack.archive.storage.store import StoreError
 from tests.support.archives import (
     NOW,
     ArchiveUnderTest,
-    SharedStore,
     at,
-    in_folder,
     keys_of,
-    three_users,
     yesterday,
 )
-from tests.support.native_stack import ON_ENGINES, Combination
+from tests.support.native_stack import ON_ENGINES
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
-
-
-@pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
-    under_test = in_folder(tmp_path, shared_store, **combination.variables)
-    under_test.start()
-    yield under_test
-    under_test.stop()
-
-
-@pytest.fixture
-def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
-    """Three records of three users in each of two hours, archived."""
-    archive.push(three_users())
-    archive.ok("archive", "run")
-    return archive
 
 
 def test_erased_records_stay_erased(archived: ArchiveUnderTest) -> None:
@@ -62,7 +40,7 @@ def test_erased_records_stay_erased(archived: ArchiveUnderTest) -> None:
     archived.ok("archive", "run")
     assert archived.verify("--deep")["records"] == 5
     archived.ok("archive", "restore", "--from", "4d", "--to", "now")
-    record_of = archived.archive.restored.record
+    record_of = reader_of(archived.engine_name)
     users = [record_of(line)["user_id"] for line in archived.stored("restored")]
     assert sorted(users) == [1, 1, 3, 3, 9]
     documents = [store.get(key) for key in keys_of(store, "/manifests/")]
@@ -91,7 +69,8 @@ def test_an_erase_killed_anywhere_is_finished_by_the_next(
 
 
 def killed_with_an_orphaned_part(archive: ArchiveUnderTest) -> str:
-    """A run stored a part and was killed; the hour then got another record. The part's key."""
+    """A run stored a part of users 1 and 2 and was killed; then a record came. The part's key."""
+    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     killed = archive.run("archive", "run", extra={failpoints.VARIABLE: "part-uploaded"})
     assert killed.returncode == -9, killed.stderr
     store = archive.store()
@@ -114,7 +93,6 @@ def erase_later(archive: ArchiveUnderTest, value: str) -> erase.Erased:
 
 def test_records_are_erased_from_orphaned_parts(archive: ArchiveUnderTest) -> None:
     """A young part may belong to a running exporter: it is reported, and deleted later."""
-    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     orphan = killed_with_an_orphaned_part(archive)
     archive.ok("archive", "run")
     assert {note["what"] for note in archive.verify()["notes"]} == {orphan}
@@ -139,7 +117,6 @@ def test_a_hold_on_a_part_that_no_manifest_names_refuses_an_erase(
     archive: ArchiveUnderTest,
 ) -> None:
     """As one on any other part: before anything is changed."""
-    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     key = killed_with_an_orphaned_part(archive)
     archive.ok("archive", "run")
     store = archive.store()
@@ -158,7 +135,6 @@ def test_an_erase_before_an_hour_is_sealed_reports_that_the_engine_has_the_recor
     archive: ArchiveUnderTest,
 ) -> None:
     """No tombstone keeps them out of the next run: the same erase has to come after it."""
-    archive.push([at(yesterday(3, minutes=user), f"user {user}", user_id=user) for user in (1, 2)])
     killed_with_an_orphaned_part(archive)
     with pytest.raises(ArchiveError, match="Run the same erase again after it"):
         erase_later(archive, "2")
@@ -180,27 +156,24 @@ def test_a_legal_hold_refuses_an_erase_until_it_is_lifted(archived: ArchiveUnder
     assert archived.verify("--deep")["records"] == 4
 
 
-def test_a_compliance_lock_refuses_an_erase_and_gives_its_end(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> None:
+@pytest.mark.parametrize(
+    "variables",
+    [{"LOGSTACK_ARCHIVE__LOCK": "compliance", "LOGSTACK_ARCHIVE__DAYS": "2"}],
+    ids=["compliance"],
+)
+def test_a_compliance_lock_refuses_an_erase_and_gives_its_end(archive: ArchiveUnderTest) -> None:
     """Not even the admin can shorten that lock."""
-    lock = {"LOGSTACK_ARCHIVE__LOCK": "compliance", "LOGSTACK_ARCHIVE__DAYS": "2"}
-    archive = in_folder(tmp_path, shared_store, **combination.variables, **lock)
-    archive.start()
-    try:
-        archive.push([at(yesterday(3), user_id=2)])
-        archive.ok("archive", "run")
-        result = archive.run("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
-        assert result.returncode == 1
-        store = archive.store()
-        [key] = keys_of(store, "/part-")
-        until = store.lock(key, store.versions(key)[key][0]).until
-        assert until is not None
-        assert timedelta(days=1, hours=23) < until - datetime.now(UTC) < timedelta(days=2)
-        assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
-        with pytest.raises(StoreError, match="AccessDenied"):
-            store.delete(key, store.versions(key)[key][0])
-        store.close()
-        assert archive.verify("--deep")["records"] == 1
-    finally:
-        archive.stop()
+    archive.push([at(yesterday(3), user_id=2)])
+    archive.ok("archive", "run")
+    result = archive.run("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
+    assert result.returncode == 1
+    store = archive.store()
+    [key] = keys_of(store, "/part-")
+    until = store.lock(key, store.versions(key)[key][0]).until
+    assert until is not None
+    assert timedelta(days=1, hours=23) < until - datetime.now(UTC) < timedelta(days=2)
+    assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
+    with pytest.raises(StoreError, match="AccessDenied"):
+        store.delete(key, store.versions(key)[key][0])
+    store.close()
+    assert archive.verify("--deep")["records"] == 1

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from stack.archive.engines import reader_of
 from stack.archive.format.layout import DAY
 from tests.support.archives import (
     ArchiveUnderTest,
-    SharedStore,
     at,
-    in_folder,
     keys_of,
     yesterday,
 )
-from tests.support.native_stack import ON_ENGINES, Combination
+from tests.support.native_stack import ON_ENGINES
 from tests.support.store_proxy import Proxy
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
@@ -29,29 +26,24 @@ YOUNG = yesterday(12)
 
 
 @pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
+def archive(archive: ArchiveUnderTest) -> ArchiveUnderTest:
     """Two hours that may have expired and one that may not, with two users in each.
 
     The first hour has a second part with what came late to it.
     """
-    under_test = in_folder(tmp_path, shared_store, **combination.variables)
-    under_test.start()
     hours = (THIRD, FOURTH, YOUNG)
-    under_test.push(
+    archive.push(
         [
             at(hour, f"{hour:%H} {user}", user_id=user, request_id=f"r-{hour:%H}-{user}")
             for hour in hours
             for user in (1, 2)
         ]
     )
-    under_test.ok("archive", "run")
-    under_test.push([at(THIRD, "late", user_id=1)])
-    under_test.ok("archive", "run")
-    under_test.configure(LOGSTACK_ARCHIVE__DAYS="2")
-    yield under_test
-    under_test.stop()
+    archive.ok("archive", "run")
+    archive.push([at(THIRD, "late", user_id=1)])
+    archive.ok("archive", "run")
+    archive.configure(LOGSTACK_ARCHIVE__DAYS="2")
+    return archive
 
 
 def remove(archive: ArchiveUnderTest, *whats: str) -> list[str]:
@@ -73,7 +65,7 @@ def search(archive: ArchiveUnderTest, *options: str) -> tuple[list[str], str]:
 
 
 def restored(archive: ArchiveUnderTest) -> list[str]:
-    record_of = archive.archive.restored.record
+    record_of = reader_of(archive.engine_name)
     return [str(record_of(line)["message"]) for line in archive.stored("restored")]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,37 +13,20 @@ from stack.archive import ArchiveError, erase, expire, export, failpoints, verif
 from stack.archive.format.layout import DAY, day_of
 from stack.archive.storage import store
 from tests.support.archives import (
+    SHORT_LIVED,
     ArchiveUnderTest,
-    SharedStore,
     at,
+    faulty_store,
     in_folder,
     keys_of,
     three_users,
     yesterday,
 )
 from tests.support.native_stack import ON_ENGINES, Combination
-from tests.support.store_proxy import Proxy
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
+VARIABLES = SHORT_LIVED
 NOT_FOUND = "404 NoSuchKey"
-
-
-@pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
-    """Keeps a day hot for one day, and accepts late records for an hour."""
-    under_test = in_folder(
-        tmp_path,
-        shared_store,
-        **combination.variables,
-        LOGSTACK_RETENTION__HOT_DAYS="1",
-        LOGSTACK_RETENTION__MARGIN_DAYS="3",
-        LOGSTACK_ARCHIVE__LATENESS="1h",
-    )
-    under_test.start()
-    yield under_test
-    under_test.stop()
 
 
 @pytest.fixture
@@ -52,33 +34,13 @@ def archived_with_filer(
     tmp_path: Path, binaries: None, combination: Combination
 ) -> Iterator[ArchiveUnderTest]:
     """Archived in a SeaweedFS of its own, whose filer's HTTP is on: objects can be lost there."""
-    under_test = in_folder(tmp_path, None, **combination.variables)
+    under_test = in_folder(tmp_path, None, combination.variables)
     under_test.start("seaweedfs", extra=["-disableHttp=false", "-filer.disableHttp=false"])
     under_test.start(under_test.engine_name)
     under_test.push(three_users())
     under_test.ok("archive", "run")
     yield under_test
     under_test.stop()
-
-
-@pytest.fixture
-def archived(archive: ArchiveUnderTest) -> ArchiveUnderTest:
-    """Three records of three users in each of two hours, archived."""
-    archive.push(three_users())
-    archive.ok("archive", "run")
-    return archive
-
-
-@contextmanager
-def faulty(archive: ArchiveUnderTest, fault: str, of: str) -> Iterator[None]:
-    """The store behind a proxy that answers so for the objects whose path has `of` in it."""
-    proxy = Proxy(archive.target.url("seaweedfs"), fault, of)
-    archive.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
-    try:
-        yield
-    finally:
-        proxy.stop()
-        archive.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
 
 
 def keys(archive: ArchiveUnderTest, what: str) -> list[str]:
@@ -115,7 +77,7 @@ def test_a_listed_part_that_cannot_be_read_unchanged_is_reported_and_blocks_its_
     """Whatever the listing contains."""
     monkeypatch.setattr(store, "READ_SECONDS", 1)
     [key] = keys(archived, "hr=03/part")
-    with faulty(archived, fault, "hr%3D03/part"):
+    with faulty_store(archived, fault, "hr%3D03/part"):
         problems, kept = named(archived)
     assert [(item.kind, item.what) for item in problems] == [(kind, key)]
     assert kept == [item.text for item in problems]
@@ -131,7 +93,7 @@ def test_a_day_with_a_listed_part_that_is_missing_is_not_deleted(
     view = archive.archive
     export.run(view)
     view.store.close()
-    with faulty(archive, NOT_FOUND, f"{old:%Y-%m-%d}/hr%3D03/part"):
+    with faulty_store(archive, NOT_FOUND, f"{old:%Y-%m-%d}/hr%3D03/part"):
         result = archive.run("archive", "verify", "--deep")
         assert result.returncode == 1
         assert "part-missing" in result.stdout
@@ -179,7 +141,7 @@ def test_a_listed_manifest_that_is_missing_is_named_and_keeps_its_day(
     """This machine has it in its cache, which proves nothing of the archive; another has not."""
     manifests = keys(archived, "/manifests/")
     key = manifests[1] if place == "middle" else manifests[-1]
-    with faulty(archived, NOT_FOUND, key.rpartition("/")[2]):
+    with faulty_store(archived, NOT_FOUND, key.rpartition("/")[2]):
         problems, kept = named(archived)
         missing = [item.text for item in problems if item.kind == "manifest-missing"]
         assert [item.what for item in problems if item.kind == "manifest-missing"] == [key]
@@ -203,7 +165,7 @@ def test_an_erase_names_the_orphaned_part_that_it_cannot_read(
     [key] = keys(archive, "hr=03/part")
     archive.push([at(yesterday(3, minutes=9), "late", user_id=9)])
     archive.ok("archive", "run")
-    with faulty(archive, NOT_FOUND, key.rpartition("/")[2]):
+    with faulty_store(archive, NOT_FOUND, key.rpartition("/")[2]):
         view = archive.archive
         with pytest.raises(ArchiveError, match="1 records of 1 hours are erased") as raised:
             erase.run(view, "user_id", "2", "asked for")

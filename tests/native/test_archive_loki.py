@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import requests
@@ -14,26 +12,17 @@ import requests
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, day_of
 from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
-from tests.support.archives import NOW, ArchiveUnderTest, SharedStore, at, in_folder, yesterday
-from tests.support.native_stack import LOKI, Combination, on
+from tests.support.archives import (
+    NOW,
+    SHORT_LIVED,
+    ArchiveUnderTest,
+    at,
+    yesterday,
+)
+from tests.support.native_stack import LOKI, on
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, on(LOKI)]
-
-
-@pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
-    """Keeps a day hot for one day, and waits an hour for late records."""
-    short = {
-        "LOGSTACK_RETENTION__HOT_DAYS": "1",
-        "LOGSTACK_RETENTION__MARGIN_DAYS": "3",
-        "LOGSTACK_ARCHIVE__LATENESS": "1h",
-    }
-    under_test = in_folder(tmp_path, shared_store, **combination.variables, **short)
-    under_test.start()
-    yield under_test
-    under_test.stop()
+VARIABLES = SHORT_LIVED
 
 
 def deletions(archive: ArchiveUnderTest, tenant: str) -> list[str]:
@@ -146,32 +135,26 @@ def test_streams_without_a_service_are_archived_too(archive: ArchiveUnderTest) -
     )
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [{"LOGSTACK_LIMITS__HOT_DISK": "1B", "LOGSTACK_ARCHIVE__LATENESS": "1h"}],
+    ids=["1 byte"],
+)
 def test_above_the_disk_limit_one_day_is_deleted_and_the_next_waits(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
+    archive: ArchiveUnderTest,
 ) -> None:
     """The room of a day becomes free hours later; until then no further day has to go."""
-    archive = in_folder(
-        tmp_path,
-        shared_store,
-        **combination.variables,
-        LOGSTACK_LIMITS__HOT_DISK="1B",
-        LOGSTACK_ARCHIVE__LATENESS="1h",
-    )
-    archive.start()
-    try:
-        moments = [yesterday(3) - 2 * DAY, yesterday(3), NOW - timedelta(minutes=1)]
-        archive.push([at(moment, str(number)) for number, moment in enumerate(moments)])
-        oldest = f"{moments[0]:%Y-%m-%d}"
-        results = [json.loads(archive.ok("archive", "run", "--json"))["expiry"] for _ in range(2)]
-        assert [result["dropped_for_space"] for result in results] == [[oldest], []]
-        assert deletions(archive, LOKI_TENANT) == [oldest]
-        restart(archive)
-        lines = [json.loads(json.loads(row)["line"])["message"] for row in archive.stored()]
-        assert lines == ["1", "2"]
-        report = archive.verify("--deep")
-        assert report["records"] >= 2
-    finally:
-        archive.stop()
+    moments = [yesterday(3) - 2 * DAY, yesterday(3), NOW - timedelta(minutes=1)]
+    archive.push([at(moment, str(number)) for number, moment in enumerate(moments)])
+    oldest = f"{moments[0]:%Y-%m-%d}"
+    results = [json.loads(archive.ok("archive", "run", "--json"))["expiry"] for _ in range(2)]
+    assert [result["dropped_for_space"] for result in results] == [[oldest], []]
+    assert deletions(archive, LOKI_TENANT) == [oldest]
+    restart(archive)
+    lines = [json.loads(json.loads(row)["line"])["message"] for row in archive.stored()]
+    assert lines == ["1", "2"]
+    report = archive.verify("--deep")
+    assert report["records"] >= 2
 
 
 def test_doctor_asks_the_running_loki(archive: ArchiveUnderTest) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stack.settings import ROOT
-from tests.support.archives import ArchiveUnderTest, SharedStore, at, with_own_engine, yesterday
+from tests.support.archives import ArchiveUnderTest, SharedStore, at, running_archive, yesterday
 from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
@@ -29,15 +29,14 @@ def archive(
     for program in PROGRAMS:
         if shutil.which(program) is None:
             unavailable("archive-page", f"no {program} on PATH")
-    under_test = with_own_engine(tmp_path_factory.mktemp("page"), shared_store)
-    under_test.start()
-    under_test.push([at(yesterday(3), f"number {n}", level="ERROR", user_id=n) for n in range(9)])
-    under_test.ok("archive", "run")
-    under_test.push([at(yesterday(3, minutes=1), "late", stack_trace=STACK_TRACE)])
-    under_test.ok("archive", "run")
-    under_test.ok("archive", "erase", "--match", "user_id=4", "--reason", "asked for")
-    yield under_test
-    under_test.stop()
+    folder = tmp_path_factory.mktemp("page")
+    with running_archive(folder, shared_store, {}, own_engine=True) as started:
+        started.push([at(yesterday(3), f"number {n}", level="ERROR", user_id=n) for n in range(9)])
+        started.ok("archive", "run")
+        started.push([at(yesterday(3, minutes=1), "late", stack_trace=STACK_TRACE)])
+        started.ok("archive", "run")
+        started.ok("archive", "erase", "--match", "user_id=4", "--reason", "asked for")
+        yield started
 
 
 def shell(archive: ArchiveUnderTest, folder: Path, block: int) -> subprocess.CompletedProcess[str]:

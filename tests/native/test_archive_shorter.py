@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY
-from tests.support.archives import ArchiveUnderTest, SharedStore, at, with_own_engine, yesterday
-from tests.support.native_stack import ON_ENGINES, Combination, poll
+from tests.support.archives import ArchiveUnderTest, at, yesterday
+from tests.support.native_stack import ON_ENGINES, poll
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
+# Deletions that are under way in a shared engine would hit the records of the next test.
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, pytest.mark.own_engine, ON_ENGINES]
 OLD = yesterday(3) - DAY
 SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL", days = 20}]'
 
+VARIABLES = {"LOGSTACK_RETENTION__SHORTER": SHORTER, "LOGSTACK_ARCHIVE__LATENESS": "1h"}
+
 
 @pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
-    """DEBUG of one service is deleted after a day; records of two days ago, and of yesterday.
-
-    Its own engine: deletions that are under way would hit the records of the next test.
-    """
-    under_test = with_own_engine(
-        tmp_path,
-        shared_store,
-        **combination.variables,
-        LOGSTACK_RETENTION__SHORTER=SHORTER,
-        LOGSTACK_ARCHIVE__LATENESS="1h",
-    )
-    any_age = ["-maxBackfillAge=0"] if under_test.engine_name == "victorialogs" else []
-    under_test.start(extra=any_age)
+def archive(archive: ArchiveUnderTest) -> ArchiveUnderTest:
+    """DEBUG of one service is deleted after a day; records of two days ago, and of yesterday."""
     noisy = {"service_name": "noisy", "level": "DEBUG"}
-    under_test.push(
+    archive.push(
         [
             *(at(OLD, f"old noise {n}", **noisy) for n in range(3)),
             at(OLD, "no noise", service_name="noisy", level="INFO"),
@@ -46,8 +33,7 @@ def archive(
             at(yesterday(3), "young noise", **noisy),
         ]
     )
-    yield under_test
-    under_test.stop()
+    return archive
 
 
 def expiry(archive: ArchiveUnderTest) -> dict[str, Any]:

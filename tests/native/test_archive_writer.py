@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -17,14 +16,13 @@ from stack.archive.storage import bucket
 from stack.settings.secrets import STORE_KEYS, local_store_secrets
 from tests.support.archives import (
     NOW,
+    SHORT_LIVED,
     ArchiveUnderTest,
-    SharedStore,
     at,
-    in_folder,
     mixed_day,
     yesterday,
 )
-from tests.support.native_stack import ON_ENGINES, Combination
+from tests.support.native_stack import ON_ENGINES
 from tests.support.store_proxy import Proxy
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
@@ -32,15 +30,10 @@ WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
 
 
 @pytest.fixture
-def archive(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> Iterator[ArchiveUnderTest]:
+def archive(archive: ArchiveUnderTest) -> ArchiveUnderTest:
     """The bucket is there; everything else is the exporter's."""
-    under_test = in_folder(tmp_path, shared_store, **combination.variables)
-    under_test.start()
-    set_up(under_test)
-    yield under_test
-    under_test.stop()
+    set_up(archive)
+    return archive
 
 
 def set_up(archive: ArchiveUnderTest) -> None:
@@ -185,32 +178,18 @@ def test_a_store_that_confirms_no_hash_is_not_trusted(archive: ArchiveUnderTest)
     assert export(archive)["records"] == 1
 
 
-def test_days_are_deleted_after_a_run_with_the_readers_key(
-    tmp_path: Path, binaries: None, shared_store: SharedStore, combination: Combination
-) -> None:
+@pytest.mark.parametrize("variables", [SHORT_LIVED], ids=["short-lived"])
+def test_days_are_deleted_after_a_run_with_the_readers_key(archive: ArchiveUnderTest) -> None:
     """Until then they stay, and the run and doctor give the command to run."""
-    archive = in_folder(
-        tmp_path,
-        shared_store,
-        **combination.variables,
-        LOGSTACK_RETENTION__HOT_DAYS="1",
-        LOGSTACK_RETENTION__MARGIN_DAYS="3",
-        LOGSTACK_ARCHIVE__LATENESS="1h",
-    )
-    archive.start()
-    try:
-        set_up(archive)
-        old = f"{yesterday() - 2 * DAY:%Y-%m-%d}"
-        archive.push([at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")])
-        writer = keys(archive, "writer")
-        expiry = json.loads(archive.ok("archive", "run", "--json", extra=writer))["expiry"]
-        assert expiry["dropped"] == []
-        assert WITH_READER in expiry["blocked"][old][0]
-        found = json.loads(archive.run("doctor", "--json", extra=writer).stdout)
-        [text] = [item["text"] for item in found if item["check"] == "gate" and not item["ok"]]
-        assert WITH_READER in text
-        both = keys(archive, "writer", "reader")
-        expiry = json.loads(archive.ok("archive", "run", "--json", extra=both))["expiry"]
-        assert expiry["dropped"] == [old]
-    finally:
-        archive.stop()
+    old = f"{yesterday() - 2 * DAY:%Y-%m-%d}"
+    archive.push([at(yesterday(3) - 2 * DAY, "old"), at(yesterday(3), "young")])
+    writer = keys(archive, "writer")
+    expiry = json.loads(archive.ok("archive", "run", "--json", extra=writer))["expiry"]
+    assert expiry["dropped"] == []
+    assert WITH_READER in expiry["blocked"][old][0]
+    found = json.loads(archive.run("doctor", "--json", extra=writer).stdout)
+    [text] = [item["text"] for item in found if item["check"] == "gate" and not item["ok"]]
+    assert WITH_READER in text
+    both = keys(archive, "writer", "reader")
+    expiry = json.loads(archive.ok("archive", "run", "--json", extra=both))["expiry"]
+    assert expiry["dropped"] == [old]

@@ -67,7 +67,7 @@ def test_a_deployment_is_marked_in_charts(used_stack: StackUnderTest) -> None:
 
 
 def test_a_time_range_that_is_none_is_refused(used_stack: StackUnderTest) -> None:
-    """With what was wanted."""
+    """With what was expected."""
     result = used_stack.run("report", "--since", "1h", "--until", "2h")
     assert result.returncode == 2
     assert "expected a start before the end" in result.stderr

@@ -52,10 +52,10 @@ def test_grafana_is_a_component_like_the_others(with_grafana: StackUnderTest) ->
         "victorialogs-restored": stack.target.url("restored"),
         "alertmanager": stack.target.url("alertmanager"),
     }
-    wanted = {uid(page.name, "victorialogs") for page in PAGES}
+    expected = {uid(page.name, "victorialogs") for page in PAGES}
     poll(
-        lambda: wanted <= {item["uid"] for item in ask("/api/search?type=dash-db")},
-        lambda: f"{wanted}\n{stack.logs()}",
+        lambda: expected <= {item["uid"] for item in ask("/api/search?type=dash-db")},
+        lambda: f"{expected}\n{stack.logs()}",
     )
     again = stack.run("up")
     assert "nothing changed" in again.stdout, again.stderr
@@ -63,7 +63,7 @@ def test_grafana_is_a_component_like_the_others(with_grafana: StackUnderTest) ->
 
 
 def test_a_grafana_that_is_not_installed_is_named(own_stack: StackUnderTest) -> None:
-    """With the version that was wanted, and before anything is started."""
+    """With the version that was expected, and before anything is started."""
     own_stack.variables[variable_name("versions", "grafana")] = "0.0.1"
     own_stack.variables[variable_name("stack", "grafana")] = "on"
     result = own_stack.run("up")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import requests
 import yaml
@@ -20,7 +19,6 @@ from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
 from stack.engines.loki import Loki
 from stack.records import contract
 from stack.records.contract import normalise
-from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
 from tests.support.native_stack import LOKI, StackUnderTest, line, marker, on, poll, record
 
@@ -107,14 +105,7 @@ def test_the_ruler_has_exactly_the_shipped_rules_and_they_fire(stack: StackUnder
 
 def test_everything_listens_on_loopback_only(stack: StackUnderTest) -> None:
     """No ring, no gossip and no gRPC on an address that other machines reach."""
-    supervisor = psutil.Process(Supervisor(stack.target).pid())
-    pids = {child.pid for child in supervisor.children(recursive=True)}
-    addresses = {
-        connection.laddr.ip
-        for connection in psutil.net_connections(kind="inet")
-        if connection.pid in pids and connection.laddr and connection.status == psutil.CONN_LISTEN
-    }
-    assert addresses == {"127.0.0.1"}
+    assert stack.listens_on() == {"127.0.0.1"}
 
 
 def test_records_of_one_instant_are_paged_without_loss(stack: StackUnderTest) -> None:
@@ -256,15 +247,15 @@ def test_a_loki_that_is_not_there_is_asked_for(own_stack: StackUnderTest, tmp_pa
 def test_an_engine_is_changed_by_one_setting(own_stack: StackUnderTest) -> None:
     """`up` replaces the old engine and what belonged to it."""
     own_stack.up()
-    wanted = {component.name for component in selected(own_stack.settings)}
-    assert "loki" in wanted
-    assert set(own_stack.statuses()) == wanted
+    expected = {component.name for component in selected(own_stack.settings)}
+    assert "loki" in expected
+    assert set(own_stack.statuses()) == expected
     own_stack.variables[variable_name("stack", "engine")] = "victorialogs"
     own_stack.up()
     statuses = own_stack.statuses()
-    wanted = {component.name for component in selected(own_stack.settings)}
-    assert "victorialogs" in wanted
-    assert {name for name in statuses if statuses[name]["state"] in ("healthy", "idle")} == wanted
+    expected = {component.name for component in selected(own_stack.settings)}
+    assert "victorialogs" in expected
+    assert {name for name in statuses if statuses[name]["state"] in ("healthy", "idle")} == expected
     mark = marker()
     own_stack.write(line(record(mark=mark)))
     own_stack.wait_for({"mark": mark}, 1)

@@ -71,20 +71,20 @@ def test_a_byte_that_is_no_utf8_hides_nothing(stack: StackUnderTest) -> None:
     stack.wait_for({"service_name": service}, 3)
     logs = stack.run("logs", "--service", service, "--json")
     assert logs.returncode == 0, logs.stderr
-    wanted = ["before ü", "broken �� here", "after ü"]
-    assert [json.loads(line)["message"] for line in logs.stdout.splitlines()] == wanted
+    expected = ["before ü", "broken �� here", "after ü"]
+    assert [json.loads(line)["message"] for line in logs.stdout.splitlines()] == expected
     loki = stack.settings.stack.engine == "loki"
     text = f'{{service_name="{service}"}}' if loki else f'service_name:="{service}"'
     found = stack.run("query", text, "--json")
     assert found.returncode == 0, found.stderr
     rows = [str(json.loads(line)) for line in found.stdout.splitlines()]
-    assert [message for message in wanted if not any(message in row for row in rows)] == []
+    assert [message for message in expected if not any(message in row for row in rows)] == []
     query = Query("all", text, text, kind="records")
     now = datetime.now(UTC)
     records = evaluator_of(stack.target).records(
         query, now - timedelta(hours=1), now + timedelta(minutes=1), limit=10
     )
-    assert [item["message"] for item in records] == wanted
+    assert [item["message"] for item in records] == expected
 
 
 def numbered(service: str, count: int) -> Iterator[Record]:

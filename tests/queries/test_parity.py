@@ -22,18 +22,25 @@ from stack.queries.evaluate import Evaluator, LokiEvaluator, VictoriaLogsEvaluat
 from stack.queries.language import Query, Scope, over, per_step
 from stack.records.contract import normalise
 from tests.support.engines import push
+from tests.support.query_numbers import (
+    counted,
+    duration,
+    failures_by_route,
+    is_error,
+    rate,
+    slowest,
+    status_classes,
+    where,
+)
 from tests.support.query_sample import (
     ENVIRONMENT,
     Json,
     Numbers,
     SampleRecords,
-    count,
     field_bytes,
     grouped_values,
-    label,
     line_bytes,
     make_sample,
-    quantile,
     share,
 )
 
@@ -70,60 +77,6 @@ def evaluator(request: pytest.FixtureRequest, sample: SampleRecords) -> Evaluato
     engine = request.getfixturevalue(request.param)
     push(engine, sample.records)
     return EVALUATORS[request.param](engine.url)
-
-
-def where(**conditions: Any) -> Callable[[list[Json]], list[Json]]:
-    """Records whose field has one of the values; `None` means that it has any."""
-
-    def chosen(records: list[Json]) -> list[Json]:
-        def fits(record: Json, name: str, wanted: Any) -> bool:
-            values = wanted if isinstance(wanted, tuple) else (wanted,)
-            return name in record if wanted is None else record.get(name) in values
-
-        return [r for r in records if all(fits(r, n, w) for n, w in conditions.items())]
-
-    return chosen
-
-
-def counted(*by: str, **conditions: Any) -> Callable[[list[Json]], Numbers]:
-    return lambda records: count(where(**conditions)(records), by)
-
-
-def rate(*by: str, **conditions: Any) -> Callable[[list[Json]], Numbers]:
-    numbers = counted(*by, **conditions)
-    return lambda records: {key: value / 7200 for key, value in numbers(records).items()}
-
-
-def duration(level: float, *by: str) -> Callable[[list[Json]], Numbers]:
-    def expected(records: list[Json]) -> Numbers:
-        requests = where(event_type="request_finished")(records)
-        groups = grouped_values(requests, "duration_ms", by)
-        return {key: quantile(values, level) for key, values in groups.items()}
-
-    return expected
-
-
-def is_error(record: Json) -> bool:
-    return record.get("level") in ERROR_LEVELS
-
-
-def failures_by_route(records: list[Json]) -> Numbers:
-    requests = where(event_type="request_finished", route=None)(records)
-    return count([record for record in requests if record["status"] >= 500], ("route",))
-
-
-def status_classes(records: list[Json]) -> Numbers:
-    requests = where(event_type="request_finished")(records)
-    return count([{"class": f"{r['status'] // 100}xx"} for r in requests], ("class",))
-
-
-def slowest(records: list[Json]) -> Numbers:
-    requests = where(event_type="request_finished")(records)
-    return {
-        tuple(label(record, name) for name in queries.REQUEST_FIELDS): record["duration_ms"]
-        for record in requests
-        if record["duration_ms"] >= 400
-    }
 
 
 REQUEST = {"event_type": "request_finished"}

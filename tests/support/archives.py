@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,9 +41,16 @@ from stack.settings.secrets import (
     write_private,
 )
 from tests.support.native_stack import StackUnderTest, poll, record
+from tests.support.store_proxy import Proxy
 
 BUCKETS = "tests"
 NUMBERS = itertools.count(1)
+# A day is hot for one day, and late records are accepted for an hour.
+SHORT_LIVED = {
+    "LOGSTACK_RETENTION__HOT_DAYS": "1",
+    "LOGSTACK_RETENTION__MARGIN_DAYS": "3",
+    "LOGSTACK_ARCHIVE__LATENESS": "1h",
+}
 RESTORING = (("archive", "restore"), ("archive", "unrestore"))
 # The day on which the tests began, also for those that run after midnight. For their archives it
 # is NOW, whatever the hour: yesterday is over, also where late records have an hour, and an object
@@ -345,19 +353,47 @@ def _answers(url: str) -> bool:
         return False
 
 
-def in_folder(path: Path, store: SharedStore | None, **variables: str) -> ArchiveUnderTest:
-    """An archive with the programs of `store`, else with its own."""
-    return _archive(path, variables, store)
+@contextmanager
+def running_archive(
+    path: Path,
+    store: SharedStore | None,
+    variables: Mapping[str, str],
+    *,
+    own_engine: bool = False,
+) -> Iterator[ArchiveUnderTest]:
+    """An archive that is stopped at the end.
+
+    Where late records are accepted for a short time, its own VictoriaLogs takes all, as the
+    session's does.
+    """
+    under_test = in_folder(path, store, variables, own_engine=own_engine)
+    takes_all = "victorialogs" in under_test.names and "LOGSTACK_ARCHIVE__LATENESS" in variables
+    try:
+        under_test.start(extra=["-maxBackfillAge=0"] if takes_all else [])
+        yield under_test
+    finally:
+        under_test.stop()
 
 
-def with_own_engine(path: Path, store: SharedStore, **variables: str) -> ArchiveUnderTest:
-    """An archive in `store` whose engine a test may stop and start with other arguments."""
-    return _archive(path, variables, store, own_engine=True)
+@contextmanager
+def faulty_store(archive: ArchiveUnderTest, fault: str, of: str = "") -> Iterator[Proxy]:
+    """The store behind a proxy that answers so for the objects whose path has `of` in it."""
+    proxy = Proxy(archive.target.url("seaweedfs"), fault, of)
+    archive.configure(LOGSTACK_ARCHIVE__ENDPOINT=f"http://127.0.0.1:{proxy.server_port}")
+    try:
+        yield proxy
+    finally:
+        proxy.stop()
+        archive.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
 
 
-def _archive(
-    path: Path, variables: dict[str, str], store: SharedStore | None, *, own_engine: bool = False
+def in_folder(
+    path: Path, store: SharedStore | None, variables: Mapping[str, str], *, own_engine: bool = False
 ) -> ArchiveUnderTest:
+    """An archive with the programs of `store`, else with its own.
+
+    With `own_engine`, a test may stop its engine and start it with other arguments.
+    """
     folder = path / "an archive"
     folder.mkdir(parents=True)
-    return ArchiveUnderTest(folder, variables, shared_store=store, own_engine=own_engine)
+    return ArchiveUnderTest(folder, dict(variables), shared_store=store, own_engine=own_engine)

@@ -10,14 +10,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
-from stack.cli.main import run
+import typer
+
+from stack.cli.main import build_app, run
 from stack.records.timestamps import Clock
+
+# Exit status, standard output and standard error of one command: the fixture `logstack`.
+Logstack = Callable[..., tuple[int, str, str]]
 
 
 def run_here(
@@ -83,6 +89,19 @@ def _signal_handlers() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def command_names() -> list[str]:
+    """Every command, those of groups as `group command`, also one that somebody adds."""
+
+    def below(command: Any, path: str) -> Iterator[str]:
+        children = getattr(command, "commands", None)
+        if children is None:
+            yield path
+        for name, child in (children or {}).items():
+            yield from below(child, f"{path} {name}".strip())
+
+    return sorted(below(typer.main.get_command(build_app()), ""))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 import requests
 
@@ -24,6 +25,7 @@ from stack.archive import failpoints
 from stack.engines import Engine, EngineError, Record, Selection
 from stack.engines.factory import engine_of
 from stack.engines.facts import LOKI_TENANT
+from stack.runtimes.supervisor import Supervisor
 from stack.settings import ROOT, Settings, targets, variable_name
 from stack.settings.tables import Ports
 from stack.settings.targets import Target
@@ -136,6 +138,18 @@ class StackUnderTest:
             check=False,
             cwd=self.folder,
         )
+
+    def listens_on(self) -> set[str]:
+        """The addresses on which any of its processes listens."""
+        supervisor = psutil.Process(Supervisor(self.target).pid())
+        pids = {supervisor.pid, *(child.pid for child in supervisor.children(recursive=True))}
+        return {
+            connection.laddr.ip
+            for connection in psutil.net_connections(kind="inet")
+            if connection.pid in pids
+            and connection.laddr
+            and connection.status == psutil.CONN_LISTEN
+        }
 
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
         """One `logstack` command, started."""
@@ -256,8 +270,8 @@ def marker() -> str:
     return f"m{uuid.uuid4().hex}"
 
 
-def poll(condition: Callable[[], T], wanted: str | Callable[[], str], timeout: float = 40) -> T:
-    """The first true answer of `condition`; fails with what was wanted when none comes.
+def poll(condition: Callable[[], T], expected: str | Callable[[], str], timeout: float = 40) -> T:
+    """The first true answer of `condition`; fails with what was expected when none comes.
 
     An engine that does not answer (yet) counts as no.
     """
@@ -270,8 +284,8 @@ def poll(condition: Callable[[], T], wanted: str | Callable[[], str], timeout: f
             if time.monotonic() > deadline:
                 raise
         if time.monotonic() > deadline:
-            text = wanted if isinstance(wanted, str) else wanted()
-            raise AssertionError(f"wanted within {timeout:g} s: {text}")
+            text = expected if isinstance(expected, str) else expected()
+            raise AssertionError(f"expected within {timeout:g} s: {text}")
         time.sleep(0.1)
 
 

@@ -78,7 +78,7 @@ class SampleApp:
             if len(found) >= count:
                 return found
             assert time.monotonic() < deadline, (
-                f"wanted {count} records with {fields}, found {len(found)} in:\n"
+                f"expected {count} records with {fields}, got {len(found)} in:\n"
                 f"{self.log_file.read_text()[-5000:]}\n{self.server_output.read_text()[-5000:]}"
             )
             time.sleep(0.05)

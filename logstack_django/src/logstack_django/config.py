@@ -92,17 +92,16 @@ def logging_config(
 
     Raises ImproperlyConfigured, which names the argument and the expected value.
     """
-    options = resolve_options(locals())
+    return build_config(resolve_options(locals()))
+
+
+def build_config(options: Options) -> dict[str, Any]:
+    """The LOGGING setting for resolved options. Raises ImproperlyConfigured without a service."""
     if not options.service:
         raise ImproperlyConfigured(
             "logstack_django: service (or LOGSTACK_DJANGO_SERVICE): expected the name of the "
             "application, got nothing"
         )
-    return build_config(options)
-
-
-def build_config(options: Options) -> dict[str, Any]:
-    """The LOGGING setting for resolved options."""
     levels = {"": "INFO", **options.levels}
     loggers: dict[str, dict[str, Any]] = {
         name: {"handlers": [], "propagate": True, "level": "INFO"}

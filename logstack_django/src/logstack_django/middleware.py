@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -44,32 +44,16 @@ class RequestLogMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         if iscoroutinefunction(self):
             return self._call_async(request)
-        before = current.get()
-        call = _Call(self, request)
-        try:
+        with _Call(self, request) as call:
             response = cast(HttpResponseBase, self.get_response(request))
             call.answer(response)
             return response
-        except BaseException as error:
-            call.fail(error)
-            raise
-        finally:
-            call.leave()
-            current.set(before)
 
     async def _call_async(self, request: HttpRequest) -> HttpResponseBase:
-        before = current.get()
-        call = _Call(self, request)
-        try:
+        with _Call(self, request) as call:
             response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
             call.answer(response)
             return response
-        except BaseException as error:
-            call.fail(error)
-            raise
-        finally:
-            call.leave()
-            current.set(before)
 
     def is_quiet(self, path: str) -> bool:
         """Whether successful requests of this path are not logged, such as health checks."""
@@ -88,9 +72,21 @@ class _Call:
         self.response: HttpResponseBase | None = None
         self._streaming = False
         self._logged = False
+        self._before = current.get()
         current.set(Context({}, self.state))
         if self.options.access_log:
             mark_served()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is not None:
+                self.fail(error)
+        finally:
+            self.leave()
+            current.set(self._before)
 
     def answer(self, response: HttpResponseBase) -> None:
         """Take the response; the body of a streaming one is still to be sent."""

@@ -24,7 +24,7 @@ class Call(Protocol):
 
 
 class _Watch:
-    """Counts bytes and remembers how the stream ended."""
+    """Counts bytes and remembers how the stream ended; each step of the stream runs inside it."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -32,6 +32,19 @@ class _Watch:
         self.sent = 0
         self.started = False
         self.event_type = "request_cancelled"
+
+    def __enter__(self) -> None:
+        self.started = True
+        self._before = current.get()
+        current.set(self.context)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind and issubclass(kind, (StopIteration, StopAsyncIteration)):
+            self.event_type = "request_finished"
+        elif kind and issubclass(kind, Exception):
+            self.event_type = "request_aborted"
+        self.context = current.get()
+        current.set(self._before)
 
     def finish(self, length: int | None) -> None:
         before = current.get()
@@ -52,22 +65,9 @@ class _SyncChunks:
         return self
 
     def __next__(self) -> bytes:
-        watch = self._watch
-        watch.started = True
-        before = current.get()
-        current.set(watch.context)
-        try:
+        with self._watch:
             chunk = next(self._chunks)
-        except StopIteration:
-            watch.event_type = "request_finished"
-            raise
-        except Exception:
-            watch.event_type = "request_aborted"
-            raise
-        finally:
-            watch.context = current.get()
-            current.set(before)
-        watch.sent += len(chunk)
+        self._watch.sent += len(chunk)
         return chunk
 
 
@@ -80,22 +80,9 @@ class _AsyncChunks:
         return self
 
     async def __anext__(self) -> bytes:
-        watch = self._watch
-        watch.started = True
-        before = current.get()
-        current.set(watch.context)
-        try:
+        with self._watch:
             chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            watch.event_type = "request_finished"
-            raise
-        except Exception:
-            watch.event_type = "request_aborted"
-            raise
-        finally:
-            watch.context = current.get()
-            current.set(before)
-        watch.sent += len(chunk)
+        self._watch.sent += len(chunk)
         return chunk
 
 

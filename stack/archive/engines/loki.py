@@ -46,12 +46,9 @@ class LokiArchive:
         self.storage = storage
 
     @cached_property
-    def _version(self) -> str:
+    def version(self) -> str:
         found = re.search(r'loki_build_info{.*version="([^"]+)"', self.client.text("/metrics"))
         return found[1] if found else "unknown"
-
-    def version(self) -> str:
-        return self._version
 
     def retention(self) -> timedelta:
         return read_retention(self.client.text)
@@ -97,9 +94,6 @@ class LokiArchive:
                 streams, count, size = {}, 0, 0
         if streams:
             self._push(list(streams.values()))
-
-    def record(self, line: bytes) -> Record:
-        return record_of_line(line)
 
     def days(self) -> list[datetime]:
         """From the index alone: a count would read every chunk."""

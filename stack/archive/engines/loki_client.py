@@ -120,8 +120,8 @@ class LokiClient:
             else:
                 yield from self._instant(selector, last)
                 start = last + 1
-            wanted = size * PAGE_BYTES // max(1, sum(map(len, page)))
-            size = max(2, min(wanted, 2 * size, LARGEST_PAGE))
+            aimed = size * PAGE_BYTES // max(1, sum(map(len, page)))
+            size = max(2, min(aimed, 2 * size, LARGEST_PAGE))
 
     def page(
         self, selector: str, start: int, end: int, size: int, most: int = 0

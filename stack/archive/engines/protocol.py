@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from stack.engines import Record
 from stack.settings.tables import ShorterRetention
 
 HourlyCounts = dict[datetime, dict[str, int]]
@@ -20,6 +19,7 @@ class Archivable(Protocol):
     counts_are_cheap: bool
     """Whether a week can be counted every hour."""
 
+    @property
     def version(self) -> str:
         """The engine's version, cached."""
 
@@ -40,9 +40,6 @@ class Archivable(Protocol):
 
     def insert(self, lines: Iterable[bytes]) -> None:
         """Store the records of lines; returns when they can be counted."""
-
-    def record(self, line: bytes) -> Record:
-        """The typed record of a line that came from this engine."""
 
     def days(self) -> list[datetime]:
         """The days (UTC) that the engine may have records of, oldest first."""

@@ -16,6 +16,7 @@ from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
 from stack.archive.format.layout import DAY, rfc3339
 from stack.archive.format.manifest import subtract
+from stack.archive.format.ordering import in_batches
 from stack.common import quote
 from stack.engines import EngineError, Record
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
@@ -43,12 +44,9 @@ class VictoriaLogsArchive:
         self._session.headers["Accept-Encoding"] = "identity"  # faster than to decompress
 
     @cached_property
-    def _version(self) -> str:
+    def version(self) -> str:
         found = re.search(r'app_version="v?([^"]+)"', self._get("/metrics").text)
         return found[1] if found else "unknown"
-
-    def version(self) -> str:
-        return self._version
 
     def retention(self) -> timedelta:
         return self._flag("retentionPeriod") or timedelta(days=7)  # the engine's own default
@@ -103,22 +101,9 @@ class VictoriaLogsArchive:
             yield lines.encode(ts_ns, labels[key], row, text)
 
     def insert(self, stored: Iterable[bytes]) -> None:
-        batch: list[bytes] = []
-        size = 0
-        for line in stored:
-            record = lines.decode(line)
-            row = {**record.labels, **record.metadata, "_msg": record.line}
-            batch.append(lines.dump({**row, "_time": lines.format_ns(record.ts_ns)}))
-            size += len(batch[-1])
-            if size >= INSERT_BYTES:
-                self._insert(batch)
-                batch, size = [], 0
-        if batch:
+        for batch in in_batches((lines.dump(_row_of(line)) for line in stored), INSERT_BYTES):
             self._insert(batch)
         self._get("/internal/force_flush")
-
-    def record(self, line: bytes) -> Record:
-        return record_of_line(line)
 
     def days(self) -> list[datetime]:
         names = self._get("/internal/partition/list").json()
@@ -208,9 +193,14 @@ class VictoriaLogsArchive:
 
 def record_of_line(line: bytes) -> Record:
     """The typed record of a line that was exported from a VictoriaLogs."""
+    return record_from(_row_of(line))
+
+
+def _row_of(line: bytes) -> dict[str, str]:
+    """A line as VictoriaLogs takes and returns records."""
     stored = lines.decode(line)
-    row = {**stored.labels, **stored.metadata, "_msg": stored.line}
-    return record_from({**row, "_time": lines.format_ns(stored.ts_ns)})
+    time = lines.format_ns(stored.ts_ns)
+    return {**stored.labels, **stored.metadata, "_msg": stored.line, "_time": time}
 
 
 def _labels(row: Mapping[str, str | None]) -> bytes:

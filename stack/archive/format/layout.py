@@ -52,6 +52,16 @@ def day_of(moment: datetime) -> datetime:
     return hour_of(moment).replace(hour=0)
 
 
+def hour_name(moment: datetime) -> str:
+    """`2026-01-31 10:00`, as progress is shown."""
+    return f"{moment:%Y-%m-%d %H}:00"
+
+
+def day_name(moment: datetime) -> str:
+    """`2026-01-31`, as the state file names days."""
+    return f"{moment:%Y-%m-%d}"
+
+
 def hours(since: datetime, until: datetime) -> Iterator[datetime]:
     """Starts of the hours that overlap [since, until)."""
     hour = hour_of(since)

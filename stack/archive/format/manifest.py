@@ -45,6 +45,10 @@ class Part(_Model):
     last_ns: str
     ids: str = ""
 
+    def overlaps(self, first: int, last: int) -> bool:
+        """Whether it may hold records of [first, last), in nanoseconds."""
+        return int(self.first_ns) < last and int(self.last_ns) >= first
+
 
 class Erasure(_Model):
     """A tombstone: which records were erased, why, and how many of each stream.

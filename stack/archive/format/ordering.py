@@ -43,14 +43,14 @@ def sorted_batches(
             run.close()
 
 
-def in_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines in lists of about BATCH_BYTES."""
+def in_batches(lines: Iterable[bytes], most: int = BATCH_BYTES) -> Iterator[list[bytes]]:
+    """Lines in lists of about `most` bytes."""
     batch: list[bytes] = []
     size = 0
     for line in lines:
         batch.append(line)
         size += len(line)
-        if size >= BATCH_BYTES:
+        if size >= most:
             yield batch
             batch, size = [], 0
     if batch:

@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -167,6 +169,18 @@ class Ledger:
         hour.numbers += len(manifest.parts)
         hour.manifests.append(manifest.sequence)
         self.length = manifest.sequence + 1
+
+    def draft(self, **values: Any) -> Manifest:
+        """The next manifest, yet to be written. Its numbers of records are those of its streams."""
+        return Manifest(
+            tenant=self.tenant,
+            sequence=self.length,
+            previous_sha256=self.head,
+            exporter_version=version("logstack"),
+            engine_records=sum(values["engine_streams"].values()),
+            archived_records=sum(values["archived_streams"].values()),
+            **values,
+        )
 
     def write(self, manifest: Manifest) -> bool:
         """Store and append the next manifest; False when another exporter was faster.

@@ -37,7 +37,9 @@ ABSENT = {"NoSuchKey", "404", "NoSuchBucket", "NoSuchVersion"}
 
 
 class StoreError(ArchiveError):
-    """The object store did not answer, or refused."""
+    """The object store did not answer, or refused with an HTTP `status`."""
+
+    status = 0
 
 
 class MissingError(StoreError):
@@ -205,6 +207,10 @@ class Store:
 
         return self.ask(f"list versions of {prefix}", all_of)
 
+    def versions_of(self, key: str) -> list[str]:
+        """Every version of one object, newest first."""
+        return self.versions(key).get(key, [])
+
     def lock(self, key: str, version: str) -> Lock:
         """What protects a version; needs the admin's key."""
         where: dict[str, Any] = {"Bucket": self.access.bucket, "Key": key, "VersionId": version}
@@ -256,7 +262,9 @@ class Store:
                 raise _TakenError(what) from None
             kind = MissingError if code in ABSENT else StoreError
             hint = f". Run: {self._set_up}" if code == "NoSuchBucket" else ""
-            raise kind(f"cannot {what} in {self._where}: {_explain(error)}{hint}") from None
+            refusal = kind(f"cannot {what} in {self._where}: {_explain(error)}{hint}")
+            refusal.status = status
+            raise refusal from None
         except (BotoCoreError, HTTPClientError) as error:
             raise StoreError(
                 f"cannot {what} in {self._where}: {error}. Run: ./logstack status"
@@ -267,13 +275,11 @@ class Store:
     ) -> dict[str, Any]:
         """The result of a call, or nothing where the answer has a status of `absent`."""
         try:
-            return dict(call())
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] in absent:
+            return dict(self.ask(what, call))
+        except StoreError as error:
+            if error.status in absent:
                 return {}
-            raise StoreError(f"cannot {what} in {self._where}: {_explain(error)}") from None
-        except (BotoCoreError, HTTPClientError) as error:
-            raise StoreError(f"cannot {what} in {self._where}: {error}") from None
+            raise
 
     def _client(self, role: str) -> S3Client:
         key, _, secret = getattr(self.access, role).partition(":")

@@ -127,7 +127,7 @@ def _pip(argv: list[str]) -> None:
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         tail = last_lines(result.stderr, 5)
-        raise DockerError(f"The sample app's wheels could not be had:\n{tail}")
+        raise DockerError(f"cannot get the wheels of the sample app:\n{tail}")
 
 
 def debootstrap(image: str, packages: Sequence[str], changes: Sequence[str] = ()) -> None:

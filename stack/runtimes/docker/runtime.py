@@ -68,7 +68,7 @@ class DockerRuntime:
         return [image for image in dict.fromkeys(map(self.image, names)) if not _is_here(image)]
 
     def leave_out_grafana(self, on_progress: OnProgress) -> str:
-        """Go on without Grafana where nobody insists on it and its image cannot be had; why."""
+        """Continue without Grafana where it is optional and its image is unavailable; why."""
         image = self.image("grafana")
         if self.settings.stack.grafana != "auto" or _is_here(image):
             return ""
@@ -230,7 +230,7 @@ class DockerRuntime:
         write_private(self.run_dir / SETTINGS_FILE, self.settings.model_dump_json(indent=2) + "\n")
 
     def _keep_private(self) -> None:
-        """Nobody else enters the run folder, and what is not mounted has mode 0600 there.
+        """Only its owner enters the run folder, and what is not mounted has mode 0600 there.
 
         A container sees what is mounted without passing through the folders above it.
         """
@@ -294,7 +294,7 @@ class DockerRuntime:
 
 
 def running(settings: Settings) -> DockerRuntime | None:
-    """The runtime that `up` started in this run folder and nobody stopped, if there is one."""
+    """The runtime that `up` started in this run folder, unless it was stopped."""
     found = read_started_settings(settings, "docker")
     return DockerRuntime(found) if found else None
 

@@ -152,7 +152,7 @@ def test_a_webhook_of_another_host_or_scheme_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("receivers", "text", "wanted"),
+    ("receivers", "text", "expected"),
     [
         ({"pagerduty_key_file": ""}, "short", "expected an integration key of 32 letters"),
         ({"slack_token_file": "", "slack_channel": "C1"}, "xoxo", "expected a bot token"),
@@ -171,18 +171,18 @@ def test_a_webhook_of_another_host_or_scheme_is_refused(
     ],
 )
 def test_a_secret_of_the_wrong_shape_is_refused(
-    tmp_path: Path, receivers: dict[str, str], text: str, wanted: str
+    tmp_path: Path, receivers: dict[str, str], text: str, expected: str
 ) -> None:
     """Before the first alert, not by the channel, and without showing it."""
     path = secret(tmp_path, text)
     values = {k: v or (path if k.endswith("_file") else v) for k, v in receivers.items()}
     found = refusal(tmp_path, **values)
-    assert wanted in found
+    assert expected in found
     assert text not in found
 
 
 @pytest.mark.parametrize(
-    ("change", "wanted"),
+    ("change", "expected"),
     [
         ({"email_from": ""}, "receivers.email_from: expected a value, because email_to is set"),
         ({"smtp_server": ""}, "receivers.smtp_server: expected a value, because email_to is set"),
@@ -190,10 +190,10 @@ def test_a_secret_of_the_wrong_shape_is_refused(
     ],
 )
 def test_half_an_email_channel_is_refused(
-    tmp_path: Path, change: dict[str, str], wanted: str
+    tmp_path: Path, change: dict[str, str], expected: str
 ) -> None:
     """All that sending needs has to be there."""
-    assert wanted in refusal(tmp_path, **{**EMAIL, **change})
+    assert expected in refusal(tmp_path, **{**EMAIL, **change})
 
 
 def test_the_problems_of_all_channels_and_rules_are_reported_at_once(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_an_environment_can_turn_a_rule_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "wanted"),
+    ("change", "expected"),
     [
         (
             {"query": "recordcount"},
@@ -114,11 +114,11 @@ def test_an_environment_can_turn_a_rule_off(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_rule_is_refused(tmp_path: Path, change: dict[str, Any], wanted: str) -> None:
-    """With the file, the rule and what is wanted."""
+def test_a_bad_rule_is_refused(tmp_path: Path, change: dict[str, Any], expected: str) -> None:
+    """With the file, the rule and what is expected."""
     [text] = refusal(tmp_path, {**RULE, **change})
     name = change.get("name", "TooMany")
-    assert text.startswith(f"mine.yaml: rule {name}: {wanted}")
+    assert text.startswith(f"mine.yaml: rule {name}: {expected}")
 
 
 @pytest.mark.parametrize("key", sorted(set(RULE) - {"name", "above"}))
@@ -213,7 +213,7 @@ def test_a_lacking_kind_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "values", "wanted"),
+    ("kind", "fields", "values", "expected"),
     [
         ("firing", {}, [], "an alert"),
         ("quiet", {"alerts": ({"service_name": "x"},)}, [], "no alert"),
@@ -225,17 +225,17 @@ def test_a_lacking_kind_is_found() -> None:
     ],
 )
 def test_a_case_has_to_be_what_it_says(
-    kind: Any, fields: dict[str, Any], values: list[float], wanted: str
+    kind: Any, fields: dict[str, Any], values: list[float], expected: str
 ) -> None:
     """A boundary case away from the boundary would prove nothing."""
     rule = next(r for r in load_rules(shipped_settings()) if r.name == "ServerErrorBurst")
     case = Case(rule.name, "file", CaseText(kind=kind, about="x", **fields))
     found = problem_with(case, rule, values)
-    assert (wanted in found) if wanted else not found
+    assert (expected in found) if expected else not found
 
 
 @pytest.mark.parametrize(
-    ("found", "count", "wanted"),
+    ("found", "count", "expected"),
     [
         ({"A": "1", "B": "2"}, 2, []),
         ({"A": "1"}, 1, ["rules not loaded: B. Run: make up"]),
@@ -250,10 +250,10 @@ def test_a_case_has_to_be_what_it_says(
     ],
 )
 def test_loaded_rules_are_compared_name_by_name(
-    found: dict[str, str], count: int, wanted: list[str]
+    found: dict[str, str], count: int, expected: list[str]
 ) -> None:
     """Missing, further, different and doubled ones."""
-    assert differences({"A": "1", "B": "2"}, found, count) == wanted
+    assert differences({"A": "1", "B": "2"}, found, count) == expected
 
 
 def test_every_rule_names_a_page_of_the_dashboards() -> None:

@@ -55,8 +55,8 @@ def test_a_line_is_read_back_as_it_was(
     """Whatever the text is, invalid UTF-8 included; it has no line break."""
     labels = lines.stream_key({"service_name": label})
     line = lines.encode(b"%019d" % ts_ns, labels, metadata, text)
-    wanted = {"service_name": label} if label else {}
-    assert lines.decode(line) == (ts_ns, wanted, metadata, text)
+    expected = {"service_name": label} if label else {}
+    assert lines.decode(line) == (ts_ns, expected, metadata, text)
     assert b"\n" not in line
     assert (lines.timestamp(line), lines.stream(line)) == (ts_ns, labels)
 
@@ -207,24 +207,24 @@ def test_only_text_that_stands_in_every_line_is_looked_for(
 
 def test_candidates_are_found_wherever_the_blocks_end() -> None:
     """Also when the text or a line is cut by the end of a block."""
-    rows = [f'{{"n":{n},"id":"{"wanted" if n % 3 == 0 else "other"}"}}' for n in range(30)]
+    rows = [f'{{"n":{n},"id":"{"searched" if n % 3 == 0 else "other"}"}}' for n in range(30)]
     data = "".join(f"{row}\n" for row in rows).encode()
-    matcher = Matcher(Selection(NOON, NOON, matches={"id": "wanted"}))
+    matcher = Matcher(Selection(NOON, NOON, matches={"id": "searched"}))
     for size in (1, 7, 50, 10_000):
         blocks = [data[start : start + size] for start in range(0, len(data), size)]
         found = [line.decode() for line in matcher.candidates(blocks)]
-        assert found == [row for row in rows if "wanted" in row]
+        assert found == [row for row in rows if "searched" in row]
 
 
 @pytest.mark.parametrize(
-    ("now", "wanted"),
+    ("now", "expected"),
     [("12:00", "12:05"), ("12:05", "13:05"), ("12:59", "13:05"), ("23:30", "00:05")],
 )
-def test_the_archiver_wakes_shortly_after_each_hour(now: str, wanted: str) -> None:
+def test_the_archiver_wakes_shortly_after_each_hour(now: str, expected: str) -> None:
     """When the hour has had its time to settle."""
     moment = datetime.fromisoformat(f"2026-01-31T{now}:00+00:00")
     found = next_run(moment, timedelta(hours=1), timedelta(minutes=5))
-    assert f"{found:%H:%M}" == wanted
+    assert f"{found:%H:%M}" == expected
     assert moment < found <= moment + timedelta(hours=1)
 
 

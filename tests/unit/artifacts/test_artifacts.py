@@ -1,125 +1,29 @@
-"""Obtaining binaries: built once, never half, and errors that say what to do."""
+"""Obtaining binaries: built once, and those on PATH where they are of the right version."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
-from stack.artifacts import ArtifactError, cache_dir, ensure_all, find, required
+from stack.artifacts import cache_dir, ensure_all, find, required
 from stack.components.component import Artifact
 from stack.components.otelcol import QUEUE
 from stack.settings import ROOT, Settings
+from tests.support.builds import (
+    EVERYTHING,
+    built,
+    refusal,
+    scratch_folders,
+    silent,
+    to_build,
+)
 from tests.support.example import settings_with
 from tests.support.fake_go import FakeGo, write_program
-
-EVERYTHING = [
-    "install alertmanager",
-    "install amtool",
-    "install victoria-logs",
-    "install vmalert",
-    "run builder",
-]
-OBTAIN = r"""
-import sys
-from stack.artifacts import ensure_all
-from tests.support.example import settings_with
-def say(name, text):
-    sys.stdout.write(f"{name}: {text}\n")
-    sys.stdout.flush()
-folders = ensure_all(settings_with(paths={"cache": sys.argv[1]}), say)
-print(*sorted(str(folder) for folder in folders.values() if sys.argv[1] in str(folder)))
-"""
-
-
-@pytest.fixture
-def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGo]:
-    """A go, and no component, on PATH; what it left running is ended."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    fake = FakeGo(folder)
-    yield fake
-    if fake.hangs.exists():
-        pid = int(fake.hangs.read_text(encoding="utf-8"))
-        if is_alive(pid):
-            os.kill(pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def values(tmp_path: Path) -> Settings:
-    """Settings with a cache for this test."""
-    return settings_with(paths={"cache": str(tmp_path / "cache")})
-
-
-def silent(name: str, text: str) -> None:
-    """Ignore progress."""
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Poll until it holds; fails after ten seconds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within 10 s"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def start_building(go: FakeGo, values: Settings) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Starts ensure_all in another process."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", OBTAIN, values.paths.cache],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    go.go_on()
-    for process in started:
-        with process:
-            process.kill()
-
-
-def refusal(values: Settings) -> str:
-    with pytest.raises(ArtifactError) as caught:
-        ensure_all(values, silent)
-    return str(caught.value)
-
-
-def to_build(values: Settings) -> dict[str, Artifact]:
-    """What is made here: a wheel brings the others."""
-    return {name: item for name, item in required(values).items() if not item.wheel}
-
-
-def built(values: Settings) -> list[str]:
-    """The folders of all artifacts that are made here."""
-    return sorted(f"{values.paths.cache}/{a.name}/{a.key}" for a in to_build(values).values())
-
-
-def scratch_folders(values: Settings) -> list[Path]:
-    return list(Path(values.paths.cache).glob("*/.building-*"))
 
 
 def test_everything_that_is_missing_is_built(go: FakeGo, values: Settings) -> None:
@@ -176,139 +80,6 @@ def test_a_binary_says_its_version(go: FakeGo, values: Settings) -> None:
         f"-X github.com/caddyserver/caddy/v2.CustomVersion={version} "
         f"github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert@{version}"
     ) in arguments
-
-
-def test_a_build_that_fails_leaves_nothing_that_is_used(
-    go: FakeGo, values: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The error shows the end of the output, names the log and what is there and missing."""
-    monkeypatch.setenv("FAKE_GO_BREAKS", "amtool")
-    log = Path(values.paths.cache) / "alertmanager" / "build.log"
-    assert refusal(values) == (
-        f"cannot build alertmanager {values.versions.alertmanager}: "
-        f"`{go.program} install …` exited with status 3\n"
-        "    compiling amtool\n"
-        "    undefined: x\n"
-        f"    Complete output: {log}\n"
-        "Available: otelcol, victorialogs, vmalert. Missing: alertmanager. "
-        "Run the same command again: it builds only what is missing."
-    )
-    assert "undefined: x" in log.read_text(encoding="utf-8")
-    assert scratch_folders(values) == []
-    assert find(required(values)["alertmanager"], Path(values.paths.cache)) is None
-
-
-def test_the_next_run_continues_after_a_failure(
-    go: FakeGo, values: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only what failed is built again."""
-    monkeypatch.setenv("FAKE_GO_BREAKS", "amtool")
-    refusal(values)
-    monkeypatch.delenv("FAKE_GO_BREAKS")
-    ensure_all(values, silent)
-    assert go.calls() == sorted([*EVERYTHING, "install alertmanager", "install amtool"])
-
-
-@pytest.mark.usefixtures("go")
-def test_every_failure_is_reported_at_once(
-    values: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A missing network shows once, not after one build after the other."""
-    monkeypatch.setenv("FAKE_GO_BREAKS", "")
-    text = refusal(values)
-    for name, artifact in to_build(values).items():
-        assert f"cannot build {name} {artifact.version}: " in text
-    assert "Available: none. Missing: victorialogs, otelcol, alert" in text
-
-
-@pytest.mark.usefixtures("go")
-def test_a_binary_that_does_not_run_is_not_used(
-    values: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is asked for its version before it is put where binaries are looked for."""
-    monkeypatch.setenv("FAKE_GO_BINARY", "#!/bin/sh\necho Illegal instruction; exit 132")
-    text = refusal(values)
-    assert "/vmalert --version …` exited with status 132\n    Illegal instruction\n" in text
-    assert find(required(values)["vmalert"], Path(values.paths.cache)) is None
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "dial tcp: lookup modules.example: no such host",
-        "Get https://modules.example/: dial tcp 192.0.2.1:443: i/o timeout",
-        "connect: network is unreachable",
-    ],
-)
-def test_a_missing_network_is_named_as_such(
-    go: FakeGo, values: Settings, monkeypatch: pytest.MonkeyPatch, said: str
-) -> None:
-    """With what is already built, which is used."""
-    monkeypatch.setenv("FAKE_GO_BREAKS", "vmalert")
-    monkeypatch.setenv("FAKE_GO_SAYS", said)
-    lines = refusal(values).splitlines()
-    assert lines[0] == (
-        f"cannot build vmalert {values.versions.vmalert}: a download failed; check the network"
-    )
-    assert lines[2] == f"    {said}"
-    assert lines[-1].startswith("Available: alertmanager, otelcol, victorialogs. ")
-    assert len(go.calls()) == len(EVERYTHING)
-
-
-@pytest.mark.usefixtures("go")
-def test_without_a_usable_go_the_error_lists_what_is_missing(
-    values: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Binaries that are there count."""
-    write_program(tmp_path / "python", "#!/bin/sh\necho no route >&2\nexit 1\n")
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setenv("FAKE_GO_VERSION", "go1.0.0")
-    write_program(
-        tmp_path / "bin" / "vmalert", f"#!/bin/sh\necho vmalert v{values.versions.vmalert}\n"
-    )
-    text = refusal(values)
-    assert text.startswith(f"go: expected version {values.versions.go} or newer on PATH, got none")
-    assert "Available: vmalert. Missing: victorialogs, otelcol, alertmanager. " in text
-
-
-def test_a_build_that_was_killed_is_never_used_and_cleaned_up(
-    go: FakeGo,
-    values: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    start_building: Callable[[], subprocess.Popen[str]],
-) -> None:
-    """Half a binary stays in a scratch folder, where it is not looked for; the next run goes on."""
-    monkeypatch.setenv("FAKE_GO_HANGS", "vmalert")
-    process = start_building()
-    wait_for(go.hangs.exists)
-    process.kill()
-    process.communicate()
-    (scratch,) = Path(values.paths.cache).glob("vmalert/.building-*")
-    assert os.access(scratch / "vmalert", os.X_OK)
-    assert find(required(values)["vmalert"], Path(values.paths.cache)) is None
-    monkeypatch.delenv("FAKE_GO_HANGS")
-    folders = ensure_all(values, silent)
-    assert (folders["vmalert"] / "vmalert").read_text(encoding="utf-8") == "#!/bin/true\n"
-    assert scratch_folders(values) == []
-
-
-def test_an_interrupt_ends_the_compilers(
-    go: FakeGo,
-    values: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    start_building: Callable[[], subprocess.Popen[str]],
-) -> None:
-    """After Ctrl-C nothing goes on in the background, and no scratch folder is left."""
-    monkeypatch.setenv("FAKE_GO_HANGS", "vmalert")
-    process = start_building()
-    wait_for(go.hangs.exists)
-    compiler = int(go.hangs.read_text(encoding="utf-8"))
-    assert is_alive(compiler)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert errors.splitlines()[-1] == "KeyboardInterrupt"
-    assert not is_alive(compiler)
-    assert scratch_folders(values) == []
 
 
 @pytest.mark.timeout(60)
@@ -413,16 +184,8 @@ def test_a_patched_module_is_in_the_build_and_in_the_folders_name(
     assert not (folder / "patched").exists()
 
 
-def test_a_patch_that_does_not_fit_ends_the_build(go: FakeGo, values: Settings) -> None:
-    """Another version of the module has other lines: the patch is to be looked at again."""
-    (go.module / QUEUE.file).write_text("package queue\n", encoding="utf-8")
-    with pytest.raises(ArtifactError, match="got another text"):
-        ensure_all(values, silent)
-    assert find(required(values)["otelcol"], cache_dir(values)) is None
-
-
 @pytest.mark.parametrize(
-    ("cache", "environ", "wanted"),
+    ("cache", "environ", "expected"),
     [
         ("", {"XDG_CACHE_HOME": "/xdg"}, Path("/xdg/logstack/artifacts")),
         ("", {}, Path.home() / ".cache" / "logstack" / "artifacts"),
@@ -431,8 +194,8 @@ def test_a_patch_that_does_not_fit_ends_the_build(go: FakeGo, values: Settings) 
     ],
 )
 def test_the_cache_is_the_users_unless_a_setting_says_else(
-    cache: str, environ: dict[str, str], wanted: Path, monkeypatch: pytest.MonkeyPatch
+    cache: str, environ: dict[str, str], expected: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative one is relative to the checkout, from whichever directory it is asked."""
     monkeypatch.chdir("/")
-    assert cache_dir(settings_with(paths={"cache": cache}), environ) == wanted
+    assert cache_dir(settings_with(paths={"cache": cache}), environ) == expected

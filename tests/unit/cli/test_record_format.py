@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -13,6 +11,8 @@ from hypothesis import strategies as st
 from stack.cli.record_format import format_record
 from stack.cli.text import CONTROLS, as_json, visible
 from stack.engines import Record
+
+pytestmark = pytest.mark.usefixtures("new_delhi")
 
 RECORD: Record = {
     "timestamp": "2026-01-31T10:30:01.123456Z",
@@ -30,16 +30,6 @@ RECORD: Record = {
     "truncated": True,
     "reason": "no name given",
 }
-
-
-@pytest.fixture(autouse=True)
-def new_delhi(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Local time is five and a half hours ahead of UTC."""
-    monkeypatch.setenv("TZ", "IST-5:30")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def test_a_record_is_one_line() -> None:

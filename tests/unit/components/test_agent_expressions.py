@@ -33,7 +33,7 @@ def test_an_object_is_known_by_its_brackets(line: str, is_one: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "lateness", "wanted"),
+    ("engine", "lateness", "expected"),
     [
         ("victorialogs", "7d", (timedelta(days=6), timedelta(hours=47))),
         ("loki", "7d", (timedelta(days=6), timedelta(hours=23))),
@@ -42,8 +42,8 @@ def test_an_object_is_known_by_its_brackets(line: str, is_one: bool) -> None:
     ],
 )
 def test_the_window_of_times_lies_within_what_the_engine_takes(
-    engine: str, lateness: str, wanted: tuple[timedelta, timedelta]
+    engine: str, lateness: str, expected: tuple[timedelta, timedelta]
 ) -> None:
     """And leaves room for records that wait, and for clocks that differ."""
     variables = {"LOGSTACK_STACK__ENGINE": engine, "LOGSTACK_ARCHIVE__LATENESS": lateness}
-    assert window(targets.native(settings.load(variables))) == wanted
+    assert window(targets.native(settings.load(variables))) == expected

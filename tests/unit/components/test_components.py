@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stack.components import catalogue as components
+from stack.components import grafana
 from stack.components.catalogue import CATALOGUE, by_name, selected
 from stack.settings import SettingsError
 from stack.settings.targets import docker, host, native
@@ -155,9 +156,9 @@ def test_grafana_runs_where_it_is_selected(
 ) -> None:
     """By itself in containers only: natively it has to be installed."""
     settings = settings_with(stack={"grafana": grafana})
-    for wanted, inside in ((natively, False), (in_containers, True)):
+    for expected, inside in ((natively, False), (in_containers, True)):
         names = [component.name for component in selected(settings, in_containers=inside)]
-        assert ("grafana" in names) is wanted
+        assert ("grafana" in names) is expected
 
 
 def test_traffic_of_its_own_is_for_containers_and_can_be_switched_off() -> None:
@@ -199,15 +200,7 @@ def test_the_variables_of_a_component_are_exactly_these() -> None:
             "GF_PATHS_LOGS": "/srv/stack/data/grafana/log",
             "GF_PATHS_PLUGINS": "/srv/stack/data/grafana/plugins",
             "GF_PATHS_PROVISIONING": "/srv/stack/run/grafana/provisioning",
-            "GF_LOG_MODE": "console",
-            "GF_AUTH_ANONYMOUS_ENABLED": "false",
-            "GF_USERS_ALLOW_SIGN_UP": "false",
-            "GF_SECURITY_DISABLE_GRAVATAR": "true",
-            "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
-            "GF_NEWS_NEWS_FEED_ENABLED": "false",
-            "GF_ANALYTICS_REPORTING_ENABLED": "false",
-            "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
-            "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+            **grafana.FIXED,
             "GF_PLUGINS_PREINSTALL_DISABLED": "false",
             "GF_PLUGINS_PREINSTALL": "victoriametrics-logs-datasource",
         },

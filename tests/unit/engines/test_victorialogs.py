@@ -56,7 +56,7 @@ def test_a_pattern_is_looked_for_where_people_look() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ('" or *', r'"\" or *"'),
         ("back\\slash", r'"back\\slash"'),
@@ -67,10 +67,10 @@ def test_a_pattern_is_looked_for_where_people_look() -> None:
         ("", '""'),
     ],
 )
-def test_hostile_text_stays_inside_its_quotes(text: str, wanted: str) -> None:
+def test_hostile_text_stays_inside_its_quotes(text: str, expected: str) -> None:
     """A value cannot extend a query."""
-    assert quote(text) == wanted
-    assert logsql(request_id=text) == f'{TIMES} "request_id":={wanted}'
+    assert quote(text) == expected
+    assert logsql(request_id=text) == f'{TIMES} "request_id":={expected}'
 
 
 @given(st.text())
@@ -83,7 +83,7 @@ def test_quoted_text_ends_where_it_should(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("2026-01-31T10:30:01Z", "2026-01-31T10:30:01.000000Z"),
         ("2026-01-31T10:30:01.5Z", "2026-01-31T10:30:01.500000Z"),
@@ -91,9 +91,9 @@ def test_quoted_text_ends_where_it_should(text: str) -> None:
         ("2026-01-31T10:30:01.123456789Z", "2026-01-31T10:30:01.123456Z"),
     ],
 )
-def test_a_time_has_exactly_six_digits(text: str, wanted: str) -> None:
+def test_a_time_has_exactly_six_digits(text: str, expected: str) -> None:
     """VictoriaLogs leaves zeros out and may keep nanoseconds."""
-    assert contract_time(text) == wanted
+    assert contract_time(text) == expected
 
 
 def test_a_row_becomes_a_typed_record() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +13,17 @@ import yaml
 
 from provisioning import changes
 from provisioning.deploys.files import FILE_HOOKS
-from stack import settings
 from stack.archive import on_host
 from stack.hosts import HostsError, log_files, secrets
-from stack.hosts.plan import HostPlan, plan_for, set_password_script
-from stack.settings import Layer, Settings
+from stack.hosts.plan import plan_for, set_password_script
 from stack.settings.secrets import ARCHIVE_SECRETS
 from tests.support.example import PORTS
-
-LOKI = {"stack": {"engine": "loki"}, "loki_storage": {"bucket": "shelf"}}
-
-
-def values_of(environment: str, **sections: Mapping[str, Any]) -> Settings:
-    shipped = settings.read_layers({"LOGSTACK_ENV": environment}, for_hosts=True)
-    return settings.validate([*shipped, Layer("ports", {"ports": PORTS}), Layer("test", sections)])
+from tests.support.host_plans import names, plans, text_of, values_of
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-def plans(folder: Path, environment: str, **sections: Mapping[str, Any]) -> dict[str, HostPlan]:
-    values = values_of(environment, **sections)
-    path = folder / "secrets.json"
-    secrets.init(path, values, {})
-    known = {**secrets.read(path, values, {}), secrets.LOKI_STORAGE: "key-1:secret-1"}
-    return {name: plan_for(values, known, name) for name in values.hosts}
-
-
-def names(plan: HostPlan) -> list[str]:
-    return [component.name for component in plan.components]
-
-
-def text_of(plan: HostPlan, path: str) -> str:
-    files = [f for c in plan.components for f in (*c.files, c.unit)] + list(plan.files)
-    return next(file.text for file in files if file.path == path)
-
-
-def test_staging_has_one_log_server_and_agents(folder: Path) -> None:
+def test_staging_has_one_log_server_and_agents(tmp_path: Path) -> None:
     """The engine comes first, the agent last, which ships the log server's own records too."""
-    found = {name: names(plan) for name, plan in plans(folder, "staging").items()}
+    found = {name: names(plan) for name, plan in plans(tmp_path, "staging").items()}
     assert found == {
         "logs-1": [
             *("victorialogs", "seaweedfs", "archiver", "alertmanager", "vmalert", "gateway"),
@@ -65,14 +34,14 @@ def test_staging_has_one_log_server_and_agents(folder: Path) -> None:
     }
 
 
-def test_the_same_values_give_the_same_plan(folder: Path) -> None:
+def test_the_same_values_give_the_same_plan(tmp_path: Path) -> None:
     """A second deploy has nothing to do."""
-    assert plans(folder, "prod") == plans(folder, "prod")
+    assert plans(tmp_path, "prod") == plans(tmp_path, "prod")
 
 
-def test_only_the_gateway_and_clusters_listen_outside(folder: Path) -> None:
+def test_only_the_gateway_and_clusters_listen_outside(tmp_path: Path) -> None:
     """Every other address in a command line is of loopback."""
-    (plan,) = [p for n, p in plans(folder, "staging").items() if n == "logs-1"]
+    (plan,) = [p for n, p in plans(tmp_path, "staging").items() if n == "logs-1"]
     for component in plan.components:
         command = next(x for x in component.unit.text.splitlines() if x.startswith("ExecStart="))
         assert "0.0.0.0" not in command  # noqa: S104
@@ -83,32 +52,32 @@ def test_only_the_gateway_and_clusters_listen_outside(folder: Path) -> None:
     )
 
 
-def test_the_engine_keeps_the_margin_where_days_wait_for_their_archive(folder: Path) -> None:
+def test_the_engine_keeps_the_margin_where_days_wait_for_their_archive(tmp_path: Path) -> None:
     """Beside the archiver; the other servers of VictoriaLogs let a day go after hot_days."""
     retention = {"hot_days": 21, "margin_days": 7}
-    found = plans(folder, "prod", retention=retention)
+    found = plans(tmp_path, "prod", retention=retention)
     for name, days in (("logs-1", 28), ("logs-2", 21)):
         unit = text_of(found[name], "/etc/systemd/system/logstack-victorialogs.service")
         assert f"-retentionPeriod={days}d" in unit
 
 
-def test_the_archiver_restarts_for_its_own_values_alone(folder: Path) -> None:
+def test_the_archiver_restarts_for_its_own_values_alone(tmp_path: Path) -> None:
     """Its settings are those that it uses; a change of others gives the same file."""
     path = "/etc/logstack/archiver/settings.json"
-    before = text_of(plans(folder, "staging")["logs-1"], path)
+    before = text_of(plans(tmp_path, "staging")["logs-1"], path)
     others = {"agent": {"flush_interval": "1s"}, "limits": {"queue": "2GiB"}}
-    assert text_of(plans(folder, "staging", **others)["logs-1"], path) == before
-    assert text_of(plans(folder, "staging", archive={"days": 30})["logs-1"], path) != before
+    assert text_of(plans(tmp_path, "staging", **others)["logs-1"], path) == before
+    assert text_of(plans(tmp_path, "staging", archive={"days": 30})["logs-1"], path) != before
 
 
-def test_a_store_of_others_is_not_deployed_and_its_keys_are_given(folder: Path) -> None:
+def test_a_store_of_others_is_not_deployed_and_its_keys_are_given(tmp_path: Path) -> None:
     """Without them the plan says which are missing; the admin's may be."""
     archive = {"endpoint": "https://s3.example.net"}
     with pytest.raises(HostsError, match="secret archive_writer: expected a value"):
-        plans(folder, "staging", archive=archive)
+        plans(tmp_path, "staging", archive=archive)
     values = values_of("staging", archive=archive)
     given = {"archive_writer": "w:1", "archive_reader": "r:1"}
-    known = {**secrets.read(folder / "secrets.json", values, {}), **given}
+    known = {**secrets.read(tmp_path / "secrets.json", values, {}), **given}
     known.pop("archive_admin", None)
     plan = plan_for(values, known, "logs-1")
     assert "seaweedfs" not in names(plan)
@@ -118,13 +87,15 @@ def test_a_store_of_others_is_not_deployed_and_its_keys_are_given(folder: Path) 
     assert set(keys) == set(ARCHIVE_SECRETS)
 
 
-def test_the_archiver_reads_back_the_settings_that_were_rendered(folder: Path) -> None:
+def test_the_archiver_reads_back_the_settings_that_were_rendered(tmp_path: Path) -> None:
     """What a host opens is the archive that the settings describe."""
-    plan = plans(folder, "staging", archive={"tenant": "acme"}, retention={"hot_days": 3})["logs-1"]
+    plan = plans(tmp_path, "staging", archive={"tenant": "acme"}, retention={"hot_days": 3})[
+        "logs-1"
+    ]
     (component,) = (c for c in plan.components if c.name == "archiver")
     for file in component.files:
-        (folder / Path(file.path).name).write_text(file.text, encoding="utf-8")
-    archive = on_host.open_archive(folder)
+        (tmp_path / Path(file.path).name).write_text(file.text, encoding="utf-8")
+    archive = on_host.open_archive(tmp_path)
     assert archive.tenant == "acme"
     assert archive.settings.retention.hot_days == 3
     assert archive.settings.ports.effective("victorialogs") == PORTS["victorialogs"]
@@ -132,9 +103,9 @@ def test_the_archiver_reads_back_the_settings_that_were_rendered(folder: Path) -
     assert archive.records is None
 
 
-def test_a_log_server_ships_its_own_journal(folder: Path) -> None:
+def test_a_log_server_ships_its_own_journal(tmp_path: Path) -> None:
     """Nothing of applications, whose folders it does not have, and to every log server."""
-    plan = plans(folder, "prod", app_hosts={"journal": False, "docker_logs": True})["logs-2"]
+    plan = plans(tmp_path, "prod", app_hosts={"journal": False, "docker_logs": True})["logs-2"]
     config = yaml.safe_load(text_of(plan, "/etc/logstack/otelcol/config.yaml"))
     assert list(config["receivers"]) == ["journald"]
     assert list(config["exporters"]) == [f"otlp_http/logs-{n}" for n in (1, 2, 3)]
@@ -142,10 +113,10 @@ def test_a_log_server_ships_its_own_journal(folder: Path) -> None:
     assert "\t\t\tlogs-1 $2b$" in caddyfile
 
 
-def test_grafana_is_deployed_where_it_is_asked_for(folder: Path) -> None:
+def test_grafana_is_deployed_where_it_is_asked_for(tmp_path: Path) -> None:
     """Behind the gateway, with the same data sources as anywhere; its password is in a file."""
-    assert "grafana" not in names(plans(folder, "staging")["logs-1"])
-    plan = plans(folder, "staging", stack={"grafana": "on"})["logs-1"]
+    assert "grafana" not in names(plans(tmp_path, "staging")["logs-1"])
+    plan = plans(tmp_path, "staging", stack={"grafana": "on"})["logs-1"]
     unit = text_of(plan, "/etc/systemd/system/logstack-grafana.service")
     assert "https://logs-1.staging.example.net:21019/grafana/" in unit
     assert "$__file{/etc/logstack/grafana/admin_password}" in unit
@@ -161,10 +132,10 @@ def test_grafana_is_deployed_where_it_is_asked_for(folder: Path) -> None:
                for f in c.files)  # fmt: skip
 
 
-def test_secrets_are_in_files_of_mode_0600_and_nowhere_else(folder: Path) -> None:
+def test_secrets_are_in_files_of_mode_0600_and_nowhere_else(tmp_path: Path) -> None:
     """Neither in units nor in files that everybody reads."""
-    found = plans(folder, "prod")
-    known = json.loads((folder / "secrets.json").read_text(encoding="utf-8"))
+    found = plans(tmp_path, "prod")
+    known = json.loads((tmp_path / "secrets.json").read_text(encoding="utf-8"))
     private = [v for k, v in known.items() if not k.startswith(("certificate_logs", "ca_cert"))]
     for plan in found.values():
         for component in plan.components:
@@ -177,9 +148,9 @@ def test_secrets_are_in_files_of_mode_0600_and_nowhere_else(folder: Path) -> Non
             assert not any(value in file.text for value in private)
 
 
-def test_every_agent_has_a_queue_for_each_victorialogs(folder: Path) -> None:
+def test_every_agent_has_a_queue_for_each_victorialogs(tmp_path: Path) -> None:
     """One that is away does not share another's queue."""
-    text = text_of(plans(folder, "prod")["app-1"], "/etc/logstack/otelcol/config.yaml")
+    text = text_of(plans(tmp_path, "prod")["app-1"], "/etc/logstack/otelcol/config.yaml")
     exporters = yaml.safe_load(text)["exporters"]
     assert list(exporters) == [f"otlp_http/logs-{n}" for n in (1, 2, 3)]
     assert {e["sending_queue"]["queue_size"] for e in exporters.values()} == {1024**3}
@@ -188,22 +159,11 @@ def test_every_agent_has_a_queue_for_each_victorialogs(folder: Path) -> None:
     )
 
 
-def test_alertmanagers_are_a_cluster_that_shows_certificates(folder: Path) -> None:
-    """Each names the others and the file with its certificates."""
-    plan = plans(folder, "prod")["logs-2"]
-    unit = text_of(plan, "/etc/systemd/system/logstack-alertmanager.service")
-    for peer in ("logs-1", "logs-3"):
-        assert f'"--cluster.peer={peer}.example.net:21021"' in unit
-    assert "peer=logs-2" not in unit
-    tls = json.loads(text_of(plan, "/etc/logstack/alertmanager/tls/tls.yml"))
-    assert tls["tls_server_config"]["client_auth_type"] == "RequireAndVerifyClientCert"
-
-
-def test_links_of_alerts_lead_through_the_gateway(folder: Path) -> None:
+def test_links_of_alerts_lead_through_the_gateway(tmp_path: Path) -> None:
     """Not to loopback, not to a file of the machine that deploys, and everywhere to the same."""
     rules = {
         name: text_of(plan, "/etc/logstack/vmalert/rules/logstack.yaml")
-        for name, plan in plans(folder, "prod").items()
+        for name, plan in plans(tmp_path, "prod").items()
         if name.startswith("logs")
     }
     assert rules["logs-2"] == rules["logs-3"]
@@ -214,87 +174,16 @@ def test_links_of_alerts_lead_through_the_gateway(folder: Path) -> None:
     assert "127.0.0.1" not in rules["logs-3"]
 
 
-def test_a_single_alertmanager_opens_no_cluster(folder: Path) -> None:
-    """It would listen on every interface otherwise."""
-    unit = text_of(
-        plans(folder, "staging")["logs-1"], "/etc/systemd/system/logstack-alertmanager.service"
-    )
-    assert '"--cluster.listen-address="' in unit
-
-
-def test_three_loki_servers_share_a_ring_and_a_bucket(folder: Path) -> None:
-    """Replication by three, found by gossip, encrypted between them; the key is in a 0600 file."""
-    plan = plans(folder, "prod", **LOKI)["logs-1"]
-    assert names(plan) == ["loki", "seaweedfs", "archiver", "alertmanager", "gateway", "otelcol"]
-    document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
-    assert document["common"]["replication_factor"] == 3
-    assert document["common"]["ring"]["kvstore"]["store"] == "memberlist"
-    assert document["common"]["storage"]["s3"]["bucketnames"] == "shelf"
-    assert document["memberlist"]["join_members"] == [
-        "logs-2.example.net:21022",
-        "logs-3.example.net:21022",
-    ]
-    assert document["memberlist"]["tls_enabled"] is True
-    assert document["memberlist"]["bind_port"] == document["memberlist"]["advertise_port"] == 21022
-    assert "advertise_addr" not in document["memberlist"]  # which takes no name
-    assert document["ingester_client"]["grpc_client_config"]["tls_enabled"] is True
-    (config,) = [f for f in plan.components[0].files if f.path.endswith("loki/config.yaml")]
-    assert (config.mode, config.secret) == ("0600", True)
-
-
-def test_several_loki_servers_need_a_bucket(folder: Path) -> None:
-    """Each would keep a part of the records otherwise."""
-    with pytest.raises(HostsError, match=r"loki_storage\.bucket: expected a bucket"):
-        plans(folder, "prod", stack={"engine": "loki"})
-
-
-def test_the_ports_of_a_cluster_are_for_its_members(folder: Path) -> None:
-    """Where their addresses are known; names would have to be resolved before the network is up."""
-    servers = {
-        f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server", "alerting"]}
-        for n in (1, 2, 3)
-    }
-    plan = plans(folder, "staging", hosts=servers)["logs-1"]
-    rules = text_of(plan, "/etc/nftables.d/logstack.nft")
-    assert "        ip saddr { 10.0.0.2, 10.0.0.3 } accept\n        drop\n" in rules
-    assert "th dport { 21021 } jump cluster" in rules
-    assert "nft" not in "".join(file.path for file in plans(folder, "prod")["logs-1"].files)
-
-
-def test_loki_is_a_cluster_also_where_one_server_alone_alerts(folder: Path) -> None:
-    """The roles are two matters."""
-    servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2, 3)}
-    found = plans(folder, "staging", hosts=servers, **LOKI)
-    assert [names(plan) for plan in found.values()] == [
-        ["loki", "seaweedfs", "archiver", "alertmanager", "gateway", "otelcol"],
-        ["loki", "gateway", "otelcol"],
-        ["loki", "gateway", "otelcol"],
-    ]
-    for plan in found.values():
-        document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
-        assert document["common"]["replication_factor"] == 3
-        assert document["memberlist"]["advertise_addr"].startswith("10.0.0.")
-    unit = text_of(found["logs-1"], "/etc/systemd/system/logstack-alertmanager.service")
-    assert '"--cluster.listen-address="' in unit
-
-
-def test_two_loki_servers_are_refused(folder: Path) -> None:
-    """Three copies need three servers."""
-    servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2)}
-    with pytest.raises(HostsError, match=r"at least three,.* got logs-1 and logs-2"):
-        plans(folder, "staging", hosts=servers, **LOKI)
-
-
-def test_promtail_is_refused_on_hosts(folder: Path) -> None:
+def test_promtail_is_refused_on_hosts(tmp_path: Path) -> None:
     """It has no queue on disk."""
     with pytest.raises(HostsError, match=r"stack\.agent: expected otelcol on hosts, got promtail"):
-        plans(folder, "staging", stack={"engine": "loki", "agent": "promtail"})
+        plans(tmp_path, "staging", stack={"engine": "loki", "agent": "promtail"})
 
 
-def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(folder: Path) -> None:
+def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(tmp_path: Path) -> None:
     """An own user, one folder to write to, a capability only for a low port."""
     ports = {"ports": {**PORTS, "gateway": 443}}
-    found = plans(folder, "staging", **ports, app_hosts={"docker_logs": True})
+    found = plans(tmp_path, "staging", **ports, app_hosts={"docker_logs": True})
     units = {c.name: c.unit.text for p in found.values() for c in p.components}
     for name, unit in units.items():
         # The archiver removes days from the engine's folder.
@@ -321,33 +210,33 @@ def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(folder: Path) 
     assert "MemoryMax=75%" in units["victorialogs"]
 
 
-def test_the_agent_sees_every_folder_of_log_files_through_a_mount(folder: Path) -> None:
+def test_the_agent_sees_every_folder_of_log_files_through_a_mount(tmp_path: Path) -> None:
     """As far as a pattern is fixed, the outermost ones; none where it reads no file."""
     patterns = ["/srv/erp/logs/*.log", "/srv/erp/logs/old/*.log", "/srv/[ab]/x.log", "/opt/a/b.log"]
     files = [{"service": "erp-batch", "path": pattern} for pattern in patterns]
-    found = plans(folder, "staging", agent={"files": files}, app_hosts={"docker_logs": True})
+    found = plans(tmp_path, "staging", agent={"files": files}, app_hosts={"docker_logs": True})
     unit = text_of(found["app-1"], "/etc/systemd/system/logstack-otelcol.service")
     bound = re.findall(r'^BindReadOnlyPaths="-(.*)"$', unit, re.MULTILINE)
     folders = ["/opt/a", "/srv", "/var/log", "/var/lib/docker/containers"]
     assert bound == [f'/run/logstack/otelcol{item}":"{item}' for item in folders]
     assert '"links:/srv" "links:/var/log" "owned:/var/lib/docker/containers"' in unit
     assert "\nTemporaryFileSystem=/var/lib/docker:ro,mode=0755\n" in unit
-    found = plans(folder, "staging")
+    found = plans(tmp_path, "staging")
     unit = text_of(found["logs-1"], "/etc/systemd/system/logstack-otelcol.service")
     assert "BindReadOnlyPaths" not in unit
     assert "ExecStartPre" not in unit
 
 
-def test_a_pattern_without_a_folder_is_refused(folder: Path) -> None:
+def test_a_pattern_without_a_folder_is_refused(tmp_path: Path) -> None:
     """A mount over everything would take the host's own links from the agent."""
     files = [{"service": "erp-batch", "path": "/*/erp.log"}]
     with pytest.raises(HostsError, match=r"agent\.files: expected .* got /\*/erp\.log"):
-        plans(folder, "staging", agent={"files": files})
+        plans(tmp_path, "staging", agent={"files": files})
 
 
-def test_an_application_host_rotates_by_renaming(folder: Path) -> None:
+def test_an_application_host_rotates_by_renaming(tmp_path: Path) -> None:
     """A handler that watches its file survives it; nothing is copied and cut."""
-    plan = plans(folder, "staging", app_hosts={"docker_logs": True})["app-1"]
+    plan = plans(tmp_path, "staging", app_hosts={"docker_logs": True})["app-1"]
     files = {file.path: file.text for file in plan.files}
     rotation = files["/etc/logstack/logrotate.conf"]
     assert "/var/log/erp-backend-api/*.log {" in rotation
@@ -364,7 +253,7 @@ def test_an_application_host_rotates_by_renaming(folder: Path) -> None:
     }
 
 
-def test_every_file_of_a_host_can_leave_its_plan(folder: Path) -> None:
+def test_every_file_of_a_host_can_leave_its_plan(tmp_path: Path) -> None:
     """It is known to be Logstack's alone, and how it is taken out of force; but for Docker's."""
     servers = {
         f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server", "alerting", "app_host"]}
@@ -373,14 +262,14 @@ def test_every_file_of_a_host_can_leave_its_plan(folder: Path) -> None:
     sections: dict[str, Any] = {"hosts": servers, "app_hosts": {"docker_logs": True}}
     app = {"service": "erp", "user": "erp"}
     sections["app_hosts"]["apps"] = [app]
-    paths = {file.path for file in plans(folder, "staging", **sections)["logs-1"].files}
+    paths = {file.path for file in plans(tmp_path, "staging", **sections)["logs-1"].files}
     assert paths == {*changes.OWNED, "/etc/docker/daemon.json"} - set(log_files.EARLIER)
     assert paths == set(FILE_HOOKS)
 
 
-def test_a_log_server_alone_has_no_files_of_applications(folder: Path) -> None:
+def test_a_log_server_alone_has_no_files_of_applications(tmp_path: Path) -> None:
     """Its Docker is left as it is; its journal, which is shipped, has a limit."""
-    paths = [file.path for file in plans(folder, "staging")["logs-1"].files]
+    paths = [file.path for file in plans(tmp_path, "staging")["logs-1"].files]
     assert paths == ["/etc/systemd/journald.conf.d/logstack.conf"]
 
 

@@ -43,7 +43,7 @@ def test_an_action_that_waits_has_that_much_more_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "wanted"),
+    ("answer", "expected"),
     [
         (TimeoutError(), "logs-1: probe: no answer in time"),
         (SSHException("SSH session not active"), "logs-1: probe: SSH session not active"),
@@ -52,9 +52,9 @@ def test_an_action_that_waits_has_that_much_more_time() -> None:
         ("", "logs-1: probe: expected JSON, got nothing"),
     ],
 )
-def test_no_answer_is_an_error_that_says_so(answer: str | Exception, wanted: str) -> None:
+def test_no_answer_is_an_error_that_says_so(answer: str | Exception, expected: str) -> None:
     """One that a deploy takes as a failure of this host, after which it rolls back and unlocks."""
-    with pytest.raises(DeployError, match=wanted):
+    with pytest.raises(DeployError, match=expected):
         remote(Line(answer)).ask("probe", name="loki")
 
 
@@ -62,13 +62,13 @@ def test_a_key_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     """Before that host is connected to; the others are."""
     monkeypatch.setenv("HOME", str(tmp_path))
     lost = {"address": "127.0.0.1", "roles": ["log_server"], "ssh_key": str(tmp_path / "no-key")}
-    wanted = f"hosts.logs-1.ssh_key: expected a readable file, got {tmp_path / 'no-key'}"
+    expected = f"hosts.logs-1.ssh_key: expected a readable file, got {tmp_path / 'no-key'}"
     closed = {"address": "127.0.0.1", "ssh_port": 9, "roles": ["app_host"]}
     with Fleet(settings_with(hosts={"logs-1": lost, "app-1": closed})) as fleet:
-        assert fleet.unreachable["logs-1"] == wanted
+        assert fleet.unreachable["logs-1"] == expected
         assert "app-1" in fleet.unreachable
     with (
-        pytest.raises(DeployError, match=re.escape(wanted)),
+        pytest.raises(DeployError, match=re.escape(expected)),
         Fleet(settings_with(hosts={"logs-1": lost})),
     ):
         pass

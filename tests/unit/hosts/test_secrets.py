@@ -121,8 +121,8 @@ def test_the_environment_wins_and_is_not_written(values: Settings, path: Path) -
 def test_an_unknown_secret_cannot_be_rotated(values: Settings, path: Path) -> None:
     """The known names are listed, no value is."""
     secrets.init(path, values, {})
-    wanted = r"expected one of gateway_salt, writer_logs-1, writer_app-1.*'writer'"
-    with pytest.raises(HostsError, match=wanted):
+    expected = r"expected one of gateway_salt, writer_logs-1, writer_app-1.*'writer'"
+    with pytest.raises(HostsError, match=expected):
         secrets.rotate(path, values, "writer")
 
 

@@ -102,8 +102,8 @@ def test_a_file_that_differs_restarts_its_service(path: str, changed: dict[str, 
     """By content, mode or owner."""
     files = deployed()["files"]
     files[path] = {**files[path], **changed}
-    wanted = [f"change file {path}", "restart service logstack-vmalert"]
-    assert texts(deployed(files=files)) == wanted
+    expected = [f"change file {path}", "restart service logstack-vmalert"]
+    assert texts(deployed(files=files)) == expected
 
 
 def test_a_file_that_is_in_no_plan_is_removed() -> None:
@@ -168,7 +168,7 @@ def test_a_unit_of_the_host_is_no_service_that_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "wanted"),
+    ("changed", "expected"),
     [
         ({}, []),
         ({"active": False}, ["start logstack-firewall.service"]),
@@ -178,7 +178,7 @@ def test_a_unit_of_the_host_is_no_service_that_left() -> None:
     ],
 )
 def test_a_firewall_that_is_not_in_force_is_started(
-    changed: dict[str, Any], wanted: list[str]
+    changed: dict[str, Any], expected: list[str]
 ) -> None:
     """Stopped, disabled, or flushed below its unit, which then stays active."""
     unit = HostFile(firewall.UNIT, firewall.unit_text(), "0644", "root")
@@ -192,8 +192,8 @@ def test_a_firewall_that_is_not_in_force_is_started(
         tables=changed.get("tables", [firewall.TABLE]),
         programs=changed.get("programs", ["nft"]),
     )
-    assert [str(change) for change in changes.changes(plan, BINARIES, facts)] == wanted
-    assert [file.path for file in changes.changed_files(plan, facts)] == [unit.path] * len(wanted)
+    assert [str(change) for change in changes.changes(plan, BINARIES, facts)] == expected
+    assert [file.path for file in changes.changed_files(plan, facts)] == [unit.path] * len(expected)
 
 
 def test_the_mode_of_a_file_that_others_have_is_not_compared() -> None:

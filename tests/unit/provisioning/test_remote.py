@@ -58,8 +58,8 @@ def test_what_the_owner_of_a_shared_file_wrote_stays(shared: Path) -> None:
     shared.write_text('{"registry-mirrors": ["https://mirror.example.net"], "log-driver": "local"}')
     assert described(shared) != hashlib.sha256(OURS.encode()).hexdigest()
     assert put((shared, OURS))["ok"]
-    wanted = {"registry-mirrors": ["https://mirror.example.net"], **json.loads(OURS)}
-    assert json.loads(shared.read_text()) == wanted
+    expected = {"registry-mirrors": ["https://mirror.example.net"], **json.loads(OURS)}
+    assert json.loads(shared.read_text()) == expected
     assert described(shared) == hashlib.sha256(OURS.encode()).hexdigest()
 
 
@@ -169,9 +169,9 @@ def test_the_mode_and_owner_of_a_shared_file_stay(shared: Path, kept: Path) -> N
     if os.geteuid() == 0:
         os.chown(shared, 12, 13)
     before = shared.stat()
-    wanted = {"sha256": hashlib.sha256(OURS.encode()).hexdigest()}
+    expected = {"sha256": hashlib.sha256(OURS.encode()).hexdigest()}
     assert put((shared, OURS), run="1")["ok"]
-    assert remote_base.describe_file(str(shared)) == wanted
+    assert remote_base.describe_file(str(shared)) == expected
     restore("2", shared)
     assert json.loads(shared.read_text()) == {"debug": True}
     assert not put((shared, OURS), written=[["false"]])["ok"]

@@ -73,7 +73,7 @@ def test_every_query_keeps_the_rules(query: Query) -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "wanted"),
+    ("call", "expected"),
     [
         (lambda: over("5 minutes"), "expected a duration"),
         (lambda: per_step('5m] or {a="b"'), "expected a duration"),
@@ -83,10 +83,10 @@ def test_every_query_keeps_the_rules(query: Query) -> None:
         (lambda: queries.records_by_field(SCOPE, over("5m"), field="a b"), "expected a field"),
     ],
 )
-def test_arguments_that_make_no_query_are_refused(call: object, wanted: str) -> None:
+def test_arguments_that_make_no_query_are_refused(call: object, expected: str) -> None:
     """The error says what is expected; no request is sent."""
     assert callable(call)
-    with pytest.raises(QueryError, match=wanted):
+    with pytest.raises(QueryError, match=expected):
         call()
 
 

@@ -128,7 +128,7 @@ def test_a_record_without_a_level_is_refused_unless_it_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("placement", "wanted"),
+    ("placement", "expected"),
     [
         ("label", "service_name environment host level"),
         (
@@ -144,9 +144,9 @@ def test_a_record_without_a_level_is_refused_unless_it_is_text() -> None:
         ),
     ],
 )
-def test_every_field_is_placed_as_the_design_says(placement: Placement, wanted: str) -> None:
+def test_every_field_is_placed_as_the_design_says(placement: Placement, expected: str) -> None:
     """Labels are few on purpose: each value of each is a stream."""
-    assert set(contract.names(placement)) == set(wanted.split())
+    assert set(contract.names(placement)) == set(expected.split())
 
 
 def test_every_field_says_what_it_means_and_who_sets_it() -> None:
@@ -163,7 +163,7 @@ def test_the_levels_are_those_of_the_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "wanted"),
+    ("name", "text", "expected"),
     [
         ("user_id", "42", 42),
         ("user_id", "-42", -42),
@@ -196,10 +196,10 @@ def test_the_levels_are_those_of_the_schema() -> None:
         ("request_id", "42", "42"),
     ],
 )
-def test_text_becomes_a_value_only_where_it_is_one(name: str, text: str, wanted: object) -> None:
+def test_text_becomes_a_value_only_where_it_is_one(name: str, text: str, expected: object) -> None:
     """Text that Python, but not JSON, takes for a number stays text."""
     found = contract.fields()[name].parse(text)
-    assert (found, type(found)) == (wanted, type(wanted))
+    assert (found, type(found)) == (expected, type(expected))
 
 
 def test_nested_values_become_json_in_one_field() -> None:
@@ -298,16 +298,18 @@ def test_what_was_normalised_once_stays_as_it_is(line: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "wanted"),
+    ("level", "expected"),
     [
         ("DEBUG", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
         ("ERROR", ["ERROR", "CRITICAL"]),
         ("CRITICAL", ["CRITICAL"]),
     ],
 )
-def test_a_level_stands_for_itself_and_the_more_severe_ones(level: str, wanted: list[str]) -> None:
+def test_a_level_stands_for_itself_and_the_more_severe_ones(
+    level: str, expected: list[str]
+) -> None:
     """As `logstack logs --level` uses it."""
-    assert contract.levels_from(level) == wanted
+    assert contract.levels_from(level) == expected
 
 
 @pytest.mark.parametrize("level", ["error", "FATAL", ""])

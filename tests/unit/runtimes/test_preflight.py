@@ -116,8 +116,8 @@ def test_the_port_proposed_takes_the_offset_into_account(tmp_path: Path) -> None
         (line,) = refusal(target)
     assert f"expected a free port for victorialogs, got {port}" in line
     proposed = int(line.removesuffix(" make up").rpartition("=")[2])
-    wanted = {port_of(target, name) for name in target.settings.ports.names()}
-    between = [p for p in range(port + 1, proposed + 5) if p not in wanted]
+    expected = {port_of(target, name) for name in target.settings.ports.names()}
+    between = [p for p in range(port + 1, proposed + 5) if p not in expected]
     assert is_free("127.0.0.1", proposed + 5)
     assert not any(is_free("127.0.0.1", p) for p in between)
 

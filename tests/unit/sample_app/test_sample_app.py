@@ -167,12 +167,12 @@ def test_emit_marker_writes_one_record_with_every_field_of_the_contract(bare: Sa
     done = bare.manage("emit_marker", "--marker", "smöke 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     (record,) = bare.records()
-    wanted = {
+    expected = {
         name
         for name, field in SCHEMA["properties"].items()
         if field["x-set-by"] != "agent" and name != "truncated"
     }
-    assert wanted - record.keys() == set()
+    assert expected - record.keys() == set()
     assert record["marker"] == "smöke 1"
     assert "smöke 1" in record["message"]
     assert record["level"] == "ERROR"

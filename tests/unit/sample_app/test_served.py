@@ -297,12 +297,12 @@ def test_every_record_of_the_app_keeps_the_contract(app: SampleApp) -> None:
 
 def test_ctrl_c_ends_traffic_early_with_a_report(app: SampleApp) -> None:
     """What has been sent until then is reported, and said to be incomplete."""
-    told: list[int] = []
+    counts: list[int] = []
 
     def interrupt_once(sent: int, planned: int) -> None:
-        told.append(sent)
-        if sent >= 5 and told.count(-1) == 0:
-            told.append(-1)
+        counts.append(sent)
+        if sent >= 5 and counts.count(-1) == 0:
+            counts.append(-1)
             raise KeyboardInterrupt
 
     began = time.monotonic()

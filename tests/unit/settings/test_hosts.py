@@ -40,7 +40,7 @@ def refusal(**hosts: dict[str, Any]) -> str:
 def test_the_shipped_environments_describe_a_fleet(root: Path, name: str, servers: int) -> None:
     """Staging has one log server, production three."""
     values = settings.load_for_hosts(name, {}, root)
-    assert len(fleet.with_role(values, "log_server")) == servers
+    assert len(fleet.hosts_with_role(values, "log_server")) == servers
     assert values.stack.environment == name
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_environment_is_refused(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fleet_of", "wanted"),
+    ("fleet_of", "expected"),
     [
         (
             {"a": {**SERVER, "roles": ["log_sever"]}},
@@ -113,9 +113,9 @@ def test_an_unknown_environment_is_refused(root: Path) -> None:
         ({"A B": SERVER}, "hosts.A B"),
     ],
 )
-def test_a_fleet_that_cannot_be_is_refused(fleet_of: dict[str, Any], wanted: str) -> None:
+def test_a_fleet_that_cannot_be_is_refused(fleet_of: dict[str, Any], expected: str) -> None:
     """The error names the key, what was expected and what was got."""
-    assert refusal(**fleet_of).startswith(wanted)
+    assert refusal(**fleet_of).startswith(expected)
 
 
 def test_one_machine_may_be_two_hosts_at_two_ports(root: Path) -> None:

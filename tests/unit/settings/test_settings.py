@@ -81,7 +81,7 @@ def test_a_value_that_no_layer_gives_is_the_default(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "wanted"),
+    ("variable", "text", "expected"),
     [
         ("LOGSTACK_PORTS__OFFSET", "1000", 1000),
         ("LOGSTACK_AGENT__FSYNC", "true", True),
@@ -93,11 +93,13 @@ def test_a_value_that_no_layer_gives_is_the_default(root: Path) -> None:
         ("LOGSTACK_STACK__HOST", "10", "10"),
     ],
 )
-def test_a_variable_is_typed_as_toml(root: Path, variable: str, text: str, wanted: object) -> None:
+def test_a_variable_is_typed_as_toml(
+    root: Path, variable: str, text: str, expected: object
+) -> None:
     """Numbers and booleans are such; text needs no quotes, even if it looks like a number."""
     section, _, key = variable.removeprefix("LOGSTACK_").lower().partition("__")
     found = getattr(getattr(settings.load({variable: text}, root), section), key)
-    assert (found, type(found)) == (wanted, type(wanted))
+    assert (found, type(found)) == (expected, type(expected))
 
 
 def test_a_list_of_tables_can_be_given_as_a_variable(root: Path) -> None:
@@ -161,7 +163,7 @@ def test_a_variable_that_is_no_setting_names_the_nearest(
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value", "wanted"),
+    ("section", "key", "value", "expected"),
     [
         ("ports", "offset", "'1'", "a whole number, got '1'"),
         ("ports", "offset", "true", "a whole number, got True"),
@@ -204,27 +206,29 @@ def test_a_variable_that_is_no_setting_names_the_nearest(
     ],
 )
 def test_a_wrong_value_names_key_expected_got_and_where(
-    root: Path, section: str, key: str, value: str, wanted: str
+    root: Path, section: str, key: str, value: str, expected: str
 ) -> None:
     """The error is enough to correct the value, and says how else it could be set."""
     assert refusal(root, f"[{section}]\n{key} = {value}") == [
-        f"{section}.{key}: expected {wanted} (from settings.local.toml). "
+        f"{section}.{key}: expected {expected} (from settings.local.toml). "
         + how_to_set(f"LOGSTACK_{section}__{key}".upper())
     ]
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [
         ("[{days = 3}]", "retention.shorter.0: expected a service, a level or both, got"),
         ("[{level = 'DEBUG', days = 30}]", "fewer days for DEBUG than hot_days = 30, got 30"),
         ("[{level = 'debug', days = 3}]", "retention.shorter.0.level: expected one of"),
     ],
 )
-def test_shorter_retention_is_of_something_and_shorter(root: Path, value: str, wanted: str) -> None:
+def test_shorter_retention_is_of_something_and_shorter(
+    root: Path, value: str, expected: str
+) -> None:
     """Otherwise it would do nothing, or everything."""
     [line] = refusal(root, f"[retention]\nshorter = {value}")
-    assert wanted in line
+    assert expected in line
 
 
 def test_a_wrong_value_in_a_variable_is_said_to_come_from_there(root: Path) -> None:

@@ -13,7 +13,7 @@ from stack.settings.units import format_bytes, go_duration, parse_bytes, parse_d
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("200ms", timedelta(milliseconds=200)),
         ("30s", timedelta(seconds=30)),
@@ -24,9 +24,9 @@ from stack.settings.units import format_bytes, go_duration, parse_bytes, parse_d
         ("0s", timedelta()),
     ],
 )
-def test_a_duration_is_read(text: str, wanted: timedelta) -> None:
+def test_a_duration_is_read(text: str, expected: timedelta) -> None:
     """Every unit, and several of them."""
-    assert parse_duration(text) == wanted
+    assert parse_duration(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_text_is_a_duration_or_a_value_error(text: str) -> None:
 @given(st.integers(0, 10**4), st.integers(0, 10**4), st.integers(0, 10**4))
 def test_the_parts_of_a_duration_add_up(days: int, minutes: int, milliseconds: int) -> None:
     """The whole is the sum, whatever the numbers are."""
-    wanted = timedelta(days=days, minutes=minutes, milliseconds=milliseconds)
-    assert parse_duration(f"{days}d{minutes}m{milliseconds}ms") == wanted
+    expected = timedelta(days=days, minutes=minutes, milliseconds=milliseconds)
+    assert parse_duration(f"{days}d{minutes}m{milliseconds}ms") == expected
 
 
 @given(st.integers(0, 10**4), st.integers(0, 10**4), st.integers(0, 10**4))
@@ -69,7 +69,7 @@ def test_a_duration_that_go_knows_stays_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("10B", 10),
         ("512KiB", 524_288),
@@ -78,9 +78,9 @@ def test_a_duration_that_go_knows_stays_as_it_is(text: str) -> None:
         ("2TiB", 2_199_023_255_552),
     ],
 )
-def test_a_size_is_read(text: str, wanted: int) -> None:
+def test_a_size_is_read(text: str, expected: int) -> None:
     """Binary units, in bytes."""
-    assert parse_bytes(text) == wanted
+    assert parse_bytes(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "1", "1GB", "1gib", "1 GiB", "-1MiB", "1.5GiB", "٣KiB", "1k"])

@@ -1,0 +1,106 @@
+"""Changes to what is archived with the admin key, each of which verify names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stack.archive.format.manifest import canonical
+from stack.archive.storage.store import Store
+from tests.support.archives import (
+    ArchiveUnderTest,
+    SharedStore,
+    at,
+    keys_of,
+    yesterday,
+)
+
+pytestmark = [pytest.mark.native, pytest.mark.own_stack]
+
+
+def destroy(store: Store, key: str) -> None:
+    for version in store.versions(key)[key]:
+        store.delete(key, version)
+
+
+def overwrite(store: Store, key: str, body: bytes) -> None:
+    """As the admin's key allows: the only trace is another version."""
+    store.admin.put_object(Bucket=store.access.bucket, Key=key, Body=body)
+
+
+def replace_silently(store: Store, key: str, body: bytes) -> None:
+    """The object and its history are deleted, and another one has its key."""
+    destroy(store, key)
+    overwrite(store, key, body)
+
+
+def test_a_changed_part_is_found_and_named(archived: ArchiveUnderTest) -> None:
+    """One flipped bit, with size and key unchanged; a restore and a search refuse the part."""
+    store = archived.store()
+    key = keys_of(store, "hr=03/part")[0]
+    body = bytearray(store.get(key))
+    body[len(body) // 2] ^= 1
+    replace_silently(store, key, bytes(body))
+    store.close()
+    assert archived.verify()["ok"]
+    assert archived.problems("--deep") == {("part-changed", key)}
+    for command in ("restore", "search"):
+        result = archived.run("archive", command, "--from", "4d", "--to", "now")
+        assert result.returncode == 1
+        assert key in result.stderr
+    assert all(b"T03:" not in line for line in archived.stored("restored"))
+
+
+def test_a_missing_cut_or_overwritten_part_is_reported_without_reading(
+    archived: ArchiveUnderTest,
+) -> None:
+    """The listing is enough."""
+    store = archived.store()
+    [first], [second] = keys_of(store, "hr=03/part"), keys_of(store, "hr=04/part")
+    destroy(store, first)
+    body = store.get(second)
+    overwrite(store, second, body[:-4])
+    store.close()
+    assert archived.problems() == {
+        ("part-missing", first),
+        ("part-size", second),
+        ("written-over", second),
+    }
+
+
+def test_a_deleted_manifest_is_named_wherever_it_was(archived: ArchiveUnderTest) -> None:
+    """In the middle by its number and its hour, at the end by what this machine remembers."""
+    store = archived.store()
+    manifests = keys_of(store, "/manifests/")
+    destroy(store, manifests[1])
+    destroy(store, manifests[-1])
+    store.close()
+    hour = f"{yesterday(4):%Y-%m-%dT%H:%M:%S}Z"
+    found = archived.problems()
+    assert {("manifest-missing", manifests[1]), ("hour-missing", hour)} <= found
+    assert ("manifest-missing", manifests[-1]) in found
+    result = archived.run("archive", "run")
+    assert result.returncode == 1
+    assert "archive verify" in result.stderr
+
+
+def test_a_rewritten_manifest_is_named(archived: ArchiveUnderTest) -> None:
+    """Its signature no longer fits; that it was valid JSON with its own counts does not help."""
+    store = archived.store()
+    key = keys_of(store, "/manifests/")[0]
+    values = json.loads(store.get(key))
+    values["parts"][0]["records"] = values["archived_records"] = 2
+    replace_silently(store, key, canonical(values) + b"\n")
+    store.close()
+    assert ("manifest-changed", key) in archived.problems()
+
+
+def test_a_count_that_differs_from_the_engine_is_named(
+    archived: ArchiveUnderTest, shared_store: SharedStore
+) -> None:
+    """While the records are hot: the engine lost one, or the archive never had it."""
+    shared_store.empty_engine()
+    archived.push([at(yesterday(3), "user 1", user_id=1)])
+    kinds = {kind for kind, _ in archived.problems()}
+    assert kinds == {"engine-counts"}
