@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.watcher import watch_this_process
+
 pytest_plugins = ["tests.support.engines"]
 
 # A runner that was started with `nohup` or by a script with `&` ignores SIGINT, and so would every
 # program that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+watch_this_process()
 
 # The markers of tests that only `make test-all` runs, as the Makefile has them.
 SLOW = ("hosts", "docker", "loki", "own_stack", "browser")

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ from stack.archive.storage.part_cache import PartCache
 from stack.archive.storage.store import WITH_READER, Access, Store
 from stack.common import exclusive_lock
 from stack.engines.kinds import kind_of
+from stack.records.timestamps import Clock, utc_now
 from stack.settings import Settings
 from stack.settings.secrets import SecretsError, archive_secrets, write_private
 from stack.settings.targets import Target
@@ -45,7 +46,8 @@ class Archive:
     `folder` holds its state, work files and a cache of manifests.
 
     `records` is the log file of the archiver itself; None: standard output, which goes to the
-    journal on a host.
+    journal on a host. `clock` is what the archive takes for the current time; engines and object
+    stores have their own.
     """
 
     settings: Settings
@@ -55,6 +57,7 @@ class Archive:
     key: Ed25519PrivateKey
     folder: Path
     records: Path | None
+    clock: Clock = utc_now
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +153,7 @@ class Archive:
         return exclusive_lock(_made(self.folder) / f"{work}.lock")
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return self.clock()
 
 
 def needs_setup(done: dict[str, Any] | None, values: dict[str, Any], *, can_read: bool) -> bool:
@@ -161,16 +164,18 @@ def needs_setup(done: dict[str, Any] | None, values: dict[str, Any], *, can_read
     return settings != values or (can_read and not done.get("read_back"))
 
 
-def open_native(target: Target) -> Archive:
+def open_native(target: Target, clock: Clock = utc_now) -> Archive:
     """The archive of the native stack. Raises ArchiveError."""
     try:
         secrets = archive_secrets(target.data_dir, endpoint=target.settings.archive.endpoint)
     except SecretsError as error:
         raise ArchiveError(str(error)) from None
-    return open_with(target, secrets, target.archiver_log_file)
+    return open_with(target, secrets, target.archiver_log_file, clock)
 
 
-def open_with(target: Target, secrets: Mapping[str, str], records: Path | None) -> Archive:
+def open_with(
+    target: Target, secrets: Mapping[str, str], records: Path | None, clock: Clock = utc_now
+) -> Archive:
     """The archive of a target; `secrets` by the names of ARCHIVE_SECRETS. Raises ArchiveError."""
     settings = target.settings
     access = Access(
@@ -189,6 +194,7 @@ def open_with(target: Target, secrets: Mapping[str, str], records: Path | None) 
         key=signing_key(secrets["LOGSTACK_ARCHIVE_SIGNING_KEY"]),
         folder=target.archive_dir,
         records=records,
+        clock=clock,
     )
 
 

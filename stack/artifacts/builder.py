@@ -7,6 +7,7 @@ Each is built in a scratch folder of the cache, run with --version, and only the
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from tempfile import mkdtemp
 from stack.artifacts.artifact import ArtifactError, OnProgress, find
 from stack.artifacts.go import BuildEnvironment
 from stack.common import exclusive_lock
-from stack.components.component import Artifact
+from stack.components.component import Artifact, Patch
 
 VERSION_VARIABLES = (
     "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
@@ -91,11 +92,14 @@ class Builder:
                 empty.mkdir(parents=True)
                 (empty / "go.mod").write_text(f"module {module}\n", encoding="utf-8")
                 (empty / "empty.go").write_text(f"package {empty.name}\n", encoding="utf-8")
+            if artifact.patch:
+                self._patch(artifact, artifact.patch, scratch)
             builder = f"go.opentelemetry.io/collector/cmd/builder@v{artifact.version}"
             self._run(artifact, [go, "run", builder, f"--config={manifest}"], scratch)
             (scratch / "source" / artifact.binaries[0]).rename(scratch / artifact.binaries[0])
             shutil.rmtree(scratch / "source")
-            shutil.rmtree(scratch / "empty", ignore_errors=True)
+            for folder in ("empty", "patched"):
+                shutil.rmtree(scratch / folder, ignore_errors=True)
             return
         if artifact.source:
             (scratch / "main.go").write_text(artifact.source, encoding="utf-8")
@@ -114,12 +118,36 @@ class Builder:
             self._run(artifact, [go, "install", *flags, source], scratch)
             (scratch / Path(package).name).rename(scratch / binary)
 
+    def _patch(self, artifact: Artifact, patch: Patch, scratch: Path) -> None:
+        """Copy a module from Go's cache and change it. Raises ArtifactError."""
+        module = f"{patch.module}@v{artifact.version}"
+        go = self.environment.go
+        printed = self._run(artifact, [go, "mod", "download", "-json", module], scratch)
+        found = re.search(r'"Dir": "(.+)"', printed)
+        if not found:
+            raise ArtifactError(f"cannot patch {module}: go mod download printed {printed.strip()}")
+        copy = scratch / "patched" / Path(patch.module).name
+        shutil.copytree(found[1], copy, copy_function=shutil.copyfile)
+        for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):  # Go's cache is read-only
+            folder.chmod(0o755)
+        path = copy / patch.file
+        text = path.read_text(encoding="utf-8")
+        if text.count(patch.before) != 1:
+            raise ArtifactError(
+                f"cannot patch {module}: expected the lines that the patch changes once in "
+                f"{patch.file}, got another text"
+            )
+        path.write_text(text.replace(patch.before, patch.after), encoding="utf-8")
+
     def _check(self, artifact: Artifact, folder: Path) -> None:
         for binary in artifact.binaries:
             self._run(artifact, [str(folder / binary), "--version"], folder)
 
-    def _run(self, artifact: Artifact, argv: list[str], folder: Path) -> None:
-        """Run one step of a build, reporting its output line by line. Raises ArtifactError."""
+    def _run(self, artifact: Artifact, argv: list[str], folder: Path) -> str:
+        """Run one step of a build, reporting its output line by line, and return that.
+
+        Raises ArtifactError.
+        """
         log = self.cache / artifact.name / "build.log"
         lines: list[str] = []
         process = self._start(argv, folder, static=artifact.static or bool(artifact.source))
@@ -133,6 +161,7 @@ class Builder:
             self._running.discard(process)
         if code != 0:
             raise ArtifactError(_explain_failure(artifact, argv, code, lines, log))
+        return "".join(lines)
 
     def _start(self, argv: list[str], folder: Path, *, static: bool) -> subprocess.Popen[str]:
         with self._lock:

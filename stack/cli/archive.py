@@ -18,7 +18,7 @@ from stack.archive.verify import NOT_IN_STORE
 from stack.cli.console import AsJson, note, out, plain, print_json, progress
 from stack.cli.filters import Grep, JsonLines, Level, RequestId, Service, selection_of
 from stack.cli.record_format import print_record
-from stack.cli.time_range import FROM_TO, time_range
+from stack.cli.time_range import FROM_TO, clock, time_range
 from stack.components.catalogue import by_name
 from stack.engines.kinds import kind_of
 from stack.settings.targets import Target, read_started_settings
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def open_archive() -> Archive:
     """The archive of this checkout's stack."""
-    return open_native(running_target())
+    return open_native(running_target(), clock())
 
 
 def running_target() -> Target:

@@ -13,6 +13,7 @@ from stack.archive.context import open_native
 from stack.checks import doctor
 from stack.cli.archive import running_target
 from stack.cli.console import AsJson, out, print_json
+from stack.cli.time_range import clock
 from stack.settings import ENV_VARIABLE
 
 
@@ -39,7 +40,7 @@ def diagnose(
         hosts.run_on_hosts("doctor.py", environment, "--yes")
         return
     target = running_target()
-    with open_native(target) as archive:
+    with open_native(target, clock()) as archive:
         findings = doctor.run(archive, target)
     if as_json:
         print_json([asdict(item) for item in findings], indent=2)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
     from typer._click.shell_completion import CompletionItem
 
+    from stack.records.timestamps import Clock
+
 # Each command, its module in stack/cli/, and its line in `logstack --help`: help and completion
 # import no module, a command only its own.
 COMMANDS = {
@@ -134,14 +136,17 @@ def is_known(error: Exception) -> bool:
     return isinstance(error, (*known, OSError))
 
 
-def run() -> None:
-    """The entry point: users see no traceback for a known error."""
+def run(clock: Clock | None = None) -> None:
+    """The entry point: users see no traceback for a known error.
+
+    `clock` is what the archive and time ranges take for the current time, in tests.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     if isinstance(sys.stdout, TextIOWrapper):  # print what it cannot encode as an escape
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        build_app()(prog_name="logstack")
+        build_app()(prog_name="logstack", obj=clock)
     except Exception as error:
         if "LOGSTACK_TRACEBACK" in os.environ or not is_known(error):
             raise

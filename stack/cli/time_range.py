@@ -1,4 +1,4 @@
-"""The time range of a command: `--since` and `--until`, or `--from` and `--to`."""
+"""The clock and the time range of a command: `--since` and `--until`, or `--from` and `--to`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import shlex
 from datetime import UTC, datetime
 
 import typer
+from typer._click.globals import get_current_context
 
-from stack.records.timestamps import parse_moment
+from stack.records.timestamps import Clock, parse_moment, utc_now
 
 SINCE_UNTIL = ("--since", "--until")
 FROM_TO = ("--from", "--to")
+
+
+def clock() -> Clock:
+    """The clock of the command under way, which `run` of stack/cli/main.py was called with."""
+    context = get_current_context(silent=True)
+    found: Clock | None = context.obj if context else None
+    return found or utc_now
 
 
 def time_range(
@@ -24,7 +32,7 @@ def time_range(
 
     Raises BadParameter for a text that is not a time, and for a start after the end.
     """
-    now = datetime.now(UTC)
+    now = clock()()
     start, end = (
         _moment(option, text, now) for option, text in zip(options, (since, until), strict=True)
     )

@@ -21,6 +21,16 @@ HOST_PYTHON = "/usr/bin/python3"
 
 
 @dataclass(frozen=True)
+class Patch:
+    """A change of one file of a Go module, which is built from a copy: `before` becomes `after`."""
+
+    module: str
+    file: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A set of binaries that belong together and share a version.
 
@@ -29,8 +39,9 @@ class Artifact:
     them the binary is on PATH, or fetched (settings.releases). `required` is a module that is built
     as a dependency of a generated module, because `go install` refuses it (it replaces modules) or
     because one of its modules is replaced: `replaced` has the path of that module and the Go file
-    to use instead. `emptied` are modules that only tests of the source import. `static` binaries
-    need no C library. With `wheel` the binary is part of a Python package.
+    to use instead. `emptied` are modules that only tests of the source import; `patch` changes one
+    of the version. `static` binaries need no C library. With `wheel` the binary is part of a Python
+    package.
     """
 
     name: str
@@ -40,6 +51,7 @@ class Artifact:
     binaries: tuple[str, ...] = field(default=())
     required: str = ""
     emptied: tuple[str, ...] = ()
+    patch: Patch | None = None
     replaced: tuple[str, str] | None = None
     source: str = ""
     static: bool = False
@@ -55,6 +67,7 @@ class Artifact:
         """The name of the cache folder: the version, and a hash of all other inputs."""
         version = f"{self.version}-static" if self.static else self.version
         text = self.manifest or self.source or (self.replaced or ("", ""))[1]
+        text += self.patch.after if self.patch else ""
         return f"{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}" if text else version
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stack.components import agent_expressions as expressions
-from stack.components.component import Artifact, Component, Container, config_check
+from stack.components.component import Artifact, Component, Container, Patch, config_check
 from stack.components.log_sources import MOST_LINES, SERVICE_LABEL, log_sources, window
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT, VL_IGNORED_FIELDS, VL_STREAM_FIELDS
 from stack.engines.kinds import kind_of
@@ -26,6 +26,22 @@ AGENT_UNIT = "logstack-otelcol.service"
 
 # The Go module proxy does not have it, and only a test of the journald receiver imports it.
 EMPTIED = ("github.com/open-telemetry/opentelemetry-collector-contrib/pkg/semconvtest",)
+# At its start the queue moves what was being sent when the collector was killed. It deletes all of
+# that before it stores it again: killed once more in between, the collector lost thousands of
+# records. The change deletes afterwards, which at worst sends records twice (decision 3).
+CLEANUP = """\
+	cleanupErr := pq.client.Batch(ctx, cleanupBatch...)
+
+	if cleanupErr != nil {
+		pq.logger.Debug("Failed cleaning items left by consumers", zap.Error(cleanupErr))
+	}
+"""
+QUEUE = Patch(
+    "go.opentelemetry.io/collector/exporter/exporterhelper",
+    "internal/queue/persistent_queue.go",
+    before=CLEANUP,
+    after=f"\tdefer func() {{\n{CLEANUP}\t}}()\n",
+)
 
 
 def arguments(target: Target) -> list[str]:
@@ -89,9 +105,12 @@ def program(settings: Settings) -> Artifact:
     return Artifact(
         "otelcol",
         version,
-        manifest=render_template("otelcol/builder.yaml.j2", version=version, emptied=EMPTIED),
+        manifest=render_template(
+            "otelcol/builder.yaml.j2", version=version, emptied=EMPTIED, patch=QUEUE
+        ),
         binaries=("otelcol-logstack",),
         emptied=EMPTIED,
+        patch=QUEUE,
     )
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from stack.settings.units import parse_duration
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Clock = Callable[[], datetime]
+"""Returns the current time."""
+
+
+def utc_now() -> datetime:
+    """The current time of this machine's clock, in UTC."""
+    return datetime.now(UTC)
 
 
 def parse_moment(text: str, now: datetime | None = None) -> datetime:
     """An aware datetime; a time without an offset is local. Raises ValueError."""
-    now = now or datetime.now(UTC)
+    now = now or utc_now()
     if text == "now":
         return now
     try:

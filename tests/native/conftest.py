@@ -13,11 +13,11 @@ from tests.support.native_stack import DEFAULT, Combination, StackUnderTest
 from tests.support.require import unavailable
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a module's tests for each of its COMBINATIONS, which is the default one alone."""
-    if "combination" in metafunc.fixturenames:
-        combinations = getattr(metafunc.module, "COMBINATIONS", (DEFAULT,))
-        metafunc.parametrize("combination", combinations, ids=str, scope="session")
+@pytest.fixture(scope="session", params=[DEFAULT], ids=str)
+def combination(request: pytest.FixtureRequest) -> Combination:
+    """What the stack consists of; `native_stack.on` runs a test for others."""
+    found: Combination = request.param
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +61,10 @@ def own_stack(tmp_path: Path, combination: Combination, binaries: None) -> Itera
 
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStore]:
-    """A SeaweedFS for archives in buckets of their own; use it after `binaries`."""
+    """A SeaweedFS and a VictoriaLogs for the tests of archives; use it after `binaries`."""
     under_test = SharedStore.in_folder(tmp_path_factory.mktemp("object store"))
     try:
-        under_test.start_store()
+        under_test.start_all()
         yield under_test
     finally:
         under_test.stop()
@@ -79,16 +79,17 @@ def variables(request: pytest.FixtureRequest) -> Mapping[str, str]:
 
 @pytest.fixture
 def archive(
+    request: pytest.FixtureRequest,
     tmp_path: Path,
     binaries: None,
     shared_store: SharedStore,
     combination: Combination,
     variables: Mapping[str, str],
 ) -> Iterator[ArchiveUnderTest]:
-    """A running archive. Where late records are accepted for a short time, the engine takes all."""
-    old_records = "LOGSTACK_ARCHIVE__LATENESS" in variables
+    """A running archive, whose engine is the session's unless a test is marked `own_engine`."""
+    own_engine = request.node.get_closest_marker("own_engine") is not None
     settings = {**combination.variables, **variables}
-    with running_archive(tmp_path, shared_store, settings, old_records=old_records) as started:
+    with running_archive(tmp_path, shared_store, settings, own_engine=own_engine) as started:
         yield started
 
 

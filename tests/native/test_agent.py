@@ -12,10 +12,9 @@ from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options
 
 from stack.records.contract import normalise
-from tests.support.native_stack import EVERY_COMBINATION, StackUnderTest, line, marker, record
+from tests.support.native_stack import ON_EVERY_COMBINATION, StackUnderTest, line, marker, record
 
-pytestmark = pytest.mark.native
-COMBINATIONS = EVERY_COMBINATION
+pytestmark = [pytest.mark.native, ON_EVERY_COMBINATION]
 
 TRACEBACK = """\
 Traceback (most recent call last):

@@ -9,7 +9,7 @@ import pytest
 from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
 from tests.support.native_stack import (
-    EVERY_COMBINATION,
+    ON_EVERY_COMBINATION,
     StackUnderTest,
     burst,
     line,
@@ -17,8 +17,7 @@ from tests.support.native_stack import (
     record,
 )
 
-pytestmark = pytest.mark.native
-COMBINATIONS = EVERY_COMBINATION
+pytestmark = [pytest.mark.native, ON_EVERY_COMBINATION]
 ROTATED = ("1", "-20261128", "-20261128-1732750000", "-2026112817", "-2026-11-28", ".20261128")
 NOT_TEXT = ("gz", "zst", "xz", "bz2", "lz4", "Z", "zip", "swp")
 

@@ -15,10 +15,9 @@ from logstack_django.options import Options
 from stack.components.agent_expressions import MOST_NESTED
 from stack.engines import Selection
 from stack.records.contract import agent_fields, names, normalise, rename_reserved, reserved_names
-from tests.support.native_stack import EVERY_COMBINATION, StackUnderTest, line, marker, poll, record
+from tests.support.native_stack import ON_ENGINES, StackUnderTest, line, marker, poll, record
 
-pytestmark = pytest.mark.native
-COMBINATIONS = EVERY_COMBINATION[:2]
+pytestmark = [pytest.mark.native, ON_ENGINES]
 
 # Names that the receivers and their operators use on the way, and that are a line's own.
 ON_THE_WAY = ["stream", "priority", "docker", "service.name", "record", "resource", "body", "time"]

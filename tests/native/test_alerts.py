@@ -20,7 +20,7 @@ from stack.settings import variable_name
 from stack.settings.secrets import write_private
 from tests.support.message_formats import check_pagerduty, check_slack
 from tests.support.native_stack import (
-    DEFAULT,
+    ON_ENGINES,
     Combination,
     StackUnderTest,
     line,
@@ -30,8 +30,7 @@ from tests.support.native_stack import (
 )
 from tests.support.sinks import HttpSink, MailSink, Request, http_sink, mail_sink
 
-pytestmark = pytest.mark.native
-COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))
+pytestmark = [pytest.mark.native, ON_ENGINES]
 
 KEY = "0123456789abcdef0123456789abcdef"
 # As the shipped ones, except that everything happens within seconds.

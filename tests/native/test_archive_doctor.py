@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY, rfc3339
-from tests.support.archives import ArchiveUnderTest, at, yesterday
+from tests.support.archives import NOW, ArchiveUnderTest, at, yesterday
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
+# An engine of their own has exactly the arguments of the settings.
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, pytest.mark.own_engine]
 
 
 @pytest.fixture
@@ -52,8 +53,7 @@ def test_old_records_that_came_after_a_run_are_not_behind(archive: ArchiveUnderT
 
 def test_an_archiver_that_stopped_or_never_ended_a_run_is_behind(archive: ArchiveUnderTest) -> None:
     """From its last run on, or from the first records."""
-    now = datetime.now(UTC)
-    archive.push([at(now - timedelta(seconds=10))])
+    archive.push([at(NOW - timedelta(seconds=10))])
     killed = archive.run("archive", "run", "--now", extra={failpoints.VARIABLE: "export-started"})
     assert killed.returncode == -9, killed.stderr
     ok, text = is_current(archive)
@@ -66,7 +66,7 @@ def test_an_archiver_that_stopped_or_never_ended_a_run_is_behind(archive: Archiv
         in text
     )
     view = archive.archive
-    view.save_state(exported=rfc3339(now - DAY))
+    view.save_state(exported=rfc3339(NOW - DAY))
     view.store.close()
     ok, text = is_current(archive)
     assert not ok

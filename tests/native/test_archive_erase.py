@@ -12,15 +12,15 @@ from stack.archive.engines import reader_of
 from stack.archive.format.manifest import parse
 from stack.archive.storage.store import StoreError
 from tests.support.archives import (
-    ENGINES,
+    NOW,
     ArchiveUnderTest,
     at,
     keys_of,
     yesterday,
 )
+from tests.support.native_stack import ON_ENGINES
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
 
 
 def test_erased_records_stay_erased(archived: ArchiveUnderTest) -> None:
@@ -80,17 +80,18 @@ def killed_with_an_orphaned_part(archive: ArchiveUnderTest) -> str:
     return key
 
 
-def erase_in_process(archive: ArchiveUnderTest, value: str) -> erase.Erased:
+def erase_later(archive: ArchiveUnderTest, value: str) -> erase.Erased:
+    """When no exporter can be about to seal an orphaned part any more, by the store's clock."""
+    archive.now = datetime.now(UTC) + orphans.UNDER_WAY
     view = archive.archive
     try:
         return erase.run(view, "user_id", value, "asked for")
     finally:
         view.store.close()
+        archive.now = NOW
 
 
-def test_records_are_erased_from_orphaned_parts(
-    archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_are_erased_from_orphaned_parts(archive: ArchiveUnderTest) -> None:
     """A young part may belong to a running exporter: it is reported, and deleted later."""
     orphan = killed_with_an_orphaned_part(archive)
     archive.ok("archive", "run")
@@ -103,8 +104,7 @@ def test_records_are_erased_from_orphaned_parts(
     assert "1 records of 1 hours are erased" in text
     assert f"{orphan}: no manifest names it" in text
     assert "Run the same erase again at 20" in text
-    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
-    assert erase_in_process(archive, "2").deleted == [orphan]
+    assert erase_later(archive, "2").deleted == [orphan]
     store = archive.store()
     assert orphan not in store.versions("v1/")
     store.close()
@@ -114,7 +114,7 @@ def test_records_are_erased_from_orphaned_parts(
 
 
 def test_a_hold_on_a_part_that_no_manifest_names_refuses_an_erase(
-    archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
+    archive: ArchiveUnderTest,
 ) -> None:
     """As one on any other part: before anything is changed."""
     key = killed_with_an_orphaned_part(archive)
@@ -122,26 +122,24 @@ def test_a_hold_on_a_part_that_no_manifest_names_refuses_an_erase(
     store = archive.store()
     [version] = store.versions(key)[key]
     store.hold(key, version, True)
-    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
     with pytest.raises(ArchiveError, match=f"nothing was erased:\n{key}: under a legal hold"):
-        erase_in_process(archive, "2")
+        erase_later(archive, "2")
     assert archive.verify("--deep")["records"] == 3
     store.hold(key, version, False)
     store.close()
-    assert key in erase_in_process(archive, "2").deleted
+    assert key in erase_later(archive, "2").deleted
     assert archive.verify("--deep")["records"] == 2
 
 
 def test_an_erase_before_an_hour_is_sealed_reports_that_the_engine_has_the_records(
-    archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
+    archive: ArchiveUnderTest,
 ) -> None:
     """No tombstone keeps them out of the next run: the same erase has to come after it."""
     killed_with_an_orphaned_part(archive)
-    monkeypatch.setattr(orphans, "UNDER_WAY", timedelta(0))
     with pytest.raises(ArchiveError, match="Run the same erase again after it"):
-        erase_in_process(archive, "2")
+        erase_later(archive, "2")
     archive.ok("archive", "run")
-    assert erase_in_process(archive, "2").records == 1
+    assert erase_later(archive, "2").records == 1
     assert archive.verify("--deep")["records"] == 2
 
 
@@ -169,10 +167,12 @@ def test_a_compliance_lock_refuses_an_erase_and_gives_its_end(archive: ArchiveUn
     archive.ok("archive", "run")
     result = archive.run("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
     assert result.returncode == 1
-    until = datetime.now(UTC) + timedelta(days=2)
-    assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
     store = archive.store()
     [key] = keys_of(store, "/part-")
+    until = store.lock(key, store.versions(key)[key][0]).until
+    assert until is not None
+    assert timedelta(days=1, hours=23) < until - datetime.now(UTC) < timedelta(days=2)
+    assert f"compliance mode until {until:%Y-%m-%dT%H}" in result.stderr
     with pytest.raises(StoreError, match="AccessDenied"):
         store.delete(key, store.versions(key)[key][0])
     store.close()

@@ -9,16 +9,15 @@ import pytest
 from stack.archive.engines import reader_of
 from stack.archive.format.layout import DAY
 from tests.support.archives import (
-    ENGINES,
     ArchiveUnderTest,
     at,
     keys_of,
     yesterday,
 )
+from tests.support.native_stack import ON_ENGINES
 from tests.support.store_proxy import Proxy
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
 RANGE = ("--from", "5d", "--to", "now")
 ERASE = ("archive", "erase", "--reason", "asked for", "--match")
 EXPIRED = "have expired: the archive keeps records for 2 days (archive.days)."

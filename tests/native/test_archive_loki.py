@@ -13,15 +13,15 @@ from stack.archive import failpoints
 from stack.archive.format.layout import DAY, day_of
 from stack.engines.facts import LOKI_RESTORED_TENANT, LOKI_TENANT
 from tests.support.archives import (
+    NOW,
     SHORT_LIVED,
     ArchiveUnderTest,
     at,
     yesterday,
 )
-from tests.support.native_stack import Combination
+from tests.support.native_stack import LOKI, on
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = (Combination("loki", "otelcol"),)
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, on(LOKI)]
 VARIABLES = SHORT_LIVED
 
 
@@ -144,7 +144,7 @@ def test_above_the_disk_limit_one_day_is_deleted_and_the_next_waits(
     archive: ArchiveUnderTest,
 ) -> None:
     """The room of a day becomes free hours later; until then no further day has to go."""
-    moments = [yesterday(3) - 2 * DAY, yesterday(3), datetime.now(UTC) - timedelta(minutes=1)]
+    moments = [yesterday(3) - 2 * DAY, yesterday(3), NOW - timedelta(minutes=1)]
     archive.push([at(moment, str(number)) for number, moment in enumerate(moments)])
     oldest = f"{moments[0]:%Y-%m-%d}"
     results = [json.loads(archive.ok("archive", "run", "--json"))["expiry"] for _ in range(2)]
@@ -159,7 +159,7 @@ def test_above_the_disk_limit_one_day_is_deleted_and_the_next_waits(
 
 def test_doctor_asks_the_running_loki(archive: ArchiveUnderTest) -> None:
     """Retention that is off, or another one, is reported."""
-    archive.push([at(datetime.now(UTC) - timedelta(minutes=1))])
+    archive.push([at(NOW - timedelta(minutes=1))])
     result = archive.run("doctor", "--json")
     findings = {item["check"]: item for item in json.loads(result.stdout)}
     assert findings["hot retention"]["ok"], findings["hot retention"]["text"]

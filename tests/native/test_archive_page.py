@@ -29,7 +29,8 @@ def archive(
     for program in PROGRAMS:
         if shutil.which(program) is None:
             unavailable("archive-page", f"no {program} on PATH")
-    with running_archive(tmp_path_factory.mktemp("page"), shared_store, {}) as started:
+    folder = tmp_path_factory.mktemp("page")
+    with running_archive(folder, shared_store, {}, own_engine=True) as started:
         started.push([at(yesterday(3), f"number {n}", level="ERROR", user_id=n) for n in range(9)])
         started.ok("archive", "run")
         started.push([at(yesterday(3, minutes=1), "late", stack_trace=STACK_TRACE)])

@@ -9,11 +9,11 @@ import pytest
 
 from stack.archive import failpoints
 from stack.archive.format.layout import DAY
-from tests.support.archives import ENGINES, ArchiveUnderTest, at, yesterday
-from tests.support.native_stack import poll
+from tests.support.archives import ArchiveUnderTest, at, yesterday
+from tests.support.native_stack import ON_ENGINES, poll
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+# Deletions that are under way in a shared engine would hit the records of the next test.
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, pytest.mark.own_engine, ON_ENGINES]
 OLD = yesterday(3) - DAY
 SHORTER = '[{service = "noisy", level = "DEBUG", days = 1}, {level = "CRITICAL", days = 20}]'
 

@@ -10,6 +10,7 @@ from stack.archive.format.manifest import canonical
 from stack.archive.storage.store import Store
 from tests.support.archives import (
     ArchiveUnderTest,
+    SharedStore,
     at,
     keys_of,
     yesterday,
@@ -95,12 +96,11 @@ def test_a_rewritten_manifest_is_named(archived: ArchiveUnderTest) -> None:
     assert ("manifest-changed", key) in archived.problems()
 
 
-def test_a_count_that_differs_from_the_engine_is_named(archived: ArchiveUnderTest) -> None:
+def test_a_count_that_differs_from_the_engine_is_named(
+    archived: ArchiveUnderTest, shared_store: SharedStore
+) -> None:
     """While the records are hot: the engine lost one, or the archive never had it."""
-    archived.stop("victorialogs")
-    storage = archived.target.storage_dir("victorialogs")
-    storage.rename(storage.with_name("gone"))
-    archived.start("victorialogs")
+    shared_store.empty_engine()
     archived.push([at(yesterday(3), "user 1", user_id=1)])
     kinds = {kind for kind, _ in archived.problems()}
     assert kinds == {"engine-counts"}

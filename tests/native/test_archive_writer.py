@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -15,17 +15,17 @@ from stack.archive.format.layout import DAY
 from stack.archive.storage import bucket
 from stack.settings.secrets import STORE_KEYS, local_store_secrets
 from tests.support.archives import (
-    ENGINES,
+    NOW,
     SHORT_LIVED,
     ArchiveUnderTest,
     at,
     mixed_day,
     yesterday,
 )
+from tests.support.native_stack import ON_ENGINES
 from tests.support.store_proxy import Proxy
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-COMBINATIONS = ENGINES
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
 WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
 
 
@@ -95,7 +95,7 @@ def test_late_records_and_the_current_hour_are_archived_once(archive: ArchiveUnd
     export(archive)
     archive.push([at(yesterday(3, minutes=1), "late"), at(yesterday(3, minutes=2), "in time 1")])
     assert export(archive)["records"] == 2
-    moment = datetime.now(UTC) - timedelta(seconds=20)
+    moment = NOW - timedelta(seconds=20)
     archive.push([at(moment, "one")])
     assert export(archive, "--now")["records"] == 1
     archive.push([at(moment + timedelta(seconds=1), "two")])

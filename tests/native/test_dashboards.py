@@ -13,10 +13,9 @@ from stack.queries.catalogue import deployments
 from stack.queries.evaluate import evaluator_of
 from stack.queries.language import Scope
 from stack.records.contract import normalise
-from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll
+from tests.support.native_stack import ON_ENGINES, StackUnderTest, poll
 
-pytestmark = pytest.mark.native
-COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))
+pytestmark = [pytest.mark.native, ON_ENGINES]
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,9 @@ from stack.engines.loki import Loki
 from stack.records import contract
 from stack.records.contract import normalise
 from stack.settings import variable_name
-from tests.support.native_stack import Combination, StackUnderTest, line, marker, poll, record
+from tests.support.native_stack import LOKI, StackUnderTest, line, marker, on, poll, record
 
-pytestmark = pytest.mark.native
-COMBINATIONS = (Combination("loki", "otelcol"),)
+pytestmark = [pytest.mark.native, on(LOKI)]
 
 
 def ask(stack: StackUnderTest, path: str, tenant: str = LOKI_TENANT) -> Any:

@@ -8,10 +8,18 @@ import pytest
 
 from stack.engines import Selection
 from stack.engines.facts import LOKI_LABEL_LENGTH
-from tests.support.native_stack import Combination, StackUnderTest, line, marker, poll, record
+from tests.support.native_stack import (
+    LOKI,
+    PROMTAIL,
+    StackUnderTest,
+    line,
+    marker,
+    on,
+    poll,
+    record,
+)
 
-pytestmark = pytest.mark.native
-COMBINATIONS = (Combination("loki", "otelcol"), Combination("loki", "promtail"))
+pytestmark = [pytest.mark.native, on(LOKI, PROMTAIL)]
 
 GOOD = 40
 TIMES = {

@@ -20,11 +20,10 @@ import requests
 
 from stack.components.catalogue import selected
 from stack.engines.facts import LOKI_TENANT
-from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, line, marker, record
+from tests.support.native_stack import ON_ENGINES, StackUnderTest, line, marker, record
 from tests.support.require import unavailable
 
-pytestmark = pytest.mark.native
-COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))
+pytestmark = [pytest.mark.native, ON_ENGINES]
 ORIGIN = "https://evil.example"
 ALLOWS = "Access-Control-Allow-Origin"
 SILENCE = {

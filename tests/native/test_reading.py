@@ -23,8 +23,7 @@ from stack.queries.evaluate import evaluator_of
 from stack.queries.language import Query
 from stack.records.timestamps import nanoseconds, rfc3339
 from tests.support.native_stack import (
-    DEFAULT,
-    Combination,
+    ON_ENGINES,
     StackUnderTest,
     logstack_argv,
     marker,
@@ -33,8 +32,7 @@ from tests.support.native_stack import (
 )
 from tests.support.terminal import interrupt
 
-pytestmark = [pytest.mark.native, pytest.mark.timeout(240)]
-COMBINATIONS = (DEFAULT, Combination("loki", "otelcol"))
+pytestmark = [pytest.mark.native, pytest.mark.timeout(240), ON_ENGINES]
 BURST = 30_000
 
 

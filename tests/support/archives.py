@@ -1,7 +1,7 @@
 """A real engine, an engine for restored records and a real SeaweedFS, and nothing else.
 
-SeaweedFS takes the longest to start: where a test does not stop or configure it, it has a bucket in
-the session's (`SharedStore`).
+Where a test neither stops nor configures them, it uses those of the session (`SharedStore`): a
+bucket of the SeaweedFS, and the VictoriaLogs, which is emptied for it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from typing import Any
 import requests
 
 from stack import artifacts
-from stack.archive.context import Archive, open_native
+from stack.archive.context import Archive, hot_engine, open_native
 from stack.archive.format.layout import DAY, day_of
 from stack.archive.storage.store import Store
 from stack.components import catalogue as components
 from stack.components.catalogue import programs
 from stack.engines.facts import VL_STREAM_FIELDS
 from stack.engines.loki import Entry, Loki, entry_from
+from stack.records.timestamps import utc_now
 from stack.runtimes import native
 from stack.runtimes.files import render_native
 from stack.settings import targets, variable_name
@@ -39,13 +40,11 @@ from stack.settings.secrets import (
     secrets_file,
     write_private,
 )
-from tests.support.native_stack import DEFAULT, Combination, StackUnderTest, poll, record
+from tests.support.native_stack import StackUnderTest, poll, record
 from tests.support.store_proxy import Proxy
 
 BUCKETS = "tests"
 NUMBERS = itertools.count(1)
-# The combinations of the archive's tests, in which the agent has no part.
-ENGINES = (DEFAULT, Combination("loki", "otelcol"))
 # A day is hot for one day, and late records are accepted for an hour.
 SHORT_LIVED = {
     "LOGSTACK_RETENTION__HOT_DAYS": "1",
@@ -53,16 +52,24 @@ SHORT_LIVED = {
     "LOGSTACK_ARCHIVE__LATENESS": "1h",
 }
 RESTORING = (("archive", "restore"), ("archive", "unrestore"))
+# The day on which the tests began, also for those that run after midnight. For their archives it
+# is NOW, whatever the hour: yesterday is over, also where late records have an hour, and an object
+# stored meanwhile is not hours old. It is near today's time: the engine and the store have theirs.
+TODAY = day_of(datetime.now(UTC))
+NOW = TODAY + timedelta(hours=2, minutes=30)
 
 
 @dataclass
 class ArchiveUnderTest(StackUnderTest):
     """These programs; `logstack archive ...` finds them as it finds a whole stack.
 
-    The engine for restored records is started by the first command that restores.
+    The engine for restored records is started by the first command that restores. `own_engine`: the
+    VictoriaLogs is not the session's.
     """
 
+    now: datetime | None = NOW
     shared_store: SharedStore | None = None
+    own_engine: bool = False
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,16 +77,28 @@ class ArchiveUnderTest(StackUnderTest):
         if self.shared_store is not None:
             self.variables = {**self.variables, **self.shared_store.new_bucket()}
             write_private(secrets_file(self.target.data_dir), json.dumps(self.shared_store.keys()))
+            if "victorialogs" in self.shared:
+                self.variables |= self.shared_store.ports("victorialogs")
+                self.shared_store.empty_engine()
+                storage = self.shared_store.target.storage_dir("victorialogs")
+                self.target.storage_dir("victorialogs").symlink_to(storage)
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The programs of the session that it uses."""
+        if self.shared_store is None:
+            return frozenset()
+        has_engine = self.engine_name == "victorialogs" and not self.own_engine
+        return frozenset({"seaweedfs", *(["victorialogs"] if has_engine else [])})
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a test has running from the beginning."""
-        own_store = () if self.shared_store else ("seaweedfs",)
-        return (self.engine_name, *own_store)
+        """What a test has running from the beginning, apart from what is shared."""
+        return tuple(name for name in (self.engine_name, "seaweedfs") if name not in self.shared)
 
     def start(self, *names: str, extra: Iterable[str] = ()) -> None:
         """Start the programs named, or all, and wait until they answer."""
-        assert self.shared_store is None or "seaweedfs" not in names, "other tests use this store"
+        assert not self.shared & set(names), "other tests use these programs"
         target = self.target
         folders = artifacts.ensure_all(target.settings, lambda name, text: None)
         binaries = {
@@ -118,7 +137,7 @@ class ArchiveUnderTest(StackUnderTest):
 
     def stop(self, *names: str) -> None:
         """Stop the programs named, or all: engines gracefully, because they flush to disk."""
-        assert self.shared_store is None or "seaweedfs" not in names, "other tests use this store"
+        assert not self.shared & set(names), "other tests use these programs"
         for name in names or list(self.processes):
             process = self.processes.pop(name, None)
             if process is not None:
@@ -154,7 +173,8 @@ class ArchiveUnderTest(StackUnderTest):
     @property
     def archive(self) -> Archive:
         """A new view of the archive; close its store after use."""
-        return open_native(self.target)
+        now = self.now
+        return open_native(self.target, (lambda: now) if now else utc_now)
 
     def store(self) -> Store:
         return self.archive.store
@@ -194,8 +214,7 @@ class ArchiveUnderTest(StackUnderTest):
             self.start_restored()
         archive = self.archive
         engine = archive.restored if port == "restored" else archive.engine
-        now = datetime.now(UTC)
-        return sorted(engine.export(now - timedelta(days=400), now + DAY))
+        return sorted(engine.export(TODAY - timedelta(days=400), TODAY + 3 * DAY))
 
     def ok(self, *arguments: str, extra: Mapping[str, str] | None = None) -> str:
         """What a command prints; fails unless it succeeds."""
@@ -217,7 +236,7 @@ class ArchiveUnderTest(StackUnderTest):
 
 
 class SharedStore(ArchiveUnderTest):
-    """A SeaweedFS in which each test has a bucket of its own."""
+    """A SeaweedFS in which each test has a bucket, and a VictoriaLogs that one has at a time."""
 
     @classmethod
     def in_folder(cls, folder: Path) -> SharedStore:
@@ -233,25 +252,34 @@ class SharedStore(ArchiveUnderTest):
             "seaweedfs/master.toml": "[master.volume_growth]\ncopy_1 = 1\n",
         }
 
-    def start_store(self) -> None:
+    def start_all(self) -> None:
+        """The engine accepts records of any age, whatever the lateness of a test."""
         self.start("seaweedfs", extra=["-volume.max=10000"])
+        self.start("victorialogs", extra=["-maxBackfillAge=0"])
 
     def new_bucket(self) -> dict[str, str]:
         """The variables of an archive in a new bucket of this store."""
-        ports = {
-            name: text
-            for name, text in self.variables.items()
-            if name.startswith(variable_name("ports", "seaweedfs"))
-        }
-        return {**ports, variable_name("archive", "bucket"): f"{BUCKETS}-{next(NUMBERS)}"}
+        bucket = f"{BUCKETS}-{next(NUMBERS)}"
+        return {**self.ports("seaweedfs"), variable_name("archive", "bucket"): bucket}
+
+    def ports(self, program: str) -> dict[str, str]:
+        """The variables of a program's ports."""
+        prefix = variable_name("ports", program)
+        return {name: text for name, text in self.variables.items() if name.startswith(prefix)}
+
+    def empty_engine(self) -> None:
+        """Delete what other tests stored, as the archiver deletes days."""
+        engine = hot_engine(self.target)
+        for day in engine.days():
+            engine.drop_day(day)
 
     def keys(self) -> dict[str, str]:
         return local_store_secrets(self.target.data_dir, {})
 
 
 def yesterday(hour: int = 0, **more: float) -> datetime:
-    """A moment of yesterday, UTC."""
-    return day_of(datetime.now(UTC)) - DAY + timedelta(hours=hour, **more)
+    """A moment of the day before NOW, UTC."""
+    return TODAY - DAY + timedelta(hours=hour, **more)
 
 
 def at(moment: datetime, message: str = "hello", **fields: Any) -> bytes:
@@ -331,13 +359,17 @@ def running_archive(
     store: SharedStore | None,
     variables: Mapping[str, str],
     *,
-    old_records: bool = False,
+    own_engine: bool = False,
 ) -> Iterator[ArchiveUnderTest]:
-    """An archive that is stopped at the end. With `old_records`, VictoriaLogs takes them, too."""
-    under_test = in_folder(path, store, **variables)
-    takes_old = old_records and under_test.engine_name == "victorialogs"
+    """An archive that is stopped at the end.
+
+    Where late records are accepted for a short time, its own VictoriaLogs takes all, as the
+    session's does.
+    """
+    under_test = in_folder(path, store, variables, own_engine=own_engine)
+    takes_all = "victorialogs" in under_test.names and "LOGSTACK_ARCHIVE__LATENESS" in variables
     try:
-        under_test.start(extra=["-maxBackfillAge=0"] if takes_old else [])
+        under_test.start(extra=["-maxBackfillAge=0"] if takes_all else [])
         yield under_test
     finally:
         under_test.stop()
@@ -355,8 +387,13 @@ def faulty_store(archive: ArchiveUnderTest, fault: str, of: str = "") -> Iterato
         archive.configure(LOGSTACK_ARCHIVE__ENDPOINT="")
 
 
-def in_folder(path: Path, store: SharedStore | None, **variables: str) -> ArchiveUnderTest:
-    """An archive with a bucket in `store`, else with a SeaweedFS of its own."""
+def in_folder(
+    path: Path, store: SharedStore | None, variables: Mapping[str, str], *, own_engine: bool = False
+) -> ArchiveUnderTest:
+    """An archive with the programs of `store`, else with its own.
+
+    With `own_engine`, a test may stop its engine and start it with other arguments.
+    """
     folder = path / "an archive"
     folder.mkdir(parents=True)
-    return ArchiveUnderTest(folder, variables, store)
+    return ArchiveUnderTest(folder, dict(variables), shared_store=store, own_engine=own_engine)

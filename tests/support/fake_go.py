@@ -11,11 +11,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stack.components.otelcol import QUEUE
+
 SCRIPT = """#!/bin/sh
 calls=$(dirname "$0")/calls
 case "$1" in
 env)
     echo "${FAKE_GO_VERSION:-go99.0.0}"
+    exit ;;
+mod)
+    echo "{\\"Dir\\": \\"$(dirname "$0")/module\\"}"
     exit ;;
 install)
     for last; do :; done
@@ -52,6 +57,10 @@ class FakeGo:
     def __init__(self, folder: Path):
         self.program = folder / "go"
         write_program(self.program, SCRIPT)
+        self.module = folder / "module"  # the one that is patched, in Go's cache
+        patched = self.module / QUEUE.file
+        patched.parent.mkdir(parents=True)
+        patched.write_text(QUEUE.before, encoding="utf-8")
         self._calls = folder / "calls"
         self._go_on = folder / "calls.go-on"
         self.hangs = folder / "calls.hangs"

@@ -59,16 +59,29 @@ class Combination:
 
 
 DEFAULT = Combination("victorialogs", "otelcol")
-# A test module that sets COMBINATIONS to this runs once for each of them.
-EVERY_COMBINATION = (DEFAULT, Combination("loki", "otelcol"), Combination("loki", "promtail"))
+LOKI, PROMTAIL = Combination("loki", "otelcol"), Combination("loki", "promtail")
+EVERY_COMBINATION = (DEFAULT, LOKI, PROMTAIL)
+
+
+def on(*combinations: Combination) -> pytest.MarkDecorator:
+    """Runs tests once for each of these, where it is DEFAULT alone otherwise."""
+    return pytest.mark.parametrize("combination", combinations, indirect=True, ids=str)
+
+
+# The combinations of tests in which the agent has no part, and of those in which it has.
+ON_ENGINES, ON_EVERY_COMBINATION = on(DEFAULT, LOKI), on(*EVERY_COMBINATION)
 
 
 @dataclass
 class StackUnderTest:
-    """One native runtime of its own. `variables` are further settings, as environment variables."""
+    """One native runtime of its own. `variables` are further settings, as environment variables.
+
+    `now` is the current time of its archive commands; None: the clock's.
+    """
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
+    now: datetime | None = None
 
     def __post_init__(self) -> None:
         names = Ports.names()
@@ -102,15 +115,22 @@ class StackUnderTest:
     def app_log(self) -> Path:
         return self.target.app_log_file
 
+    def argv(self, *arguments: str) -> list[str]:
+        """The command line of one `logstack` command."""
+        if self.now is None:
+            return logstack_argv(*arguments)
+        module = "tests.support.commands"
+        return [sys.executable, "-P", "-m", module, self.now.isoformat(), *arguments]
+
     def run(
         self, *arguments: str, extra: Mapping[str, str] | None = None, timeout: float = 240
     ) -> subprocess.CompletedProcess[str]:
         """One `logstack` command, to its end: in this process where nothing speaks against it."""
         environ = {**self.environ, **(extra or {})}
         if arguments[0] in READING and failpoints.VARIABLE not in environ:
-            return run_here(arguments, environ, self.folder)
+            return run_here(arguments, environ, self.folder, self.now)
         return subprocess.run(
-            logstack_argv(*arguments),
+            self.argv(*arguments),
             env=environ,
             capture_output=True,
             text=True,
@@ -134,7 +154,7 @@ class StackUnderTest:
     def popen(self, *arguments: str) -> subprocess.Popen[str]:
         """One `logstack` command, started."""
         return subprocess.Popen(
-            logstack_argv(*arguments),
+            self.argv(*arguments),
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -278,6 +298,10 @@ def burst(count: int, mark: str, **fields: Any) -> Iterable[str]:
 __all__ = [
     "DEFAULT",
     "EVERY_COMBINATION",
+    "LOKI",
+    "ON_ENGINES",
+    "ON_EVERY_COMBINATION",
+    "PROMTAIL",
     "ROOT",
     "Combination",
     "StackUnderTest",
@@ -285,6 +309,7 @@ __all__ = [
     "line",
     "logstack_argv",
     "marker",
+    "on",
     "poll",
     "record",
 ]

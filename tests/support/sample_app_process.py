@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support import watcher
+
 PASSWORD = "correct horse battery"
 PATIENCE = 20.0  # seconds
 
@@ -29,7 +31,7 @@ class SampleApp:
         self.database = directory / "app.sqlite3"
         self.base_url = ""
         self.environment = {
-            "PATH": os.environ["PATH"],
+            **{name: os.environ[name] for name in ("PATH", watcher.VARIABLE)},
             "LOGSTACK_SAMPLE_SECRET_KEY": "only-for-tests-" + "0123456789" * 4,
             "LOGSTACK_SAMPLE_PASSWORD": PASSWORD,
             "LOGSTACK_SAMPLE_DATABASE": str(self.database),

@@ -12,7 +12,7 @@ import termios
 import time
 from collections.abc import Callable
 
-from tests.support.native_stack import StackUnderTest, logstack_argv
+from tests.support.native_stack import StackUnderTest
 
 CTRL_C = b"\x03"
 
@@ -40,7 +40,7 @@ def in_terminal(stack: StackUnderTest, *arguments: str) -> tuple[subprocess.Pope
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
     process = subprocess.Popen(
-        logstack_argv(*arguments),
+        stack.argv(*arguments),
         env={**stack.environ, "TERM": "xterm"},
         stdin=theirs,
         stdout=theirs,

@@ -12,6 +12,7 @@ import pytest
 
 from stack.artifacts import cache_dir, ensure_all, find, required
 from stack.components.component import Artifact
+from stack.components.otelcol import QUEUE
 from stack.settings import ROOT, Settings
 from tests.support.builds import (
     EVERYTHING,
@@ -169,6 +170,18 @@ def test_a_replaced_module_is_in_the_build_and_in_the_folders_name(
     without = replace(alertmanager, replaced=None)
     assert (without.key, folder.name.partition("-")[0]) == (alertmanager.version,) * 2
     assert folder.name != without.key
+
+
+def test_a_patched_module_is_in_the_build_and_in_the_folders_name(
+    go: FakeGo, values: Settings
+) -> None:
+    """The copy lies beside the manifest while the collector is built."""
+    collector = required(values)["otelcol"]
+    folder = ensure_all(values, silent)["otelcol"]
+    manifest = (folder / "builder.yaml").read_text(encoding="utf-8")
+    assert f"  - {QUEUE.module} => ../patched/exporterhelper\n" in manifest
+    assert folder.name == collector.key != replace(collector, patch=None).key
+    assert not (folder / "patched").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stack.artifacts import ensure_all, find, required
+from stack.components.otelcol import QUEUE
 from stack.settings import Settings
 from tests.support.builds import (
     EVERYTHING,
@@ -75,6 +76,13 @@ def test_a_binary_that_does_not_run_is_not_used(
     text = refusal(values)
     assert "/vmalert --version …` exited with status 132\n    Illegal instruction\n" in text
     assert find(required(values)["vmalert"], Path(values.paths.cache)) is None
+
+
+def test_a_patch_that_does_not_fit_ends_the_build(go: FakeGo, values: Settings) -> None:
+    """Another version of the module has other lines: the patch is to be looked at again."""
+    (go.module / QUEUE.file).write_text("package queue\n", encoding="utf-8")
+    assert "got another text" in refusal(values)
+    assert find(required(values)["otelcol"], Path(values.paths.cache)) is None
 
 
 @pytest.mark.parametrize(
