@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
-from gevent import GreenletExit
 from gevent.lock import RLock
 from paramiko import SSHException
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
@@ -146,6 +145,9 @@ class Run:
             if self.state.is_host_in_limit(host) and not host.connected:
                 self.report.unreachable[host.name] = "cannot connect by SSH: see the error above"
         self.state.check_for_changes |= DETECTS_CHANGES
+        # pyinfra reports its errors itself; gevent would print a traceback of each besides.
+        hub = gevent.get_hub()
+        hub.NOT_ERROR = (*hub.NOT_ERROR, PyinfraError)
         for number in SIGNALS:
             signal.signal(number, self._stop)
 
@@ -323,13 +325,9 @@ class Run:
         self.proceed()
 
     def proceed(self) -> None:
-        """Stop this host's operations where one has failed on any host.
-
-        An error would be a traceback of the host's greenlet; only --serial has none.
-        """
+        """Stop this run where an operation has failed on any host. Raises PyinfraError."""
         if self.state.is_executing and self.failed():
-            in_greenlet = isinstance(gevent.getcurrent(), gevent.Greenlet)
-            raise GreenletExit if in_greenlet else PyinfraError("stopped after a failure")
+            raise PyinfraError("stopped after a failure")
 
 
 def _has_ended(pid: object) -> bool:
