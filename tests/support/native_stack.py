@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -171,9 +172,20 @@ class StackUnderTest:
         return {item["name"]: item for item in json.loads(result.stdout)}
 
     def kill(self, component: str) -> None:
-        """kill -9, once it runs: while it restarts its pid is 0, which is the tests' own group."""
-        pid = poll(lambda: self.statuses()[component]["pid"], f"{component} running")
-        os.kill(pid, signal.SIGKILL)
+        """kill -9, once it runs: while it restarts its pid is 0, which is the tests' own group.
+
+        Shortly after an earlier kill its pid may still be that of the process that has ended.
+        """
+
+        def killed() -> bool:
+            pid = self.statuses()[component]["pid"]
+            with suppress(ProcessLookupError):
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+                    return True
+            return False
+
+        poll(killed, f"{component} running")
 
     @property
     def agent(self) -> str:
