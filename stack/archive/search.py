@@ -24,7 +24,7 @@ from stack.archive.format.manifest import Part
 from stack.archive.lifecycle import find_expired
 from stack.archive.scan import SpooledLines, scan_all
 from stack.archive.storage.ledger import Ledger
-from stack.archive.suppression import Suppression, text_of
+from stack.archive.suppression import Suppression, text_in
 from stack.engines import Record, Selection
 from stack.records.contract import SEARCHED_FIELDS, levels_from
 from stack.records.timestamps import nanoseconds
@@ -74,7 +74,7 @@ class Matcher:
         if self.levels and record.get("level") not in self.levels:
             return None
         for name, value in self.selection.matches.items():
-            if name not in record or text_of(record[name]) != value:
+            if text_in(record, name) != value:
                 return None
         if self.grep is None or any(
             self.grep.search(str(record[name])) for name in SEARCHED_FIELDS if name in record

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,9 +21,29 @@ from stack.engines import Record
 MOST_KNOWN = 20_000  # cached values; each record may have another one
 
 
-def text_of(value: object) -> str:
-    """A field's value as it is typed on the command line."""
+def text_in(record: Record, field: str) -> str | None:
+    """A field's value as it is typed on the command line; objects and lists as JSON.
+
+    A dotted name is also a path: an object that is not of the contract is stored as JSON text.
+    """
+    value: object = record.get(field)
+    if value is None and "." in field:
+        value = dict(record)
+        for key in field.split("."):
+            value = _object(value).get(key)
+    if value is None:
+        return None
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _object(value: object) -> dict[str, object]:
+    """A value as an object; empty if it is none and no JSON text of one."""
+    if isinstance(value, str) and value.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    return value if isinstance(value, dict) else {}
 
 
 def match_hmac(key: Ed25519PrivateKey, field: str, value: str) -> str:
@@ -45,9 +67,8 @@ class Suppression:
 
     def excludes(self, record: Record) -> bool:
         """Whether a tombstone names the record."""
-        return any(
-            field in record and self._names(field, text_of(record[field])) for field in self.digests
-        )
+        found = ((field, text_in(record, field)) for field in self.digests)
+        return any(text is not None and self._names(field, text) for field, text in found)
 
     def filter(self, stored: Iterable[bytes]) -> Iterator[bytes]:
         """The lines that no tombstone names."""
