@@ -131,12 +131,18 @@ def test_a_team_includes_the_stack_in_its_own_deploy(fleet: FleetUnderTest) -> N
         host.sh("rm /tmp/ours")
 
 
+# What is there at each step of a run. Staged files are there for an instant: the host stops the
+# agent that has written them.
 STEPS = {
     "before the lock": "ls -d /run/logstack-agent/*",
     "under the lock": "cat /run/logstack-deploy.json",
-    "staged": "ls -d /etc/logstack/.staged/otelcol",
+    "staged": "cat /tmp/staged",
     "swapped": f"grep 850ms {CONFIG}",
 }
+STOP_STAGING = (
+    "systemd-run --quiet --unit=stop-staging bash -c 'while [ ! -d /etc/logstack/.staged/otelcol ]; "
+    "do :; done; pkill -STOP -f agent.pyz; echo yes > /tmp/staged'"
+)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -144,7 +150,9 @@ def test_the_next_run_completes_one_that_was_killed(fleet: FleetUnderTest, step:
     """kill -9 of the control process; the lock of a process that has ended is taken over."""
     fleet.values = {**fleet.values, "agent": {"flush_interval": "850ms"}}
     host = fleet.hosts["app-1"]
-    host.sh("rm -rf /etc/logstack/.staged/otelcol")
+    host.sh("rm -rf /etc/logstack/.staged/otelcol /tmp/staged")
+    if step == "staged":
+        host.sh(STOP_STAGING)
     fleet.deployed = ""
     process = subprocess.Popen(
         [PYINFRA, STAGING, DEPLOY, "-y"], cwd=fleet.folder, env=fleet.environ, stdout=-3, stderr=-3
@@ -154,6 +162,7 @@ def test_the_next_run_completes_one_that_was_killed(fleet: FleetUnderTest, step:
     finally:
         process.kill()
         process.wait()
+        host.sh("pkill -CONT -f agent.pyz || true")
     fleet.deploy()
     assert "0 changes on 3 hosts" in fleet.deploy()
     for each in fleet.hosts.values():

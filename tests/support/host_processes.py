@@ -45,7 +45,7 @@ def binaries_of(values: Settings, *names: str) -> dict[str, Path]:
         return programs.ensure(values, names, lambda name, text: None)
     except artifacts.ArtifactError as error:
         # No registry builds Loki: it is tested where it is installed.
-        unavailable("loki" if "loki" in names else "native", str(error))
+        unavailable("loki" if {"loki", "promtail"} & set(names) else "native", str(error))
 
 
 @dataclass
