@@ -140,8 +140,9 @@ STEPS = {
     "swapped": f"grep 850ms {CONFIG}",
 }
 STOP_STAGING = (
-    "systemd-run --quiet --unit=stop-staging bash -c 'while [ ! -d /etc/logstack/.staged/otelcol ]; "
-    "do :; done; pkill -STOP -f agent.pyz; echo yes > /tmp/staged'"
+    "systemd-run --quiet --unit=stop-staging bash -c "
+    "'while [ ! -d /etc/logstack/.staged/otelcol ]; do :; done; "
+    "pkill -STOP -f agent.pyz; echo yes > /tmp/staged'"
 )
 
 
