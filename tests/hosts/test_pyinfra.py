@@ -142,7 +142,7 @@ STEPS = {
 STOP_STAGING = (
     "systemd-run --quiet --unit=stop-staging bash -c "
     "'while [ ! -d /etc/logstack/.staged/otelcol ]; do :; done; "
-    "pkill -STOP -f agent.pyz; echo yes > /tmp/staged'"
+    "pkill -STOP -f [a]gent.pyz; echo yes > /tmp/staged'"
 )
 
 
