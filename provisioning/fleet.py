@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
@@ -97,7 +98,8 @@ def _data_of(settings: Settings, name: str) -> dict[str, object]:
 def settings_of(inventory: Inventory) -> Settings:
     """The settings of the environment, with the inventory's hosts. Raises SettingsError.
 
-    Data whose names start with LOGSTACK_ are settings as in the environment of a process.
+    Data whose names start with LOGSTACK_ are settings: text as in the environment of a process, any
+    other value as in TOML.
     """
     hosts = [host for host in inventory if roles_in(host)]
     if not hosts:
@@ -105,17 +107,23 @@ def settings_of(inventory: Inventory) -> Settings:
             f"inventory: expected hosts in the groups {', '.join(GROUPS.values())}, got none"
         )
     first = hosts[0].data.dict()
-    own = {key: str(value) for key, value in first.items() if key.startswith(ENV_PREFIX)}
-    environ = {**os.environ, **own}
+    own = {key: value for key, value in first.items() if key.startswith(ENV_PREFIX)}
+    environ = os.environ | {key: value for key, value in own.items() if isinstance(value, str)}
     environment = str(first.get(ENVIRONMENT) or environ.get(stack_settings.ENV_VARIABLE, ""))
     if not environment:
         raise DeployError(
             f"{ENVIRONMENT}: expected an environment such as staging in the data of "
             f"{hosts[0].name}, got nothing"
         )
-    described = all(host.data.get(NAMED) for host in hosts)
-    layer = None if described else Layer("the inventory", {"hosts": _table_of(hosts)})
-    return stack_settings.load_for_hosts(environment, environ, hosts=layer)
+    tables: dict[str, Any] = {}
+    for name, value in own.items():
+        section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        if not isinstance(value, str):
+            tables.setdefault(section, {})[key] = value
+    if not all(host.data.get(NAMED) for host in hosts):
+        tables["hosts"] = _table_of(hosts)
+    inventory_layer = Layer("the inventory", tables)
+    return stack_settings.load_for_hosts(environment, environ, last=inventory_layer)
 
 
 def roles_in(host: Host) -> list[Role]:

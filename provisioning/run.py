@@ -80,15 +80,23 @@ class Session:
     def name(self) -> str:
         return self.host.name
 
-    def ask(self, action: str, *, timeout: float | None = None, **values: object) -> dict[str, Any]:
+    def ask(
+        self,
+        action: str,
+        *,
+        timeout: float | None = None,
+        most: int = ASK_SECONDS,
+        **values: object,
+    ) -> dict[str, Any]:
         """Run one action of the agent. Raises DeployError with the host's error.
 
-        `timeout`: how many seconds the action itself may wait; passed on to it.
+        `timeout`: how many seconds the action itself may wait; passed on to it. `most`: how many
+        seconds its answer may take besides.
         """
         if timeout is not None:
             values["timeout"] = timeout
         command = StringCommand("python3", "-I", self.program, action)
-        seconds = ASK_SECONDS + int(timeout or 0)
+        seconds = most + int(timeout or 0)
         output = run_command(self.host, command, json.dumps(values), seconds)
         try:
             answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
@@ -227,7 +235,8 @@ class Run:
         if session is None:
             return
         try:
-            session.ask("leave", run=self.id if session.locked else "none", own=self.own)
+            own_run = self.id if session.locked else "none"
+            session.ask("leave", most=OPEN_SECONDS, run=own_run, own=self.own)
         except DeployError as error:
             if session.locked:
                 self.report.fail(host.name, f"cannot release the lock: {error}")
@@ -288,10 +297,10 @@ class Run:
     def _lock(self, name: str) -> str:
         session = self.sessions[name]
         who = f"{getpass.getuser()}@{socket.gethostname()}"
-        mine: dict[str, Any] = {"run": self.id, "who": who, "pid": os.getpid()}
+        mine: dict[str, Any] = {"run": self.id, "who": who, "process": _process()}
         try:
             answer = session.ask("lock", **mine)
-            if answer["held"] and answer["who"] == who and _has_ended(answer.get("pid")):
+            if answer["held"] and _has_ended(answer.get("process")):
                 answer = session.ask("lock", **mine, replace=answer["run"])
         except DeployError as error:
             return f"cannot lock this host: {error}"
@@ -330,17 +339,20 @@ class Run:
             raise PyinfraError("stopped after a failure")
 
 
-def _has_ended(pid: object) -> bool:
-    """Whether a process of this machine, which held a lock, runs no more."""
-    if not isinstance(pid, int):
-        return False
+def _process() -> list[str | int]:
+    """This process: where its id counts (one start of one machine, one container), and the id."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
-    return False
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return [boot, os.stat("/proc/self/ns/pid").st_ino, os.getpid()]  # noqa: PTH116
+    except OSError:  # not Linux
+        return []
+
+
+def _has_ended(process: list[str | int] | None) -> bool:
+    """Whether a process that held a lock was started here and runs no more."""
+    if not process or process[:-1] != _process()[:-1]:
+        return False
+    return not Path(f"/proc/{process[-1]}").exists()
 
 
 class _Ordered(set[Host]):

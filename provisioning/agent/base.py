@@ -95,10 +95,14 @@ def describe_tree(folder: str) -> Json:
 
 def describe_file(path: str) -> Json:
     if path in SHARED:
-        values = read_json(path)
-        own = {key: values[key] for key in SHARED[path] if key in values}
-        return {"sha256": hashlib.sha256(json_text(own).encode()).hexdigest()}
+        return {"sha256": hashlib.sha256(own_text(path).encode()).hexdigest()}
     return {"sha256": sha256(path), "mode": mode_of(path), "owner": owner_of(path)}
+
+
+def own_text(path: str) -> str:
+    """A shared file with our keys alone, as it is compared."""
+    values = read_json(path)
+    return json_text({key: values[key] for key in SHARED[path] if key in values})
 
 
 def read_json(path: str) -> Json:

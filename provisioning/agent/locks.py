@@ -18,7 +18,7 @@ def lock(request: Json) -> Json:
 
     `replace`: the run whose lock may be taken over, because its process has ended.
     """
-    mine = {key: request[key] for key in ("run", "who", "pid")}
+    mine = {key: request[key] for key in ("run", "who", "process")}
     mine["since"] = time.time()
     held = read_json(LOCK) if os.path.exists(LOCK) else {}
     if held and held.get("run") == request.get("replace"):

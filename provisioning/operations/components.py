@@ -107,9 +107,8 @@ def component(run: Run, service: str) -> Commands:
     found = changes.service_changes(this, state)
     if not found:
         return
-    if not run.state.is_executing:
-        run.report.change(host.name, found)
-        show_differences(run, host, (*this.files, this.unit), state)
+    run.report.change(host.name, [] if run.state.is_executing else found)
+    show_differences(run, host, (*this.files, this.unit), state)
     known: dict[str, Any] = {
         "name": service, "url": this.health, "timeout": run.deployment.timeout, "run": run.id,
     }  # fmt: skip

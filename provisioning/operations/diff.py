@@ -19,8 +19,9 @@ def show_differences(
     run: Run, host: Host, planned: Iterable[HostFile], state: dict[str, Any]
 ) -> None:
     """Print what would change in the files that differ, where pyinfra was asked to."""
+    shown = run.state.is_executing and run.state.check_for_changes  # when it was prepared
     differing = [file for file in planned if not is_current(file, state)]
-    if not (run.state.config.DIFF and differing):
+    if shown or not (run.state.config.DIFF and differing):
         return
     public = [file.path for file in differing if not file.secret]
     texts = run.sessions[host.name].fact(FileTexts, files=public)

@@ -73,9 +73,8 @@ def host_files(run: Run) -> Commands:
     if not found:
         return
     changed, obsolete = changes.changed_files(plan, state), changes.obsolete_files(plan, state)
-    if not run.state.is_executing:
-        run.report.change(host.name, found)
-        show_differences(run, host, changed, state)
+    run.report.change(host.name, [] if run.state.is_executing else found)
+    show_differences(run, host, changed, state)
     yield AgentCommand(
         "put_files",
         "host files",

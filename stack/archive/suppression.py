@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from stack.archive.engines import reader_of
 from stack.archive.format import lines
-from stack.archive.format.manifest import Erasure
+from stack.archive.format.manifest import Erasure, canonical
 from stack.engines import Record
 
 MOST_KNOWN = 20_000  # cached values; each record may have another one
@@ -26,24 +26,26 @@ def text_in(record: Record, field: str) -> str | None:
 
     A dotted name is also a path: an object that is not of the contract is stored as JSON text.
     """
-    value: object = record.get(field)
-    if value is None and "." in field:
-        value = dict(record)
-        for key in field.split("."):
-            value = _object(value).get(key)
-    if value is None:
-        return None
+    value = _value_at(record, field)
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return canonical(value).decode("utf-8", "surrogateescape")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value)
 
 
-def _object(value: object) -> dict[str, object]:
-    """A value as an object; empty if it is none and no JSON text of one."""
+def _value_at(value: object, path: str) -> object:
+    """The value at a path; names may have dots themselves. None where there is none."""
     if isinstance(value, str) and value.startswith("{"):
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, Mapping):
+        return None
+    if path in value:
+        return value[path]
+    splits = (path[:at] for at, character in enumerate(path) if character == ".")
+    found = (_value_at(value[name], path[len(name) + 1 :]) for name in splits if name in value)
+    return next((item for item in found if item is not None), None)
 
 
 def match_hmac(key: Ed25519PrivateKey, field: str, value: str) -> str:

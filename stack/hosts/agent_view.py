@@ -17,7 +17,6 @@ from stack.settings.targets import Target
 
 LOGS = PurePosixPath("/var/log")
 SCRIPT_NAME = "mounts.py"
-SCRIPT = f"/etc/logstack/otelcol/{SCRIPT_NAME}"
 
 
 @dataclass(frozen=True)

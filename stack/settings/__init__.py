@@ -116,15 +116,15 @@ def load_for_hosts(
     name: str,
     environ: Mapping[str, str] = os.environ,
     root: Path = ROOT,
-    hosts: Layer | None = None,
+    last: Layer | None = None,
 ) -> Settings:
     """The settings of the environment `name`, for its hosts. Raises SettingsError.
 
-    settings.local.toml describes this machine, so it is not among the layers. `hosts`: a last
-    layer, which describes the hosts.
+    settings.local.toml describes this machine, so it is not among the layers. `last`: one that
+    ranks above all others.
     """
     layers = read_layers({**environ, ENV_VARIABLE: name}, root, for_hosts=True)
-    settings = validate([*layers, hosts] if hosts else layers)
+    settings = validate([*layers, last] if last else layers)
     if settings.stack.environment != name:
         raise SettingsError(
             f"stack.environment: expected {name}, the name that commands use and records carry, "

@@ -69,6 +69,8 @@ def test_differences_are_shown_without_secrets(fleet: FleetUnderTest) -> None:
     assert "app-1: /etc/logstack/otelcol/authorization: secret, not shown" in text
     known = json.loads((fleet.folder / "secrets.json").read_text(encoding="utf-8"))
     assert not any(value in text for value in known.values())
+    done = pyinfra(fleet, STAGING, DEPLOY, "-y", "--diff").stdout
+    assert set(text.splitlines()) <= set(done.splitlines())
 
 
 def test_a_limit_leaves_the_other_hosts_alone(fleet: FleetUnderTest) -> None:
@@ -103,9 +105,19 @@ def test_data_are_settings(fleet: FleetUnderTest) -> None:
     assert re.search(r"^\+.*650ms", text, re.MULTILINE)
 
 
-def test_a_team_includes_the_stack_in_its_own_deploy(fleet: FleetUnderTest) -> None:
+INCLUDED = f"from pyinfra import local\nlocal.include({DEPLOY!r})\n"
+IMPORTED = (
+    "from provisioning.deploys import app_hosts, log_servers, start\n"
+    "start()\nlog_servers()\napp_hosts()\n"
+)
+
+
+@pytest.mark.parametrize(("ours", "interval"), [(INCLUDED, "750ms"), (IMPORTED, "760ms")])
+def test_a_team_includes_the_stack_in_its_own_deploy(
+    fleet: FleetUnderTest, ours: str, interval: str
+) -> None:
     """Their inventory, their group data, an operation of theirs; one host after the other."""
-    folder = fleet.folder / "team"
+    folder = fleet.folder / f"team {interval}"
     (folder / "group_data").mkdir(parents=True)
     login = {"ssh_user": "deploy", "ssh_key": str(fleet.key)}
     lines = []
@@ -115,20 +127,29 @@ def test_a_team_includes_the_stack_in_its_own_deploy(fleet: FleetUnderTest) -> N
         lines.append(f"{group} = {members!r}\n")
     (folder / "inventory.py").write_text("".join(lines), encoding="utf-8")
     (folder / "group_data" / "all.py").write_text(
-        'logstack_environment = "staging"\nLOGSTACK_AGENT__FLUSH_INTERVAL = "750ms"\n', "utf-8"
+        f'logstack_environment = "staging"\nLOGSTACK_AGENT__FLUSH_INTERVAL = "{interval}"\n',
+        "utf-8",
     )
     (folder / "site.py").write_text(
-        "from pyinfra import local\n"
-        "from pyinfra.operations import files\n"
-        "files.file(name='Ours', path='/tmp/ours')\n"
-        f"local.include({DEPLOY!r})\n",
+        f"from pyinfra.operations import files\nfiles.file(name='Ours', path='/tmp/ours')\n{ours}",
         encoding="utf-8",
     )
     inventory = str(folder / "inventory.py")
     pyinfra(fleet, inventory, str(folder / "site.py"), "-y", "--serial")
     for host in fleet.hosts.values():
-        assert "750ms" in host.sh(f"cat {CONFIG}")
+        assert interval in host.sh(f"cat {CONFIG}")
         host.sh("rm /tmp/ours")
+    made = folder / "secrets.json"
+    fleet.variables = {"LOGSTACK_SECRETS": str(made)}
+    try:
+        script = str(ROOT / "provisioning" / "make_secrets.py")
+        result = pyinfra(fleet, inventory, script, "-y")
+    finally:
+        fleet.variables = {}
+    known = json.loads(made.read_text(encoding="utf-8"))
+    assert {"writer_app-1", "writer_app-2", "certificate_logs-1"} <= known.keys()
+    assert made.stat().st_mode & 0o777 == 0o600
+    assert not any(value in result.stdout + result.stderr for value in known.values())
 
 
 # What is there at each step of a run. Staged files are there for an instant: the host stops the
@@ -175,7 +196,8 @@ def test_sudo_may_ask_for_a_password(fleet: FleetUnderTest) -> None:
     """One sentence where nobody can be asked for it; the variable is used and never printed."""
     host, password = fleet.hosts["app-1"], "open-sesame-1"
     host.sh(f"echo deploy:{password} | chpasswd")
-    host.sh("mv /etc/sudoers.d/deploy /root/; echo 'deploy ALL=(ALL) ALL' > /etc/sudoers.d/asks")
+    host.sh("mv /etc/sudoers.d/deploy /etc/sudoers.deploy")
+    host.sh("echo 'deploy ALL=(ALL) ALL' > /etc/sudoers.d/asks")
     try:
         refused = fleet.run("hosts", "plan", "staging")
         assert refused.returncode == 1
@@ -188,7 +210,8 @@ def test_sudo_may_ask_for_a_password(fleet: FleetUnderTest) -> None:
         assert password not in result.stdout + result.stderr
     finally:
         fleet.variables = {}
-        host.sh("mv /root/deploy /etc/sudoers.d/; rm /etc/sudoers.d/asks; passwd --lock deploy")
+        host.sh("mv /etc/sudoers.deploy /etc/sudoers.d/deploy")
+        host.sh("rm /etc/sudoers.d/asks; passwd --lock deploy")
 
 
 def test_a_host_that_hangs_is_named(fleet: FleetUnderTest) -> None:

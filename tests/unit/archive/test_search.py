@@ -9,15 +9,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.archive import ArchiveError, scan
 from stack.archive.format import lines
-from stack.archive.format.manifest import Part
+from stack.archive.format.manifest import Erasure, Part
 from stack.archive.scan import SpooledLines, StoppedError, run_ahead
 from stack.archive.search import Candidate, Matcher, merged
-from stack.engines import Selection
+from stack.archive.suppression import Suppression, match_hmac, text_in
+from stack.engines import Record, Selection
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MOMENTS = st.lists(st.integers(0, 30), min_size=1, max_size=20).map(sorted)
@@ -166,3 +168,35 @@ def test_an_invalid_regular_expression_is_refused(pattern: str) -> None:
         Matcher(Selection(NOON, NOON, grep=pattern))
     assert f"--grep: expected a regular expression, got {pattern!r}: " in str(caught.value)
     assert "position" in str(caught.value)
+
+
+NESTED: Record = {
+    "a": '{"b":{"c":[1,{"d":null}],"e":"x","t":true}}',
+    "n.m": '{"o.p":"dotted"}',
+    "f": 3.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("a.b.c", '[1,{"d":null}]'),
+        ("a.b.e", "x"),
+        ("a.b.t", "true"),
+        ("a.b", '{"c":[1,{"d":null}],"e":"x","t":true}'),
+        ("n.m.o.p", "dotted"),
+        ("f", "3.0"),
+        ("a.b.none", None),
+        ("a.b.e.x", None),
+        ("a..b", None),
+        ("f.x", None),
+        ("none", None),
+    ],
+)
+def test_a_dotted_name_is_a_path(field: str, text: str | None) -> None:
+    """Through objects and their JSON text, whose names may have dots; also for what is erased."""
+    assert text_in(NESTED, field) == text
+    key = Ed25519PrivateKey.generate()
+    digest = match_hmac(key, field, text or "")
+    erasure = Erasure(field=field, match_hmac=digest, reason="asked for", streams={}, replaced=())
+    assert Suppression(key, "victorialogs", [erasure]).excludes(NESTED) == (text is not None)

@@ -20,7 +20,7 @@ OURS = json.dumps({"log-driver": "json-file", "log-opts": {"max-file": "5"}}, in
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that stands for Docker's, of which two keys are ours."""
     path = tmp_path / "daemon.json"
-    for module in (base, changes):
+    for module in (base, changes, state):
         monkeypatch.setattr(module, "SHARED", {str(path): ("log-driver", "log-opts")})
     return path
 
@@ -207,11 +207,12 @@ def test_one_run_at_a_time_has_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
     """Another run gets the holder; only its own run, or an empty one, releases it."""
     monkeypatch.setattr(locks, "LOCK", str(tmp_path / "lock.json"))
     monkeypatch.setattr(locks, "AGENTS", str(tmp_path))
-    alice = {"run": "1", "who": "alice@desk", "pid": 1}
-    bob = {"run": "2", "who": "bob@desk", "pid": 2}
+    alice = {"run": "1", "who": "alice@desk", "process": ["boot", 1, 1]}
+    bob = {"run": "2", "who": "bob@desk", "process": ["boot", 1, 2]}
     assert locks.lock(alice) == {"held": False}
     answer = locks.lock(bob)
-    assert (answer["held"], answer["who"], answer["pid"]) == (True, "alice@desk", 1)
+    assert (answer["held"], answer["who"]) == (True, "alice@desk")
+    assert answer["process"] == alice["process"]
     locks.unlock({"run": "2", "own": "b"})
     assert locks.lock(bob)["held"]
     assert locks.unlock({"run": "", "own": "b"}) == {"who": "alice@desk"}
@@ -227,7 +228,7 @@ def test_the_end_of_a_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(locks, "AGENTS", str(tmp_path / "agents"))
     for name in ("mine", "other"):
         (tmp_path / "agents" / name).mkdir(parents=True)
-    locks.lock({"run": "1", "who": "alice@desk", "pid": 1})
+    locks.lock({"run": "1", "who": "alice@desk", "process": ["boot", 1, 1]})
     locks.leave({"run": "1", "own": "mine"})
     assert [path.name for path in tmp_path.rglob("*")] == ["agents", "other"]
     locks.unlock({"run": "", "own": "third"})
@@ -266,3 +267,12 @@ def test_a_kept_key_is_never_wider_than_the_one_in_its_place(tmp_path: Path) -> 
         "key.pem": "0o600",
         "only-kept.pem": "0o644",
     }
+
+
+def test_differences_of_a_shared_file_are_those_of_our_keys(shared: Path, tmp_path: Path) -> None:
+    """The rest of it belongs to the administrator and would look as if it were removed."""
+    shared.write_text(json.dumps({"debug": True, **json.loads(OURS)}))
+    other = tmp_path / "other"
+    other.write_bytes(b"\xff")
+    files = [str(shared), str(other), str(tmp_path / "missing")]
+    assert state.texts({"files": files}) == {str(shared): OURS}

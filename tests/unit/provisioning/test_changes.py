@@ -300,7 +300,7 @@ def test_preflight_refuses_what_the_agent_could_not_be_kept_from(
         "systemd": True, "memory": 2**40, "places": PLACES, "time": 1.0, "listening": {},
         "kernel": "6.1.0-18-amd64", "hard_links": True, "log_links": [], **fact,
     }  # fmt: skip
-    mounts = HostFile(agent_view.SCRIPT, "", "0644", "root")
+    mounts = HostFile(f"/etc/logstack/otelcol/{agent_view.SCRIPT_NAME}", "", "0644", "root")
     agent = replace(PLAN.components[0], files=(mounts,))
     found = preflight.failed_checks(facts, replace(PLAN, components=(agent,)), values, now=1.0)
     assert [text[: len(sentence)] for text in found] == ([sentence] if sentence else [])

@@ -55,7 +55,13 @@ def test_a_deploy_file_says_what_it_needs(file: Path, tmp_path: Path) -> None:
 
 def test_an_inventory_of_the_users_own_describes_hosts() -> None:
     """Groups are roles, data are settings; the hosts of the settings are not mixed with them."""
-    data = {"logstack_environment": "staging", "LOGSTACK_RETENTION__HOT_DAYS": 7}
+    data = {
+        "logstack_environment": "staging",
+        "LOGSTACK_RETENTION__HOT_DAYS": "7",
+        "LOGSTACK_APP_HOSTS__JOURNAL": False,
+        "LOGSTACK_APP_HOSTS__APPS": [{"service": "shop", "user": "www-data"}],
+        "LOGSTACK_GATEWAY__READERS": ["alice"],
+    }
     inventory = Inventory(
         (["store.example.net", "shop-1.example.net", "printer.example.net"], data),
         log_servers=([("store.example.net", {"private_address": "10.0.0.1"})], {}),
@@ -63,6 +69,9 @@ def test_an_inventory_of_the_users_own_describes_hosts() -> None:
     )
     values = fleet.settings_of(inventory)
     assert values.retention.hot_days == 7
+    assert not values.app_hosts.journal
+    assert values.app_hosts.apps[0].service == "shop"
+    assert values.gateway.readers == ("alice",)
     assert {name: (host.peer_address, host.roles) for name, host in values.hosts.items()} == {
         "store.example.net": ("10.0.0.1", ("log_server",)),
         "shop-1.example.net": ("shop-1.example.net", ("app_host",)),

@@ -60,3 +60,15 @@ def test_no_answer_is_an_error_that_says_so(answer: str | Exception, expected: s
     """One that a deploy takes as a failure of this host, after which it rolls back and unlocks."""
     with pytest.raises(DeployError, match=expected):
         session(Line(answer)).ask("probe", name="loki")
+
+
+def test_only_a_process_of_this_machine_is_known_to_have_ended() -> None:
+    """Not one of another start, of another container or of a system without /proc."""
+    *place, own = run._process()
+    ended = 2**22 + 1  # above every process id (proc_sys_kernel(5): pid_max)
+    assert run._has_ended([*place, ended])
+    assert not run._has_ended([*place, own])
+    assert not run._has_ended(["another", *place[1:], ended])
+    assert not run._has_ended([place[0], 1, ended])
+    assert not run._has_ended([])
+    assert not run._has_ended(None)
