@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 from stack.artifacts.artifact import ArtifactError, OnProgress, find
 from stack.artifacts.go import BuildEnvironment
 from stack.common import exclusive_lock
-from stack.components.component import Artifact, Patch
+from stack.components.component import Artifact
 
 VERSION_VARIABLES = (
     "github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version",
@@ -92,8 +92,7 @@ class Builder:
                 empty.mkdir(parents=True)
                 (empty / "go.mod").write_text(f"module {module}\n", encoding="utf-8")
                 (empty / "empty.go").write_text(f"package {empty.name}\n", encoding="utf-8")
-            if artifact.patch:
-                self._patch(artifact, artifact.patch, scratch)
+            self._patch(artifact, scratch)
             builder = f"go.opentelemetry.io/collector/cmd/builder@v{artifact.version}"
             self._run(artifact, [go, "run", builder, f"--config={manifest}"], scratch)
             (scratch / "source" / artifact.binaries[0]).rename(scratch / artifact.binaries[0])
@@ -113,31 +112,38 @@ class Builder:
         names = (*VERSION_VARIABLES, *([f"{module}/internal.Version"] if module else []))
         stamps = " ".join(f"-X {name}=v{artifact.version}" for name in names)
         flags = [*(["-mod=mod"] if module else []), "-v", "-trimpath", f"-ldflags=-s -w {stamps}"]
+        patched = self._patch(artifact, scratch)
+        folder = patched or scratch
         for package, binary in zip(artifact.packages, artifact.binaries, strict=True):
-            source = package if module else f"{package}@v{artifact.version}"
-            self._run(artifact, [go, "install", *flags, source], scratch)
-            (scratch / Path(package).name).rename(scratch / binary)
+            source = package if module or patched else f"{package}@v{artifact.version}"
+            self._run(artifact, [go, "install", *flags, source], folder)
+            (folder / Path(package).name).rename(scratch / binary)
+        shutil.rmtree(scratch / "patched", ignore_errors=True)
 
-    def _patch(self, artifact: Artifact, patch: Patch, scratch: Path) -> None:
-        """Copy a module from Go's cache and change it. Raises ArtifactError."""
-        module = f"{patch.module}@v{artifact.version}"
+    def _patch(self, artifact: Artifact, scratch: Path) -> Path | None:
+        """A copy of the module that the patches change; None without. Raises ArtifactError."""
+        if not artifact.patches:
+            return None
+        module = f"{artifact.patches[0].module}@v{artifact.version}"
         go = self.environment.go
         printed = self._run(artifact, [go, "mod", "download", "-json", module], scratch)
         found = re.search(r'"Dir": "(.+)"', printed)
         if not found:
             raise ArtifactError(f"cannot patch {module}: go mod download printed {printed.strip()}")
-        copy = scratch / "patched" / Path(patch.module).name
+        copy = scratch / "patched" / Path(artifact.patches[0].module).name
         shutil.copytree(found[1], copy, copy_function=shutil.copyfile)
         for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):  # Go's cache is read-only
             folder.chmod(0o755)
-        path = copy / patch.file
-        text = path.read_text(encoding="utf-8")
-        if text.count(patch.before) != 1:
-            raise ArtifactError(
-                f"cannot patch {module}: expected the lines that the patch changes once in "
-                f"{patch.file}, got another text"
-            )
-        path.write_text(text.replace(patch.before, patch.after), encoding="utf-8")
+        for patch in artifact.patches:
+            path = copy / patch.file
+            text = path.read_text(encoding="utf-8")
+            if text.count(patch.before) != 1:
+                raise ArtifactError(
+                    f"cannot patch {module}: expected the lines that the patch changes once in "
+                    f"{patch.file}, got another text"
+                )
+            path.write_text(text.replace(patch.before, patch.after), encoding="utf-8")
+        return copy
 
     def _check(self, artifact: Artifact, folder: Path) -> None:
         for binary in artifact.binaries:

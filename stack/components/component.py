@@ -39,8 +39,8 @@ class Artifact:
     them the binary is on PATH, or fetched (settings.releases). `required` is a module that is built
     as a dependency of a generated module, because `go install` refuses it (it replaces modules) or
     because one of its modules is replaced: `replaced` has the path of that module and the Go file
-    to use instead. `emptied` are modules that only tests of the source import; `patch` changes one
-    of the version. `static` binaries need no C library. With `wheel` the binary is part of a Python
+    to use instead. `emptied` are modules that only tests of the source import; `patches` change one
+    module of the version. `static` binaries need no C library. With `wheel` the binary is part of a Python
     package.
     """
 
@@ -51,7 +51,7 @@ class Artifact:
     binaries: tuple[str, ...] = field(default=())
     required: str = ""
     emptied: tuple[str, ...] = ()
-    patch: Patch | None = None
+    patches: tuple[Patch, ...] = ()
     replaced: tuple[str, str] | None = None
     source: str = ""
     static: bool = False
@@ -67,7 +67,7 @@ class Artifact:
         """The name of the cache folder: the version, and a hash of all other inputs."""
         version = f"{self.version}-static" if self.static else self.version
         text = self.manifest or self.source or (self.replaced or ("", ""))[1]
-        text += self.patch.after if self.patch else ""
+        text += "".join(patch.after for patch in self.patches)
         return f"{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}" if text else version
 
 

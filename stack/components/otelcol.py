@@ -110,7 +110,7 @@ def program(settings: Settings) -> Artifact:
         ),
         binaries=("otelcol-logstack",),
         emptied=EMPTIED,
-        patch=QUEUE,
+        patches=(QUEUE,),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stack.components.component import IMAGE_USER, Artifact, Component, Container
-from stack.engines.facts import VL_EMPTY_MESSAGE
+from stack.components.victorialogs_patches import PATCHES
+from stack.engines.facts import VL_EMPTY_MESSAGE, VL_MOST_FIELDS
 from stack.engines.kinds import kind_of
 from stack.settings import Settings, SettingsError
 from stack.settings.targets import Target
@@ -49,7 +50,8 @@ def common_arguments(target: Target, name: str) -> list[str]:
         f"-search.maxQueryDuration={go_duration(settings.limits.query)}",
         f"-defaultMsgValue={VL_EMPTY_MESSAGE}",
         "-insert.maxLineSizeBytes=2MiB",  # the limit of an entry; agents split lines below it
-        "-insert.maxFieldsPerLine=2000",  # the limit of a block: records with more are dropped
+        # Below the limit of a block, 2000, as the engine adds fields to a record.
+        f"-insert.maxFieldsPerLine={VL_MOST_FIELDS}",
         f"-inmemoryDataFlushInterval={go_duration(settings.timing.flush_interval)}",
         f"-http.maxGracefulShutdownDuration={_engine_shutdown(target)}",
         "-http.disableCORS",
@@ -73,6 +75,7 @@ def program(settings: Settings) -> Artifact:
         settings.versions["victorialogs"],
         packages=("github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs",),
         binaries=("victoria-logs",),
+        patches=PATCHES,
     )
 
 

@@ -13,6 +13,8 @@ LOKI_TENANT = "main"
 LOKI_RESTORED_TENANT = "restored"
 # What VictoriaLogs stores for an empty message, which it cannot store.
 VL_EMPTY_MESSAGE = "(empty message)"
+# The fields of a record; VictoriaLogs drops records with more.
+VL_MOST_FIELDS = 1990
 # The fields that a search for text looks at, by their names in VictoriaLogs.
 VL_SEARCHED_FIELDS = ("_msg", *SEARCHED_FIELDS[1:])
 # Grafana's plugin for VictoriaLogs; Grafana includes one for Loki.

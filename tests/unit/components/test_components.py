@@ -21,7 +21,7 @@ COMMON_OF_VICTORIALOGS = [
     "-search.maxQueryDuration=10m",
     "-defaultMsgValue=(empty message)",
     "-insert.maxLineSizeBytes=2MiB",
-    "-insert.maxFieldsPerLine=2000",
+    "-insert.maxFieldsPerLine=1990",
     "-inmemoryDataFlushInterval=2s",
     "-http.maxGracefulShutdownDuration=12500ms",
     "-http.disableCORS",
