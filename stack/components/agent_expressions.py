@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from stack.records.contract import ASIDE, LOG_FILE, names, reserved_names
+from stack.records.contract import LEVELS, LOG_FILE, names, reserved_names
 
 # The depth to which nested objects and lists are parsed; deeper lines stay text. The collector's
 # queue loses records that it cannot decode: its limit is 32 nested objects, or 49 lists.
@@ -35,9 +35,18 @@ def has_no_reserved_name() -> str:
     return " and ".join([*(f"attributes[{_text(name)}] == nil" for name in others), no_list])
 
 
+def trimmed() -> str:
+    """The line without what may stand around an object: blanks, a byte order mark, NULs."""
+    return 'trim(body, " \\t\\r\\ufeff\\u0000")'
+
+
 def is_one_object() -> str:
     """Whether the brackets of a line are those of one JSON object that is not too deep."""
-    return f"body matches {_text(nesting(MOST_NESTED))}"
+    return f"body matches {one_object()}"
+
+
+def one_object() -> str:
+    return _text(nesting(MOST_NESTED))
 
 
 def nesting(most: int) -> str:
@@ -52,20 +61,17 @@ def nesting(most: int) -> str:
     return rf"^\{{{pattern}\}}\s*$"
 
 
-def as_fields(record: str) -> str:
-    """The JSON text of a parsed object without reserved names and without objects as values.
-
-    A reserved name gets the prefix that logstack_django uses. An object becomes its JSON text: as
-    fields, free keys would add up until the engine drops records (2000 names in a block).
-    """
-    taken = f"#[0] in {json.dumps(reserved_names())}"
-    labels = f"#[0] in {json.dumps(names('label'))}"
-    unfit = f'({taken} or ({labels} and type(#[1]) in ["map", "array"]))'
-    name = f"toJSON({unfit} ? {_text(ASIDE)} + #[0] : #[0])"
-    value = f'(type(#[1]) in ["map", "array"] ? toJSON({_compact("#[1]")}) : toJSON(#[1]))'
-    pairs = f'join(map(toPairs({record}), {name} + ":" + {value}), ",")'
-    odd = f'any(toPairs({record}), type(#[1]) in ["map", "array"] or {taken})'
-    return f'({record} != nil and {odd}) ? "{{" + {pairs} + "}}" : body'
+def is_complete(window: str) -> str:
+    """Whether a parsed plain line is a record of the contract, which needs no change."""
+    labels = " and ".join(
+        f'(attributes.{name} ?? "") != ""' for name in ("service_name", "environment")
+    )
+    # Integers beyond 64 bits are parsed as floats: their digits would be lost.
+    exact = 'none(values(attributes), type(#) == "float" and (# > 9.2e18 or # < -9.2e18))'
+    return (
+        f"{labels} and attributes.level in {json.dumps(LEVELS)} "
+        f"and attributes.timestamp != nil and attributes.message != nil and {window} and {exact}"
+    )
 
 
 def in_window(past: timedelta, ahead: timedelta) -> str:
@@ -74,27 +80,6 @@ def in_window(past: timedelta, ahead: timedelta) -> str:
         f'(timestamp > now() - duration("{past.total_seconds():.0f}s") '
         f'and timestamp < now() + duration("{ahead.total_seconds():.0f}s"))'
     )
-
-
-def _compact(value: str) -> str:
-    """A value's JSON without spaces, and with `<`, `>` and `&` unescaped.
-
-    `toJSON` writes one name or value per line and escapes those three.
-    """
-    text = f"toJSON({value})"
-    steps = [
-        ("\\\\", "\x01"),  # so that the next steps see complete escapes
-        ('\\": ', "\x02"),
-        ('": ', '":'),
-        ("\x02", '\\": '),
-        ("\\u003c", "<"),
-        ("\\u003e", ">"),
-        ("\\u0026", "&"),
-        ("\x01", "\\\\"),
-    ]
-    for old, new in steps:
-        text = f"replace({text}, {_text(old)}, {_text(new)})"
-    return f'join(map(split({text}, "\\n"), trim(#)), "")'
 
 
 def _text(value: str) -> str:

@@ -39,9 +39,9 @@ class Artifact:
     them the binary is on PATH, or fetched (settings.releases). `required` is a module that is built
     as a dependency of a generated module, because `go install` refuses it (it replaces modules) or
     because one of its modules is replaced: `replaced` has the path of that module and the Go file
-    to use instead. `emptied` are modules that only tests of the source import; `patches` change one
-    module of the version. `static` binaries need no C library. With `wheel` the binary is part of a Python
-    package.
+    to use instead. `emptied` are modules that only tests of the source import; `patches` change
+    one module of the version. `static` binaries need no C library. With `wheel` the binary is part
+    of a Python package.
     """
 
     name: str

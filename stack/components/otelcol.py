@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stack.components import agent_expressions as expressions
+from stack.components import record_expressions as records
 from stack.components.component import Artifact, Component, Container, Patch, config_check
 from stack.components.log_sources import MOST_LINES, SERVICE_LABEL, log_sources, window
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT, VL_IGNORED_FIELDS, VL_STREAM_FIELDS
@@ -77,9 +78,18 @@ def render_otelcol(target: Target) -> str:
         most_replaced=MOST_REPLACED,
         is_plain=expressions.is_plain(),
         has_no_reserved_name=expressions.has_no_reserved_name(),
+        trimmed=expressions.trimmed(),
+        one_object=expressions.one_object(),
         is_one_object=expressions.is_one_object(),
-        as_fields=expressions.as_fields("resource.record"),
+        members=records.members(),
+        has_members=records.has_members(),
+        as_record=records.as_record(),
+        quoted_digits=records.quoted_digits(),
+        line_of_record=records.line_of_record(),
+        changed=records.CHANGED,
+        times=records.TIMES,
         in_window=expressions.in_window(*window(target)),
+        is_complete=expressions.is_complete(expressions.in_window(*window(target))),
     )
 
 

@@ -56,7 +56,7 @@ NEXT_BLOCK = Patch(
 }
 """,
 )
-# Blocks have to be in the order of their first times: so they are kept apart before they are merged.
+# Blocks have to be in the order of their first times: so they are kept apart before a merge.
 MERGE_NAMES = Patch(
     MODULE,
     f"{FOLDER}/block_stream_merger.go",

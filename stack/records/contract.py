@@ -63,6 +63,7 @@ class Field:
     placement: Placement
     set_by: str
     description: str
+    aliases: tuple[str, ...] = ()
 
     def parse(self, text: str) -> Value:
         """The typed value of an engine's text; text that does not fit the type stays text."""
@@ -96,6 +97,7 @@ def fields() -> dict[str, Field]:
             placement=definition["x-placement"],
             set_by=definition["x-set-by"],
             description=definition["description"],
+            aliases=tuple(definition.get("x-aliases", ())),
         )
         for name, definition in schema()["properties"].items()
     }
@@ -109,6 +111,24 @@ def names(placement: Placement) -> list[str]:
 def agent_fields() -> list[str]:
     """The fields that an agent adds to a record, without labels."""
     return [f.name for f in fields().values() if f.set_by == "agent" and f.placement == "line"]
+
+
+def level_spellings() -> dict[str, str]:
+    """The contract's level for each spelling in lower case, also for numbers as text."""
+    spellings: dict[str, list[str]] = schema()["properties"]["level"]["x-spellings"]
+    return {text: level for level, texts in spellings.items() for text in texts}
+
+
+def syslog_levels() -> dict[str, str]:
+    """The contract's level for each severity of syslog, 0 to 7, as text."""
+    levels: list[str] = schema()["properties"]["level"]["x-syslog"]
+    return {str(number): level for number, level in enumerate(levels)}
+
+
+def duration_factors() -> dict[str, float]:
+    """Aliases of duration_ms in another unit, with the milliseconds of one."""
+    found: dict[str, float] = schema()["properties"]["duration_ms"]["x-factors"]
+    return found
 
 
 def reserved_names() -> list[str]:

@@ -1,0 +1,190 @@
+"""Expressions for the collector's template that make a record of the contract of another one.
+
+Other libraries write the contract's fields under other names, levels in other words and times in
+other formats (`x-aliases`, `x-spellings` of the contract). All of that is one expression over the
+parsed line: it returns the JSON of the record. https://expr-lang.org has the language.
+"""
+
+from __future__ import annotations
+
+import json
+
+from stack.records.contract import (
+    ASIDE,
+    duration_factors,
+    fields,
+    level_spellings,
+    names,
+    reserved_names,
+    syslog_levels,
+)
+
+RECORD = "resource.record"
+SHAPED = '["map", "array"]'
+# Further formats of times: a regular expression, the layout of Go's `time`, whether it has a zone.
+# https://pkg.go.dev/time#Layout; a fraction of a second may follow where the layout has none.
+TIMES = (
+    (r"^\d{4}-\d{2}-\d{2}T[0-9:.]+$", "2006-01-02T15:04:05", False),
+    (r"^\d{8}T\d{6}", "20060102T150405Z0700", True),
+    (r"^\d{2}/[A-Z][a-z]{2}/\d{4}:", "02/Jan/2006:15:04:05 -0700", True),
+    (r"^[A-Z][a-z]{2}, .*\d$", "Mon, 02 Jan 2006 15:04:05 -0700", True),
+    (r"^[A-Z][a-z]{2}, .*[A-Z]$", "Mon, 02 Jan 2006 15:04:05 MST", False),
+    (r"^[A-Z][a-z]{2} [ \d]\d \d{2}:", "Jan _2 15:04:05", False),
+)
+# What the text of a record begins with if it has other names or another level than the line.
+CHANGED = " "
+# What the text of a record ends with where its level was written in another way.
+ORIGINAL = ',\\"level_original\\":'
+# GELF has the severities of syslog, where others have larger numbers.
+IS_GELF = "r.short_message != nil"
+# Serilog writes no level for the one that it calls Information.
+IS_SERILOG = 'r["@t"] != nil and (r["@m"] != nil or r["@mt"] != nil)'
+
+
+def members() -> list[tuple[str, str]]:
+    """The aliases that may be members of an object: their path in the record, and their name."""
+    dotted = [name for field in fields().values() for name in field.aliases if "." in name]
+    return [(_path(name.split(".")), name) for name in dotted]
+
+
+def has_members() -> str:
+    """Whether the record has an object that may contain an alias."""
+    parents = list(dict.fromkeys(name.split(".")[0] for _, name in members()))
+    return f'any({json.dumps(parents)}, type({RECORD}[#]) == "map")'
+
+
+def quoted_digits() -> str:
+    """The line with integers of 19 digits and more as text, so that no digit is lost."""
+    member = r'^[\[{\s]*("([^"\\]|\\.)*"\s*:\s*)?[\[{\s]*-?\d{19,}[\]}\s]*$'
+    digits = 'trim(last(split(#, ":")), " []{}")'
+    quoted = f"replace(#, {digits}, {_text(chr(34))} + {digits} + {_text(chr(34))})"
+    return f'join(map(split(body, ","), # matches {_text(member)} ? {quoted} : #), ",")'
+
+
+def line_of_record() -> str:
+    """The record as Loki keeps it: with its time in the contract's format."""
+    time = '"\\"timestamp\\":" + toJSON(attributes.timestamp)'
+    text = f'split(resource.aside, "{ORIGINAL}")[0]'
+    whole = f'(attributes.level_original == nil ? resource.aside : {text} + "}}")'
+    return (
+        "attributes.timestamp == nil or timestamp.IsZero() ? "
+        f"{whole} : replace({whole}, {time}, "
+        '"\\"timestamp\\":\\"" + timestamp.UTC().Format("2006-01-02T15:04:05.999999999Z07:00") '
+        '+ "\\"")'
+    )
+
+
+def as_record() -> str:
+    """The JSON text of the parsed line as a record of the contract.
+
+    A reserved name gets the prefix that logstack_django uses. The first alias of a field that the
+    record lacks is renamed. An object becomes its JSON text, so that free keys do not add up as
+    fields.
+    """
+    aliases = [[field.name, list(field.aliases)] for field in fields().values() if field.aliases]
+    is_alias = f"r[#] != nil and not (type(r[#]) in {SHAPED})"
+    level = next(list(item.aliases) for item in fields().values() if item.name == "level")
+    return "; ".join(
+        [
+            f"let r = {RECORD}",
+            f"let renamed = fromPairs(map(filter({json.dumps(aliases)}, r[#[0]] == nil), "
+            f'[find(#[1], {is_alias}) ?? "", #[0]]))',
+            f'let level_name = r.level != nil ? "level" : '
+            f'(find({json.dumps(level)}, {is_alias}) ?? "level")',
+            f'let written = type(r[level_name]) in {SHAPED} ? "" : string(r[level_name] ?? "")',
+            "let spelled = lower(trim(written))",
+            f'let level = written == "" ? ({IS_SERILOG} ? "INFO" : "") : '
+            f"(({IS_GELF} ? {_map(syslog_levels())}[spelled] : nil) ?? "
+            f'{_map(level_spellings())}[spelled] ?? "")',
+            'let pairs = map(filter(toPairs(r), (#[0] != level_name or level == "") and '
+            f"not ({_is_emptied()})), "
+            f'{_name()} + ":" + {_value()})',
+            'let levels = level == "" ? [] : ["\\"level\\":\\"" + level + "\\""]',
+            'let original = upper(trim(written)) in [level, ""] or level == "" ? "" : '
+            f'"{ORIGINAL}" + toJSON(written)',
+            # In order, so that a line that is sent again is the same.
+            f'(original != "" or any(keys(renamed), # != "") ? "{CHANGED}" : "") + '
+            '"{" + join(sort(concat(pairs, levels)), ",") + original + "}"',
+        ]
+    )
+
+
+def _is_emptied() -> str:
+    """Whether nothing is left in an object whose members were aliases."""
+    parents = {name.split(".")[0] for _, name in members()}
+    is_parent = f'type(#[1]) == "map" and #[0] in {json.dumps(sorted(parents))}'
+    return f'{is_parent} and not (toJSON(#[1]) matches ":[ ]*[^ {{]")'
+
+
+def _name() -> str:
+    taken = f"#[0] in {json.dumps(reserved_names())}"
+    labels = f"#[0] in {json.dumps(names('label'))}"
+    unfit = f"({taken} or ({labels} and type(#[1]) in {SHAPED}))"
+    return f"toJSON(renamed[#[0]] ?? ({unfit} ? {_text(ASIDE)} + #[0] : #[0]))"
+
+
+def _value() -> str:
+    factors = duration_factors()
+    is_time = '(renamed[#[0]] ?? #[0]) == "timestamp" and type(#[1]) == "string"'
+    factor = f"{_map(factors)}[#[0]]"
+    is_factor = (
+        f'#[0] in {json.dumps(list(factors))} and renamed[#[0]] == "duration_ms" '
+        'and string(#[1]) matches "^[0-9.eE+-]+$"'
+    )
+    return (
+        f"(type(#[1]) in {SHAPED} ? toJSON({compact('#[1]')}) : "
+        f"({is_time} ? toJSON({_iso('#[1]')}) : "
+        f"({is_factor} ? toJSON(float(#[1]) * {factor}) : toJSON(#[1]))))"
+    )
+
+
+def _iso(value: str) -> str:
+    """A time in the format of RFC 3339, where it is written as one of its relatives.
+
+    A blank for `T`, slashes, a comma before the fraction, lower case, `UTC`, and offsets without a
+    colon. One without an offset stays without.
+    """
+    text = f'replace(replace(upper(trim({value})), " UTC", "Z"), ",", ".")'
+    time = f'replace({text}[11:], " ", "")'
+    hours = f"{time}[:len({time})-2]"
+    colon = (
+        f'({time} matches "[+-][0-9]{{4}}$" ? {hours} + ":" + {time}[len({time})-2:] '
+        f': ({time} matches "[+-][0-9]{{2}}$" ? {time} + ":00" : {time}))'
+    )
+    day = f'replace({text}[:10], "/", "-")'
+    is_like = f'{value} matches "^\\\\s*[0-9]{{4}}[-/][0-9]{{2}}[-/][0-9]{{2}}[ Tt][0-9]{{2}}:"'
+    return f'({is_like} ? {day} + "T" + {colon} : {value})'
+
+
+def compact(value: str) -> str:
+    """A value's JSON without spaces, and with `<`, `>` and `&` unescaped.
+
+    `toJSON` writes one name or value per line and escapes those three.
+    """
+    text = f"toJSON({value})"
+    steps = [
+        ("\\\\", "\x01"),  # so that the next steps see complete escapes
+        ('\\": ', "\x02"),
+        ('": ', '":'),
+        ("\x02", '\\": '),
+        ("\\u003c", "<"),
+        ("\\u003e", ">"),
+        ("\\u0026", "&"),
+        ("\x01", "\\\\"),
+    ]
+    for old, new in steps:
+        text = f"replace({text}, {_text(old)}, {_text(new)})"
+    return f'join(map(split({text}, "\\n"), trim(#)), "")'
+
+
+def _path(parts: list[str]) -> str:
+    return RECORD + "".join(f'["{part}"]' for part in parts)
+
+
+def _map(values: dict[str, str] | dict[str, float]) -> str:
+    return json.dumps(values)
+
+
+def _text(value: str) -> str:
+    """A literal of the language, which has the escapes of JSON."""
+    return json.dumps(value)
