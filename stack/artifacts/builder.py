@@ -113,11 +113,11 @@ class Builder:
         stamps = " ".join(f"-X {name}=v{artifact.version}" for name in names)
         flags = [*(["-mod=mod"] if module else []), "-v", "-trimpath", f"-ldflags=-s -w {stamps}"]
         patched = self._patch(artifact, scratch)
-        folder = patched or scratch
+        place = patched or scratch
         for package, binary in zip(artifact.packages, artifact.binaries, strict=True):
             source = package if module or patched else f"{package}@v{artifact.version}"
-            self._run(artifact, [go, "install", *flags, source], folder)
-            (folder / Path(package).name).rename(scratch / binary)
+            self._run(artifact, [go, "install", *flags, source], place)
+            (place / Path(package).name).rename(scratch / binary)
         shutil.rmtree(scratch / "patched", ignore_errors=True)
 
     def _patch(self, artifact: Artifact, scratch: Path) -> Path | None:

@@ -20,9 +20,9 @@ from tests.support.native_stack import ON_ENGINES, StackUnderTest, line, marker,
 pytestmark = [pytest.mark.native, ON_ENGINES]
 
 # Names that the receivers and their operators use on the way, and that are a line's own.
-ON_THE_WAY = ["stream", "priority", "docker", "service.name", "record", "resource", "body", "time"]
+ON_THE_WAY = ["stream", "priority", "docker", "aside", "resource", "attributes.message"]
 # The names of a container's label, of OTLP, and with a prefix that the agent gives itself.
-OTHERS = ["logstack.service", "trace", "attributes", "timestamp_", "message", "extra_host"]
+OTHERS = ["logstack.service", "attributes", "timestamp_", "message", "extra_host"]
 VALUES = ["web1", 17, 1.5, True, None, {"a": {"b": 1}, "c": "x"}, ["x", {"y": 1}], [], {}, ""]
 
 
@@ -34,7 +34,7 @@ def test_a_line_with_any_name_is_stored(stack: StackUnderTest, name: str) -> Non
     mark = marker()
     lines = [
         base | {"mark": mark, "number": number, name: value}
-        for base in (record(), {"msg": "of another program"})
+        for base in (record(), {"of": "another program"})
         for number, value in enumerate(VALUES, start=len(base) * 100)
     ]
     stack.write(*map(line, lines))

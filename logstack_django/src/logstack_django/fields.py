@@ -41,7 +41,10 @@ COERCED_FIELDS = CONTEXT_FIELDS | EVENT_FIELDS
 HEAD_FIELDS = ("timestamp", "level", "logger_name", "message", "service_name", "environment")
 ERROR_FIELDS = ("exception_type", "exception_message", "stack_trace")
 AGENT_FIELDS = frozenset(
-    {"host", "format", "encoding_repaired", "timestamp_original", "timestamp_invalid"}
+    {
+        *("host", "format", "encoding_repaired", "level_original"),
+        *("timestamp_original", "timestamp_invalid"),
+    }
 )
 
 # An application cannot set these names. The underscored ones are the

@@ -180,7 +180,7 @@ def test_a_patched_module_is_in_the_build_and_in_the_folders_name(
     folder = ensure_all(values, silent)["otelcol"]
     manifest = (folder / "builder.yaml").read_text(encoding="utf-8")
     assert f"  - {QUEUE.module} => ../patched/exporterhelper\n" in manifest
-    assert folder.name == collector.key != replace(collector, patch=None).key
+    assert folder.name == collector.key != replace(collector, patches=()).key
     assert not (folder / "patched").exists()
 
 

@@ -16,6 +16,7 @@ from stack.records.contract import Placement
 EXAMPLE: dict[str, Any] = {
     "timestamp": "2026-01-31T10:30:01.123456Z",
     "level": "ERROR",
+    "level_original": "err",
     "logger_name": "organizations.views",
     "message": "Organization could not be created",
     "service_name": "erp-backend-api",
@@ -140,7 +141,7 @@ def test_a_record_without_a_level_is_refused_unless_it_is_text() -> None:
             "line",
             "timestamp message duration_ms method route path status response_bytes "
             "exception_message stack_trace truncated format encoding_repaired "
-            "timestamp_original timestamp_invalid",
+            "level_original timestamp_original timestamp_invalid",
         ),
     ],
 )
