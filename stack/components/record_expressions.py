@@ -54,8 +54,9 @@ def has_members() -> str:
 
 
 def quoted_digits() -> str:
-    """The line with integers of 19 digits and more as text, so that no digit is lost."""
-    member = r'^[\[{\s]*("([^"\\]|\\.)*"\s*:\s*)?[\[{\s]*-?\d{19,}[\]}\s]*$'
+    """The line with integers beyond 64 bits as text, so that no digit is lost."""
+    large = r"-?(\d{20,}|9(2(2[3-9]|[3-9]\d)|[3-9]\d{2})\d{15})"
+    member = r'^[\[{\s]*("([^"\\]|\\.)*"\s*:\s*)?[\[{\s]*' + large + r"[\]}\s]*$"
     digits = 'trim(last(split(#, ":")), " []{}")'
     quoted = f"replace(#, {digits}, {_text(chr(34))} + {digits} + {_text(chr(34))})"
     return f'join(map(split(body, ","), # matches {_text(member)} ? {quoted} : #), ",")'
@@ -87,8 +88,8 @@ def as_record() -> str:
     return "; ".join(
         [
             f"let r = {RECORD}",
-            f"let renamed = fromPairs(map(filter({json.dumps(aliases)}, r[#[0]] == nil), "
-            f'[find(#[1], {is_alias}) ?? "", #[0]]))',
+            f"let renamed = fromPairs(filter(map(filter({json.dumps(aliases)}, r[#[0]] == nil), "
+            f"[find(#[1], {is_alias}), #[0]]), #[0] != nil))",
             f'let level_name = r.level != nil ? "level" : '
             f'(find({json.dumps(level)}, {is_alias}) ?? "level")',
             f'let written = type(r[level_name]) in {SHAPED} ? "" : string(r[level_name] ?? "")',
@@ -103,7 +104,7 @@ def as_record() -> str:
             'let original = upper(trim(written)) in [level, ""] or level == "" ? "" : '
             f'"{ORIGINAL}" + toJSON(written)',
             # In order, so that a line that is sent again is the same.
-            f'(original != "" or any(keys(renamed), # != "") ? "{CHANGED}" : "") + '
+            f'(original != "" or len(renamed) > 0 ? "{CHANGED}" : "") + '
             '"{" + join(sort(concat(pairs, levels)), ",") + original + "}"',
         ]
     )

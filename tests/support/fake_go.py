@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stack.components.otelcol import QUEUE
+from stack.components.victorialogs_patches import PATCHES
 
 SCRIPT = """#!/bin/sh
 calls=$(dirname "$0")/calls
@@ -57,10 +58,12 @@ class FakeGo:
     def __init__(self, folder: Path):
         self.program = folder / "go"
         write_program(self.program, SCRIPT)
-        self.module = folder / "module"  # the one that is patched, in Go's cache
-        patched = self.module / QUEUE.file
-        patched.parent.mkdir(parents=True)
-        patched.write_text(QUEUE.before, encoding="utf-8")
+        self.module = folder / "module"  # those that are patched, in Go's cache
+        for patch in (QUEUE, *PATCHES):
+            patched = self.module / patch.file
+            patched.parent.mkdir(parents=True, exist_ok=True)
+            with patched.open("a", encoding="utf-8") as file:
+                file.write(patch.before)
         self._calls = folder / "calls"
         self._go_on = folder / "calls.go-on"
         self.hangs = folder / "calls.hangs"
