@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stack.components import agent_expressions as expressions
+from stack.components import secret_patterns, text_formats
 from stack.components.component import Artifact, Component, Container, Patch, config_check
 from stack.components.log_sources import MOST_LINES, SERVICE_LABEL, log_sources, window
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT, VL_IGNORED_FIELDS, VL_STREAM_FIELDS
@@ -13,6 +14,7 @@ from stack.settings import Settings
 from stack.settings.targets import Target
 from stack.settings.units import (
     parse_bytes,
+    parse_duration,
 )
 
 # In lines of up to so many characters, invalid bytes become U+FFFD, in longer ones `?`. With four
@@ -69,7 +71,12 @@ def render_otelcol(target: Target) -> str:
         stream_fields=VL_STREAM_FIELDS,
         ignored_fields=VL_IGNORED_FIELDS,
         levels=contract.LEVELS,
-        kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
+        kept=[
+            *contract.names("metadata"),
+            *contract.agent_fields(),
+            *contract.TEXT_FIELDS,
+            "log.file.path",
+        ],
         loki_tenant=LOKI_TENANT,
         label_length=LOKI_LABEL_LENGTH,
         service_label=SERVICE_LABEL,
@@ -79,6 +86,9 @@ def render_otelcol(target: Target) -> str:
         has_no_reserved_name=expressions.has_no_reserved_name(),
         is_one_object=expressions.is_one_object(),
         as_fields=expressions.as_fields("resource.record"),
+        formats=text_formats,
+        logged_flush=f"{2 * parse_duration(settings.agent.text_flush).total_seconds():g}s",
+        secrets=secret_patterns,
         in_window=expressions.in_window(*window(target)),
     )
 

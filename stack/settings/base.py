@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -32,6 +33,16 @@ def _check_port(number: int) -> int:
     return number
 
 
+def _check_timezone(name: str) -> str:
+    try:
+        known = name == "UTC" or bool(ZoneInfo(name))  # UTC also where no time zones are installed
+    except (KeyError, ValueError, OSError):
+        known = False
+    if not known:
+        raise ValueError("the name of a time zone, such as Europe/Berlin or UTC")
+    return name
+
+
 _SERVICE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 _SERVICE_WORDS = (
     "letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most 63 characters"
@@ -39,6 +50,7 @@ _SERVICE_WORDS = (
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _BUCKET_WORDS = "a bucket's name: 3 to 63 lower-case letters, digits, `.` and `-`"
 
+TimeZone = Annotated[str, AfterValidator(_check_timezone)]
 PortNumber = Annotated[int, AfterValidator(_check_port)]
 ServiceName = Annotated[str, match(_SERVICE, f"a name of {_SERVICE_WORDS}")]
 OptionalServiceName = Annotated[str, match(f"({_SERVICE})?", f"a name of {_SERVICE_WORDS}, or ''")]

@@ -16,6 +16,7 @@ from stack.settings.base import (
     PortNumber,
     Section,
     ServiceName,
+    TimeZone,
     match,
 )
 from stack.settings.units import Bytes, Duration, parse_duration
@@ -207,6 +208,8 @@ class FileSource(Section):
 
     service: ServiceName
     path: AbsolutePath
+    # That of its access logs; `text`: lines without a level are right here.
+    format: Literal["auto", "nginx", "apache", "gunicorn", "text"] = "auto"
 
 
 class Agent(Section):
@@ -219,6 +222,7 @@ class Agent(Section):
     compression: Literal["zstd", "gzip", "none"]
     fsync: bool
     gc_percent: int = Field(ge=20, le=1000)
+    timezone: TimeZone
     files: tuple[FileSource, ...] = Field(default=(), strict=False)
 
 
