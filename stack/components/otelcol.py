@@ -14,7 +14,6 @@ from stack.settings import Settings
 from stack.settings.targets import Target
 from stack.settings.units import (
     parse_bytes,
-    parse_duration,
 )
 
 # In lines of up to so many characters, invalid bytes become U+FFFD, in longer ones `?`. With four
@@ -87,7 +86,6 @@ def render_otelcol(target: Target) -> str:
         is_one_object=expressions.is_one_object(),
         as_fields=expressions.as_fields("resource.record"),
         formats=text_formats,
-        logged_flush=f"{2 * parse_duration(settings.agent.text_flush).total_seconds():g}s",
         secrets=secret_patterns,
         in_window=expressions.in_window(*window(target)),
     )

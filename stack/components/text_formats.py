@@ -256,11 +256,6 @@ EXPECTS_MORE = (
 )
 # Tracebacks that explain the one before, and the goroutines of a panic.
 EXPLAINS = rf"^(?:{_EXPLAINS}|goroutine \d+ \[|\[signal |created by |\S+\([^\n]*\)\n\t)"
-# A trace, which belongs to the line that logged it.
-IS_TRACE = (
-    r"^(?:Traceback \(most recent|\s+\+ Exception Group"
-    r"|(?:Exception in thread \"[^\"\n]*\" )?[A-Za-z_$][\w.$]*(?: \[\w+\])?(?:: [^\n]*)?\n\s+(?:at |--->))"
-)
 # Colours, other control sequences of terminals, and the end of a line of Windows.
 UNPRINTED = r"\x1B(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1B]*(?:\x07|\x1B\\))|\r$"
 
@@ -280,13 +275,6 @@ def shapes_for(file_format: str) -> dict[str, list[Shape]]:
 def used(shapes: dict[str, list[Shape]]) -> list[Shape]:
     """Each of these shapes once."""
     return list({shape.name: shape for fitting in shapes.values() for shape in fitting}.values())
-
-
-def is_loggable() -> str:
-    """Whether a record may be a line that logs a stack trace, or is such a trace."""
-    lines = f"body contains {_text(chr(10))}"
-    logs = f'attributes.level in ["WARNING", "ERROR", "CRITICAL"] and not ({lines})'
-    return f"({logs}) or ({lines} and {matches(IS_TRACE)})"
 
 
 def has(trace: Trace) -> str:
