@@ -70,12 +70,7 @@ def render_otelcol(target: Target) -> str:
         stream_fields=VL_STREAM_FIELDS,
         ignored_fields=VL_IGNORED_FIELDS,
         levels=contract.LEVELS,
-        kept=[
-            *contract.names("metadata"),
-            *contract.agent_fields(),
-            *contract.TEXT_FIELDS,
-            "log.file.path",
-        ],
+        kept=[*contract.names("metadata"), *contract.agent_fields(), "log.file.path"],
         loki_tenant=LOKI_TENANT,
         label_length=LOKI_LABEL_LENGTH,
         service_label=SERVICE_LABEL,

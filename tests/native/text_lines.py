@@ -246,7 +246,7 @@ CASES = {
     "query parameters": Case(
         '192.0.2.7 - - [{utc:%d/%b/%Y:%H:%M:%S} +0000] "GET /{mark}?token=s3cr3t&page=2 HTTP/1.1" 200 1',
         {
-            "path": "/{mark}",
+            **{**WHOLE, "path": "/{mark}"},
             "message": "192.0.2.7 - - [{utc:%d/%b/%Y:%H:%M:%S} +0000] "
             '"GET /{mark}?token=[redacted]&page=2 HTTP/1.1" 200 1',
         },
