@@ -52,7 +52,9 @@ class Source:
 
 def log_sources(target: Target) -> tuple[Source, ...]:
     """The sources of the agent, each with its receiver."""
-    files = [Source("file", file.service, file.path, format=file.format) for file in _log_files(target)]
+    files = [
+        Source("file", file.service, file.path, format=file.format) for file in _log_files(target)
+    ]
     docker = Source("docker", "container", f"{CONTAINER_LOGS}/*/*-json.log")
     if target.in_containers:
         sources = [docker]

@@ -14,6 +14,7 @@ from stack.settings import Settings
 from stack.settings.targets import Target
 from stack.settings.units import (
     parse_bytes,
+    parse_duration,
 )
 
 # In lines of up to so many characters, invalid bytes become U+FFFD, in longer ones `?`. With four
@@ -81,6 +82,8 @@ def render_otelcol(target: Target) -> str:
         is_one_object=expressions.is_one_object(),
         as_fields=expressions.as_fields("resource.record"),
         formats=text_formats,
+        # The last line of a trace itself waits for another one.
+        trace_flush=f"{2 * parse_duration(settings.agent.text_flush).total_seconds():g}s",
         secrets=secret_patterns,
         in_window=expressions.in_window(*window(target)),
     )

@@ -57,7 +57,9 @@ _REQUEST = (
     r'"(?:(?P<method>[A-Z]{3,10}) (?P<path>[^ ?"]*)(?:[^"\\]|\\.)*|(?:[^"\\]|\\.)*)" '
     r"(?P<status>[1-5]\d\d) (?P<response_bytes>\d+|-)"
 )
-_ACCESS = rf"^(?P<client_ip>[0-9A-Fa-f.:]+|-) \S+ [^\[\n]{{1,200}} ?\[(?P<time>[^\]\n]+)\] {_REQUEST}"
+_ACCESS = (
+    rf"^(?P<client_ip>[0-9A-Fa-f.:]+|-) \S+ [^\[\n]{{1,200}} ?\[(?P<time>[^\]\n]+)\] {_REQUEST}"
+)
 _APACHE_TIME = "02/Jan/2006:15:04:05 -0700"
 
 
@@ -87,9 +89,12 @@ _SECONDS = rf"(?: {_QUOTED} {_QUOTED})?(?: (?P<seconds>\d+\.\d+)(?:\s|$))?"
 _MICROSECONDS = rf"(?: {_QUOTED} {_QUOTED})?(?: (?P<microseconds>\d+)(?:\s|$))?"
 # Formats of access logs by the name in `[[agent.files]]`. The file of gunicorn has `%(D)s`.
 ACCESS_LOGS = {
-    "nginx": Shape("nginx", "digit lower other", _ACCESS + _SECONDS, _APACHE_TIME, ACCESS),
-    "apache": Shape("apache", "digit lower other", _ACCESS + _MICROSECONDS, _APACHE_TIME, ACCESS),
-    "gunicorn": Shape("gunicorn", "digit lower other", _ACCESS + _MICROSECONDS, _APACHE_TIME, ACCESS),
+    name: Shape(name, "digit lower other", _ACCESS + duration, _APACHE_TIME, ACCESS)
+    for name, duration in (
+        ("nginx", _SECONDS),
+        ("apache", _MICROSECONDS),
+        ("gunicorn", _MICROSECONDS),
+    )
 }
 SHAPES = (
     # 2026-11-28 19:12:05,405 - shop.orders - ERROR - text
@@ -236,7 +241,7 @@ TRACES = (
     Trace(
         "frames",
         "\n",
-        r'(?:^|\n|[ ])(?P<exception_type>[A-Za-z_$][\w.$]*)(?: \[\w+\])?(?:: '
+        r"(?:^|\n|[ ])(?P<exception_type>[A-Za-z_$][\w.$]*)(?: \[\w+\])?(?:: "
         rf"{_MESSAGE})?\n[ \t]+(?:at |---> |\.\.\. \d)",
     ),
     Trace("go", "goroutine ", rf"(?:^|\n)(?P<exception_type>panic|fatal error): {_MESSAGE}"),

@@ -116,7 +116,7 @@ def test_a_stack_trace_is_one_record(lines: Lines, name: str) -> None:
 
 def test_only_text_without_a_level_counts_as_unparsed(lines: Lines) -> None:
     """The alert rule is quiet for files whose text is right."""
-    unparsed = {r["message"] for r in lines.records if r.get("level") is None}
+    unparsed = {str(r["message"]) for r in lines.records if r.get("level") is None}
     assert not [message for message in unparsed if lines.marks["text that is right"] in message]
     assert [message for message in unparsed if lines.marks["plain words"] in message]
 

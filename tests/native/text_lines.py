@@ -208,7 +208,8 @@ CASES = {
         {**ACCESS, "level": "INFO", "method": "HEAD", "status": 304, "response_bytes": None},
     ),
     "apache with a time": Case(
-        '192.0.2.7 - - [{local:%d/%b/%Y:%H:%M:%S} +0530] "GET /{mark} HTTP/1.1" 500 12 "-" "-" 1500',
+        '192.0.2.7 - - [{local:%d/%b/%Y:%H:%M:%S} +0530] "GET /{mark} HTTP/1.1" 500 12 '
+        '"-" "-" 1500',
         {**ACCESS, "level": "ERROR", "duration_ms": 1.5},
         file="apache",
     ),
@@ -233,7 +234,7 @@ CASES = {
         "{mark} Set-Cookie: sid=38afes7a8; HttpOnly", {"message": "{mark} Set-Cookie: [redacted]"}
     ),
     "keys": Case(
-        "{mark} password=hunter2 api_key='a b' DB_PASSWD: x7 secretKey=\"q\\\"r\" user=anna",
+        '{mark} password=hunter2 api_key=\'a b\' DB_PASSWD: x7 secretKey="q\\"r" user=anna',
         {
             "message": "{mark} password=[redacted] api_key='[redacted]' DB_PASSWD: [redacted] "
             'secretKey="[redacted]" user=anna'
@@ -244,7 +245,8 @@ CASES = {
         {"message": '{mark} body {{"access_token": "[redacted]", "n": 1, "token_count": 5}}'},
     ),
     "query parameters": Case(
-        '192.0.2.7 - - [{utc:%d/%b/%Y:%H:%M:%S} +0000] "GET /{mark}?token=s3cr3t&page=2 HTTP/1.1" 200 1',
+        '192.0.2.7 - - [{utc:%d/%b/%Y:%H:%M:%S} +0000] "GET /{mark}?token=s3cr3t&page=2 '
+        'HTTP/1.1" 200 1',
         {
             **{**WHOLE, "path": "/{mark}"},
             "message": "192.0.2.7 - - [{utc:%d/%b/%Y:%H:%M:%S} +0000] "
