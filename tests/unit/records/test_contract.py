@@ -75,7 +75,9 @@ def test_the_example_has_every_field_that_json_records_can_have() -> None:
     assert list(EXAMPLE) == [name for name in contract.fields() if name != "format"]
 
 
-@pytest.mark.parametrize("record", [EXAMPLE, TEXT_LINE, ACCESS_LINE, {**EXAMPLE, "cart": {"lines": [1, 2]}}])
+@pytest.mark.parametrize(
+    "record", [EXAMPLE, TEXT_LINE, ACCESS_LINE, {**EXAMPLE, "cart": {"lines": [1, 2]}}]
+)
 def test_the_schema_accepts_a_record(record: dict[str, Any]) -> None:
     """A full one, a line of text, and one with fields that the application added."""
     assert problems(record) == []
