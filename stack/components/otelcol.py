@@ -84,7 +84,7 @@ def render_otelcol(target: Target) -> str:
         formats=text_formats,
         # The last line of a trace itself waits for another one.
         trace_flush=f"{2 * parse_duration(settings.agent.text_flush).total_seconds():g}s",
-        secrets=secret_patterns,
+        secrets=secret_patterns.SECRETS,
         in_window=expressions.in_window(*window(target)),
     )
 

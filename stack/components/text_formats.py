@@ -36,7 +36,7 @@ BEGINNINGS = {
 }
 
 _DATE, _CLOCK = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d:\d\d"
-_TIME = rf"(?P<time>{_DATE}[T ]{_CLOCK}(?:[.,]\d{{1,9}})?)"
+_TIME = rf"(?P<time>{_DATE}[T ]{_CLOCK}(?:[.,]\d+)?)"
 _ZONE = r"(?P<zone>Z|[+-]\d\d:?\d\d)"
 _ISO = rf"{_TIME} ?{_ZONE}?"
 _LEVEL = (
@@ -46,19 +46,22 @@ _LEVEL = (
 _DOTTED = r"[A-Za-z_$][\w$-]*(?:\.[\w$-]+)+"
 _NAME = r"[A-Za-z_$][\w$.-]*"
 # What stands between a level and a logger: Spring's process, threads.
-_THREADS = r"(?:\d+ --- |\| )?(?:\[[^\]\n]{0,100}\]\s*)*"
+_THREADS = r"(?:\d+ --- |\| )?(?:\[[^\]\n]*\]\s*)*"
 # A logger is evident if its name has dots or ends in ` - ` or ` : `.
 _LOGGER = (
     rf"{_THREADS}(?:(?P<logger_name>{_DOTTED})"
     rf"|(?P<named>{_NAME})(?::[\w<>$]+)*\s+(?:--?|:)\s)?"
 )
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_REQUEST = (
-    r'"(?:(?P<method>[A-Z]{3,10}) (?P<path>[^ ?"]*)(?:[^"\\]|\\.)*|(?:[^"\\]|\\.)*)" '
-    r"(?P<status>[1-5]\d\d) (?P<response_bytes>\d+|-)"
+_TO_QUOTE = r'[^"\\]*(?:\\.[^"\\]*)*'
+_QUOTED = rf'"{_TO_QUOTE}"'
+# What tells the line of an access log from others.
+_CLIENT = (
+    r"^(?P<client_ip>[0-9A-Fa-f.:]+|-) \S+ [^\[\n]*"
+    r"\[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:[^\]\n]+)\] \""
 )
 _ACCESS = (
-    rf"^(?P<client_ip>[0-9A-Fa-f.:]+|-) \S+ [^\[\n]{{1,200}} ?\[(?P<time>[^\]\n]+)\] {_REQUEST}"
+    _CLIENT + rf'(?:(?P<method>[A-Z]+) (?P<path>[^ ?"]*){_TO_QUOTE}|{_TO_QUOTE})" '
+    r"(?P<status>[1-5]\d\d) (?P<response_bytes>\d+|-)"
 )
 _APACHE_TIME = "02/Jan/2006:15:04:05 -0700"
 
@@ -78,6 +81,12 @@ class Shape:
     pattern: str
     layout: str = ""
     format: str = TEXT
+    beginning: str = ""
+
+    @property
+    def route(self) -> str:
+        """What decides: a part of the pattern, if that is long."""
+        return self.beginning or self.pattern
 
     @property
     def groups(self) -> frozenset[str]:
@@ -89,7 +98,7 @@ _SECONDS = rf"(?: {_QUOTED} {_QUOTED})?(?: (?P<seconds>\d+\.\d+)(?:\s|$))?"
 _MICROSECONDS = rf"(?: {_QUOTED} {_QUOTED})?(?: (?P<microseconds>\d+)(?:\s|$))?"
 # Formats of access logs by the name in `[[agent.files]]`. The file of gunicorn has `%(D)s`.
 ACCESS_LOGS = {
-    name: Shape(name, "digit lower other", _ACCESS + duration, _APACHE_TIME, ACCESS)
+    name: Shape(name, "digit lower other", _ACCESS + duration, _APACHE_TIME, ACCESS, _CLIENT)
     for name, duration in (
         ("nginx", _SECONDS),
         ("apache", _MICROSECONDS),
@@ -111,7 +120,7 @@ SHAPES = (
     Shape(
         "iso",
         "digit bracket",
-        rf"^\[?{_ISO}\]?(?:\s*[|-]?\s*(?:\[[^\]\n]{{0,100}}\]|\d+))*?\s*[|:\[-]*\s*"
+        rf"^\[?{_ISO}\]?(?:\s*[|-]?\s*(?:\[[^\]\n]*\]|\d+))*?\s*[|:\[-]*\s*"
         rf"(?i:{_LEVEL})\b(?-i:\s*\]?:?\s+{_LOGGER})?",
     ),
     # 2026/11/28 19:12:05 [error] 123#0: text
@@ -136,7 +145,7 @@ SHAPES = (
         "_2 Jan 2006 15:04:05",
     ),
     # 19:12:05.405 [main] ERROR com.example.App -- text
-    Shape("clock", "digit", rf"^{_CLOCK}[.,]\d+ \[[^\]\n]{{0,100}}\] {_LEVEL}\s+{_LOGGER}"),
+    Shape("clock", "digit", rf"^{_CLOCK}[.,]\d+ \[[^\]\n]*\] {_LEVEL}\s+{_LOGGER}"),
     # 2026-11-28T19:12:05.405+00:00 text
     Shape("time", "digit bracket", rf"^\[?{_ISO}"),
     # [Sat Nov 28 19:12:05.405123 2026] [core:error] [pid 123] text
@@ -168,7 +177,7 @@ SHAPES = (
         "uvicorn_access",
         "upper",
         r"^INFO: +(?P<client_ip>[0-9A-Fa-f.:]+):\d+ - "
-        r'"(?P<method>[A-Z]{3,10}) (?P<path>[^ ?"]*)[^"]*" (?P<status>[1-5]\d\d)\b',
+        r'"(?P<method>[A-Z]+) (?P<path>[^ ?"]*)[^"]*" (?P<status>[1-5]\d\d)\b',
         format=ACCESS,
     ),
     # E1128 19:12:05.123456     123 main.go:23] text
@@ -223,7 +232,7 @@ class Trace:
     pattern: str
 
 
-_MESSAGE = r"(?P<exception_message>[^\n]{0,1000})"
+_MESSAGE = r"(?P<exception_message>[^\n]*)"
 TRACES = (
     Trace(
         "group",
