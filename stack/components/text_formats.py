@@ -94,8 +94,8 @@ class Shape:
 
 
 # The trailing time of a request, which each server writes in its own unit.
-_SECONDS = rf"(?: {_QUOTED} {_QUOTED})?(?: (?P<seconds>\d+\.\d+)(?:\s|$))?"
-_MICROSECONDS = rf"(?: {_QUOTED} {_QUOTED})?(?: (?P<microseconds>\d+)(?:\s|$))?"
+_SECONDS = rf"(?:(?: {_QUOTED})* (?:\w+=)?(?P<seconds>\d+\.\d+)(?:\s|$))?"
+_MICROSECONDS = rf"(?:(?: {_QUOTED})* (?:\w+=)?(?P<microseconds>\d+)(?:\s|$))?"
 # Formats of access logs by the name in `[[agent.files]]`. The file of gunicorn has `%(D)s`.
 ACCESS_LOGS = {
     name: Shape(name, "digit lower other", _ACCESS + duration, _APACHE_TIME, ACCESS, _CLIENT)
@@ -250,7 +250,8 @@ TRACES = (
     Trace(
         "frames",
         "\n",
-        r"(?:^|\n|[ ])(?P<exception_type>[A-Za-z_$][\w.$]*)(?: \[\w+\])?(?:: "
+        rf"(?:^|\n|[ ])(?P<exception_type>{_DOTTED}|[A-Za-z_$][\w$]*(?:Error|Exception|Throwable))"
+        r"(?: \[\w+\])?(?:: "
         rf"{_MESSAGE})?\n[ \t]+(?:at |---> |\.\.\. \d)",
     ),
     Trace("go", "goroutine ", rf"(?:^|\n)(?P<exception_type>panic|fatal error): {_MESSAGE}"),

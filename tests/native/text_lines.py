@@ -194,6 +194,11 @@ CASES = {
         {**ACCESS, "level": "WARNING", "duration_ms": 5},
         file="nginx",
     ),
+    "nginx main with a time": Case(
+        '192.0.2.7 - - [{utc:%d/%b/%Y:%H:%M:%S} +0000] "GET /{mark} HTTP/1.1" 200 1 "-" "x \\"y" '
+        '"203.0.113.9" rt=0.020 uct="0.000"',
+        {**ACCESS, "level": "INFO", "duration_ms": 20},
+    ),
     "another line in the file of nginx": Case(
         "{local:%Y/%m/%d %H:%M:%S} [error] 123#0: text {mark}",
         _leveled("ERROR", **WHOLE),
@@ -277,6 +282,10 @@ TRACES = {
         "\tat com.example.Disk.read(Disk.java:3)\n"
         "\t... 12 more",
         {"exception_type": "java.lang.IllegalStateException", "exception_message": "no {mark}"},
+    ),
+    "java in a log line": Case(
+        "ERROR Something bad: a reason {mark}\n\tat com.example.App.run(App.java:12)",
+        {"exception_type": None},
     ),
     "java thread": Case(
         'Exception in thread "main" java.lang.NullPointerException: no {mark}\n'
