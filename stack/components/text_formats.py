@@ -272,7 +272,7 @@ EXPECTS_MORE = (
 # Tracebacks that explain the one before, and the goroutines of a panic.
 EXPLAINS = rf"^(?:{_EXPLAINS}|goroutine \d+ \[|\[signal |created by |\S+\([^\n]*\)\n\t)"
 # Colours, other control sequences of terminals, and the end of a line of Windows.
-UNPRINTED = r"\x1B(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1B]*(?:\x07|\x1B\\))|\r$"
+UNPRINTED = r"\x1B(?:\[[0-9;:?]*[A-Za-z]|\][^\x07\x1B]*(?:\x07|\x1B\\))|\r$"
 
 
 def shapes_for(file_format: str) -> dict[str, list[Shape]]:
