@@ -69,7 +69,7 @@ def is_complete(window: str) -> str:
     # Integers beyond 64 bits are parsed as floats: their digits would be lost.
     exact = 'none(values(attributes), type(#) == "float" and (# > 9.2e18 or # < -9.2e18))'
     return (
-        f"{labels} and attributes.level in {json.dumps(LEVELS)} "
+        f"{labels} and string(attributes.level) in {json.dumps(LEVELS)} "
         f"and attributes.timestamp != nil and attributes.message != nil and {window} and {exact}"
     )
 

@@ -34,7 +34,7 @@ CLOCKS = timedelta(hours=1)
 class Source:
     """A source of the agent. `service` is that of lines without one.
 
-    `excluded` are patterns of matching files that are not read.
+    `excluded` are patterns of matching files that are not read, `format` is that of FileSource.
     """
 
     kind: Literal["file", "docker", "journal"]
@@ -42,6 +42,7 @@ class Source:
     path: str
     receiver: str = ""
     excluded: tuple[str, ...] = ()
+    format: str = "auto"
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -51,7 +52,9 @@ class Source:
 
 def log_sources(target: Target) -> tuple[Source, ...]:
     """The sources of the agent, each with its receiver."""
-    files = [Source("file", file.service, file.path) for file in _log_files(target)]
+    files = [
+        Source("file", file.service, file.path, format=file.format) for file in _log_files(target)
+    ]
     docker = Source("docker", "container", f"{CONTAINER_LOGS}/*/*-json.log")
     if target.in_containers:
         sources = [docker]

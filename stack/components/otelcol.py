@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stack.components import agent_expressions as expressions
 from stack.components import record_expressions as records
+from stack.components import secret_patterns, text_formats
 from stack.components.component import Artifact, Component, Container, Patch, config_check
 from stack.components.log_sources import MOST_LINES, SERVICE_LABEL, log_sources, window
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT, VL_IGNORED_FIELDS, VL_STREAM_FIELDS
@@ -14,6 +15,7 @@ from stack.settings import Settings
 from stack.settings.targets import Target
 from stack.settings.units import (
     parse_bytes,
+    parse_duration,
 )
 
 # In lines of up to so many characters, invalid bytes become U+FFFD, in longer ones `?`. With four
@@ -87,7 +89,12 @@ def render_otelcol(target: Target) -> str:
         quoted_digits=records.quoted_digits(),
         line_of_record=records.line_of_record(),
         changed=records.CHANGED,
+        end=records.END,
         times=records.TIMES,
+        formats=text_formats,
+        # The last line of a trace itself waits for another one.
+        trace_flush=f"{2 * parse_duration(settings.agent.text_flush).total_seconds():g}s",
+        secrets=secret_patterns.SECRETS,
         in_window=expressions.in_window(*window(target)),
         is_complete=expressions.is_complete(expressions.in_window(*window(target))),
     )

@@ -31,6 +31,8 @@ TIMES = (
     (r"^[A-Z][a-z]{2}, .*[A-Z]$", "Mon, 02 Jan 2006 15:04:05 MST", False),
     (r"^[A-Z][a-z]{2} [ \d]\d \d{2}:", "Jan _2 15:04:05", False),
 )
+# Ends the value of each string while secrets are masked, so that no mask takes its last quote.
+END = "\x01"
 # What the text of a record begins with if it has other names or another level than the line.
 CHANGED = " "
 # What the text of a record ends with where its level was written in another way.
@@ -135,8 +137,14 @@ def _value() -> str:
     return (
         f"(type(#[1]) in {SHAPED} ? toJSON({compact('#[1]')}) : "
         f"({is_time} ? toJSON({_iso('#[1]')}) : "
-        f"({is_factor} ? toJSON(float(#[1]) * {factor}) : toJSON(#[1]))))"
+        f"({is_factor} ? toJSON(float(#[1]) * {factor}) : "
+        f'(type(#[1]) == "string" ? {_ended("toJSON(#[1])")} : toJSON(#[1])))))'
     )
+
+
+def _ended(text: str) -> str:
+    """The JSON of a string with END before its last quote."""
+    return f"({text}[:-1] + {_text(END + chr(34))})"
 
 
 def _iso(value: str) -> str:

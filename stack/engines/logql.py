@@ -7,7 +7,13 @@ from collections.abc import Mapping
 
 from stack.common import quote
 from stack.engines import Selection
-from stack.records.contract import SEARCHED_FIELDS, agent_fields, fields, levels_from
+from stack.records.contract import (
+    SEARCHED_FIELDS,
+    TEXT_FIELDS,
+    agent_fields,
+    fields,
+    levels_from,
+)
 from stack.settings.tables import ShorterRetention
 
 # Text that JSON does not escape: a line with such a value contains it literally.
@@ -16,7 +22,7 @@ LITERAL = re.compile(r"[A-Za-z0-9_.:@ -]+")
 PLAIN_PATTERN = re.compile(r"[A-Za-z0-9_:@-]+")
 # The message of a record; the line where it has none (text, and JSON of another shape).
 MESSAGE = (
-    '{{ if eq .format "text" }}{{ __line__ }}{{ else if .m0 }}{{ .m0 }}'
+    '{{ if or (eq .format "text") (eq .format "access") }}{{ __line__ }}{{ else if .m0 }}{{ .m0 }}'
     '{{ else if contains "\\"message\\":" __line__ }}{{ else }}{{ __line__ }}{{ end }}'
 )
 # Metadata that has another name in Loki.
@@ -102,8 +108,10 @@ def _join(keys: list[str]) -> str:
 def _compare(number: int, name: str, value: str) -> str:
     if name == "message":
         return f"| label_format m0=`{MESSAGE}` | m0={quote(value)}"
-    either = f" or n{number}={quote(value)}" if "." in name else ""
-    return f"| f{number}={quote(value)}{either}"
+    places = [f"f{number}", *([f"n{number}"] if "." in name else [])]
+    if name in TEXT_FIELDS:  # metadata of lines of text
+        places.append(name)
+    return f"| {' or '.join(f'{place}={quote(value)}' for place in places)}"
 
 
 def _grep_line(pattern: str) -> list[str]:

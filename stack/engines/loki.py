@@ -22,6 +22,8 @@ from stack.engines.kind import EngineKind
 from stack.engines.logql import to_logql
 from stack.records.contract import (
     LEVELS,
+    TEXT_FIELDS,
+    TEXT_FORMATS,
     agent_fields,
     names,
     parse_record,
@@ -228,7 +230,8 @@ def entry_from(record: Mapping[str, Any]) -> Entry:
     if file := texts.get("log.file.path"):
         metadata[LOG_FILE] = file
     moment = nanoseconds(datetime.fromisoformat(record["timestamp"]))
-    if record.get("format") == "text":
+    if record.get("format") in TEXT_FORMATS:
+        metadata |= {name: texts[name] for name in TEXT_FIELDS if texts.get(name)}
         return Entry(moment, texts.get("message", ""), labels, metadata)
     inside = {
         name: value
@@ -244,9 +247,11 @@ def record_from(entry: Entry) -> Record:
     beside = {name: entry.metadata[name] for name in agent_fields() if name in entry.metadata}
     file = {"log.file.path": entry.metadata[LOG_FILE]} if LOG_FILE in entry.metadata else {}
     always = {**beside, **entry.labels, "timestamp": rfc3339(entry.time)}
-    texts = None if beside.get("format") == "text" else _texts_in(entry.line)
+    texts = None if beside.get("format") in TEXT_FORMATS else _texts_in(entry.line)
     if texts is None:
-        return parse_record({"message": entry.line, **file, **always})
+        read = (*names("metadata"), *TEXT_FIELDS)
+        fields = {name: entry.metadata[name] for name in read if name in entry.metadata}
+        return parse_record({**fields, "message": entry.line, **file, **always})
     stamp = texts.get("timestamp", "")
     moment = _moment(stamp)
     if stamp and moment != entry.time // 1000 and not {*CHANGED_TIMES} & set(beside):

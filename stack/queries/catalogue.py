@@ -313,7 +313,7 @@ def unparsed_share(
     by: Sequence[str] = ("service_name",),
     at_least_records: int = 0,
 ) -> Query:
-    """Lines that were not JSON as a share of all records, between 0 and 1."""
+    """Lines of text whose level is not known as a share of all records, between 0 and 1."""
     total_source = shapes.logql_range(Filter(scope), window)
     # Only records without a level can be such lines, and in Loki the level is a label.
     unparsed_source = (
@@ -322,11 +322,12 @@ def unparsed_share(
     )
     counted = f"sum {group(by)}(count_over_time({total_source}))"
     value = shapes.share_logql(unparsed_source, total_source, by)
+    unparsed = 'format:=text level:=""'
     return Query(
         "unparsed_share",
         logql=shapes.require_logql(value, counted, at_least_records),
         logsql=f"{Filter(scope).logsql(window)} "
-        f"| {shapes.share_logsql('format:=text', by, at_least_records)}",
+        f"| {shapes.share_logsql(unparsed, by, at_least_records)}",
         by=tuple(by),
     )
 

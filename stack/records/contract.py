@@ -45,6 +45,13 @@ INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # The fields that a search for text looks at.
 SEARCHED_FIELDS = ("message", "exception_message", "stack_trace")
+# Values of `format`: the line is text, kept as it came.
+TEXT_FORMATS = ("text", "access")
+# The fields that an agent reads from such a line, which Loki stores beside it.
+TEXT_FIELDS = (
+    *("method", "path", "status", "response_bytes", "duration_ms"),
+    "exception_message",
+)
 # The prefix of a line's field whose name is reserved for the agent or the engine.
 ASIDE = "extra_"
 # Where the agent stores the file name of a line that is not a record of the contract.

@@ -81,7 +81,7 @@ def test_an_empty_message_stays_empty(stack: StackUnderTest) -> None:
     [
         "plain words {mark}",
         "  indented words {mark}  ",
-        "INFO:     uvicorn says {mark}",
+        "Info: uvicorn says {mark}",
         '{{"message": "cut off {mark}',
         "{{mark: {mark}}}",
         '["a list {mark}"]',

@@ -71,8 +71,23 @@ def test_a_record_is_kept_as_labels_metadata_and_line() -> None:
             "format": "text",
             "log.file.path": "/var/log/x.log",
         },
+        {
+            "timestamp": "2026-01-31T10:30:01.000000Z",
+            "message": '192.0.2.7 - - [31/Jan/2026:10:30:01 +0000] "GET /x HTTP/1.1" 404 12',
+            "level": "WARNING",
+            "service_name": "web",
+            "environment": "dev",
+            "host": "web-1",
+            "client_ip": "192.0.2.7",
+            "method": "GET",
+            "path": "/x",
+            "status": 404,
+            "response_bytes": 12,
+            "duration_ms": 1.5,
+            "format": "access",
+        },
     ],
-    ids=["full", "empty message", "unknown level", "repaired", "far time", "text"],
+    ids=["full", "empty message", "unknown level", "repaired", "far time", "text", "access"],
 )
 def test_what_is_pushed_comes_back_as_it_was(record: dict[str, Any]) -> None:
     """Every field with its type."""
@@ -177,7 +192,7 @@ def test_fields_of_the_line_are_parsed_by_name() -> None:
         '{service_name=~".+"} |= "502" '
         '| json f0="[\\"status\\"]", f1="[\\"a.b\\"]", n1="[\\"a\\"][\\"b\\"]" '
         "| drop __error__, __error_details__ "
-        '| f0="502" | f1="ä" or n1="ä" '
+        '| f0="502" or status="502" | f1="ä" or n1="ä" '
         "| drop f0, f1, n1"
     )
 

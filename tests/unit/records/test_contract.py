@@ -53,6 +53,7 @@ TEXT_LINE = {
     "environment": "prod",
     "format": "text",
 }
+ACCESS_LINE = {**TEXT_LINE, "format": "access", "level": "ERROR", "method": "GET", "status": 502}
 
 
 def validator() -> jsonschema.Draft202012Validator:
@@ -75,7 +76,9 @@ def test_the_example_has_every_field_that_json_records_can_have() -> None:
     assert list(EXAMPLE) == [name for name in contract.fields() if name != "format"]
 
 
-@pytest.mark.parametrize("record", [EXAMPLE, TEXT_LINE, {**EXAMPLE, "cart": {"lines": [1, 2]}}])
+@pytest.mark.parametrize(
+    "record", [EXAMPLE, TEXT_LINE, ACCESS_LINE, {**EXAMPLE, "cart": {"lines": [1, 2]}}]
+)
 def test_the_schema_accepts_a_record(record: dict[str, Any]) -> None:
     """A full one, a line of text, and one with fields that the application added."""
     assert problems(record) == []
@@ -161,6 +164,21 @@ def test_every_field_says_what_it_means_and_who_sets_it() -> None:
 def test_the_levels_are_those_of_the_schema() -> None:
     """From the least to the most severe."""
     assert list(contract.LEVELS) == contract.schema()["properties"]["level"]["enum"]
+
+
+def test_each_spelling_is_of_one_level() -> None:
+    """And each level of the contract has some."""
+    spellings = contract.schema()["properties"]["level"]["x-spellings"]
+    assert tuple(spellings) == contract.LEVELS
+    words = [word for texts in spellings.values() for word in texts]
+    assert sorted(set(words)) == sorted(words)
+
+
+def test_each_alias_is_of_one_field() -> None:
+    """And no field of the contract is one."""
+    aliases = [name for field in contract.fields().values() for name in field.aliases]
+    assert sorted(set(aliases)) == sorted(aliases)
+    assert not {*aliases} & {*contract.fields()}
 
 
 @pytest.mark.parametrize(
