@@ -1,0 +1,59 @@
+"""Every case through the real agent and engine: what comes back is what the case says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from stack import artifacts, settings
+from tests.corpus.cases import Case, cannot, load
+from tests.corpus.compare import differences
+from tests.corpus.run import Outcome, fleet_of, is_read, run_cases
+from tests.support.native_stack import ON_EVERY_COMBINATION, Combination
+from tests.support.require import unavailable
+
+pytestmark = [pytest.mark.native, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="session")
+def combination(request: pytest.FixtureRequest) -> Combination:
+    found: Combination = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def outcome(
+    combination: Combination, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Outcome]:
+    """All cases, once for each agent and engine."""
+    values = settings.load(combination.variables)
+    cache = artifacts.cache_dir(values)
+    for name, artifact in artifacts.required(values).items():
+        if not artifact.is_built and artifacts.find(artifact, cache) is None:
+            unavailable(name, f"{name} {artifact.version} is not on PATH")
+    with fleet_of(combination, tmp_path_factory.mktemp("corpus")) as fleet:
+        yield run_cases(fleet, load())
+
+
+@ON_EVERY_COMBINATION
+@pytest.mark.parametrize("case", load(), ids=lambda case: case.id)
+def test_a_case_comes_back_as_it_says(
+    case: Case, outcome: Outcome, combination: Combination
+) -> None:
+    """One that an agent cannot do is marked, and no other is."""
+    if not is_read(case, combination.agent):
+        pytest.skip("Promtail reads the journal with libsystemd")
+    found = differences(case, outcome)
+    reason = cannot(combination.agent).get(case.id)
+    if reason is None:
+        assert not found, "\n".join([f"{case.id} ({case.source})", *found])
+    else:
+        assert found, f"{case.id} passes: remove it from tests/corpus/cannot.toml ({reason})"
+
+
+@ON_EVERY_COMBINATION
+def test_every_record_is_of_a_case_and_the_agent_goes_on(outcome: Outcome) -> None:
+    """A record of no case has lost what it was written with."""
+    assert outcome.others == []
+    assert outcome.restarts == []
