@@ -1,7 +1,7 @@
 """The cases of tests/corpus/cases: what is written, how it is read, what must come back.
 
-One file for a library or a kind of line. cases/README.md describes the format. Used by the tests,
-by the table of docs/, and by whoever adds a case.
+One file for a library or a kind of line; README.md describes the format. The tests use it, and the
+tables of docs/corpus.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -24,18 +24,22 @@ Read = Literal["file", "docker", "journal"]
 READS = ("file", "docker", "journal")
 # Where a record's time comes from. `source` is Docker's or the journal's time of the line.
 TIMES = ("own", "arrival", "source")
+# An expected value that any value fits, or none.
+ANY = "{any}"
 OF_FILE = {"about", "case", "source", "read"}
 OF_CASE = {
     *("name", "source", "read", "lines", "base64", "entries", "fields"),
     *("time", "records", "absent", "hidden", "somewhere"),
 }
 
-NOW = re.compile(r"\{now(?: (?P<offset>[+-]\d+[smhd]))?(?: @(?P<zone>[+-]\d\d:\d\d))?:(?P<format>[^}]+)\}")
+NOW = re.compile(
+    r"\{now(?: (?P<offset>[+-]\d+[smhd]))?(?: @(?P<zone>[+-]\d\d:\d\d))?:(?P<format>[^}]+)\}"
+)
 REPEAT = re.compile(r"\{repeat:(\d+)\|(.+?)\|\}", re.DOTALL)
 QUOTED = re.compile(r"\{line (\d+)(?:-(\d+))?\}|\{field (?:(\d+) )?([^}]+)\}")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 # What is no directive of strftime: parts of a second, epochs, an offset with a colon.
-FINER = {
+FINER: Mapping[str, Callable[[Moment], str]] = {
     "%3f": lambda now: f"{now.ns // 10**6 % 1000:03}",
     "%6f": lambda now: f"{now.ns // 1000 % 10**6:06}",
     "%9f": lambda now: f"{now.ns % 10**9:09}",
@@ -79,7 +83,7 @@ class Case:
     """One case. `lines` and `base64` are its bytes, `entries` raw entries of Docker or the journal.
 
     `records` are what must come back, in any order: the named fields with exactly these values. No
-    record has a field of `absent`, no text of `hidden` is in a value, each of `somewhere` is in one.
+    record has a field of `absent`, no value a text of `hidden`, some value each of `somewhere`.
     """
 
     file: str
@@ -190,7 +194,9 @@ def load() -> tuple[Case, ...]:
 def read_file(path: Path) -> list[Case]:
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     check_names(document, OF_FILE, path.name)
-    defaults = {name: document[name] for name in ("source", "read") if name in document}
+    defaults: dict[str, Any] = {
+        name: document[name] for name in ("source", "read") if name in document
+    }
     return [case_from(path.stem, {**defaults, **values}) for values in document["case"]]
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stack.engines import Record
-from tests.corpus.cases import Case, Moment
+from tests.corpus.cases import ANY, Case, Moment
 from tests.corpus.run import NOTED_AFTER, SERVICE, Outcome
 
 # Every record has them unless the case says otherwise.
@@ -18,8 +18,6 @@ FLAGS = (
     "level",
 )
 MISSING = "(no such field)"
-# An expected value that any value fits, or none.
-ANY = "{any}"
 # A clock of the agent and one of the engine, and the time between reading and storing.
 SLACK = timedelta(seconds=5)
 
@@ -40,7 +38,11 @@ def differences(case: Case, outcome: Outcome) -> list[str]:
             said.append(f"no record for {expected}")
             continue
         compared = [
-            (of_record(case, {**ALWAYS, **expected}, record) + of_time(source, own, record, now, outcome), n)
+            (
+                of_record(case, {**ALWAYS, **expected}, record)
+                + of_time(source, own, record, now, outcome),
+                n,
+            )
             for n, record in enumerate(rest)
         ]
         least, number = min(compared, key=lambda item: len(item[0]))
@@ -58,7 +60,11 @@ def of_record(case: Case, expected: Mapping[str, Any], record: Record) -> list[s
         for name in names
         if not is_same(expected.get(name, MISSING), record.get(name, MISSING))
     ]
-    said += [f"{name}: expected no such field, got {record[name]!r}" for name in case.absent if name in record]
+    said += [
+        f"{name}: expected no such field, got {record[name]!r}"
+        for name in case.absent
+        if name in record
+    ]
     values = "\n".join(map(str, record.values()))
     said += [f"expected {text!r} nowhere" for text in case.hidden if text in values]
     return said + [f"expected {text!r} somewhere" for text in case.somewhere if text not in values]

@@ -11,12 +11,13 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from stack import artifacts, settings
 from stack.alerting.throwaway import RunningProcess
 from stack.components.log_sources import SERVICE_LABEL
 from stack.engines import Engine, EngineError, Record, Selection
@@ -30,9 +31,9 @@ from tests.support.host_processes import (
     binaries_of,
     fleet_settings,
     made_secrets,
-    running_host,
 )
 from tests.support.native_stack import Combination
+from tests.support.require import unavailable
 
 SERVICE = "corpus"
 # Docker's limit for one entry.
@@ -55,7 +56,7 @@ class Outcome:
     moments: Mapping[str, int]
     records: Mapping[str, list[Record]]
     others: list[Record]
-    restarts: list[str] = field(default_factory=list)
+    stopped: list[str]
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Fleet:
     values: Settings
     app: HostUnderTest
     folder: Path
-    server: list[RunningProcess] = field(default_factory=list)
+    server: Mapping[str, RunningProcess]
 
     @property
     def engine(self) -> Engine:
@@ -73,6 +74,11 @@ class Fleet:
         kind = {"loki": Loki, "victorialogs": VictoriaLogs}[name]
         found: Engine = kind(f"http://127.0.0.1:{self.values.ports.effective(name)}")
         return found
+
+    def stopped(self, agent: RunningProcess) -> list[str]:
+        """Which of the processes no longer runs: nothing starts one again here."""
+        processes = {**self.server, "the agent": agent}
+        return [name for name, found in processes.items() if found.process.poll() is not None]
 
     @contextmanager
     def agent(self, entries: Iterable[Mapping[str, Any]] = ()) -> Iterator[RunningProcess]:
@@ -90,7 +96,7 @@ class Fleet:
 
     def all_records(self) -> list[Record]:
         now = datetime.now(UTC)
-        selection = Selection(now - timedelta(days=8), now + timedelta(days=1))
+        selection = Selection(now - timedelta(days=8), now + timedelta(days=2))
         return list(self.engine.records(selection, limit=100_000))
 
 
@@ -104,9 +110,25 @@ def fleet_of(combination: Combination, folder: Path) -> Iterator[Fleet]:
         agent={"files": [{"service": SERVICE, "path": "/var/log/corpus/*.log"}]},
     )
     known = made_secrets(folder, values)
-    names = (combination.engine, "gateway")
-    with running_host(folder / "server", values, known, "logs-1", *names):
-        yield Fleet(values, HostUnderTest(folder / "app", values, plan_for(values, known, "app-1")), folder)
+    app, server = (
+        HostUnderTest(folder / name, values, plan_for(values, known, host))
+        for name, host in (("app", "app-1"), ("server", "logs-1"))
+    )
+    with ExitStack() as stack:
+        running = {
+            name: stack.enter_context(server.run(name, binaries_of(values, program)[program]))
+            for name, program in ((combination.engine, combination.engine), ("gateway", "caddy"))
+        }
+        yield Fleet(values, app, folder, running)
+
+
+def require_binaries(combination: Combination) -> None:
+    """Skips a test whose programs are not there and are not built."""
+    values = settings.load(combination.variables)
+    cache = artifacts.cache_dir(values)
+    for name, artifact in artifacts.required(values).items():
+        if not artifact.is_built and artifacts.find(artifact, cache) is None:
+            unavailable(name, f"{name} {artifact.version} is not on PATH")
 
 
 def case_key(case: Case) -> str:
@@ -133,11 +155,10 @@ def run_cases(fleet: Fleet, cases: Iterable[Case]) -> Outcome:
         later.append((fleet.path_of(case), rest))
     expected = sum(len(case.records) for case in chosen)
     with fleet.agent(entries) as process:
-        pid = process.process.pid
         write_later(later)
         found = settled(fleet, expected)
-        ended = [] if process.process.poll() is None else [f"the agent ({pid}) has ended"]
-    return Outcome(started, datetime.now(UTC), moments, *by_case(fleet, chosen, found), ended)
+        stopped = fleet.stopped(process)
+    return Outcome(started, datetime.now(UTC), moments, *by_case(fleet, chosen, found), stopped)
 
 
 def is_read(case: Case, agent: str) -> bool:
@@ -205,7 +226,11 @@ def docker_entry(case: Case, text: str, ns: int) -> str:
 
 def journal_entries(case: Case, now: int) -> list[dict[str, Any]]:
     """Entries as `journalctl --output=json` prints them, a case's unit with its name."""
-    own = {"PRIORITY": "6", "SYSLOG_IDENTIFIER": SERVICE, "_SYSTEMD_UNIT": f"{case_key(case)}.service"}
+    own = {
+        "PRIORITY": "6",
+        "SYSLOG_IDENTIFIER": SERVICE,
+        "_SYSTEMD_UNIT": f"{case_key(case)}.service",
+    }
     messages = list(case.entries) or expand_messages(case, now)
     return [
         {**own, **case.fields, "MESSAGE": text, "__REALTIME_TIMESTAMP": str(noted(now, n) // 1000)}

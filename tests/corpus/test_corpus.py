@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack import artifacts, settings
 from tests.corpus.cases import Case, cannot, load
 from tests.corpus.compare import differences
-from tests.corpus.run import Outcome, fleet_of, is_read, run_cases
+from tests.corpus.run import Outcome, fleet_of, is_read, require_binaries, run_cases
 from tests.support.native_stack import ON_EVERY_COMBINATION, Combination
-from tests.support.require import unavailable
 
 pytestmark = [pytest.mark.native, pytest.mark.timeout(600)]
 
@@ -27,11 +25,7 @@ def outcome(
     combination: Combination, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Outcome]:
     """All cases, once for each agent and engine."""
-    values = settings.load(combination.variables)
-    cache = artifacts.cache_dir(values)
-    for name, artifact in artifacts.required(values).items():
-        if not artifact.is_built and artifacts.find(artifact, cache) is None:
-            unavailable(name, f"{name} {artifact.version} is not on PATH")
+    require_binaries(combination)
     with fleet_of(combination, tmp_path_factory.mktemp("corpus")) as fleet:
         yield run_cases(fleet, load())
 
@@ -56,4 +50,4 @@ def test_a_case_comes_back_as_it_says(
 def test_every_record_is_of_a_case_and_the_agent_goes_on(outcome: Outcome) -> None:
     """A record of no case has lost what it was written with."""
     assert outcome.others == []
-    assert outcome.restarts == []
+    assert outcome.stopped == []
