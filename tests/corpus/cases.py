@@ -26,6 +26,8 @@ READS = ("file", "docker", "journal")
 TIMES = ("own", "arrival", "source")
 # An expected value that any value fits, or none.
 ANY = "{any}"
+# At the end of lines: the file ends there, without a newline.
+END = "{end}"
 OF_FILE = {"about", "case", "source", "read"}
 OF_CASE = {
     *("name", "source", "read", "lines", "base64", "entries", "fields"),
@@ -109,11 +111,13 @@ class Case:
         if self.base64:
             return [base64.b64decode(self.base64)]
         text = expand(self.lines, now)
+        whole = text.endswith("\n") or self.read != "file"
+        text = text.removesuffix(END) if text.endswith(END) or whole else f"{text}\n"
         parts = text.split("{pause}")
         return [part.encode("utf-8", "surrogatepass") for part in parts]
 
     def text_lines(self, now: int) -> list[str]:
-        return expand(self.lines, now).replace("{pause}", "").split("\n")
+        return expand(self.lines, now).replace("{pause}", "").removesuffix(END).split("\n")
 
     def times(self) -> tuple[str, ...]:
         """Where the time of each record comes from."""
