@@ -138,6 +138,8 @@ class Case:
     def expected(self, now: int) -> list[dict[str, Any]]:
         """The records, with what is quoted from the lines."""
         lines = self.text_lines(now)
+        if self.read == "file":  # agents leave out blank lines of files, also inside a trace
+            lines = [line for line in lines if line.strip()]
         return [
             {name: quote(value, lines, now) for name, value in record.items()}
             for record in self.records

@@ -33,7 +33,7 @@ def differences(case: Case, outcome: Outcome) -> list[str]:
     rest = found
     for expected, source in zip(case.expected(now), case.times(), strict=True):
         own = next(own_times, "") if source == "own" else ""
-        own = expected.get("timestamp", own)
+        own = expected.pop("timestamp", own)
         if not rest:
             said.append(f"no record for {expected}")
             continue
