@@ -51,6 +51,13 @@ def differences(case: Case, outcome: Outcome) -> list[str]:
     return [*said, *(f"also got {record}" for record in rest)]
 
 
+def fault(case: Case, found: list[str], reason: str | None) -> str:
+    """What is wrong with a case's differences; `reason`: why the agent cannot do it."""
+    if reason is None:
+        return "\n".join([f"{case.id} ({case.source})", *found]) if found else ""
+    return "" if found else f"{case.id} passes: remove it from cannot.toml ({reason})"
+
+
 def of_record(case: Case, expected: Mapping[str, Any], record: Record) -> list[str]:
     # Whether an access log's line has a level is left open.
     flags = [name for name in FLAGS if name != "level" or expected.get("format") != "access"]

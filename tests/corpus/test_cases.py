@@ -23,7 +23,7 @@ from tests.corpus.cases import (
     load,
     quote,
 )
-from tests.corpus.compare import differences, is_same
+from tests.corpus.compare import differences, fault, is_same
 from tests.corpus.run import Outcome, case_key
 from tests.corpus.table import AGENTS, DOCUMENT, updated
 
@@ -153,3 +153,11 @@ def test_a_number_is_no_text_of_it() -> None:
 def test_the_readme_of_the_cases_names_every_key() -> None:
     text = (Path(__file__).parent / "README.md").read_text(encoding="utf-8")
     assert [name for name in sorted(OF_CASE | OF_FILE) if f"`{name}`" not in text] == []
+
+
+def test_a_case_that_passes_may_not_be_one_that_an_agent_cannot_do() -> None:
+    case = case_from("f", {"name": "n", "source": "s", "lines": "x", "records": [{"message": "x"}]})
+    assert fault(case, [], None) == ""
+    assert fault(case, ["level: ..."], "no levels") == ""
+    assert fault(case, ["level: ..."], None) == "f/n (s)\nlevel: ..."
+    assert fault(case, [], "no levels") == "f/n passes: remove it from cannot.toml (no levels)"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.corpus.cases import Case, cannot, load
-from tests.corpus.compare import differences
+from tests.corpus.compare import differences, fault
 from tests.corpus.run import Outcome, fleet_of, is_read, require_binaries, run_cases
 from tests.support.native_stack import ON_EVERY_COMBINATION, Combination
 
@@ -38,12 +38,8 @@ def test_a_case_comes_back_as_it_says(
     """One that an agent cannot do is marked, and no other is."""
     if not is_read(case, combination.agent):
         pytest.skip("Promtail reads the journal with libsystemd")
-    found = differences(case, outcome)
-    reason = cannot(combination.agent).get(case.id)
-    if reason is None:
-        assert not found, "\n".join([f"{case.id} ({case.source})", *found])
-    else:
-        assert found, f"{case.id} passes: remove it from tests/corpus/cannot.toml ({reason})"
+    said = fault(case, differences(case, outcome), cannot(combination.agent).get(case.id))
+    assert not said, said
 
 
 @ON_EVERY_COMBINATION
