@@ -70,7 +70,8 @@ def is_complete(window: str) -> str:
     exact = 'none(values(attributes), type(#) == "float" and (# > 9.2e18 or # < -9.2e18))'
     return (
         f"{labels} and string(attributes.level) in {json.dumps(LEVELS)} "
-        f"and attributes.timestamp != nil and attributes.message != nil and {window} and {exact}"
+        f"and attributes.timestamp != nil and attributes.message != nil and {window} and {exact} "
+        "and none(keys(attributes), len(#) > 31)"
     )
 
 

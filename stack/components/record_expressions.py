@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 
+from stack.components.secret_patterns import MASK, NAMES
 from stack.records.contract import (
     ASIDE,
     duration_factors,
@@ -31,6 +32,8 @@ TIMES = (
     (r"^[A-Z][a-z]{2}, .*[A-Z]$", "Mon, 02 Jan 2006 15:04:05 MST", False),
     (r"^[A-Z][a-z]{2} [ \d]\d \d{2}:", "Jan _2 15:04:05", False),
 )
+# The field for members whose names are longer than an engine takes, as a JSON object.
+LONG_NAMES = f"{ASIDE}names"
 # Ends the value of each string while secrets are masked, so that no mask takes its last quote.
 END = "\x01"
 # What the text of a record begins with if it has other names or another level than the line.
@@ -51,8 +54,8 @@ def members() -> list[tuple[str, str]]:
 
 def has_members() -> str:
     """Whether the record has an object that may contain an alias."""
-    parents = list(dict.fromkeys(name.split(".")[0] for _, name in members()))
-    return f'any({json.dumps(parents)}, type({RECORD}[#]) == "map")'
+    parents = dict.fromkeys(name.split(".")[0] for _, name in members())
+    return f'any({json.dumps([*parents, "instant"])}, type({RECORD}[#]) == "map")'
 
 
 def quoted_digits() -> str:
@@ -95,19 +98,23 @@ def as_record() -> str:
             f'let level_name = r.level != nil ? "level" : '
             f'(find({json.dumps(level)}, {is_alias}) ?? "level")',
             f'let written = type(r[level_name]) in {SHAPED} ? "" : string(r[level_name] ?? "")',
-            "let spelled = lower(trim(written))",
+            # slog writes levels between two as `INFO+2`.
+            'let spelled = split(split(lower(trim(written)), "+")[0], "-")[0]',
+            f"let long = filter(toPairs(r), {_is_long()})",
             f'let level = written == "" ? ({IS_SERILOG} ? "INFO" : "") : '
             f"(({IS_GELF} ? {_map(syslog_levels())}[spelled] : nil) ?? "
             f'{_map(level_spellings())}[spelled] ?? "")',
-            'let pairs = map(filter(toPairs(r), (#[0] != level_name or level == "") and '
-            f"not ({_is_emptied()})), "
+            'let pairs = map(filter(toPairs(r), (#[0] != level_name or written == "") and '
+            f"not ({_is_emptied()}) and not ({_is_long()})), "
             f'{_name()} + ":" + {_value()})',
             'let levels = level == "" ? [] : ["\\"level\\":\\"" + level + "\\""]',
-            'let original = upper(trim(written)) in [level, ""] or level == "" ? "" : '
+            "let names = len(long) == 0 ? [] : "
+            f"[{_text(_json(LONG_NAMES))} + {_ended(_members())}]",
+            'let original = upper(trim(written)) in [level, ""] or written == "" ? "" : '
             f'"{ORIGINAL}" + toJSON(written)',
             # In order, so that a line that is sent again is the same.
             f'(original != "" or len(renamed) > 0 ? "{CHANGED}" : "") + '
-            '"{" + join(sort(concat(pairs, levels)), ",") + original + "}"',
+            '"{" + join(sort(concat(pairs, levels, names)), ",") + original + "}"',
         ]
     )
 
@@ -117,6 +124,17 @@ def _is_emptied() -> str:
     parents = {name.split(".")[0] for _, name in members()}
     is_parent = f'type(#[1]) == "map" and #[0] in {json.dumps(sorted(parents))}'
     return f'{is_parent} and not (toJSON(#[1]) matches ":[ ]*[^ {{]")'
+
+
+def _is_long() -> str:
+    """Whether a name has more than 126 bytes: VictoriaLogs drops records with names above 128."""
+    return "len(#[0]) > 31 and len(toBase64(#[0])) > 168"
+
+
+def _members() -> str:
+    """The JSON text of an object with the members whose names are long, as a JSON string."""
+    member = f'toJSON(#[0]) + ":" + {compact("#[1]")}'
+    return f'toJSON("{{" + join(sort(map(long, {member})), ",") + "}}")'
 
 
 def _name() -> str:
@@ -134,11 +152,13 @@ def _value() -> str:
         f'#[0] in {json.dumps(list(factors))} and renamed[#[0]] == "duration_ms" '
         'and string(#[1]) matches "^[0-9.eE+-]+$"'
     )
+    shaped = _ended(f"toJSON({compact('#[1]')})")
     return (
-        f"(type(#[1]) in {SHAPED} ? toJSON({compact('#[1]')}) : "
+        f"(#[0] matches {_text(NAMES)} ? {_text(json.dumps(MASK))} : "
+        f"(type(#[1]) in {SHAPED} ? {shaped} : "
         f"({is_time} ? toJSON({_iso('#[1]')}) : "
         f"({is_factor} ? toJSON(float(#[1]) * {factor}) : "
-        f'(type(#[1]) == "string" ? {_ended("toJSON(#[1])")} : toJSON(#[1])))))'
+        f'(type(#[1]) == "string" ? {_ended("toJSON(#[1])")} : toJSON(#[1]))))))'
     )
 
 
@@ -192,6 +212,10 @@ def _path(parts: list[str]) -> str:
 
 def _map(values: dict[str, str] | dict[str, float]) -> str:
     return json.dumps(values)
+
+
+def _json(name: str) -> str:
+    return json.dumps(name) + ":"
 
 
 def _text(value: str) -> str:

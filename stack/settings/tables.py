@@ -218,6 +218,7 @@ class Agent(Section):
     poll_interval: Duration
     fingerprint: Bytes
     flush_interval: Duration
+    line_flush: Duration
     text_flush: Duration
     compression: Literal["zstd", "gzip", "none"]
     fsync: bool
