@@ -33,7 +33,7 @@ _TIME = rf"(?P<time>{_DATE}[T ]{_CLOCK}(?:[.,]\d+)?)"
 _ZONE = r"(?P<zone>Z|[+-]\d\d:?\d\d)"
 _ISO = rf"{_TIME} ?{_ZONE}?"
 _LEVEL = (
-    r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|ALERT"
+    r"(?P<level>TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|ALERT|SUCCESS"
     r"|EMERG|PANIC)"
 )
 _DOTTED = r"[A-Za-z_$][\w$-]*(?:\.[\w$-]+)+"
@@ -49,7 +49,7 @@ _TO_QUOTE = r'[^"\\]*(?:\\.[^"\\]*)*'
 _QUOTED = rf'"{_TO_QUOTE}"'
 # What tells the line of an access log from others.
 _CLIENT = (
-    r"^(?P<client_ip>[0-9A-Fa-f.:]+|-) \S+ [^\[\n]*"
+    r"^(?:[\w.-]+:\d+ )?(?P<client_ip>[0-9A-Fa-f.:]+|-) \S+ [^\[\n]*"
     r"\[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:[^\]\n]+)\] \""
 )
 _ACCESS = (
@@ -91,7 +91,7 @@ _SECONDS = rf"(?:(?: {_QUOTED})* (?:\w+=)?(?P<seconds>\d+\.\d+)(?:\s|$))?"
 _MICROSECONDS = rf"(?:(?: {_QUOTED})* (?:\w+=)?(?P<microseconds>\d+)(?:\s|$))?"
 # Formats of access logs by the name in `[[agent.files]]`. The file of gunicorn has `%(D)s`.
 ACCESS_LOGS = {
-    name: Shape(name, "digit lower other", _ACCESS + duration, _APACHE_TIME, ACCESS, _CLIENT)
+    name: Shape(name, "digit upper lower other", _ACCESS + duration, _APACHE_TIME, ACCESS, _CLIENT)
     for name, duration in (
         ("nginx", _SECONDS),
         ("apache", _MICROSECONDS),
@@ -139,6 +139,16 @@ SHAPES = (
     ),
     # 19:12:05.405 [main] ERROR com.example.App -- text
     Shape("clock", "digit", rf"^{_CLOCK}[.,]\d+ \[[^\]\n]*\] {_LEVEL}\s+{_LOGGER}"),
+    # [28/Nov/2026 19:12:05] "GET /orders HTTP/1.1" 200 612
+    Shape(
+        "runserver",
+        "bracket",
+        rf"^\[(?P<time>\d\d/[A-Z][a-z]{{2}}/\d{{4}} {_CLOCK})\] "
+        r'"(?P<method>[A-Z]+) (?P<path>[^ ?"]*)[^"]*" (?P<status>[1-5]\d\d) '
+        r"(?P<response_bytes>\d+|-)",
+        "02/Jan/2006 15:04:05",
+        ACCESS,
+    ),
     # 2026-11-28T19:12:05.405+00:00 text
     Shape("time", "digit bracket", rf"^\[?{_ISO}"),
     # [Sat Nov 28 19:12:05.405123 2026] [core:error] [pid 123] text
@@ -193,6 +203,14 @@ SHAPES = (
         rf"^(?P<time>[A-Z][a-z]{{2}} [ \d]\d {_CLOCK}) \S+ (?P<logger_name>[^\s:\[]+)(?:\[\d+\])?:",
         "Jan _2 15:04:05",
     ),
+    # ERROR 2026-11-28 19:12:05,405 text: the verbose format of Django's documentation
+    Shape("level_time", "upper", rf"^{_LEVEL} {_ISO}"),
+    # ERRO[2026-11-28T19:12:05Z] text
+    Shape(
+        "logrus",
+        "upper",
+        rf"^(?P<level>TRAC|DEBU|INFO|WARN|ERRO|FATA|PANI)\[(?:{_ISO}|\d+)\] ",
+    ),
     # ERROR text, [ERROR] text, INFO:     text
     Shape("level", "upper bracket", rf"^\[?{_LEVEL}\]?(?:\s|:\s| -)\s*"),
     # fail: Microsoft.AspNetCore.Server.Kestrel[13]
@@ -201,6 +219,8 @@ SHAPES = (
         "lower",
         r"^(?P<level>trce|dbug|info|warn|fail|crit): (?P<logger_name>[\w.]+)\[\d+\]",
     ),
+    # error: text {"key":"value"}
+    Shape("npm", "lower", r"^(?P<level>error|warn|info|http|verbose|debug|silly): "),
     # time=2026-11-28T19:12:05.405Z level=ERROR msg="text"
     Shape(
         "logfmt",
