@@ -12,6 +12,8 @@ import json
 from stack.components.secret_patterns import MASK, NAMES
 from stack.records.contract import (
     ASIDE,
+    LOG_FILE,
+    agent_fields,
     duration_factors,
     fields,
     level_spellings,
@@ -38,8 +40,6 @@ LONG_NAMES = f"{ASIDE}names"
 END = "\x01"
 # What the text of a record begins with if it has other names or another level than the line.
 CHANGED = " "
-# What the text of a record ends with where its level was written in another way.
-ORIGINAL = ',\\"level_original\\":'
 # GELF has the severities of syslog, where others have larger numbers.
 IS_GELF = "r.short_message != nil"
 # Serilog writes no level for the one that it calls Information.
@@ -67,17 +67,16 @@ def quoted_digits() -> str:
     return f'join(map(split(body, ","), # matches {_text(member)} ? {quoted} : #), ",")'
 
 
-def line_of_record() -> str:
-    """The record as Loki keeps it: with its time in the contract's format."""
-    time = '"\\"timestamp\\":" + toJSON(attributes.timestamp)'
-    text = f'split(resource.aside, "{ORIGINAL}")[0]'
-    whole = f'(attributes.level_original == nil ? resource.aside : {text} + "}}")'
-    return (
-        "attributes.timestamp == nil or timestamp.IsZero() ? "
-        f"{whole} : replace({whole}, {time}, "
-        '"\\"timestamp\\":\\"" + timestamp.UTC().Format("2006-01-02T15:04:05.999999999Z07:00") '
-        '+ "\\"")'
+def line_of_record(in_window: str) -> str:
+    """The record as Loki keeps it: the JSON of what was read, with a time of the contract."""
+    beside = [*agent_fields(), LOG_FILE, "timestamp"]
+    kept = f"filter(toPairs(attributes), not (#[0] in {json.dumps(beside)}))"
+    time = (
+        f'{in_window} ? ["\\"timestamp\\":\\"" + '
+        'timestamp.UTC().Format("2006-01-02T15:04:05.999999999Z07:00") + "\\""] : []'
     )
+    pairs = f'concat(map({kept}, toJSON(#[0]) + ":" + toJSON(#[1])), ({time}))'
+    return f'"{{" + join(sort({pairs}), ",") + "}}"'
 
 
 def as_record() -> str:
@@ -111,7 +110,7 @@ def as_record() -> str:
             "let names = len(long) == 0 ? [] : "
             f"[{_text(_json(LONG_NAMES))} + {_ended(_members())}]",
             'let original = upper(trim(written)) in [level, ""] or written == "" ? "" : '
-            f'"{ORIGINAL}" + toJSON(written)',
+            '",\\"level_original\\":" + toJSON(written)',
             # In order, so that a line that is sent again is the same.
             f'(original != "" or len(renamed) > 0 ? "{CHANGED}" : "") + '
             '"{" + join(sort(concat(pairs, levels, names)), ",") + original + "}"',

@@ -257,8 +257,8 @@ def record_from(entry: Entry) -> Record:
     if stamp and moment != entry.time // 1000 and not {*CHANGED_TIMES} & set(beside):
         texts["timestamp_invalid" if moment is None else "timestamp_original"] = stamp
     if moment != entry.time // 1000 or not set(texts) >= REQUIRED:
-        texts = {"message": entry.line, **file, **texts}  # JSON of another shape
-    return parse_record({**texts, **always})
+        texts = {"message": entry.line, **texts}  # JSON of another shape
+    return parse_record({**file, **texts, **always})
 
 
 def _label(text: str) -> str:
