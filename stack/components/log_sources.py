@@ -68,6 +68,14 @@ def log_sources(target: Target) -> tuple[Source, ...]:
     return (*numbered, *journal)
 
 
+def source_of(target: Target, file: FileSource) -> Source:
+    """The source that the agent has for `file`, if nothing else is set."""
+    agent = target.settings.agent.model_copy(update={"files": (file,)})
+    settings = target.settings.model_copy(update={"agent": agent})
+    sources = log_sources(replace(target, settings=settings))
+    return next(source for source in reversed(sources) if source.path == file.path)
+
+
 def reads_journal(target: Target) -> bool:
     """Whether the agent reads the journal. On log servers always: components log there."""
     return target.runs_engine or (target.runs_apps and target.settings.app_hosts.journal)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from stack.components import agent_expressions as expressions
 from stack.components.component import Artifact, Component, Container, Patch, config_check
-from stack.components.log_sources import MOST_LINES, SERVICE_LABEL, log_sources, window
+from stack.components.log_sources import (
+    MOST_LINES,
+    SERVICE_LABEL,
+    Source,
+    log_sources,
+    window,
+)
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT, VL_IGNORED_FIELDS, VL_STREAM_FIELDS
 from stack.engines.kinds import kind_of
 from stack.records import contract
@@ -52,10 +60,18 @@ def arguments(target: Target) -> list[str]:
     ]
 
 
-def render_otelcol(target: Target) -> str:
-    """The collector's configuration."""
+def render_otelcol(
+    target: Target,
+    sources: tuple[Source, ...] | None = None,
+    accepted: tuple[timedelta, timedelta] | None = None,
+) -> str:
+    """The collector's configuration.
+
+    `sources`: instead of those of the target; `accepted`: how far a record's time may be before and
+    after now, instead of what the engine accepts.
+    """
     settings = target.settings
-    sources = log_sources(target)
+    sources = log_sources(target) if sources is None else sources
     return render_template(
         "otelcol/config.yaml.j2",
         settings=settings,
@@ -79,7 +95,7 @@ def render_otelcol(target: Target) -> str:
         has_no_reserved_name=expressions.has_no_reserved_name(),
         is_one_object=expressions.is_one_object(),
         as_fields=expressions.as_fields("resource.record"),
-        in_window=expressions.in_window(*window(target)),
+        in_window=expressions.in_window(*(accepted or window(target))),
     )
 
 

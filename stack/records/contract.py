@@ -56,13 +56,15 @@ OTLP_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version"
 
 @dataclass(frozen=True)
 class Field:
-    """One field of the contract."""
+    """One field of the contract. `aliases` are names under which others write it, nested ones with
+    dots."""
 
     name: str
     types: tuple[str, ...]
     placement: Placement
     set_by: str
     description: str
+    aliases: tuple[str, ...] = ()
 
     def parse(self, text: str) -> Value:
         """The typed value of an engine's text; text that does not fit the type stays text."""
@@ -96,6 +98,7 @@ def fields() -> dict[str, Field]:
             placement=definition["x-placement"],
             set_by=definition["x-set-by"],
             description=definition["description"],
+            aliases=tuple(definition.get("x-aliases", ())),
         )
         for name, definition in schema()["properties"].items()
     }
