@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 
 from stack.checks.field_origins import Line, Origins, explain_fields
-from stack.components.component import as_pattern
 from stack.components.log_sources import log_sources
 from stack.engines import Record
 from stack.engines.kinds import kind_of
@@ -51,7 +50,7 @@ def entry_of(settings: Settings, service: str, path: Path | None) -> FileSource:
         entries = tuple(entry for entry in entries if entry.service == service)
     name = service or settings.sample_app.service
     entry = entries[0] if entries else FileSource(service=name, path="/dev/stdin")
-    return entry.model_copy(update={"path": as_pattern(path)} if path else {})
+    return entry.model_copy(update={"path": str(path)} if path else {})
 
 
 def explain(

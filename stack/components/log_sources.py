@@ -113,3 +113,15 @@ def window(target: Target) -> tuple[timedelta, timedelta]:
     lateness = parse_duration(target.settings.archive.lateness)
     kept = min(lateness, timedelta(days=target.settings.retention.hot_days))
     return kept - min(timedelta(days=1), kept / 4), kind_of(target.settings).ahead - CLOCKS
+
+
+def import_window(target: Target) -> tuple[timedelta, timedelta]:
+    """How far the times of imported records may be before and after now.
+
+    With an archive it is what the agents may send: it looks for late records no further back, and
+    a day that it has not verified is not deleted. Without one it is the whole retention.
+    """
+    past, ahead = window(target)
+    if not target.has_archive:
+        past = timedelta(days=target.settings.retention.hot_days) - CLOCKS
+    return past, ahead

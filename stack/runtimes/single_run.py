@@ -22,6 +22,7 @@ import yaml
 from stack import artifacts
 from stack.common import last_lines
 from stack.components.catalogue import by_name, programs
+from stack.components.component import as_pattern
 from stack.components.log_sources import source_of
 from stack.components.otelcol import render_otelcol
 from stack.runtimes.loopback import OnBatch, Receiver
@@ -120,7 +121,7 @@ def for_one_file(run: SingleRun, url: str) -> dict[str, Any]:
     ((name, receiver),) = config["receivers"].items()
     receiver.pop("storage")
     receiver |= {
-        "include": [_escape(str(run.file))],
+        "include": [_escape(as_pattern(run.file))],
         "exclude": [],
         "delete_after_read": True,
         "poll_interval": "50ms",
