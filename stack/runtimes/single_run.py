@@ -102,6 +102,8 @@ def run_agent(run: SingleRun, on_batch: OnBatch, on_wait: Callable[[], None]) ->
                 on_wait()
                 _check(process, run.folder)
                 time.sleep(0.05)
+            if receiver.error:
+                raise receiver.error
             process.terminate()  # it hands on what it still holds
             try:
                 process.wait(STOP_SECONDS)

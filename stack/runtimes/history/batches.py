@@ -5,6 +5,7 @@ Only what is on the way to a record's time is parsed; everything else is copied 
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -12,8 +13,10 @@ from typing import NamedTuple
 TIME, OBSERVED = 1, 11  # LogRecord.time_unix_nano and observed_time_unix_nano, each a fixed64
 TIME_TAG, OBSERVED_TAG = b"\x09", b"\x59"
 FIXED64, LENGTH, FIXED32 = 1, 2, 5
-# An attribute of a record whose time the agent replaced: a KeyValue that begins with its name.
-REPLACED = b"\x0a\x12timestamp_original"
+# An attribute of a record whose time the agent replaced: LogRecord.attributes, a length, and a
+# KeyValue that begins with its name. As the value of another attribute it stands after other bytes.
+NAME = b"\x0a\x12timestamp_original"
+REPLACED = re.compile(rb"\x32(?:[\x00-\x7f]|[\x80-\xff][\x00-\x7f])" + NAME)
 
 
 class Stamp(NamedTuple):
@@ -84,7 +87,7 @@ def _inside(message: bytes, number: int, change: Callable[[bytes], bytes]) -> by
 
 
 def _stamp(record: bytes) -> Stamp:
-    replaced = REPLACED in record
+    replaced = NAME in record and REPLACED.search(record) is not None
     if record[-9:-8] == OBSERVED_TAG:  # fields are in the order of their numbers
         observed = struct.unpack_from("<Q", record, len(record) - 8)[0]
         time = struct.unpack_from("<Q", record, 1)[0] if record[:1] == TIME_TAG else 0

@@ -20,7 +20,7 @@ from stack.records.timestamps import nanoseconds, utc_now
 from stack.runtimes.history import HistoryError
 from stack.runtimes.history.delivery import Delivery, Sender, read_delivery
 from stack.runtimes.history.files import Copied, copy_plain
-from stack.runtimes.history.plan import ANY_TIME, make_plan
+from stack.runtimes.history.plan import ANY_TIME, Plan, make_plan
 from stack.runtimes.single_run import SingleRun
 from stack.settings.secrets import write_private
 from stack.settings.tables import FileSource
@@ -85,7 +85,7 @@ class History:
             copy = work / "lines.log"
             copied = self._copy(source, copy, on_step)
             if copied.known == copied.size:
-                return Outcome(path, None)
+                return Outcome(path, None if copied.size else Delivery(plan=Plan(lines=0)))
             name = f"{source.service}\n{copied.known}\n{copied.sha256}"
             folder = self.folder / hashlib.sha256(name.encode()).hexdigest()[:16]
             delivery = read_delivery(folder)
