@@ -15,6 +15,7 @@ from stack.checks.explain import entry_of
 from stack.cli.console import note, out, plain, progress, shorten_path
 from stack.cli.environment import require_this_machine
 from stack.components.log_sources import import_window
+from stack.engines import EngineError
 from stack.runtimes.history import HistoryError
 from stack.runtimes.history.plan import Plan, Span
 from stack.runtimes.history.run import History, Outcome
@@ -62,7 +63,7 @@ def run(
                     show = partial(display.update, shorten_path(source.path))
                     try:
                         outcomes.append(history.run(source, show, dry_run=dry_run))
-                    except (HistoryError, AgentError, OSError) as error:
+                    except (HistoryError, AgentError, EngineError, OSError) as error:
                         failures.append(_explain(source.path, error))
                     show("done")
     finally:  # also of the files before an interruption

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,10 @@ def stamp(moment: datetime) -> str:
 def write(path: Path, lines: Iterable[str]) -> Path:
     text = "".join(f"{text}\n" for text in lines)
     data = text.encode()
-    packers = {".gz": gzip.compress, ".xz": lzma.compress}
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        ".gz": gzip.compress,
+        ".xz": lzma.compress,
+    }
     path.write_bytes(packers[path.suffix](data) if path.suffix in packers else data)
     return path
 
@@ -64,7 +67,7 @@ def numbers(stack: StackUnderTest, service: str, since: timedelta = timedelta(da
 
 
 def test_a_file_arrives_under_its_own_times_and_once(stack: StackUnderTest, tmp_path: Path) -> None:
-    """With the agent's rules; packed files, too; a second run imports nothing, nor a renamed one."""
+    """Packed files, too; a second run imports nothing, nor does one of a renamed file."""
     service = marker()
     rotated = write(tmp_path / "shop $[1].log.1", records(service, 3000))
     packed = write(tmp_path / "shop.log.2.gz", records(service, 50, AGO * 1.5))

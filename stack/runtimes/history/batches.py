@@ -13,10 +13,10 @@ from typing import NamedTuple
 TIME, OBSERVED = 1, 11  # LogRecord.time_unix_nano and observed_time_unix_nano, each a fixed64
 TIME_TAG, OBSERVED_TAG = b"\x09", b"\x59"
 FIXED64, LENGTH, FIXED32 = 1, 2, 5
-# An attribute of a record whose time the agent replaced: LogRecord.attributes, a length, and a
-# KeyValue that begins with its name. As the value of another attribute it stands after other bytes.
+# An attribute of a record whose time the agent replaced. The collector writes fields backwards, so
+# that an attribute's name is followed by the next attribute, and its value by the name.
 NAME = b"\x0a\x12timestamp_original"
-REPLACED = re.compile(rb"\x32(?:[\x00-\x7f]|[\x80-\xff][\x00-\x7f])" + NAME)
+REPLACED = re.compile(NAME + rb"(?!\x0a)")
 
 
 class Stamp(NamedTuple):
@@ -88,10 +88,12 @@ def _inside(message: bytes, number: int, change: Callable[[bytes], bytes]) -> by
 
 def _stamp(record: bytes) -> Stamp:
     replaced = NAME in record and REPLACED.search(record) is not None
-    if record[-9:-8] == OBSERVED_TAG:  # fields are in the order of their numbers
-        observed = struct.unpack_from("<Q", record, len(record) - 8)[0]
-        time = struct.unpack_from("<Q", record, 1)[0] if record[:1] == TIME_TAG else 0
+    last, before = record[-9:-8], record[-18:-17]
+    if last == TIME_TAG and before == OBSERVED_TAG:
+        observed, _, time = struct.unpack_from("<QBQ", record, len(record) - 17)
         return Stamp(time, observed, replaced)
+    if last == OBSERVED_TAG:
+        return Stamp(0, struct.unpack_from("<Q", record, len(record) - 8)[0], replaced)
     found = {
         field: struct.unpack_from("<Q", record, content)[0]
         for field, _, content, _ in _fields(record)

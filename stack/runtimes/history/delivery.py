@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from stack.archive.failpoints import failpoint
 from stack.engines import EngineError, Selection
 from stack.engines.factory import engine_of
-from stack.engines.http import open_session, shorten
+from stack.engines.http import open_session, send_request, shorten
 from stack.engines.kinds import kind_of
 from stack.records.timestamps import EPOCH
 from stack.runtimes.history import HistoryError
@@ -108,10 +108,10 @@ class Sender:
     def count(self, span: Span) -> int:
         """The engine's records in a time range, with those that have just arrived."""
         if self.kind.flush:
-            answer = self.session.get(
-                self.target.url(self.kind.name, self.kind.flush), timeout=TIMEOUT
-            )
-            answer.raise_for_status()
+            base = self.target.url(self.kind.name)
+            send_request(
+                self.session, self.kind.title, "GET", base, self.kind.flush, timeout=TIMEOUT
+            ).close()
         since = EPOCH + timedelta(microseconds=span.first // 1000)
         until = EPOCH + timedelta(microseconds=span.last // 1000 + 1)
         return self.engine.count(Selection(since=since, until=until))
@@ -162,5 +162,5 @@ class Sender:
         """Whether the engine has a frame that was announced; false if it does not answer."""
         try:
             return self.count(frame.span) - before >= frame.span.count
-        except (EngineError, requests.RequestException):
+        except EngineError:
             return False
