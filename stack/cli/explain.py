@@ -54,7 +54,7 @@ def run(
     values = running(settings.load()).target.settings
     source = entry_of(values, service, file.absolute() if file else None)
     with progress() as display:
-        program = find_program(values, display.update)
+        program = find_program(values, display.update, values.stack.agent)
         found = explain(values, program, source, given)
     for item in found:
         if as_json:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -81,26 +81,31 @@ class SingleRun:
         return config
 
 
-def find_program(settings: Settings, on_progress: artifacts.OnProgress) -> Path:
-    """The collector's binary; built if it is missing. Raises ArtifactError."""
-    program = programs(settings)["otelcol"]
-    folders = artifacts.ensure_all(settings, on_progress, {"otelcol": program})
-    return folders["otelcol"] / program.binaries[0]
+def find_program(
+    settings: Settings, on_progress: artifacts.OnProgress, agent: str = "otelcol"
+) -> Path:
+    """An agent's binary; built if it is missing. Raises ArtifactError."""
+    program = programs(settings)[agent]
+    folders = artifacts.ensure_all(settings, on_progress, {agent: program})
+    return folders[agent] / program.binaries[0]
 
 
-def run_agent(run: SingleRun, on_batch: OnBatch, on_wait: Callable[[], None]) -> None:
-    """Read the file to its end and hand on every batch. `on_wait` is called several times a second.
+def run_agent(run: SingleRun, on_batch: OnBatch) -> None:
+    """Read the file to its end and hand on every batch.
 
     Raises AgentError; whatever happens, the agent has ended on return.
     """
+    component = by_name("otelcol")
+    arguments = component.argv(run.target)
+    gates = next(argument for argument in arguments if argument.startswith("--feature-gates="))
     with Receiver(on_batch) as receiver:
         config = for_one_file(run, f"http://127.0.0.1:{receiver.port}")
         path = run.folder / "config.yaml"
         write_private(path, yaml.safe_dump(config, allow_unicode=True, width=10_000))
-        with _started(run, path) as process:
+        argv = [str(run.program), f"--config={path}", f"{gates},{DELETION}"]
+        with started(argv, component.env(run.target), run.folder) as process:
             while run.file.exists() and receiver.error is None:
-                on_wait()
-                _check(process, run.folder)
+                check_running(process, run.folder)
                 time.sleep(0.05)
             if receiver.error:
                 raise receiver.error
@@ -159,18 +164,14 @@ def for_one_file(run: SingleRun, url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _started(run: SingleRun, config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The agent's process while the block runs."""
-    component = by_name("otelcol")
-    arguments = component.argv(run.target)
-    gates = next(argument for argument in arguments if argument.startswith("--feature-gates="))
-    with (run.folder / "agent.log").open("wb") as log:
+def started(
+    argv: list[str], env: Mapping[str, str], folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """An agent's process while the block runs; its log is in the folder."""
+    with (folder / "agent.log").open("wb") as log:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-I", "-S", "-c", UNTIL_PARENT_ENDS, str(os.getpid())),
-                *(str(run.program), f"--config={config}", f"{gates},{DELETION}"),
-            ],
-            env={**os.environ, **component.env(run.target)},
+            [sys.executable, "-I", "-S", "-c", UNTIL_PARENT_ENDS, str(os.getpid()), *argv],
+            env={**os.environ, **env},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -184,7 +185,8 @@ def _started(run: SingleRun, config: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def _check(process: subprocess.Popen[bytes], folder: Path) -> None:
+def check_running(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Raises AgentError, with the end of its log, once it has ended."""
     if process.poll() is not None:
         raise AgentError(_failure(process.returncode, folder))
 

@@ -16,6 +16,7 @@ import pytest
 from stack.settings import variable_name
 from tests.support.native_stack import (
     ON_ENGINES,
+    ON_EVERY_COMBINATION,
     StackUnderTest,
     line,
     logstack_argv,
@@ -24,7 +25,7 @@ from tests.support.native_stack import (
     record,
 )
 
-pytestmark = [pytest.mark.native, ON_ENGINES]
+pytestmark = pytest.mark.native
 
 
 def explained(stack: StackUnderTest, *arguments: str, **options: Any) -> list[dict[str, Any]]:
@@ -47,6 +48,7 @@ def stack_process(
     )
 
 
+@ON_EVERY_COMBINATION
 def test_the_record_shown_is_the_one_that_the_engine_holds(stack: StackUnderTest) -> None:
     """Contract records, JSON of other programs, text, tracebacks, in one go."""
     mark = marker()
@@ -81,6 +83,7 @@ def key(records: Any) -> list[str]:
     return sorted(set(kept))
 
 
+@ON_ENGINES
 def test_it_needs_no_stack_and_reads_standard_input_and_files(
     own_stack: StackUnderTest, tmp_path: Path
 ) -> None:
@@ -101,6 +104,7 @@ def test_it_needs_no_stack_and_reads_standard_input_and_files(
     assert path.exists()
 
 
+@ON_ENGINES
 def test_the_table_names_each_source(own_stack: StackUnderTest) -> None:
     result = stack_process(own_stack, '{"message": "m", "host": "web1"}')
     assert result.returncode == 0, result.stderr

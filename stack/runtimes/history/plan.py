@@ -171,7 +171,7 @@ def make_plan(run: SingleRun, lines: int, window: tuple[int, int], on_records: O
     """
     planner = Planner(run.folder / FRAMES_FILE, lines, *window, on_records)
     try:
-        run_agent(run, planner.take, lambda: None)
+        run_agent(run, planner.take)
         plan = planner.finish()
     except UntimedError as error:
         raise HistoryError(
