@@ -1,4 +1,4 @@
-"""Runs the real Promtail over one file, for `logstack explain`; single_run.py runs the collector."""
+"""Runs the real Promtail over one file, for `logstack explain`; single_run.py: the collector."""
 
 from __future__ import annotations
 
