@@ -268,7 +268,7 @@ def test_records_leave_early_only_where_somebody_looks_first(tmp_path: Path) -> 
 
 
 def test_only_an_archive_limits_how_old_imported_records_are() -> None:
-    """It looks for late records no further back; the engine refuses them then, and not otherwise."""
+    """It looks for late records no further back, and the engine refuses them then."""
     values = settings_with(retention={"hot_days": 30}, archive={"lateness": "7d"})
     argv = by_name("victorialogs").argv
     archived, unarchived = native(values), docker(values)
