@@ -162,10 +162,10 @@ def test_a_killed_import_is_continued_and_nothing_is_twice_or_lost(
     assert [item.name for item in (stack.target.data_dir / "import").iterdir()] == ["imported.json"]
 
 
-def test_an_import_waits_for_an_engine_that_is_away(
+def test_an_import_without_an_engine_is_continued_by_the_next(
     own_stack: StackUnderTest, tmp_path: Path
 ) -> None:
-    """It is stopped after the plan: the command says so, and the next one continues."""
+    """The command says which one shows what does not run, and nothing is lost."""
     service = marker()
     own_stack.up()
     path = write(tmp_path / "app.txt", records(service, 100))
