@@ -18,7 +18,8 @@ RESTORE = ("restore-started", "batch-inserted", "hour-restored")
 ERASE = ("erase-part-uploaded", "erase-manifest-uploaded", "erase-part-deleted")
 EXPIRE = ("day-verified", "day-due", "day-detached")
 SHORTEN = ("records-due",)
-NAMES = frozenset({*EXPORT, *RESTORE, *ERASE, *EXPIRE, *SHORTEN})
+IMPORT = ("import-planned", "import-announced", "import-sent", "import-delivered")
+NAMES = frozenset({*EXPORT, *RESTORE, *ERASE, *EXPIRE, *SHORTEN, *IMPORT})
 
 
 def failpoint(name: str) -> None:

@@ -50,7 +50,7 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 STATE_STYLES = {"healthy": "green", "idle": "dim", "starting": "yellow", "restarting": "yellow"}
-FINAL_STATES = ("healthy", "idle", "built", "failed")
+FINAL_STATES = ("healthy", "idle", "built", "done", "failed")
 
 
 def note(text: str, style: str = "") -> None:

@@ -71,6 +71,14 @@ def log_sources(target: Target) -> tuple[Source, ...]:
     return (*numbered, *journal)
 
 
+def source_of(target: Target, file: FileSource) -> Source:
+    """The source that the agent has for `file`, if nothing else is set."""
+    agent = target.settings.agent.model_copy(update={"files": (file,)})
+    settings = target.settings.model_copy(update={"agent": agent})
+    sources = log_sources(replace(target, settings=settings))
+    return next(source for source in reversed(sources) if source.path == file.path)
+
+
 def reads_journal(target: Target) -> bool:
     """Whether the agent reads the journal. On log servers always: components log there."""
     return target.runs_engine or (target.runs_apps and target.settings.app_hosts.journal)
@@ -108,3 +116,15 @@ def window(target: Target) -> tuple[timedelta, timedelta]:
     lateness = parse_duration(target.settings.archive.lateness)
     kept = min(lateness, timedelta(days=target.settings.retention.hot_days))
     return kept - min(timedelta(days=1), kept / 4), kind_of(target.settings).ahead - CLOCKS
+
+
+def import_window(target: Target) -> tuple[timedelta, timedelta]:
+    """How far the times of imported records may be before and after now.
+
+    With an archive it is what the agents may send: it looks for late records no further back, and
+    a day that it has not verified is not deleted. Without one it is the whole retention.
+    """
+    past, ahead = window(target)
+    if not target.has_archive:
+        past = timedelta(days=target.settings.retention.hot_days) - CLOCKS
+    return past, ahead

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from stack.components import agent_expressions as expressions
 from stack.components import record_expressions as records
 from stack.components import secret_patterns, text_formats
 from stack.components.component import Artifact, Component, Container, Patch, config_check
-from stack.components.log_sources import MOST_LINES, SERVICE_LABEL, log_sources, window
+from stack.components.log_sources import (
+    MOST_LINES,
+    SERVICE_LABEL,
+    Source,
+    log_sources,
+    window,
+)
 from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT, VL_IGNORED_FIELDS, VL_STREAM_FIELDS
 from stack.engines.kinds import kind_of
 from stack.records import contract
@@ -55,10 +63,19 @@ def arguments(target: Target) -> list[str]:
     ]
 
 
-def render_otelcol(target: Target) -> str:
-    """The collector's configuration."""
+def render_otelcol(
+    target: Target,
+    sources: tuple[Source, ...] | None = None,
+    accepted: tuple[timedelta, timedelta] | None = None,
+) -> str:
+    """The collector's configuration.
+
+    `sources`: instead of those of the target; `accepted`: how far a record's time may be before and
+    after now, instead of what the engine accepts.
+    """
     settings = target.settings
-    sources = log_sources(target)
+    sources = log_sources(target) if sources is None else sources
+    in_window = expressions.in_window(*(accepted or window(target)))
     return render_template(
         "otelcol/config.yaml.j2",
         settings=settings,
@@ -87,7 +104,7 @@ def render_otelcol(target: Target) -> str:
         has_members=records.has_members(),
         as_record=records.as_record(),
         quoted_digits=records.quoted_digits(),
-        line_of_record=records.line_of_record(expressions.in_window(*window(target))),
+        line_of_record=records.line_of_record(in_window),
         changed=records.CHANGED,
         end=records.END,
         times=records.TIMES,
@@ -96,8 +113,8 @@ def render_otelcol(target: Target) -> str:
         trace_flush=f"{2 * parse_duration(settings.agent.text_flush).total_seconds():g}s",
         mask=secret_patterns.MASK,
         secrets=secret_patterns.SECRETS,
-        in_window=expressions.in_window(*window(target)),
-        is_complete=expressions.is_complete(expressions.in_window(*window(target))),
+        in_window=in_window,
+        is_complete=expressions.is_complete(in_window),
     )
 
 

@@ -21,6 +21,7 @@ RESTORED_RETENTION = "100y"
 def arguments(target: Target) -> list[str]:
     """Raises SettingsError for retention.shorter without an archiver."""
     shorter = target.settings.retention.shorter
+    lateness = to_hours(target.settings.archive.lateness)
     if shorter and not target.has_archive:
         raise SettingsError(
             "retention.shorter: expected Loki, or an archiver (in the native runtime) that deletes "
@@ -30,7 +31,8 @@ def arguments(target: Target) -> list[str]:
     return [
         *common_arguments(target, "victorialogs"),
         f"-retentionPeriod={target.settings.retention.engine_days(archived=target.has_archive)}d",
-        f"-maxBackfillAge={to_hours(target.settings.archive.lateness)}h",
+        # An archive would not notice older records; without one `import` brings any that are kept.
+        *([f"-maxBackfillAge={lateness}h"] if target.has_archive else []),
         f"-futureRetention={kind_of(target.settings).ahead.days}d",
         *(["-delete.enable"] if shorter else []),
     ]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from stack.engines import Engine
+from stack.engines import Engine, Record
+from stack.engines.otlp import OtlpRecord
 from stack.settings.targets import Access
 
 Dialect = Literal["logql", "logsql"]
@@ -29,7 +30,9 @@ class EngineKind:
     unchanged. Restored records go to `restored_component` with `restored_tenant`. `is_cluster`: all
     log servers share one set of records. `grafana_type` is the type of the data source in Grafana,
     `grafana_plugin` the plugin that it needs. The engine takes records up to `ahead` of its clock.
-    A gateway sets `write_headers`, in Caddy's syntax, on every batch.
+    A gateway sets `write_headers`, in Caddy's syntax, on every batch. `from_otlp` makes of a record
+    of the collector what the engine returns of it. A request to `flush` makes what has arrived
+    visible to queries; empty: it is at once.
     """
 
     name: str
@@ -40,6 +43,7 @@ class EngineKind:
     reading: tuple[str, ...]
     retention: Callable[[Fetch], timedelta]
     find: Callable[[Fetch, str, str], dict[str, str] | None]
+    from_otlp: Callable[[OtlpRecord], Record]
     evaluator: str
     restored_component: str
     grafana_type: str
@@ -52,6 +56,7 @@ class EngineKind:
     is_cluster: bool = False
     cluster_ports: tuple[str, ...] = ()
     takes_any_age: bool = False
+    flush: str = ""
     ahead: timedelta = timedelta(days=1)
     write_headers: Mapping[str, str] = field(default_factory=dict)
 

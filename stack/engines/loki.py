@@ -7,6 +7,7 @@ from the line.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_RESTORED_TENANT, LOKI_TE
 from stack.engines.http import from_json, open_session, send_request
 from stack.engines.kind import EngineKind
 from stack.engines.logql import to_logql
+from stack.engines.otlp import OtlpRecord
 from stack.records.contract import (
     LEVELS,
     TEXT_FIELDS,
@@ -261,6 +263,19 @@ def record_from(entry: Entry) -> Record:
     return parse_record({**file, **texts, **always})
 
 
+def from_otlp(sent: OtlpRecord) -> Record:
+    """What Loki returns of a record of the collector: `otlp_config` says what becomes a label."""
+    labels = {_in_loki(name): text for name, text in texts_of(sent.resource).items() if text}
+    metadata = {_in_loki(name): text for name, text in texts_of(sent.attributes).items() if text}
+    (line,) = texts_of({"line": sent.body}).values()
+    return record_from(Entry(sent.moment, line, labels, metadata))
+
+
+def _in_loki(name: str) -> str:
+    """A name of OTLP as Loki has it: `service.name` is `service_name`."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
 def _label(text: str) -> str:
     """A value for a label. Loki refuses a whole push that has U+FFFD in a label."""
     whole = text[:LOKI_LABEL_LENGTH].encode("utf-8", "replace").decode()
@@ -304,6 +319,7 @@ KIND = EngineKind(
     ),
     retention=read_retention,
     find=find_record,
+    from_otlp=from_otlp,
     evaluator="loki",
     restored_component="loki",
     grafana_type="loki",

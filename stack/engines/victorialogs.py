@@ -22,8 +22,9 @@ from stack.engines.facts import (
 )
 from stack.engines.http import from_json, open_session, send_request
 from stack.engines.kind import EngineKind
-from stack.records.contract import levels_from, normalise, parse_record
-from stack.records.timestamps import format_time
+from stack.engines.otlp import OtlpRecord
+from stack.records.contract import levels_from, normalise, parse_record, texts_of
+from stack.records.timestamps import format_time, rfc3339
 from stack.settings.targets import Access
 from stack.settings.units import parse_go_duration
 
@@ -158,6 +159,24 @@ def contract_time(text: str) -> str:
     return f"{whole}.{rest[:6]:0<6}Z"
 
 
+def from_otlp(sent: OtlpRecord) -> Record:
+    """What VictoriaLogs returns of a record of the collector."""
+    fields = {**sent.resource, **sent.attributes}
+    message = sent.body if isinstance(sent.body, Mapping) else {"_msg": sent.body}
+    texts = texts_of(dict(_flatten({**fields, **message})))
+    kept = {n: text for n, text in texts.items() if text and n not in VL_IGNORED_FIELDS}
+    return record_from({"_msg": "", **kept, "_time": rfc3339(sent.moment)})
+
+
+def _flatten(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Fields of objects by their path, with dots."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 KIND = EngineKind(
     name="victorialogs",
     title="VictoriaLogs",
@@ -167,6 +186,8 @@ KIND = EngineKind(
     reading=("/select/*",),
     retention=read_retention,
     find=find_record,
+    from_otlp=from_otlp,
+    flush="/internal/force_flush",
     evaluator="vmalert",
     ahead=timedelta(days=2),
     write_headers={

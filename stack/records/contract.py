@@ -63,7 +63,8 @@ OTLP_FIELDS = ("severity_number", "severity_text", "scope.name", "scope.version"
 
 @dataclass(frozen=True)
 class Field:
-    """One field of the contract."""
+    """One field of the contract. `aliases` are names under which others write it, nested ones with
+    dots."""
 
     name: str
     types: tuple[str, ...]

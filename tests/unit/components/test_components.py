@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from stack.components import catalogue as components
 from stack.components import grafana
 from stack.components.catalogue import CATALOGUE, by_name, selected
+from stack.components.log_sources import import_window, window
 from stack.settings import SettingsError
 from stack.settings.targets import docker, host, native
 from tests.support.example import PORTS, settings_with, target_in
@@ -263,3 +265,15 @@ def test_records_leave_early_only_where_somebody_looks_first(tmp_path: Path) -> 
     for target in (docker(settings), host(settings, "logs-1")):
         with pytest.raises(SettingsError, match=r"retention\.shorter: expected Loki"):
             argv(target)
+
+
+def test_only_an_archive_limits_how_old_imported_records_are() -> None:
+    """It looks for late records no further back, and the engine refuses them then."""
+    values = settings_with(retention={"hot_days": 30}, archive={"lateness": "7d"})
+    argv = by_name("victorialogs").argv
+    archived, unarchived = native(values), docker(values)
+    assert import_window(archived) == window(archived)
+    assert import_window(unarchived)[0] == timedelta(days=30) - timedelta(hours=1)
+    assert "-maxBackfillAge=168h" in argv(archived)
+    assert not [argument for argument in argv(unarchived) if "maxBackfillAge" in argument]
+    assert window(unarchived) == window(archived)
