@@ -35,6 +35,7 @@ class Report:
     failures: dict[str, list[str]] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the plans
+    servers: tuple[str, ...] = ()  # the log servers, which come first
     entered: set[str] = field(default_factory=set)  # the hosts whose own steps have begun
     counts: bool = False  # for a deploy, which ends with the number of changes
     untouched: str = ""  # what is said of a host that a run did not change; empty for checks
@@ -112,12 +113,21 @@ class Report:
             for text in self.failures[name]:
                 note(f"{name}: {text}", "red")
         for name in self._names(self.unreachable):
-            untouched = f". {self.untouched} on this host" if self.untouched else ""
-            note(f"{name}: {self.unreachable[name]}{untouched}", "red")
+            text = f"{name}: {self.unreachable[name]}"
+            if name in self.blocking():
+                text += f". {self.untouched} on any host, because log servers come first. "
+                text += f"To leave this one out, add --exclude {name}"
+            elif self.untouched:
+                text += f". {self.untouched} on this host"
+            note(text, "red")
         if self.entered and self.failures:
             known = {*self.entered, *self.failures, *self.unreachable}
             if skipped := [name for name in self.active() if name not in known]:
                 note(f"Skipped after the failure: {', '.join(skipped)}", "red")
+
+    def blocking(self) -> list[str]:
+        """Log servers that cannot be reached: without them a deploy changes no host."""
+        return [name for name in self.servers if self.untouched and name in self.unreachable]
 
     def active(self) -> list[str]:
         """The hosts of this run in the inventory's order."""

@@ -83,6 +83,7 @@ class Run:
         found = fleet.prepare(values, self.report.progress, fleet.remedy_of(inventory))
         outside = "is in none of the groups " + ", ".join(fleet.GROUPS.values())
         self.report.notes |= dict.fromkeys(fleet.outsiders(inventory), (outside,))
+        self.report.servers = found.serial
         self.state.active_hosts = _Ordered(self.state.active_hosts, found.serial)
         return found
 
@@ -246,16 +247,10 @@ class Run:
 
     def failed(self) -> bool:
         """Whether an operation failed on a host of this run."""
-        spared = set(self.report.unreachable) - set(self.unreachable_servers())
+        spared = set(self.report.unreachable) - set(self.report.blocking())
         left = {host.name for host in self.state.failed_hosts} - spared
         checks = any(self.report.failed_checks.values())
         return bool(left or self.report.failures or checks)
-
-    def unreachable_servers(self) -> list[str]:
-        """Log servers of this run that cannot be reached: without them no host is changed."""
-        if not (self.report.untouched and self.report.unreachable):
-            return []
-        return [name for name in self.deployment.serial if name in self.report.unreachable]
 
     def wait_for(self, name: str) -> None:
         """Wait until the steps of a host are done or failed: pyinfra's --no-wait does not."""

@@ -134,6 +134,7 @@ def test_a_component_of_an_unfinished_run_keeps_what_was_there_before(
         monkeypatch.setattr(changes, name, lambda _, place=place: str(tmp_path / place))
     monkeypatch.setattr(changes, "subprocess", Recorder())
     config = tmp_path / "ETC" / "loki"
+    config.parent.mkdir()
     unit = {"text": "[Unit]", "mode": "0644", "owner": getpass.getuser()}
     for run, text in (("1", "old"), ("2", "half"), ("2", "new"), ("3", "newest")):
         staged = tmp_path / "STAGED" / "loki"

@@ -33,7 +33,8 @@ def pyinfra(
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOGSTACK_")}
     result = subprocess.run(
         [str(command), "-y", *arguments],
-        cwd=folder, env={**inherited, **variables}, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, env={**inherited, **variables}, capture_output=True, text=True, timeout=60,
+        check=False,
     )  # fmt: skip
     return result.returncode, result.stdout + result.stderr
 
@@ -118,7 +119,10 @@ def test_groups_of_a_team_are_its_own_matter() -> None:
 
 def test_settings_may_be_data_of_any_host() -> None:
     inventory = of_groups(
-        {"store": {"LOGSTACK_RETENTION__HOT_DAYS": 9}, "shop": {"LOGSTACK_AGENT__FLUSH_INTERVAL": "7s"}},
+        {
+            "store": {"LOGSTACK_RETENTION__HOT_DAYS": 9},
+            "shop": {"LOGSTACK_AGENT__FLUSH_INTERVAL": "7s"},
+        },
         log_servers=["store"], app_hosts=["shop"],
     )  # fmt: skip
     values = fleet.settings_of(inventory)
@@ -143,8 +147,8 @@ def test_settings_may_be_data_of_any_host() -> None:
         ),
         (
             {"LOGSTACK_RETENTION__HOT_DAYS": "many"}, {},
-            r"retention.hot_days: .* \(from the inventory\). Set it in the data of the inventory as "
-            "LOGSTACK_RETENTION__HOT_DAYS",
+            r"retention.hot_days: .* \(from the inventory\). Set it in the data of the "
+            "inventory as LOGSTACK_RETENTION__HOT_DAYS",
         ),
         (
             {"LOGSTACK_RETENTION": {"hot_days": 3}}, {},
@@ -196,23 +200,16 @@ def test_an_inventory_that_cannot_be_read_says_why(
     assert "Traceback" not in text
 
 
-def test_a_dry_run_makes_no_secrets(tmp_path: Path) -> None:
-    """Settings are checked; the file is written by a run alone."""
-    inventory, secrets = tmp_path / "inventory.py", tmp_path / "secrets.json"
-    inventory.write_text(
-        'log_servers = [("@local", {"logstack_environment": "staging", "ssh_hostname": "10.0.0.9"})]'
-    )
-    variables = {"LOGSTACK_SECRETS": str(secrets)}
-    command = (str(inventory), "provisioning/make_secrets.py")
-    status, text = pyinfra(*command, "--dry", variables=variables)
-    assert (status, secrets.exists()) == (0, False), text
-    status, text = pyinfra(*command, variables=variables)
-    assert "generated writer_local in secrets.json" in text
-    assert secrets.exists()
-    secrets.unlink()
-    status, text = pyinfra(str(inventory), "provisioning/deploy.py", "--dry", variables=variables)
-    assert status == 1
-    assert f"Run: pyinfra -y INVENTORY {ROOT / 'provisioning' / 'make_secrets.py'}" in text
+def test_missing_secrets_of_an_inventory_are_made_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`logstack secrets init` knows only the hosts of the settings."""
+    monkeypatch.setenv("LOGSTACK_SECRETS", str(tmp_path / "secrets.json"))
+    inventory = of_groups(TWO, log_servers=["store"], app_hosts=["shop"])
+    values, remedy = fleet.settings_of(inventory), fleet.remedy_of(inventory)
+    expected = f"Run: pyinfra -y INVENTORY {ROOT / 'provisioning' / 'make_secrets.py'}"
+    with pytest.raises(DeployError, match=f"{re.escape(expected)}$"):
+        fleet.prepare(values, lambda *_: None, remedy)
 
 
 def test_debug_output_has_no_passwords(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
-from provisioning import DeployError, fleet, run
+from provisioning import DeployError, run
 from provisioning import session as session_module
 from provisioning.operations import commands, components
 from provisioning.session import ASK_SECONDS, Session
@@ -86,7 +85,7 @@ def run_on(*names: str, unreachable: str = "") -> run.Run:
     """A run on hosts that have a session each, of which the first is the log server."""
     state = State(Inventory((list(names), {})), Config())
     this = run.Run(state)
-    this._deployment = cast(fleet.Deployment, SimpleNamespace(serial=names[:1]))
+    this.report.servers = names[:1]
     this.report.unreachable = {unreachable: "no"} if unreachable else {}
     state.failed_hosts = {state.inventory.get_host(name) for name in this.report.unreachable}
     return this
