@@ -220,7 +220,7 @@ def _table_of(hosts: list[Host]) -> dict[str, object]:
         host.name: {
             "address": host.data.get("ssh_hostname", host.name),
             "ssh_port": int(host.data.get("ssh_port", 22)),
-            "private_address": host.data.get("private_address", ""),
+            "private_address": str(host.data.get("private_address", "")),
             "roles": roles_in(host),
         }
         for host in hosts

@@ -109,7 +109,7 @@ def component(run: Run, service: str) -> Commands:
     if not found:
         return
     run.report.change(host.name, [] if run.state.is_executing else found)
-    show_differences(run, host, (*this.files, this.unit), state)
+    show_differences(run, (*this.files, this.unit), found, state)
     known: dict[str, Any] = {
         "name": service, "url": this.health, "timeout": run.deployment.timeout, "run": run.id,
     }  # fmt: skip
