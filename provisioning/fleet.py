@@ -116,7 +116,7 @@ def settings_of(inventory: Inventory) -> Settings:
     other value as in TOML. Hosts may have them from different groups, but not different ones.
     """
     _check_groups(inventory)
-    _check_patterns(inventory)
+    check_patterns(sys.argv, [host.name for host in inventory], inventory.groups)
     hosts = _members(inventory)
     if not hosts:
         raise DeployError(f"inventory: expected hosts in the groups {_KNOWN_GROUPS}, got none")
@@ -167,11 +167,6 @@ def _check_groups(inventory: Inventory) -> None:
 def outsiders(inventory: Inventory) -> list[str]:
     """The hosts that are in none of the groups."""
     return [host.name for host in inventory if not roles_in(host)]
-
-
-def _check_patterns(inventory: Inventory) -> None:
-    groups = {name: [host.name for host in hosts] for name, hosts in inventory.groups.items()}
-    check_patterns(sys.argv, [host.name for host in inventory], groups)
 
 
 def check_patterns(

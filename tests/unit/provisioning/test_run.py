@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
-from provisioning import DeployError, report, run
+from provisioning import DeployError, run
 from provisioning import session as session_module
 from provisioning.operations import commands, components
 from provisioning.session import ASK_SECONDS, Session
@@ -94,7 +94,7 @@ def run_on(*names: str, unreachable: str = "") -> run.Run:
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a run replaces, and no report at the end of the tests."""
-    monkeypatch.setattr(report.atexit, "register", lambda _: None)
+    monkeypatch.setattr("atexit.register", lambda _: None)
     before = {number: signal.getsignal(number) for number in run.SIGNALS}
     yield
     for number, handler in before.items():
