@@ -200,6 +200,18 @@ def test_an_inventory_that_cannot_be_read_says_why(
     assert "Traceback" not in text
 
 
+def test_an_inventory_may_add_hosts_to_ours(tmp_path: Path) -> None:
+    """Its groups are known to `--limit`, too."""
+    inventory = tmp_path / "inventory.py"
+    inventory.write_text(
+        "from provisioning.inventories import groups\n"
+        'globals().update(groups("staging"))\nprinters = ["printer-1"]\n'
+    )
+    status, text = pyinfra(str(inventory), "debug-inventory", "--limit", "printers")
+    assert status == 0, text
+    assert "printer-1" in text
+
+
 def test_missing_secrets_of_an_inventory_are_made_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
