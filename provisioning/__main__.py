@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402
 
 from pyinfra_cli.main import main  # noqa: E402
 
-from provisioning import DeployError, fleet, run  # noqa: E402
+from provisioning import DeployError, fleet  # noqa: E402
 from stack import settings  # noqa: E402
 from stack.cli.console import note, progress  # noqa: E402
 
@@ -24,19 +24,18 @@ HERE = Path(__file__).parent
 
 def start(file: str, *flags: str) -> None:
     """Get what the hosts need, before any connection; then run pyinfra."""
-    values = settings.load_for_hosts(os.environ[settings.ENV_VARIABLE])
-    fleet.groups_of(values)
-    with progress() as display:
-        fleet.prepare(values, display.update)
-    run.DETECTS_CHANGES = "--dry" in flags
     inventory = str(HERE / "inventories" / "environment.py")
     sys.argv = ["pyinfra", inventory, str(HERE / file), *flags]
+    values = settings.load_for_hosts(os.environ[settings.ENV_VARIABLE])
+    fleet.check_patterns(sys.argv, list(values.hosts), fleet.groups_of(values))
+    with progress() as display:
+        fleet.prepare(values, display.update)
     main()
 
 
 if __name__ == "__main__":
     try:
         start(*sys.argv[1:])
-    except (*fleet.ERRORS, DeployError, OSError) as error:
+    except (settings.SettingsError, DeployError, OSError) as error:
         note(str(error), "red")
         sys.exit(1)

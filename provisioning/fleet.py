@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import hashlib
+import itertools
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +18,23 @@ from pyinfra.api.inventory import Inventory
 
 from provisioning import DeployError, changes
 from provisioning.changes import Binary
-from stack import settings as stack_settings
 from stack.alerting import AlertError
 from stack.artifacts import ArtifactError, OnProgress
 from stack.artifacts import host_programs as programs
 from stack.hosts import HostsError, secrets
 from stack.hosts.plan import HostComponent, HostPlan, plan_for
 from stack.hosts.roles import roles_of
-from stack.settings import ENV_PREFIX, Layer, Settings, SettingsError
+from stack.settings import (
+    ENV_PREFIX,
+    ENV_VARIABLE,
+    INVENTORY,
+    Layer,
+    Settings,
+    SettingsError,
+    is_setting,
+    layer_of,
+    load_for_hosts,
+)
 from stack.settings.hosts import Role
 from stack.settings.units import parse_duration
 
@@ -33,6 +46,7 @@ GROUPS: Mapping[Role, str] = {
     "archive": "archive",
 }
 """pyinfra's group of each role."""
+_KNOWN_GROUPS = ", ".join(GROUPS.values())
 ENVIRONMENT = "logstack_environment"
 """Data of a host: the environment that it belongs to."""
 NAMED = "logstack_host"
@@ -96,34 +110,98 @@ def _data_of(settings: Settings, name: str) -> dict[str, object]:
 
 
 def settings_of(inventory: Inventory) -> Settings:
-    """The settings of the environment, with the inventory's hosts. Raises SettingsError.
+    """The settings of the environment, with the inventory's hosts. Raises DeployError.
 
     Data whose names start with LOGSTACK_ are settings: text as in the environment of a process, any
-    other value as in TOML.
+    other value as in TOML. Hosts may have them from different groups, but not different ones.
     """
-    hosts = [host for host in inventory if roles_in(host)]
+    _check_groups(inventory)
+    check_patterns(sys.argv, [host.name for host in inventory], inventory.groups)
+    hosts = _members(inventory)
     if not hosts:
-        raise DeployError(
-            f"inventory: expected hosts in the groups {', '.join(GROUPS.values())}, got none"
-        )
-    first = hosts[0].data.dict()
-    own = {key: value for key, value in first.items() if key.startswith(ENV_PREFIX)}
-    environ = os.environ | {key: value for key, value in own.items() if isinstance(value, str)}
-    environment = str(first.get(ENVIRONMENT) or environ.get(stack_settings.ENV_VARIABLE, ""))
+        raise DeployError(f"inventory: expected hosts in the groups {_KNOWN_GROUPS}, got none")
+    data = _merged_data(hosts)
+    environment = str(data.get(ENVIRONMENT) or os.environ.get(ENV_VARIABLE, ""))
     if not environment:
         raise DeployError(
             f"{ENVIRONMENT}: expected an environment such as staging in the data of "
             f"{hosts[0].name}, got nothing"
         )
-    tables: dict[str, Any] = {}
-    for name, value in own.items():
-        section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
-        if not isinstance(value, str):
-            tables.setdefault(section, {})[key] = value
-    if not all(host.data.get(NAMED) for host in hosts):
-        tables["hosts"] = _table_of(hosts)
-    inventory_layer = Layer("the inventory", tables)
-    return stack_settings.load_for_hosts(environment, environ, last=inventory_layer)
+    try:
+        found = layer_of(data, INVENTORY)
+        table = {"hosts": _table_of(hosts)} if _is_own(inventory) else {}
+        last = Layer(INVENTORY, {**found.values, **table})
+        return load_for_hosts(environment, last=last)
+    except SettingsError as error:
+        raise DeployError(str(error)) from None
+
+
+def _members(inventory: Inventory) -> list[Host]:
+    return [host for host in inventory if roles_in(host)]
+
+
+def _is_own(inventory: Inventory) -> bool:
+    """Whether an inventory of the user's describes the hosts, not the settings."""
+    return not all(host.data.get(NAMED) for host in _members(inventory))
+
+
+def remedy_of(inventory: Inventory) -> str:
+    """The command that generates missing secrets, where `logstack secrets init` cannot."""
+    script = Path(__file__).parent / "make_secrets.py"
+    return f"pyinfra -y INVENTORY {script}" if _is_own(inventory) else ""
+
+
+def _check_groups(inventory: Inventory) -> None:
+    """Raise DeployError for a group that looks mistyped: its hosts would leave the fleet."""
+    known = {near: group for role, group in GROUPS.items() for near in (role, group)}
+    for group, hosts in inventory.groups.items():
+        near = difflib.get_close_matches(group, known, n=1, cutoff=0.85)
+        lost = [host.name for host in hosts if not roles_in(host)]
+        if near and lost:
+            raise DeployError(
+                f"{group}: expected one of the groups {_KNOWN_GROUPS}, got a similar name with "
+                f"{', '.join(lost)}. Did you mean {known[near[0]]}? Otherwise rename the group"
+            )
+
+
+def outsiders(inventory: Inventory) -> list[str]:
+    """The hosts that are in none of the groups."""
+    return [host.name for host in inventory if not roles_in(host)]
+
+
+def check_patterns(
+    argv: Sequence[str], hosts: Sequence[str], groups: Mapping[str, Sequence[object]]
+) -> None:
+    """Raise DeployError for a --limit or --exclude without a host, of which pyinfra only warns."""
+    for option in ("--limit", "--exclude"):
+        values = [value for name, value in itertools.pairwise(argv) if name == option]
+        values += [text.partition("=")[2] for text in argv if text.startswith(f"{option}=")]
+        for value in values:
+            if not (value == "all" or groups.get(value) or fnmatch.filter(hosts, value)):
+                known = ", ".join([*hosts, *(name for name in GROUPS.values() if groups.get(name))])
+                raise DeployError(f"{option}: expected a host or group ({known}), got {value!r}")
+
+
+def _merged_data(hosts: list[Host]) -> dict[str, Any]:
+    """The environment and the settings in the data of all hosts. Raises DeployError."""
+    merged: dict[str, Any] = {}
+    first: dict[str, str] = {}
+    for host in hosts:
+        for key, value in host.data.dict().items():
+            if key != ENVIRONMENT and not key.startswith(ENV_PREFIX):
+                continue
+            if key != ENVIRONMENT and not is_setting(key):
+                raise DeployError(
+                    f"{key}: expected it in the environment of the command, got it in the data of "
+                    f"the inventory ({host.name})"
+                )
+            if merged.setdefault(key, value) != value:
+                raise DeployError(
+                    f"{key}: expected one value for all hosts, got {merged[key]!r} ({first[key]}) "
+                    f"and {value!r} ({host.name})"
+                )
+            first.setdefault(key, host.name)
+    return merged
 
 
 def roles_in(host: Host) -> list[Role]:
@@ -137,18 +215,24 @@ def _table_of(hosts: list[Host]) -> dict[str, object]:
         host.name: {
             "address": host.data.get("ssh_hostname", host.name),
             "ssh_port": int(host.data.get("ssh_port", 22)),
-            "private_address": host.data.get("private_address", ""),
+            "private_address": str(host.data.get("private_address", "")),
             "roles": roles_in(host),
         }
         for host in hosts
     }
 
 
-def prepare(settings: Settings, on_progress: OnProgress) -> Deployment:
-    """Render each host's plan and get its programs, once. Raises HostsError and ArtifactError."""
+def prepare(settings: Settings, on_progress: OnProgress, remedy: str = "") -> Deployment:
+    """Render each host's plan and get its programs, once. Raises DeployError.
+
+    `remedy`: as remedy_of() has it.
+    """
     key = settings.model_dump_json()
-    if key not in _PREPARED:
-        _PREPARED[key] = _prepare(settings, on_progress)
+    try:
+        if key not in _PREPARED:
+            _PREPARED[key] = _prepare(settings, on_progress, remedy)
+    except ERRORS as error:
+        raise DeployError(str(error)) from None
     return _PREPARED[key]
 
 
@@ -157,8 +241,9 @@ ERRORS = (AlertError, ArtifactError, HostsError, SettingsError)
 _PREPARED: dict[str, Deployment] = {}
 
 
-def _prepare(settings: Settings, on_progress: OnProgress) -> Deployment:
-    known_secrets = secrets.read_all(secrets.secrets_path(settings.stack.environment), settings)
+def _prepare(settings: Settings, on_progress: OnProgress, remedy: str) -> Deployment:
+    kept = secrets.secrets_path(settings.stack.environment)
+    known_secrets = secrets.read_all(kept, settings, remedy=remedy)
     plans = {name: plan_for(settings, known_secrets, name) for name in settings.hosts}
     known = programs.catalogue(settings)
     needed = {c.artifact for plan in plans.values() for c in plan.components if c.artifact}

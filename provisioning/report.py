@@ -35,8 +35,10 @@ class Report:
     failures: dict[str, list[str]] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the plans
+    servers: tuple[str, ...] = ()  # the log servers, which come first
     entered: set[str] = field(default_factory=set)  # the hosts whose own steps have begun
-    counts: bool = False  # whether it ends with the number of changes
+    counts: bool = False  # for a deploy, which ends with the number of changes
+    untouched: str = ""  # what is said of a host that a run did not change; empty for checks
     stopped: bool = False  # by a signal
     nothing: str = ""  # printed if a run has done nothing
 
@@ -64,10 +66,11 @@ class Report:
         executed = self.state.is_executing
         self._print_notes()
         self._print_changes(self.changes if executed else self.planned)
-        if executed and self.counts and not self.stopped:
+        if executed and self.counts and self.entered and not self.stopped:
             total = sum(map(len, self.changes.values()))
             seconds = time.monotonic() - self._began
-            out.print(f"{_counted(total)} on {len(self.changes)} hosts in {seconds:.0f} s")
+            hosts = _counted(len(self.changes), "host")
+            out.print(f"{_counted(total)} on {hosts} in {seconds:.0f} s")
         for name in self._names(self.sentences):
             for sentence in self.sentences[name]:
                 out.print(f"{name}: {sentence}", highlight=False)
@@ -110,11 +113,21 @@ class Report:
             for text in self.failures[name]:
                 note(f"{name}: {text}", "red")
         for name in self._names(self.unreachable):
-            note(f"{name}: {self.unreachable[name]}. Nothing was changed on this host", "red")
+            text = f"{name}: {self.unreachable[name]}"
+            if name in self.blocking():
+                text += f". {self.untouched} on any host, because log servers come first. "
+                text += f"To leave this one out, add --exclude {name}"
+            elif self.untouched:
+                text += f". {self.untouched} on this host"
+            note(text, "red")
         if self.entered and self.failures:
             known = {*self.entered, *self.failures, *self.unreachable}
             if skipped := [name for name in self.active() if name not in known]:
                 note(f"Skipped after the failure: {', '.join(skipped)}", "red")
+
+    def blocking(self) -> list[str]:
+        """Log servers that cannot be reached: without them a deploy changes no host."""
+        return [name for name in self.servers if self.untouched and name in self.unreachable]
 
     def active(self) -> list[str]:
         """The hosts of this run in the inventory's order."""
@@ -124,5 +137,5 @@ class Report:
         return [host.name for host in self.state.inventory if host.name in found]
 
 
-def _counted(count: int) -> str:
-    return "1 change" if count == 1 else f"{count} changes"
+def _counted(count: int, noun: str = "change") -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,17 +6,13 @@ in both. A session ends before its connection: after the last operation, a failu
 
 from __future__ import annotations
 
-import base64
 import getpass
-import io
-import json
 import os
 import signal
 import socket
 import sys
 import time
 import uuid
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,110 +21,21 @@ from typing import Any, NoReturn
 
 import gevent
 from gevent.lock import RLock
-from paramiko import SSHException
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
-from pyinfra.api.command import StringCommand
+from pyinfra.api.config import Config
 from pyinfra.api.exceptions import PyinfraError
-from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
-from pyinfra.context import ctx_state
-from pyinfra.facts.server import User
+from pyinfra.context import ctx_config, ctx_state
 
 from provisioning import DeployError, fleet, preflight
-from provisioning.agent.locks import AGENTS
-from provisioning.facts.host import HostFacts, HostState
+from provisioning.facts.host import HostFacts, HostState, LastRun
 from provisioning.report import Report
+from provisioning.session import OPEN_SECONDS, Session, open_session
 from stack.cli.console import note
 from stack.hosts.plan import HostPlan
-from stack.hosts.secrets import variable_of
 from stack.records.timestamps import format_time
 
-# Exceptions of a broken connection, from pyinfra, paramiko or the system.
-BROKEN = (PyinfraError, SSHException, OSError, EOFError)
-ASK_SECONDS = 180
-OPEN_SECONDS = 20
-SUDO_PASSWORD = variable_of("sudo_password")
-# With words of its own: pyinfra would ask for a password where it reads those of sudo.
-TRY_SUDO = "sudo -n true 2>/dev/null || { echo sudo: a password is required here >&2; exit 1; }"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-DETECTS_CHANGES = False
-"""Set for a plan that asks nothing: pyinfra's `--yes --dry` alone detects none."""
-_MAIN = "from provisioning.agent.main import main\n\nmain()\n"
-
-
-def _agent() -> str:
-    """The package that runs on hosts, as a zip file that Python starts, in base64."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
-        for path in sorted((Path(__file__).parent / "agent").glob("*.py")):
-            file.write(path, f"provisioning/agent/{path.name}")
-        file.writestr("provisioning/__init__.py", "")
-        file.writestr("__main__.py", _MAIN)
-    return base64.encodebytes(data.getvalue()).decode()
-
-
-@dataclass
-class Session:
-    """The agent of one run on one host."""
-
-    host: Host
-    program: str
-    locked: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.host.name
-
-    def ask(
-        self,
-        action: str,
-        *,
-        timeout: float | None = None,
-        most: int = ASK_SECONDS,
-        **values: object,
-    ) -> dict[str, Any]:
-        """Run one action of the agent. Raises DeployError with the host's error.
-
-        `timeout`: how many seconds the action itself may wait; passed on to it. `most`: how many
-        seconds its answer may take besides.
-        """
-        if timeout is not None:
-            values["timeout"] = timeout
-        command = StringCommand("python3", "-I", self.program, action)
-        seconds = most + int(timeout or 0)
-        output = run_command(self.host, command, json.dumps(values), seconds)
-        try:
-            answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
-        except (ValueError, IndexError):
-            answered = output.strip()[-200:] or "nothing"
-            raise DeployError(f"{action}: expected JSON, got {answered}") from None
-        return answer
-
-    def fact(self, kind: type[FactBase[dict[str, Any]]], **values: object) -> dict[str, Any]:
-        """A fact that the agent reports. Raises DeployError; pyinfra has printed the cause."""
-        found: dict[str, Any] | None = self.host.get_fact(
-            kind, self.program, _stdin=json.dumps(values), _timeout=ASK_SECONDS, _ignore_errors=True
-        )
-        if found is None:
-            raise DeployError(f"cannot read {kind.name}: see the error above")
-        return found
-
-
-def run_command(host: Host, command: StringCommand, text: str, seconds: int) -> str:
-    """The output of a command with `text` as its input. Raises DeployError with its error."""
-    arguments, _ = pop_global_arguments(host.state, host, {})
-    known: dict[str, Any] = {
-        key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS
-    }
-    known |= {"_stdin": text, "_timeout": seconds}
-    try:
-        ok, output = host.run_shell_command(command, **known)
-    except BROKEN as error:
-        raise DeployError(_error_text(error)) from None
-    if not ok:
-        raise DeployError(_failure_text(output.stderr or output.stdout))
-    return str(output.stdout)
 
 
 @dataclass
@@ -137,11 +44,13 @@ class Run:
 
     state: State
     id: str = field(default_factory=lambda: format_time(datetime.now(UTC)))
-    sessions: dict[str, Session] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)  # of the hosts that have steps
     mutex: RLock = field(default_factory=RLock)
     finished: set[str] = field(default_factory=set)
-    last_runs: dict[str, dict[str, Any]] | None = None
     _deployment: fleet.Deployment | None = None
+    _opened: dict[str, Session] = field(default_factory=dict)  # of all hosts
+    _tried_all: bool = False
+    _last_runs: dict[bool, dict[str, dict[str, Any]]] = field(default_factory=dict)
     _states: dict[tuple[str, bool], dict[str, Any]] = field(default_factory=dict)
     _unlocked: dict[str, str] | None = None
     _checked: bool = False
@@ -152,7 +61,8 @@ class Run:
         for host in self.state.inventory:
             if self.state.is_host_in_limit(host) and not host.connected:
                 self.report.unreachable[host.name] = "cannot connect by SSH: see the error above"
-        self.state.check_for_changes |= DETECTS_CHANGES
+        # A dry run shows the changes, also with `--yes`, which alone detects none.
+        self.state.check_for_changes |= "--dry" in sys.argv
         # pyinfra reports its errors itself; gevent would print a traceback of each besides.
         hub = gevent.get_hub()
         hub.NOT_ERROR = (*hub.NOT_ERROR, PyinfraError)
@@ -168,11 +78,12 @@ class Run:
         return self._deployment
 
     def _prepare(self) -> fleet.Deployment:
-        try:
-            values = fleet.settings_of(self.state.inventory)
-            found = fleet.prepare(values, self.report.progress)
-        except fleet.ERRORS as error:
-            raise DeployError(str(error)) from None
+        inventory = self.state.inventory
+        values = fleet.settings_of(inventory)
+        found = fleet.prepare(values, self.report.progress, fleet.remedy_of(inventory))
+        outside = "is in none of the groups " + ", ".join(fleet.GROUPS.values())
+        self.report.notes |= dict.fromkeys(fleet.outsiders(inventory), (outside,))
+        self.report.servers = found.serial
         self.state.active_hosts = _Ordered(self.state.active_hosts, found.serial)
         return found
 
@@ -186,17 +97,29 @@ class Run:
     # --- Sessions
 
     def open(self, name: str) -> bool:
-        """Start a session on a host that has a plan; False where it has none or cannot."""
-        host = self.state.inventory.get_host(name)
-        if host.name not in self.deployment.plans:
-            return False
+        """Start a session on a host that has a plan; False where it has none or cannot.
+
+        The first call starts those of all hosts, so that each of them knows about the others.
+        """
+        plans = self.deployment.plans
+        with self.mutex:
+            if not self._tried_all:
+                self._tried_all = True
+                hosts = [host for host in self.state.active_hosts if host.name in plans]
+                gevent.joinall([gevent.spawn(self._open, h, ctx_config.get()) for h in hosts])
+        if name in self._opened:
+            self.sessions[name] = self._opened[name]
+        return name in self._opened
+
+    def _open(self, host: Host, config: Config) -> None:
         try:
-            self.sessions[host.name] = self._upload(host)
+            with ctx_config.use(config):
+                self._opened[host.name] = open_session(host, self.own)
         except DeployError as error:
             self.report.unreachable[host.name] = f"cannot run commands as root: {error}"
             self.state.failed_hosts.add(host)
             self.state.active_hosts.discard(host)
-            return False
+            return
         disconnect = host.connector.disconnect
 
         def close_first() -> None:
@@ -204,39 +127,17 @@ class Run:
             disconnect()
 
         host.connector.disconnect = close_first  # type: ignore[method-assign]
-        return True
-
-    def _upload(self, host: Host) -> Session:
-        if not (host.data.get("_sudo", False) or self.state.config.SUDO):
-            self._use_sudo(host)
-        folder = f"{AGENTS}/{self.own}"
-        program = f"{folder}/agent.pyz"
-        script = (
-            f"umask 077 && mkdir -p {folder} && base64 -d > {program} && "
-            "{ command -v python3 >/dev/null || { echo 'python3: not found' >&2; exit 127; }; }"
-        )
-        run_command(host, StringCommand(script), _agent(), OPEN_SECONDS)
-        return Session(host, program)
-
-    def _use_sudo(self, host: Host) -> None:
-        """Where the user is not root. pyinfra asks for a password, which needs a terminal."""
-        user = host.get_fact(User, _ignore_errors=True, _timeout=OPEN_SECONDS)
-        if user == "root":
-            return
-        if password := os.environ.get(SUDO_PASSWORD):
-            host.data._sudo_password = password
-        elif not sys.stdin.isatty():
-            run_command(host, StringCommand(TRY_SUDO), "", OPEN_SECONDS)
-        host.data._sudo = True
 
     def close(self, host: Host) -> None:
         """End a session: release its lock and remove the agent from the host."""
-        session = self.sessions.pop(host.name, None)
+        self.sessions.pop(host.name, None)
+        session = self._opened.pop(host.name, None)
         if session is None:
             return
+        own_run = self.own if session.locked else "none"
+        complete = session.locked and not (self.report.stopped or self.failed())
         try:
-            own_run = self.id if session.locked else "none"
-            session.ask("leave", most=OPEN_SECONDS, run=own_run, own=self.own)
+            session.ask("leave", most=OPEN_SECONDS, run=own_run, own=self.own, complete=complete)
         except DeployError as error:
             if session.locked:
                 self.report.fail(host.name, f"cannot release the lock: {error}")
@@ -292,12 +193,20 @@ class Run:
                 if not self._unlocked[names[0]]:
                     jobs = {other: gevent.spawn(self._lock, other) for other in names[1:]}
                     self._unlocked |= {other: job.get() for other, job in jobs.items()}
+                    self._continue_unfinished()
             return self._unlocked.get(name, "")
+
+    def _continue_unfinished(self) -> None:
+        """Take the id of a deploy that did not end well, so that a rollback undoes both as one."""
+        found = [session.before for session in self.sessions.values() if session.locked]
+        unfinished = max(item["unfinished"] for item in found)
+        if self.report.counts and unfinished and unfinished >= max(i["newest"] for i in found):
+            self.id = unfinished
 
     def _lock(self, name: str) -> str:
         session = self.sessions[name]
         who = f"{getpass.getuser()}@{socket.gethostname()}"
-        mine: dict[str, Any] = {"run": self.id, "who": who, "process": _process()}
+        mine: dict[str, Any] = {"run": self.own, "who": who, "process": _process()}
         try:
             answer = session.ask("lock", **mine)
             if answer["held"] and _has_ended(answer.get("process")):
@@ -306,12 +215,27 @@ class Run:
             return f"cannot lock this host: {error}"
         session.locked = not answer["held"]
         if session.locked:
+            session.before = answer
             return ""
         return (
             f"cannot deploy: the lock is held by {answer['who']} ({answer['seconds']:.0f} s ago). "
             "Nothing was changed. Wait for that run. If it was killed, run: "
             f"./logstack hosts unlock {self.environment}"
         )
+
+    def last_runs(self) -> dict[str, dict[str, Any]]:
+        """What each host's last run changed, of the hosts whose last run is the newest of all.
+
+        Read once to prepare, and once to execute, under the locks.
+        """
+        with self.mutex:
+            known = self._last_runs
+            if (key := self.state.is_executing) not in known:
+                opened = dict(self._opened)
+                found = {name: session.fact(LastRun) for name, session in opened.items()}
+                newest = max((item["run"] for item in found.values()), default="")
+                known[key] = {n: item for n, item in found.items() if item["run"] == newest != ""}
+            return known[key]
 
     # --- Failures
 
@@ -323,7 +247,8 @@ class Run:
 
     def failed(self) -> bool:
         """Whether an operation failed on a host of this run."""
-        left = {host.name for host in self.state.failed_hosts} - set(self.report.unreachable)
+        spared = set(self.report.unreachable) - set(self.report.blocking())
+        left = {host.name for host in self.state.failed_hosts} - spared
         checks = any(self.report.failed_checks.values())
         return bool(left or self.report.failures or checks)
 
@@ -376,23 +301,3 @@ def current_run() -> Run:
     if id(state) not in _RUNS:
         _RUNS[id(state)] = Run(state)
     return _RUNS[id(state)]
-
-
-def _error_text(error: Exception) -> str:
-    """The error's text; some exceptions have none."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time. Check that the host is up"
-    return str(error) or f"connection lost ({type(error).__name__})"
-
-
-def _failure_text(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    last = lines[-1] if lines else "no answer, as when a connection breaks"
-    if "python3: not found" in text or "python3: command not found" in text:
-        return "python3 is not installed on the host. Run on it: apt-get install python3"
-    if "a password is required" in text or "is not in the sudoers file" in text:
-        return (
-            "sudo asks the deploy user for a password. "
-            f"Set {SUDO_PASSWORD}, or add a sudoers rule: <user> ALL=(ALL) NOPASSWD: ALL"
-        )
-    return last

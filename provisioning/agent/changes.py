@@ -34,6 +34,7 @@ from provisioning.agent.base import (
 OPT = "/opt/logstack"
 STAGED = ETC + "/.staged"
 HOST_FILES = "host-files"  # in PREVIOUS, beside the components
+UNFINISHED = "unfinished"  # there, too: the id of a run, until one has ended well
 
 
 def stage(request: Json) -> Json:
@@ -106,7 +107,10 @@ def swap(request: Json) -> Json:
     """Put the staged configuration, the unit and the binary's link in place; keep the old ones."""
     name = request["name"]
     kept = os.path.join(PREVIOUS, name)
-    _save_previous(name, kept, request)
+    _begin_run(request["run"])
+    saved = _state_of(name)
+    if saved.get("run") != request["run"] or saved.get("removed"):  # not by a part of this run
+        _save_previous(name, kept, request)
     with open(pending_file(name), "w", encoding="utf-8"):
         pass  # removed once it is healthy; if this run is cut off, the next one finishes the job
     config, staged = os.path.join(ETC, name), os.path.join(STAGED, name)
@@ -145,8 +149,7 @@ def _save_previous(name: str, kept: str, request: Json) -> None:
         subprocess.run(["cp", "-a", config, kept + "/config"], check=True)
     if state["existed"]:
         shutil.copy2(unit, kept + "/unit")
-    with open(kept + "/state.json", "w", encoding="utf-8") as file:
-        json.dump(state, file)
+    _save_state(name, state)
 
 
 def restore(request: Json) -> Json:
@@ -156,11 +159,9 @@ def restore(request: Json) -> Json:
     """
     name = request["name"]
     kept = os.path.join(PREVIOUS, name)
-    try:
-        with open(kept + "/state.json", encoding="utf-8") as file:
-            state = json.load(file)
-    except OSError:
-        return {"existed": False, "found": False}
+    state = _state_of(name)
+    if not state:
+        return {"existed": False}
     old = kept + ".old"
     shutil.rmtree(old, ignore_errors=True)
     os.rename(kept, old)
@@ -180,26 +181,61 @@ def restore(request: Json) -> Json:
     if not request["keep"]:
         shutil.rmtree(kept)
     subprocess.run(["systemctl", "daemon-reload"], check=True)
-    return {"existed": state["existed"], "found": True}
+    return {"existed": state["existed"]}
 
 
 def last_run(request: Json) -> Json:
     """The components and host files changed by the last run that changed anything."""
-    states = {}
-    for name in sorted(os.listdir(PREVIOUS)) if os.path.isdir(PREVIOUS) else []:
-        try:
-            with open(os.path.join(PREVIOUS, name, "state.json"), encoding="utf-8") as file:
-                states[name] = json.load(file)
-        except (OSError, ValueError):
-            continue
+    states = {name: _state_of(name) for name in _kept_names()}
+    states = {name: state for name, state in states.items() if state}
     newest = max((state["run"] for state in states.values()), default="")
     changed = {name: state for name, state in states.items() if state["run"] == newest}
     files = changed.pop(HOST_FILES, {}).get("files", [])
+    removed = [name for name, state in changed.items() if state.get("removed")]
     return {
         "run": newest,
-        "components": list(changed),
+        "components": [name for name in changed if name not in removed],
+        "removed": removed,
         "files": [item["path"] for item in files],
     }
+
+
+def _kept_names() -> list[str]:
+    return sorted(os.listdir(PREVIOUS)) if os.path.isdir(PREVIOUS) else []
+
+
+def _state_of(name: str) -> Json:
+    """What was saved of a component or of the host files; empty if nothing was."""
+    try:
+        return read_json(os.path.join(PREVIOUS, name, "state.json"))
+    except (OSError, SystemExit):
+        return {}
+
+
+def _save_state(name: str, state: Json) -> None:
+    with open(os.path.join(PREVIOUS, name, "state.json"), "w", encoding="utf-8") as file:
+        json.dump(state, file)
+
+
+def _begin_run(run: str) -> None:
+    """Mark a run as unfinished, before its first change."""
+    os.makedirs(PREVIOUS, mode=0o700, exist_ok=True)
+    with open(os.path.join(PREVIOUS, UNFINISHED), "w", encoding="utf-8") as file:
+        file.write(run)
+
+
+def unfinished_run() -> str:
+    """The run that changed this host and did not end well; empty if there is none."""
+    try:
+        with open(os.path.join(PREVIOUS, UNFINISHED), encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def finish_run() -> None:
+    if unfinished_run():
+        os.unlink(os.path.join(PREVIOUS, UNFINISHED))
 
 
 def remove(request: Json) -> Json:
@@ -210,6 +246,8 @@ def remove(request: Json) -> Json:
         os.unlink(unit_file(name))
     shutil.rmtree(os.path.join(ETC, name), ignore_errors=True)
     shutil.rmtree(os.path.join(PREVIOUS, name), ignore_errors=True)
+    os.makedirs(os.path.join(PREVIOUS, name), mode=0o700)
+    _save_state(name, {"run": request["run"], "removed": True})
     subprocess.run(["systemctl", "daemon-reload"], check=True)
     systemctl("reset-failed", unit_of(name))
     return {}
@@ -221,8 +259,12 @@ def put_files(request: Json) -> Json:
     now = [_merge_shared(item) if item["path"] in SHARED else item for item in written]
     now += [{"path": path, "text": None} for path in removed]
     before = [read_file(item["path"]) for item in now]
-    if request.get("run"):
-        _save_files(before, request["run"])
+    run = request["run"]
+    if run:
+        _begin_run(run)
+        saved = _state_of(HOST_FILES)
+        earlier = saved["files"] if saved.get("run") == run else []  # by a part of this run
+        _save_files(list({item["path"]: item for item in [*before, *earlier]}.values()), run)
     hooks = request["hooks"]
     effects = _write_and_remove(now, hooks)
     checks = [hooks[item["path"]]["check"] for item in written]
@@ -274,14 +316,12 @@ def _save_files(files: list[Json], run: str) -> None:
     shutil.rmtree(kept, ignore_errors=True)
     os.makedirs(kept, mode=0o700)
     os.chmod(PREVIOUS, 0o700)
-    with open(kept + "/state.json", "w", encoding="utf-8") as file:
-        json.dump({"run": run, "files": files}, file)
+    _save_state(HOST_FILES, {"run": run, "files": files})
 
 
 def restore_files(request: Json) -> Json:
     """Restore the host files that the last run replaced; keep those that are replaced now."""
-    with open(os.path.join(PREVIOUS, HOST_FILES, "state.json"), encoding="utf-8") as file:
-        files = json.load(file)["files"]
+    files = _state_of(HOST_FILES)["files"]
     _save_files([read_file(item["path"]) for item in files], request["run"])
     restored = [_restore_shared(item) if item["path"] in SHARED else item for item in files]
     failures = "; ".join(_run_commands(_write_and_remove(restored, request["hooks"])))
@@ -304,13 +344,7 @@ def _restore_shared(item: Json) -> Json:
 
 def prune(request: Json) -> Json:
     """Remove old versions of artifacts, except those in use or needed for a rollback."""
-    needed = set()
-    for name in os.listdir(PREVIOUS) if os.path.isdir(PREVIOUS) else []:
-        try:
-            with open(os.path.join(PREVIOUS, name, "state.json"), encoding="utf-8") as file:
-                needed.add(json.load(file).get("target", ""))
-        except (OSError, ValueError):
-            continue
+    needed = {_state_of(name).get("target", "") for name in _kept_names()}
     removed = []
     for artifact in request["artifacts"]:
         home = os.path.join(OPT, artifact)

@@ -8,6 +8,7 @@ import shutil
 import time
 
 from provisioning.agent.base import Json, read_json
+from provisioning.agent.changes import finish_run, last_run, unfinished_run
 
 LOCK = "/run/logstack-deploy.json"  # removed by a reboot, which also ends the run that holds it
 AGENTS = "/run/logstack-agent"
@@ -16,13 +17,16 @@ AGENTS = "/run/logstack-agent"
 def lock(request: Json) -> Json:
     """Lock this host for one run. If it is locked: `who` holds it, for how many `seconds`.
 
-    `replace`: the run whose lock may be taken over, because its process has ended.
+    `replace`: the run whose lock may be taken over, because its process has ended; its agent is
+    removed. Otherwise the answer says what earlier runs did: the `newest` one that changed this
+    host, and the one that is `unfinished`.
     """
     mine = {key: request[key] for key in ("run", "who", "process")}
     mine["since"] = time.time()
     held = read_json(LOCK) if os.path.exists(LOCK) else {}
     if held and held.get("run") == request.get("replace"):
         os.unlink(LOCK)
+        _remove_agent(held["run"])
     try:
         handle = os.open(LOCK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -30,7 +34,7 @@ def lock(request: Json) -> Json:
         return {"held": True, **held, "seconds": time.time() - held["since"]}
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(mine, file)
-    return {"held": False}
+    return {"held": False, "newest": last_run({})["run"], "unfinished": unfinished_run()}
 
 
 def unlock(request: Json) -> Json:
@@ -41,14 +45,20 @@ def unlock(request: Json) -> Json:
     if not request["run"]:
         for name in os.listdir(AGENTS):
             if name != request["own"]:
-                shutil.rmtree(os.path.join(AGENTS, name), ignore_errors=True)
+                _remove_agent(name)
     return {"who": held.get("who", "")}
 
 
 def leave(request: Json) -> Json:
     """The end of a run: release its lock and remove its agent."""
+    if request["complete"]:
+        finish_run()
     unlock(request)
-    shutil.rmtree(os.path.join(AGENTS, request["own"]), ignore_errors=True)
+    _remove_agent(request["own"])
     if os.path.isdir(AGENTS) and not os.listdir(AGENTS):
         os.rmdir(AGENTS)
     return {}
+
+
+def _remove_agent(run: str) -> None:
+    shutil.rmtree(os.path.join(AGENTS, run), ignore_errors=True)

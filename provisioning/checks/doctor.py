@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from provisioning import changes, preflight
 from provisioning.facts.host import HostFacts, HostState
 from provisioning.report import HostFinding
-from provisioning.run import Run, Session
+from provisioning.run import Run
+from provisioning.session import Session
 
 JOURNAL_LINES = 5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from provisioning import DeployError
-from provisioning.run import Session
+from provisioning.session import Session
 from stack.alerting.loaded import LoadedRule, parse_rules
 from stack.engines import EngineError
 from stack.engines.kind import Fetch

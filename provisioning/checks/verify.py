@@ -12,7 +12,8 @@ from cryptography import x509
 from provisioning import DeployError
 from provisioning.changes import target_of
 from provisioning.checks import readback
-from provisioning.run import Run, Session
+from provisioning.run import Run
+from provisioning.session import Session
 from stack.alerting.rules import load_rules_for
 from stack.hosts.files import PYTHON
 from stack.hosts.roles import hosts_with_role, is_archived

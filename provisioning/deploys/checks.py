@@ -1,4 +1,4 @@
-"""Verify, diagnose, unlock: nothing of a plan is changed."""
+"""Verify, diagnose, unlock, make secrets: nothing of a plan is changed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pyinfra import host
 from pyinfra.api.deploy import deploy
 
 from provisioning.checks.verify import CHECKS
+from provisioning.fleet import settings_of
 from provisioning.operations import check
 from provisioning.run import current_run
 from stack.hosts.roles import roles_of
@@ -43,3 +44,9 @@ def unlock() -> None:
     """Release the locks of a run that was killed."""
     if current_run().open(host.name):
         check.unlock(name="Unlock")
+
+
+def make_secrets() -> None:
+    """Generate the secrets of this inventory that are missing, on the control machine."""
+    values = settings_of(current_run().state.inventory)  # also where pyinfra only prepares
+    check.make_secrets(settings=values, name="Secrets", _run_once=True)

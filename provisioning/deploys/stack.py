@@ -15,7 +15,7 @@ from provisioning.run import current_run
 def start() -> None:
     """Start a session; check whether every host can take its plan; lock all of them."""
     run = current_run()
-    run.report.counts = True
+    run.report.counts, run.report.untouched = True, "Nothing was changed"
     if run.open(host.name):
         _start()
 
@@ -42,6 +42,7 @@ def roll_back() -> None:
     """Undo the changes of the last run, in a deploy's order."""
     run = current_run()
     run.report.nothing = "Nothing to roll back: no deploy has changed these hosts."
+    run.report.untouched = "Nothing was rolled back"
     if run.open(host.name):
         _roll_back()
 

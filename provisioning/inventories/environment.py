@@ -4,4 +4,4 @@ import os
 
 from provisioning.inventories import groups
 
-globals().update(groups(os.environ["LOGSTACK_ENV"]))
+globals().update(groups(os.environ.get("LOGSTACK_ENV", "")))

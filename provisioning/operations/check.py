@@ -12,8 +12,12 @@ from provisioning.checks import doctor
 from provisioning.checks.verify import CHECKS
 from provisioning.operations.commands import Commands, Fail, step
 from provisioning.report import HostFinding
-from provisioning.run import Run, Session
+from provisioning.run import Run
+from provisioning.session import Session
+from stack.cli.console import out
+from stack.hosts import HostsError, secrets
 from stack.hosts.roles import roles_of
+from stack.settings import Settings
 
 Check = Callable[[Run, Session], str]
 
@@ -77,4 +81,17 @@ def unlock(run: Run) -> Commands:
         session = run.sessions[host.name]
         who = session.ask("unlock", run="", own=run.own)["who"]
         run.report.note(host.name, f"released the lock of {who}" if who else "not locked")
+    yield from ()
+
+
+@step
+def make_secrets(run: Run, settings: Settings) -> Commands:
+    """Generate missing secrets; prints their names."""
+    if run.state.is_executing:
+        path = secrets.secrets_path(settings.stack.environment)
+        try:
+            for name in secrets.init(path, settings):
+                out.print(f"generated {name} in {path.name}")
+        except (HostsError, OSError) as error:
+            raise DeployError(str(error)) from None
     yield from ()

@@ -9,13 +9,14 @@ from typing import Any, Concatenate, ParamSpec
 from pyinfra import host as this_host
 from pyinfra.api.arguments import ConnectorArguments
 from pyinfra.api.arguments_typed import PyinfraOperation
-from pyinfra.api.command import PyinfraCommand
+from pyinfra.api.command import FileUploadCommand, PyinfraCommand
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from provisioning import DeployError
 from provisioning.run import Run, current_run
+from provisioning.session import BROKEN, error_text
 
 Commands = Generator[PyinfraCommand, None, None]
 P = ParamSpec("P")
@@ -65,6 +66,20 @@ class AgentCommand(PyinfraCommand):
             return False
         self.errors.append(text)
         return True
+
+
+class Upload(FileUploadCommand):
+    """An upload whose failure is in the report with its cause."""
+
+    def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
+        try:
+            ok, cause = super().execute(state, host, connector_arguments), "see the error above"
+        except BROKEN as error:
+            ok, cause = False, error_text(error)
+        if not ok:
+            text = f"cannot upload {self.src} to {self.remote_temp_filename}: {cause}"
+            current_run().fail(host.name, f"{text}. Check the free space there")
+        return bool(ok)
 
 
 class Fail(PyinfraCommand):

@@ -8,16 +8,17 @@ from pathlib import PurePath
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api.command import FileUploadCommand, StringCommand
+from pyinfra.api.command import StringCommand
 from pyinfra.operations import files, server
 
 from provisioning import changes
-from provisioning.operations.commands import AgentCommand, Commands, step
+from provisioning.operations.commands import AgentCommand, Commands, Upload, step
 from provisioning.operations.diff import show_differences
 from provisioning.run import Run
 from stack.hosts.plan import HostComponent
 
 UPLOADS = f"{changes.OPT}/.upload"
+SCRATCH = "/var/tmp/logstack"  # noqa: S108 -- a /tmp in memory would be too small
 KEPT_VERSIONS = 3  # of each artifact on a host
 
 
@@ -67,7 +68,7 @@ def _user_and_folders(component: HostComponent, state: dict[str, Any]) -> Comman
 def _program(run: Run, component: str, item: changes.Binary) -> Commands:
     upload = f"{UPLOADS}/{item.sha256}"
     yield from files.directory._inner(path=UPLOADS)
-    yield FileUploadCommand(str(run.deployment.sources[item.path]), upload)
+    yield Upload(str(run.deployment.sources[item.path]), upload, f"{SCRATCH}-{item.sha256}")
     yield AgentCommand(
         "install_binary", item.path, upload=upload, path=item.path, sha256=item.sha256
     )
@@ -95,7 +96,7 @@ def remove_others(run: Run) -> Commands:
     found = changes.removals(run.plan(host), state_now(run))
     run.report.change(host.name, [] if run.state.is_executing else found)
     for change in found:
-        yield AgentCommand("remove", change.component, name=change.component)
+        yield AgentCommand("remove", change.component, name=change.component, run=run.id)
         run.report.change(host.name, [change])
 
 
@@ -108,7 +109,7 @@ def component(run: Run, service: str) -> Commands:
     if not found:
         return
     run.report.change(host.name, [] if run.state.is_executing else found)
-    show_differences(run, host, (*this.files, this.unit), state)
+    show_differences(run, (*this.files, this.unit), found, state)
     known: dict[str, Any] = {
         "name": service, "url": this.health, "timeout": run.deployment.timeout, "run": run.id,
     }  # fmt: skip

@@ -74,7 +74,7 @@ def host_files(run: Run) -> Commands:
         return
     changed, obsolete = changes.changed_files(plan, state), changes.obsolete_files(plan, state)
     run.report.change(host.name, [] if run.state.is_executing else found)
-    show_differences(run, host, changed, state)
+    show_differences(run, changed, found, state)
     yield AgentCommand(
         "put_files",
         "host files",

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from stack.settings import ROOT
+from stack.settings import ROOT, SettingsError
 
 app = typer.Typer(
     help="Deploy to the hosts of staging and production over SSH.",
@@ -57,6 +57,15 @@ def verify(context: typer.Context, environment: Environment) -> None:
 
 
 @app.command(context_settings=PASSES_ON)
+def doctor(context: typer.Context, environment: Environment) -> None:
+    """Diagnose every host: preflight, services, differences from its plan, records.
+
+    Example: logstack hosts doctor staging
+    """
+    run_on_hosts("doctor.py", environment, "--yes", *context.args)
+
+
+@app.command(context_settings=PASSES_ON)
 def rollback(context: typer.Context, environment: Environment) -> None:
     """Undo the last deploy. A second rollback restores it.
 
@@ -81,6 +90,11 @@ def run_on_hosts(file: str, environment: str, *flags: str) -> NoReturn:
 
     It is not a child process, so that signals reach the one that has to release the hosts' locks.
     """
+    if not environment or environment.startswith("-"):
+        raise SettingsError(
+            "environment: expected a name such as staging, before any option of pyinfra, "
+            f"got {environment!r}"
+        )
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(  # noqa: S606 -- without a shell

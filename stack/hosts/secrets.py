@@ -94,9 +94,12 @@ def external_names(settings: Settings) -> list[str]:
 
 
 def read_all(
-    path: Path, settings: Settings, environ: Mapping[str, str] = os.environ
+    path: Path, settings: Settings, environ: Mapping[str, str] = os.environ, remedy: str = ""
 ) -> dict[str, str]:
-    """As `read`, but every secret must exist. Raises HostsError, which names all missing ones."""
+    """As `read`, but every secret must exist. Raises HostsError, which names all missing ones.
+
+    `remedy`: the command that generates them, where it is not `logstack secrets init`.
+    """
     known = read(path, settings, environ)
     generated = [name for name in generated_names(settings) if not known.get(name)]
     external = [name for name in external_names(settings) if not known.get(name)]
@@ -106,7 +109,8 @@ def read_all(
             variables = ", ".join(variable_of(name) for name in external)
             hints.append(f"Set {variables} to key:secret of your store")
         if generated:
-            hints.append(f"Run: ./logstack secrets init {settings.stack.environment}")
+            command = remedy or f"./logstack secrets init {settings.stack.environment}"
+            hints.append(f"Run: {command}")
         raise HostsError(
             f"secrets: expected {', '.join([*generated, *external])}, got none, neither in "
             f"{path.name} nor in the environment. {'. '.join(hints)}"
@@ -175,16 +179,21 @@ def read_file(path: Path) -> dict[str, str]:
     if path.name.endswith(".sops.json"):
         text = _decrypt(path)
     else:
+        if not path.is_file():
+            raise HostsError(f"{path}: expected a file of secrets, got another kind of file")
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise HostsError(f"{path}: expected mode 0600, got {mode:04o}. Run: chmod 600 '{path}'")
         text = path.read_text(encoding="utf-8")
+    expected = f"{path}: expected a JSON object whose values are strings, got"
     try:
         values = json.loads(text)
-    except ValueError:
-        values = None
-    if not isinstance(values, dict) or not all(isinstance(item, str) for item in values.values()):
-        raise HostsError(f"{path}: expected a JSON object whose values are strings")
+    except json.JSONDecodeError as error:
+        raise HostsError(f"{expected} no JSON (line {error.lineno})") from None
+    if not isinstance(values, dict):
+        raise HostsError(f"{expected} another value")
+    if others := [name for name, item in values.items() if not isinstance(item, str)]:
+        raise HostsError(f"{expected} another value for {', '.join(others)}")
     return values
 
 

@@ -60,6 +60,7 @@ OTHER_VARIABLES = frozenset(
     }
 )
 OTHER_PREFIXES = ("LOGSTACK_DJANGO_", "LOGSTACK_SAMPLE_", "LOGSTACK_SECRET_")
+INVENTORY = "the inventory"  # the layer of a pyinfra inventory: provisioning/fleet.py
 # Tables that a later layer replaces as a whole: hosts of two layers are never mixed.
 REPLACED = frozenset({"hosts"})
 
@@ -156,7 +157,7 @@ def read_layers(
         files.append(root / Path(own).expanduser())
     layers = [Layer(_shorten(path, root), _read_toml(path)) for path in files]
     lowest = Layer(_shorten(base, root), _read_toml(base))
-    return [lowest, *named, *layers, Layer("the environment", _read_environment(environ))]
+    return [lowest, *named, *layers, layer_of(environ, "the environment")]
 
 
 def validate(layers: list[Layer]) -> Settings:
@@ -218,25 +219,30 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: expected a readable TOML file, got: {error}") from None
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def is_setting(name: str) -> bool:
+    """Whether a variable has to be a setting."""
+    if not name.startswith(ENV_PREFIX) or name in OTHER_VARIABLES:
+        return False
+    return "__" in name or not name.startswith(OTHER_PREFIXES)  # sample_app is a section, too
+
+
+def layer_of(variables: Mapping[str, object], source: str) -> Layer:
+    """The settings among variables: text is read as TOML would, any other value taken as it is."""
     values: dict[str, dict[str, Any]] = {}
-    for name, text in environ.items():
-        if not name.startswith(ENV_PREFIX) or name in OTHER_VARIABLES:
-            continue
-        if name.startswith(OTHER_PREFIXES) and "__" not in name:  # sample_app is a section, too
+    for name, value in variables.items():
+        if not is_setting(name):
             continue
         section, separator, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
         if not separator or section not in Settings.model_fields:
-            raise SettingsError(
-                _unknown(name, [*_variables(), *OTHER_VARIABLES], "the environment")
-            )
+            raise SettingsError(_unknown(name, [*_variables(), *OTHER_VARIABLES], source))
         if section in REPLACED:
             raise SettingsError(
                 f"{name}: expected [{section}] in a file, got a variable. "
                 "stack/settings.staging.toml is an example"
             )
-        values.setdefault(section, {})[key] = _toml_value(text, _sections()[section], key)
-    return values
+        typed = _toml_value(value, _sections()[section], key) if isinstance(value, str) else value
+        values.setdefault(section, {})[key] = typed
+    return Layer(source, values)
 
 
 def _toml_value(text: str, section: type[Section], key: str) -> Any:
@@ -332,6 +338,9 @@ def _takes_tables(section: str, key: str = "", *deeper: str) -> bool:
 
 
 def _how_to_set(layers: list[Layer], section: str, key: str) -> str:
+    if origin(layers, section, "" if section in REPLACED else key) == INVENTORY:
+        variable = "" if section in REPLACED else f" as {variable_name(section, key)}"
+        return f"Set it in the data of the inventory{variable}."
     if section in REPLACED:
         return "Fix it in that file; stack/settings.staging.toml is an example."
     names = [layer.values["stack"]["environment"] for layer in layers if layer.name == ENV_VARIABLE]

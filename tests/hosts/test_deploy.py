@@ -198,7 +198,7 @@ def test_of_deploys_at_once_one_goes_on(fleet: FleetUnderTest) -> None:
     assert 0 < len(refused) < len(runs), texts
     for text in refused:
         assert "cannot deploy: the lock is held by" in text
-        assert "0 changes on 0 hosts" in text
+        assert "changes on" not in text
     assert "0 changes on 3 hosts" in fleet.deploy()
 
 

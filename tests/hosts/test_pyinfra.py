@@ -77,7 +77,7 @@ def test_a_limit_leaves_the_other_hosts_alone(fleet: FleetUnderTest) -> None:
     before = fleet.pids()
     fleet.values = {**fleet.values, "agent": {"flush_interval": "550ms"}}
     result = pyinfra(fleet, STAGING, DEPLOY, "-y", "--limit", "app_hosts", "--exclude", "app-2")
-    assert "2 changes on 1 hosts" in result.stdout
+    assert "2 changes on 1 host in" in result.stdout
     changed = {name for name, pid in fleet.pids().items() if before[name] != pid}
     assert changed == {"app-1/logstack-otelcol.service"}
 
@@ -143,6 +143,8 @@ def test_a_team_includes_the_stack_in_its_own_deploy(
     fleet.variables = {"LOGSTACK_SECRETS": str(made)}
     try:
         script = str(ROOT / "provisioning" / "make_secrets.py")
+        pyinfra(fleet, inventory, script, "-y", "--dry")
+        assert not made.exists()
         result = pyinfra(fleet, inventory, script, "-y")
     finally:
         fleet.variables = {}
@@ -150,6 +152,57 @@ def test_a_team_includes_the_stack_in_its_own_deploy(
     assert {"writer_app-1", "writer_app-2", "certificate_logs-1"} <= known.keys()
     assert made.stat().st_mode & 0o777 == 0o600
     assert not any(value in result.stdout + result.stderr for value in known.values())
+
+
+def test_a_dry_rollback_shows_what_it_would_undo(fleet: FleetUnderTest) -> None:
+    """By either command; nothing is undone, and the deploy file asks where it may."""
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "810ms"}}
+    fleet.deploy()
+    rollback = str(ROOT / "provisioning" / "rollback.py")
+    expected = [
+        line for name in fleet.hosts for line in (f"{name}: 1 change", "  roll back otelcol")
+    ]
+    assert pyinfra(fleet, STAGING, rollback, "--dry").stdout.splitlines() == expected
+    result = fleet.run("hosts", "rollback", "staging", "--dry")
+    assert (result.returncode, result.stdout.splitlines()) == (0, expected), result.stderr
+    assert "810ms" in fleet.hosts["app-1"].sh(f"cat {CONFIG}")
+
+
+def test_without_its_log_server_nothing_is_changed(fleet: FleetUnderTest) -> None:
+    """Application hosts would send to a gateway that does not know what they were given."""
+    before = fleet.pids()
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "820ms"}}
+    host = fleet.hosts["logs-1"]
+    host.sh("mv /etc/sudoers.d/deploy /etc/sudoers.deploy")
+    try:
+        results = [fleet.run("hosts", name, "staging") for name in ("plan", "deploy", "rollback")]
+    finally:
+        host.sh("mv /etc/sudoers.deploy /etc/sudoers.d/deploy")
+    for result, verb in zip(results, ("changed", "changed", "rolled back"), strict=True):
+        assert result.returncode == 1
+        assert f"Nothing was {verb} on any host, because log servers come first" in result.stderr
+        assert "Traceback" not in result.stdout + result.stderr
+    assert fleet.pids() == before
+
+
+def test_a_rollback_undoes_a_killed_deploy_and_its_continuation(fleet: FleetUnderTest) -> None:
+    """They are one deploy, also where the first part had changed hosts already."""
+    fleet.values = {**fleet.values, "agent": {"flush_interval": "830ms"}}
+    fleet.deployed = ""
+    process = subprocess.Popen(
+        [PYINFRA, STAGING, DEPLOY, "-y"], cwd=fleet.folder, env=fleet.environ, stdout=-3, stderr=-3
+    )
+    changed = f"grep -l 830ms {CONFIG} || true"
+    try:
+        poll(lambda: fleet.hosts["logs-1"].sh(changed), "the log server changed", timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    fleet.deploy()
+    result = fleet.run("hosts", "rollback", "staging")
+    assert result.returncode == 0, result.stdout + result.stderr
+    for host in fleet.hosts.values():
+        assert host.sh(changed) == ""
 
 
 # What is there at each step of a run. Staged files are there for an instant: the host stops the

@@ -217,3 +217,27 @@ def test_an_address_in_another_spelling_keeps_its_certificate(path: Path) -> Non
     values = settings_with(hosts={"logs-1": host})
     secrets.init(path, values, {})
     assert secrets.init(path, values, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", r"got no JSON \(line 1\)"),
+        ("[]", "got another value"),
+        ('{"a": "1", "b": 2}', "got another value for b"),
+    ],
+)
+def test_a_file_of_secrets_that_cannot_be_used_says_why(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    path = tmp_path / "secrets.json"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(HostsError, match=f"expected a JSON object .*, {expected}$"):
+        secrets.read_file(path)
+
+
+def test_a_folder_is_no_file_of_secrets(tmp_path: Path) -> None:
+    """Its mode is not what is wrong with it."""
+    with pytest.raises(HostsError, match="expected a file of secrets, got another kind of file"):
+        secrets.read_file(tmp_path)

@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,73 @@ def test_files_of_the_host_come_back(tmp_path: Path, kept: Path) -> None:
     path = tmp_path / "logrotate"
     path.write_text("old")
     assert put((path, "new"), run="1")["ok"]
-    assert changes.last_run({}) == {"run": "1", "components": [], "files": [str(path)]}
+    assert changes.last_run({}) == {
+        "run": "1",
+        "components": [],
+        "removed": [],
+        "files": [str(path)],
+    }
     restore("2", path)
     assert path.read_text() == "old"
     restore("3", path)
     assert path.read_text() == "new"
+
+
+def test_a_rollback_undoes_all_parts_of_an_unfinished_run(tmp_path: Path, kept: Path) -> None:
+    """The next run takes its id, and what it replaces again does not count as the old file."""
+    first, second = tmp_path / "rules", tmp_path / "rotation"
+    first.write_text("old")
+    assert put((first, "half"), run="1")["ok"]
+    assert changes.unfinished_run() == "1"
+    assert put((first, "new"), (second, "new"), run="1")["ok"]
+    changes.finish_run()
+    assert changes.unfinished_run() == ""
+    assert changes.last_run({})["files"] == [str(first), str(second)]
+    restore("2", first, second)
+    assert first.read_text() == "old"
+    assert not second.exists()
+    assert changes.unfinished_run() == ""
+
+
+def test_a_component_of_an_unfinished_run_keeps_what_was_there_before(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ETC", "STAGED"):
+        monkeypatch.setattr(changes, name, str(tmp_path / name))
+    for name, place in (("unit_file", "unit"), ("pending_file", "pending")):
+        monkeypatch.setattr(changes, name, lambda _, place=place: str(tmp_path / place))
+    monkeypatch.setattr(changes, "subprocess", Recorder())
+    config = tmp_path / "ETC" / "loki"
+    config.parent.mkdir()
+    unit = {"text": "[Unit]", "mode": "0644", "owner": getpass.getuser()}
+    for run, text in (("1", "old"), ("2", "half"), ("2", "new"), ("3", "newest")):
+        staged = tmp_path / "STAGED" / "loki"
+        staged.mkdir(parents=True)
+        (staged / "a.yaml").write_text(text)
+        changes.swap({"name": "loki", "run": run, "link": "", "target": "", "unit": unit})
+        kept_text = (kept / "loki" / "config" / "a.yaml") if run != "1" else None
+        expected = {"2": "old", "3": "new"}.get(run)
+        assert kept_text is None or kept_text.read_text() == expected
+    assert (config / "a.yaml").read_text() == "newest"
+
+
+def test_a_removed_component_is_named_for_a_rollback(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "ETC", str(tmp_path))
+    monkeypatch.setattr(changes, "systemctl", lambda *_: None)
+    monkeypatch.setattr(changes, "subprocess", Recorder())
+    changes.remove({"name": "vmalert-gone", "run": "4"})
+    found = changes.last_run({})
+    assert (found["components"], found["removed"]) == ([], ["vmalert-gone"])
+
+
+class Recorder:
+    """Stands for subprocess: copies as asked, and starts no service manager."""
+
+    def run(self, argv: list[str], **options: Any) -> None:
+        if argv[0] == "cp":
+            subprocess.run(argv, check=True)
 
 
 def test_a_file_that_a_run_made_goes_with_its_rollback(tmp_path: Path, kept: Path) -> None:
@@ -209,7 +272,7 @@ def test_one_run_at_a_time_has_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(locks, "AGENTS", str(tmp_path))
     alice = {"run": "1", "who": "alice@desk", "process": ["boot", 1, 1]}
     bob = {"run": "2", "who": "bob@desk", "process": ["boot", 1, 2]}
-    assert locks.lock(alice) == {"held": False}
+    assert not locks.lock(alice)["held"]
     answer = locks.lock(bob)
     assert (answer["held"], answer["who"]) == (True, "alice@desk")
     assert answer["process"] == alice["process"]
@@ -217,9 +280,11 @@ def test_one_run_at_a_time_has_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
     assert locks.lock(bob)["held"]
     assert locks.unlock({"run": "", "own": "b"}) == {"who": "alice@desk"}
     assert locks.unlock({"run": "", "own": "b"}) == {"who": ""}
-    assert locks.lock(bob) == {"held": False}
+    assert not locks.lock(bob)["held"]
     assert locks.lock({**alice, "replace": "1"})["held"]
-    assert locks.lock({**alice, "replace": "2"}) == {"held": False}
+    (tmp_path / "2").mkdir()  # the agent of the run that ended
+    assert not locks.lock({**alice, "replace": "2"})["held"]
+    assert not (tmp_path / "2").exists()
 
 
 def test_the_end_of_a_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,10 +294,10 @@ def test_the_end_of_a_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("mine", "other"):
         (tmp_path / "agents" / name).mkdir(parents=True)
     locks.lock({"run": "1", "who": "alice@desk", "process": ["boot", 1, 1]})
-    locks.leave({"run": "1", "own": "mine"})
+    locks.leave({"run": "1", "own": "mine", "complete": False})
     assert [path.name for path in tmp_path.rglob("*")] == ["agents", "other"]
     locks.unlock({"run": "", "own": "third"})
-    locks.leave({"run": "", "own": "third"})
+    locks.leave({"run": "", "own": "third", "complete": False})
     assert list(tmp_path.iterdir()) == []
 
 
