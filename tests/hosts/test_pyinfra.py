@@ -64,9 +64,12 @@ def test_a_dry_run_shows_what_the_run_changes(fleet: FleetUnderTest) -> None:
 def test_differences_are_shown_without_secrets(fleet: FleetUnderTest) -> None:
     fleet.values = {**fleet.values, "agent": {"flush_interval": "450ms"}}
     fleet.hosts["app-1"].sh("echo old > /etc/logstack/otelcol/authorization")
+    fleet.hosts["app-2"].sh(f"chmod 0666 {CONFIG}; touch /etc/logstack/otelcol/extra")
     text = pyinfra(fleet, STAGING, DEPLOY, "--dry", "--diff").stdout
     assert re.search(r"^\+.*450ms", text, re.MULTILINE)
     assert "app-1: /etc/logstack/otelcol/authorization: secret, not shown" in text
+    assert f"app-2: {CONFIG}: mode 0666 -> 0" in text
+    assert "app-2: file /etc/logstack/otelcol/extra: removed" in text
     known = json.loads((fleet.folder / "secrets.json").read_text(encoding="utf-8"))
     assert not any(value in text for value in known.values())
     done = pyinfra(fleet, STAGING, DEPLOY, "-y", "--diff").stdout
