@@ -62,16 +62,20 @@ def nesting(most: int) -> str:
 
 
 def is_complete(window: str) -> str:
-    """Whether a parsed plain line is a record of the contract, which needs no change."""
-    labels = " and ".join(
-        f'(attributes.{name} ?? "") != ""' for name in ("service_name", "environment")
-    )
-    # Integers beyond 64 bits are parsed as floats: their digits would be lost.
+    """Whether a parsed plain line is a record of the contract, which needs no change.
+
+    One that does not begin as logstack_django's do may have names that are too long, and integers
+    beyond 64 bits: they are parsed as floats, and their digits would be lost.
+    """
+    placed = ("service_name", "environment")
+    labels = " and ".join(f'(attributes.{name} ?? "") != ""' for name in placed)
+    own = r'^\{"timestamp":"[^"]*","level":"[A-Z]*","logger_name":"'
     exact = 'none(values(attributes), type(#) == "float" and (# > 9.2e18 or # < -9.2e18))'
     return (
         f"{labels} and string(attributes.level) in {json.dumps(LEVELS)} "
-        f"and attributes.timestamp != nil and attributes.message != nil and {window} and {exact} "
-        "and none(keys(attributes), len(#) > 31)"
+        f"and attributes.timestamp != nil and attributes.message != nil and {window} "
+        f"and (body matches {_text(own)} "
+        f"or ({exact} and none(keys(attributes), len(#) > 31)))"
     )
 
 

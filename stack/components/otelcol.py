@@ -165,7 +165,7 @@ COMPONENTS = (
         check=config_check(
             "otelcol",
             "config.yaml",
-            'CONFIG="$({rewritten})" exec "$0" validate --config=env:CONFIG',
+            '{rewritten} | "$0" validate --config=/dev/stdin',
         ),
         # Root owns Docker's log files; the process has no capabilities.
         container=Container(user="0:0", is_built=True, reads_logs=True),

@@ -226,7 +226,7 @@ def test_a_longer_line_is_split_and_none_of_it_is_lost(stack: StackUnderTest) ->
 def test_json_of_another_shape_keeps_its_fields_and_its_line(stack: StackUnderTest) -> None:
     """Labels that it lacks are added; where there is no message the whole line is the message."""
     mark = marker()
-    values: dict[str, Any] = {"mark": mark, "msg": "nginx says", "status": 502}
+    values: dict[str, Any] = {"mark": mark, "said": "by nginx", "status": 502}
     stack.write(line(values))
     [found] = stack.wait_for({"mark": mark}, 1)
     assert json.loads(str(found["message"])) == values
