@@ -46,15 +46,24 @@ IS_GELF = "r.short_message != nil"
 IS_SERILOG = 'r["@t"] != nil and (r["@m"] != nil or r["@mt"] != nil)'
 
 
-def members() -> list[tuple[str, str]]:
-    """The aliases that may be members of an object: their path in the record, and their name."""
-    dotted = [name for field in fields().values() for name in field.aliases if "." in name]
-    return [(_path(name.split(".")), name) for name in dotted]
+def members() -> list[tuple[str, str, str]]:
+    """The aliases that may be members of an object.
+
+    Of each the path in the record, the name, and an expression: whether it is there.
+    """
+    found = []
+    for name in (name for field in fields().values() for name in field.aliases if "." in name):
+        parts = name.split(".")
+        around = [f'type({_path(parts[:n])}) == "map"' for n in range(1, len(parts))]
+        path = _path(parts)
+        is_there = [*around, f"{path} != nil", f"{_path([name])} == nil"]
+        found.append((path, name, " and ".join(is_there)))
+    return found
 
 
 def has_members() -> str:
     """Whether the record has an object that may contain an alias."""
-    parents = dict.fromkeys(name.split(".")[0] for _, name in members())
+    parents = dict.fromkeys(name.split(".")[0] for _, name, _ in members())
     return f'any({json.dumps([*parents, "instant"])}, type({RECORD}[#]) == "map")'
 
 
@@ -98,7 +107,9 @@ def as_record() -> str:
             f'(find({json.dumps(level)}, {is_alias}) ?? "level")',
             f'let written = type(r[level_name]) in {SHAPED} ? "" : string(r[level_name] ?? "")',
             # slog writes levels between two as `INFO+2`.
-            'let spelled = split(split(lower(trim(written)), "+")[0], "-")[0]',
+            "let word = lower(trim(written))",
+            'let spelled = word matches "^[a-z]+[+-][0-9]+$" ? '
+            'split(split(word, "+")[0], "-")[0] : word',
             f"let long = filter(toPairs(r), {_is_long()})",
             f'let level = written == "" ? ({IS_SERILOG} ? "INFO" : "") : '
             f"(({IS_GELF} ? {_map(syslog_levels())}[spelled] : nil) ?? "
@@ -120,7 +131,7 @@ def as_record() -> str:
 
 def _is_emptied() -> str:
     """Whether nothing is left in an object whose members were aliases."""
-    parents = {name.split(".")[0] for _, name in members()}
+    parents = {name.split(".")[0] for _, name, _ in members()}
     is_parent = f'type(#[1]) == "map" and #[0] in {json.dumps(sorted(parents))}'
     return f'{is_parent} and not (toJSON(#[1]) matches ":[ ]*[^ {{]")'
 
@@ -151,13 +162,17 @@ def _value() -> str:
         f'#[0] in {json.dumps(list(factors))} and renamed[#[0]] == "duration_ms" '
         'and string(#[1]) matches "^[0-9.eE+-]+$"'
     )
+    # `&` stays, because the name of a secret may follow it.
+    parts = 'join(map(split(#[1], "&"), toJSON(#)[1:-1]), "&")'
+    quote = _text('"')
+    plain = f'(#[1] contains "&" ? {quote} + {parts} + {quote} : toJSON(#[1]))'
     shaped = _ended(f"toJSON({compact('#[1]')})")
     return (
         f"(#[0] matches {_text(NAMES)} ? {_text(json.dumps(MASK))} : "
         f"(type(#[1]) in {SHAPED} ? {shaped} : "
         f"({is_time} ? toJSON({_iso('#[1]')}) : "
         f"({is_factor} ? toJSON(float(#[1]) * {factor}) : "
-        f'(type(#[1]) == "string" ? {_ended("toJSON(#[1])")} : toJSON(#[1]))))))'
+        f'(type(#[1]) == "string" ? {_ended(plain)} : toJSON(#[1]))))))'
     )
 
 

@@ -80,7 +80,7 @@ def twice(where: str) -> Callable[[str], bytes]:
 def test_a_name_of_the_stream_given_twice_does_not_stop_the_engine(
     stack: StackUnderTest, where: str
 ) -> None:
-    """The last value counts; unchanged, VictoriaLogs ends on it for ever."""
+    """The last value counts. Without the change, VictoriaLogs ends at every start."""
     service, before = marker(), stack.statuses()["victorialogs"]
     headers = {
         "Content-Type": "application/x-protobuf",
