@@ -185,7 +185,7 @@ def test_lines_of_containers_with_the_names_of_the_agent_are_stored(
     }
     lines = [written(text, stamps["now"]) for text in odd_lines(mark)]
     for name, at in stamps.items():
-        lines += [written(f"{name} text {mark}", at), written(line({"msg": name, "m": mark}), at)]
+        lines += [written(f"{name} text {mark}", at), written(line({"note": name, "m": mark}), at)]
     (folder / "abc" / "abc-json.log").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
     values = fleet_settings(app_hosts={"docker_logs": True})
@@ -201,7 +201,7 @@ def test_lines_of_containers_with_the_names_of_the_agent_are_stored(
     assert len(found) == len(lines)
     check_odd_lines(found, "shop")
     for name, at in stamps.items():
-        of_name = [item for item in found if name in (item.get("msg"), item["_msg"].split()[0])]
+        of_name = [item for item in found if name in (item.get("note"), item["_msg"].split()[0])]
         assert len(of_name) == 2
         for item in of_name:
             assert item["service_name"] == "shop"
