@@ -100,7 +100,7 @@ def _problem(evaluator: Evaluator, case: Case, rule: Rule, environment: str, at:
     if wrong_kind:
         return wrong_kind
     text = expression(rule, environment, evaluator.dialect)
-    samples = evaluator.instant(_as_query(query, text, evaluator.dialect), at)
+    samples = evaluator.instant(as_query(query, text, evaluator.dialect), at)
     got = sorted(map(_alert, samples))
     expected = sorted(tuple(sorted(labels.items())) for labels in case.text.alerts)
     if got == expected:
@@ -112,7 +112,8 @@ def _problem(evaluator: Evaluator, case: Case, rule: Rule, environment: str, at:
     )
 
 
-def _as_query(query: Query, text: str, dialect: Dialect) -> Query:
+def as_query(query: Query, text: str, dialect: Dialect) -> Query:
+    """The query with another text."""
     return replace(query, logql=text) if dialect == "logql" else replace(query, logsql=text)
 
 

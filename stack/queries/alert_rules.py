@@ -20,7 +20,6 @@ from stack.queries.language import (
     equals,
     group,
     over,
-    present,
     stats,
 )
 from stack.queries.shapes import count, count_events, select_levels
@@ -41,6 +40,13 @@ PERSONAL_DATA = (
     r"\b(?:4[0-9]{3}|5[1-5][0-9]{2}|6011)[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}\b",
     r"\b(?:AT|BE|CH|DE|ES|FR|GB|IE|IT|LU|NL|PL|PT)[0-9]{2}"
     r"(?: ?[0-9A-Z]{4}){3,6}(?: ?[0-9A-Z]{1,3})?\b",
+)
+
+# In Loki a line that is not JSON is text.
+OF_APPLICATIONS = (
+    ' | json format="format", logger_name="logger_name" '
+    '| (__error__="" and format!="text") or logger_name!=""',
+    " (logger_name:* or -format:=text)",
 )
 
 
@@ -78,23 +84,22 @@ def fell_silent(
     against: str = "24h",
     events: Sequence[str] = (),
     begun: Sequence[str] = (),
-    having: str = "",
+    of_applications: bool = False,
     apart_from: Sequence[str] = (),
 ) -> Query:
     """Records in the time `against` before the window, of series that have none within it.
 
     With `events`, only records of these event types count; before the window also those of the
-    types `begun`. With `having`, only records with this field count; records of the services
-    `apart_from` never count. `by` is one field, or several labels.
+    types `begun`. `of_applications`: text counts only if it names its logger, as that of other
+    programs in a host's journal does not. Records of the services `apart_from` never count. `by` is
+    one field, or several labels.
     """
     before = over(against)
-    has = (
-        *((present(having),) if having else ()),
-        *((differs("service_name", *apart_from),) if apart_from else ()),
-    )
+    has = (differs("service_name", *apart_from),) if apart_from else ()
     expected = Filter(scope, (*has, *((equals("event_type", *events),) if events else ())))
     where = Filter(scope, (*has, *((equals("event_type", *events, *begun),) if events else ())))
-    total = f"sum {group(by)}(count_over_time(%s [%s]%s))"
+    logql_of, logsql_of = OF_APPLICATIONS if of_applications else ("", "")
+    total = f"sum {group(by)}(count_over_time(%s{logql_of} [%s]%s))"
     earlier = total % (where.logql(), before.length, f" offset {window.length}")
     recent = total % (expected.logql(), window.length, "")
     of_events = f" {equals('event_type', *events).logsql()}" if events else ""
@@ -106,7 +111,7 @@ def fell_silent(
     return Query(
         "fell_silent",
         logql=f"{earlier} unless {recent}",
-        logsql=f"_time:{sum_lengths(window.length, before.length)} {where.logsql()} "
+        logsql=f"_time:{sum_lengths(window.length, before.length)} {where.logsql()}{logsql_of} "
         f"| {counts} | filter recent:=0 | delete recent",
         by=tuple(by),
     )
