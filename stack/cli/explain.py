@@ -17,8 +17,10 @@ from stack.cli.console import note, out, plain, print_json, progress
 from stack.cli.filters import JsonLines
 from stack.cli.text import visible
 from stack.engines.kinds import kind_of
+from stack.runtimes.encodings import open_as_utf8, read_as_utf8
 from stack.runtimes.selection import running
 from stack.runtimes.single_run import find_program
+from stack.settings.tables import FileSource
 
 MOST_SHOWN = 300  # characters of a value; --json has all
 
@@ -50,12 +52,12 @@ def run(
     """
     if lines and file:
         raise typer.BadParameter("expected lines or a file, got both", param_hint="--file")
-    given = _read(lines or [], file, number)
     values = running(settings.load()).target.settings
     source = entry_of(values, service, file.absolute() if file else None)
+    given = _read(lines or [], source if file else None, number)
     with progress() as display:
         program = find_program(values, display.update, values.stack.agent)
-        found = explain(values, program, source, given)
+        found = explain(values, program, read_as_utf8(source), given)
     for item in found:
         if as_json:
             print_json(_as_json(item))
@@ -65,10 +67,11 @@ def run(
         note("No record: there is no line.", "dim")
 
 
-def _read(lines: list[str], file: Path | None, number: int) -> list[bytes]:
-    if file:
-        with file.open("rb") as opened:
-            return [line.removesuffix(b"\n") for line in islice(opened, number)]
+def _read(lines: list[str], source: FileSource | None, number: int) -> list[bytes]:
+    if source:
+        with Path(source.path).open("rb") as file:
+            found = iter(open_as_utf8(file, source).readline, b"")
+            return [line.removesuffix(b"\n") for line in islice(found, number)]
     data = "\n".join(lines).encode("utf-8", "surrogateescape") if lines else _read_input()
     return data.removesuffix(b"\n").split(b"\n") if data else []
 

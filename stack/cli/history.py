@@ -38,6 +38,9 @@ def run(
     format: Annotated[
         str, typer.Option(help="What its lines are, as `format` in [[agent.files]].")
     ] = "",
+    encoding: Annotated[
+        str, typer.Option(help="Their encoding, as `encoding` in [[agent.files]].")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be imported.")
     ] = False,
@@ -51,7 +54,7 @@ def run(
     """
     require_this_machine("import files")
     now = running(settings.load())
-    sources = [_source(now.target, file.absolute(), service, format) for file in files]
+    sources = [_source(now.target, file.absolute(), service, format, encoding) for file in files]
     outcomes: list[Outcome] = []
     failures: list[str] = []
     try:
@@ -80,15 +83,17 @@ def _explain(path: str, error: Exception) -> str:
     return text if path in text else f"cannot import {path}: {text}"
 
 
-def _source(target: Target, path: Path, service: str, format: str) -> FileSource:
-    """How the file is read: as the service's files, unless a format is given."""
+def _source(target: Target, path: Path, service: str, format: str, encoding: str) -> FileSource:
+    """How the file is read: as the service's files, unless options say otherwise."""
     entry = entry_of(target.settings, service, None)
     values = {**entry.model_dump(), "path": str(path), "service": service}
+    given = {"format": format, "encoding": encoding}
+    values |= {key: value for key, value in given.items() if value}
     try:
-        return FileSource.model_validate(values | ({"format": format} if format else {}))
+        return FileSource.model_validate(values)
     except ValidationError as error:
         key = str(error.errors()[0]["loc"][0])
-        got = values[key] if key != "format" else format
+        got = values[key]
         raise typer.BadParameter(
             f"expected what agent.files takes, got {got!r}", param_hint=f"--{key}"
         ) from None

@@ -34,7 +34,8 @@ CLOCKS = timedelta(hours=1)
 class Source:
     """A source of the agent. `service` is that of lines without one.
 
-    `excluded` are patterns of matching files that are not read, `format` is that of FileSource.
+    `excluded` are patterns of matching files that are not read, `format` and `encoding` are those
+    of FileSource.
     """
 
     kind: Literal["file", "docker", "journal"]
@@ -43,6 +44,7 @@ class Source:
     receiver: str = ""
     excluded: tuple[str, ...] = ()
     format: str = "auto"
+    encoding: str = "utf-8"
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -53,7 +55,8 @@ class Source:
 def log_sources(target: Target) -> tuple[Source, ...]:
     """The sources of the agent, each with its receiver."""
     files = [
-        Source("file", file.service, file.path, format=file.format) for file in _log_files(target)
+        Source("file", file.service, file.path, format=file.format, encoding=file.encoding)
+        for file in _log_files(target)
     ]
     docker = Source("docker", "container", f"{CONTAINER_LOGS}/*/*-json.log")
     if target.in_containers:

@@ -49,6 +49,11 @@ def notes(target: Target) -> tuple[str, ...]:
         f"{target.destinations[0].url} is unavailable, it retries without limit and stops reading. "
         f"Lost then: {lost}. otelcol keeps {settings.limits.queue} on disk (limits.queue)"
     ]
+    if broken := [s.path for s in settings.agent.files if s.encoding.startswith("utf-16")]:
+        found.append(
+            "agent.files: promtail splits lines before it decodes them, and damages those of "
+            f"{', '.join(broken)}. Set stack.agent to otelcol, or write UTF-8"
+        )
     if len(servers) > 1 and not settings.gateway.name:
         found.append(
             f"stack.agent: promtail sends to one of {len(servers)} log servers, and waits while it "

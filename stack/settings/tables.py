@@ -210,6 +210,8 @@ class FileSource(Section):
     path: AbsolutePath
     # That of its access logs; `text`: lines without a level are right here.
     format: Literal["auto", "nginx", "apache", "gunicorn", "text"] = "auto"
+    # Names of IANA that both agents and Python know.
+    encoding: Literal["utf-8", "utf-16le", "utf-16be", "iso-8859-1", "windows-1252"] = "utf-8"
 
 
 class Agent(Section):

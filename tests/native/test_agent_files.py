@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from stack.runtimes.supervisor import Supervisor
 from stack.settings import variable_name
+from stack.settings.tables import FileSource
 from tests.support.native_stack import (
     ON_EVERY_COMBINATION,
     StackUnderTest,
@@ -93,6 +96,41 @@ def test_each_file_is_read_once_and_what_is_no_text_not_at_all(
         ("audit", "audit"),
         ("rest", "web"),
     ]
+
+
+def test_files_of_other_encodings_are_read(own_stack: StackUnderTest, folder: Path) -> None:
+    """JSON and text, with the mark and the ends of lines of Windows; `explain` reads them too."""
+    agent = own_stack.settings.stack.agent
+    names = [
+        name
+        for name in get_args(FileSource.model_fields["encoding"].annotation)
+        # Promtail splits lines before it decodes them.
+        if agent != "promtail" or not name.startswith("utf-16")
+    ]
+    tables = (
+        f'{{service = "{name}", path = "{folder}/{name}.log", encoding = "{name}"}}'
+        for name in names
+    )
+    own_stack.variables[variable_name("agent", "files")] = f"[{', '.join(tables)}]"
+    mark = marker()
+    for name in names:
+        begin = "\ufeff" if name.startswith("utf-16") else ""
+        text = line(record(f"grüße {mark}", service_name=name))
+        lines = f"{begin}{text}\r\nERROR [shop] größer {mark}\r\n"
+        (folder / f"{name}.log").write_bytes(lines.encode(name))
+    own_stack.up()
+    for name in names:
+        found = own_stack.wait_for({"service_name": name}, 2, grep=mark)
+        assert sorted(str(item["message"]).rstrip("\r") for item in found) == [
+            *(f"ERROR [shop] größer {mark}", f"grüße {mark}")
+        ]
+        assert not [item for item in found if "encoding_repaired" in item]
+        shown = own_stack.run(
+            *("explain", "--json", "--file", str(folder / f"{name}.log"))
+        ).stdout.splitlines()
+        assert [json.loads(text)["record"]["message"].rstrip("\r") for text in shown] == [
+            *(f"grüße {mark}", f"ERROR [shop] größer {mark}")
+        ]
 
 
 def test_another_fingerprint_reads_nothing_again(own_stack: StackUnderTest) -> None:

@@ -12,21 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import zstandard
 
+from stack.runtimes.encodings import Readable, open_as_utf8
 from stack.runtimes.history import HistoryError
+from stack.settings.tables import FileSource
 
 CHUNK = 1 << 20
 OnBytes = Callable[[int], None]
 """Called with the number of bytes copied so far."""
-
-
-class Readable(Protocol):
-    """What is needed of a file."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 def _open_zstd(file: BinaryIO) -> Readable:
@@ -58,17 +54,19 @@ class Copied:
 
 
 def copy_plain(
-    path: Path, copy: Path, known: Set[tuple[int, str]], free: int, on_bytes: OnBytes
+    source: FileSource, copy: Path, known: Set[tuple[int, str]], free: int, on_bytes: OnBytes
 ) -> Copied:
-    """Copy a file. `known`: sizes and hashes of what was imported, `free`: bytes to leave on disk.
+    """Copy a file as UTF-8.
 
-    Raises HistoryError.
+    `known`: sizes and hashes of what was imported, `free`: bytes to leave on disk. Raises
+    HistoryError.
     """
+    path = Path(source.path)
     digest, size, start, lines = hashlib.sha256(), 0, 0, 0
     last = b"\n"
     sizes = {size for size, _ in known}
     with _open(path) as file, copy.open("wb") as written:
-        for piece in _pieces(file, path, sorted(sizes)):
+        for piece in _pieces(open_as_utf8(file, source), path, sorted(sizes)):
             if size % (64 * CHUNK) < len(piece):
                 _check_space(copy.parent, free, path)
             digest.update(piece)

@@ -17,6 +17,7 @@ from stack.archive.failpoints import failpoint
 from stack.common import exclusive_lock
 from stack.components.log_sources import import_window, log_sources
 from stack.records.timestamps import nanoseconds, utc_now
+from stack.runtimes.encodings import read_as_utf8
 from stack.runtimes.history import HistoryError
 from stack.runtimes.history.delivery import Delivery, Sender, read_delivery
 from stack.runtimes.history.files import Copied, copy_plain
@@ -108,7 +109,7 @@ class History:
         known = {(item.size, item.sha256) for item in self.done if item.service == source.service}
         free = parse_bytes(self.target.settings.limits.free_disk)
         return copy_plain(
-            Path(source.path),
+            source,
             copy,
             known,
             free * 2,  # the engine stops below it, and the frames and the records need some
@@ -126,7 +127,7 @@ class History:
         run = SingleRun(
             self.target.settings,
             self.program,
-            source,
+            read_as_utf8(source),
             copy,
             folder,
             "proto",

@@ -9,19 +9,28 @@ import lzma
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import zstandard
 
 from stack.runtimes.history import HistoryError
 from stack.runtimes.history.files import Copied, copy_plain
+from stack.settings.tables import FileSource
 
 TEXT = b"".join(b"line %d\n" % number for number in range(300_000))
 
 
-def copy(path: Path, known: set[tuple[int, str]] | None = None) -> tuple[Copied, bytes]:
-    target = path.with_name("copy")
-    return copy_plain(path, target, known or set(), 0, lambda size: None), target.read_bytes()
+def source_at(path: Path, encoding: str = "utf-8") -> FileSource:
+    values = {"service": "shop", "path": str(path), "encoding": encoding}
+    return FileSource.model_validate(values)
+
+
+def copy(
+    path: Path, known: set[tuple[int, str]] | None = None, encoding: str = "utf-8"
+) -> tuple[Copied, bytes]:
+    target, source = path.with_name("copy"), source_at(path, encoding)
+    return copy_plain(source, target, known or set(), 0, lambda size: None), target.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -86,4 +95,18 @@ def test_a_full_disk_stops_the_copy(tmp_path: Path) -> None:
     path = tmp_path / "app.log"
     path.write_bytes(TEXT)
     with pytest.raises(HistoryError, match=r"limits\.free_disk"):
-        copy_plain(path, tmp_path / "copy", set(), 2**60, lambda size: None)
+        copy_plain(source_at(path), tmp_path / "copy", set(), 2**60, lambda size: None)
+
+
+@pytest.mark.parametrize("encoding", get_args(FileSource.model_fields["encoding"].annotation))
+def test_a_file_of_another_encoding_is_copied_as_utf8(tmp_path: Path, encoding: str) -> None:
+    """Also across the places where it is read in parts, and only what is new of one that grew."""
+    text = "grüße, 50 £\n" * 30_000
+    path = tmp_path / "shop.log"
+    path.write_bytes(text.encode(encoding))
+    copied, written = copy(path, encoding=encoding)
+    assert written.decode() == text
+    with path.open("ab") as file:
+        file.write("später\n".encode(encoding))
+    rest, written = copy(path, {(copied.size, copied.sha256)}, encoding)
+    assert (written.decode(), rest.lines) == ("später\n", 1)
