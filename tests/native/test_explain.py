@@ -77,7 +77,7 @@ def key(records: Any) -> list[str]:
     kept = []
     for item in records:
         own = {name: value for name, value in item.items() if name != "log.file.path"}
-        if "format" in item or "timestamp_original" in item or "level_original" in item:
+        if item.keys() & {"format", "timestamp_original", "level_original", "msg"}:
             own.pop("timestamp")
         kept.append(json.dumps(own, sort_keys=True))
     return sorted(set(kept))
