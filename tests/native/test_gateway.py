@@ -26,6 +26,7 @@ pytestmark = pytest.mark.native
 
 WRITE = "/insert/opentelemetry/v1/logs"
 READ = "/select/logsql/query"
+BATCH = {"Content-Type": "application/x-protobuf"}
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Gateway:
         self, method: str, path: str, user: str = "", password: str = "", **options: object
     ) -> requests.Response:
         auth = (user, password) if user else None
+        if path.startswith(WRITE):
+            options.setdefault("headers", BATCH)
         return requests.request(
             method,
             self.url + path,
@@ -129,6 +132,28 @@ def test_a_wrong_password_is_refused(gateway: Gateway, user: str) -> None:
     assert gateway.ask("POST", WRITE, user, "wrong").status_code == 503
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "CONNECT"])
+@pytest.mark.parametrize("host", ["logs.example.net", "localhost", "127.0.0.1.nip.io", "10.0.0.1"])
+def test_a_request_for_another_host_is_refused(gateway: Gateway, method: str, host: str) -> None:
+    """A shipper that does not check names would believe that it delivers."""
+    answer = gateway.ask(
+        method, WRITE, "app-1", "wrong", headers={**BATCH, "Host": host}, data=b"x"
+    )
+    assert answer.status_code == 421
+    assert "expected https://127.0.0.1" in answer.text
+    poll(lambda: f'"host":"{host}"' in gateway.log.read_text(encoding="utf-8"), "a line of the log")
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_a_batch_of_another_type_is_refused(gateway: Gateway, kind: str) -> None:
+    """As `curl --data-binary` sends it: the engine answers 200 and stores nothing."""
+    batch = otlp_batch(STREAM, marker(), [("n", "1")])
+    sent = gateway.ask("POST", WRITE, *_writer(gateway), data=batch, headers={"Content-Type": kind})
+    assert (sent.status_code, sent.text) == (415, "Content-Type: expected application/x-protobuf")
+    # Who may not write learns nothing of it.
+    assert gateway.ask("POST", WRITE, "app-1", "wrong", headers={}, data=batch).status_code == 503
+
+
 def test_plain_http_is_refused(gateway: Gateway) -> None:
     """Nothing is answered in clear but that this is the wrong protocol."""
     url = gateway.url.replace("https", "http")
@@ -188,6 +213,10 @@ STREAM = (("service_name", "erp"), ("environment", "staging"), ("host", "app-1")
 WHOLE = '{environment="staging",host="app-1",service_name="erp"}'
 
 
+def _writer(gateway: Gateway) -> tuple[str, str]:
+    return "app-1", gateway.secrets[secrets.writer_secret("app-1")]
+
+
 def _written(
     gateway: Gateway,
     resource: Fields,
@@ -198,7 +227,7 @@ def _written(
     """The records that the engine has of a batch that app-1 sent, without their own fields."""
     mark = marker()
     sent = otlp_batch(resource, mark, *attributes)
-    types = {"Content-Type": "application/x-protobuf", **(headers or {})}
+    types = {**BATCH, **(headers or {})}
     assert gateway.status("POST", WRITE + query, "app-1", data=sent, headers=types) == 200
     password = gateway.secrets[secrets.reader_secret("alice")]
 
