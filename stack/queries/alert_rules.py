@@ -20,6 +20,7 @@ from stack.queries.language import (
     equals,
     group,
     over,
+    present,
     stats,
 )
 from stack.queries.shapes import count, count_events, select_levels
@@ -41,6 +42,10 @@ PERSONAL_DATA = (
     r"\b(?:AT|BE|CH|DE|ES|FR|GB|IE|IT|LU|NL|PL|PT)[0-9]{2}"
     r"(?: ?[0-9A-Z]{4}){3,6}(?: ?[0-9A-Z]{1,3})?\b",
 )
+
+# The identifier of the gateway's unit in the journal, and its answers to a wrong user or password:
+# agents get 503, because they drop records on 401.
+GATEWAY_SERVICE, REFUSALS = "logstack-gateway", ("401", "503")
 
 # In Loki a line that is not JSON is text.
 OF_APPLICATIONS = (
@@ -74,6 +79,18 @@ def server_errors(scope: Scope, window: Window, *, by: Sequence[str] = ("service
     """Requests answered with 5xx per service."""
     where = Filter(scope, (REQUESTS, at_least("status", 500)))
     return count("server_errors", where, window, by)
+
+
+def gateway_refusals(
+    scope: Scope, window: Window, *, by: Sequence[str] = ("client_ip",), limit: int = 50
+) -> Query:
+    """Requests to the gateway with a wrong user or password, per address."""
+    conditions = (
+        equals("service_name", GATEWAY_SERVICE),
+        equals("status", *REFUSALS),
+        *map(present, by),
+    )
+    return count("gateway_refusals", Filter(scope, conditions, tuple(by)), window, by, limit)
 
 
 def fell_silent(

@@ -102,6 +102,7 @@ class Thresholds(Section):
     slow_requests: int = Field(ge=1)
     login_failures_address: int = Field(ge=1)
     login_failures_user: int = Field(ge=1)
+    gateway_refusals: int = Field(ge=1)
     permission_denials: int = Field(ge=1)
     silent: Duration
     late: Duration
