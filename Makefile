@@ -26,8 +26,8 @@ status: ## show the state of every component; fails when one is not healthy
 	@$(LOGSTACK) status
 
 .PHONY: clean
-clean: ## stop everything and remove the data
-	@$(LOGSTACK) clean
+clean: ## stop everything and remove the data, once you agree; YES=1: do not ask
+	@$(LOGSTACK) clean $(if $(YES),--yes)
 
 .PHONY: plan
 plan: ## ENV=staging: show what a deploy would change

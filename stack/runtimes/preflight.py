@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from stack.components.catalogue import selected
+from stack.components.catalogue import CATALOGUE, selected
+from stack.runtimes.processes import writers_below
 from stack.settings import variable_name
 from stack.settings.targets import Target
 from stack.settings.units import format_bytes, parse_bytes
@@ -66,6 +67,24 @@ def check_data_dir(target: Target) -> None:
             f"(limits.free_disk), got {format_bytes(free)}. Free some or name another folder: "
             f"{variable_name('paths', 'data')}=/some/folder"
         )
+
+
+def check_writers(target: Target) -> None:
+    """No other program writes to the data of the components. Raises PreflightError."""
+    if problem := describe_writers(target):
+        raise PreflightError(
+            f"paths.data: expected a folder that no other stack uses, got {problem}. Stop that "
+            f"process, or name another folder: {variable_name('paths', 'data')}=/some/folder"
+        )
+
+
+def describe_writers(target: Target) -> str:
+    """`<folder>, where process <pid> (<program>) writes`; empty if none does."""
+    folders = [target.storage_dir(component.name) for component in CATALOGUE]
+    writers = writers_below(folder for folder in folders if folder.is_dir())
+    names = ", ".join(f"process {pid} ({name})" for pid, name in writers.items())
+    verb = "writes" if len(writers) == 1 else "write"
+    return f"{target.data_dir}, where {names} {verb}" if names else ""
 
 
 def is_free(host: str, port: int) -> bool:
