@@ -41,6 +41,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ENV_PREFIX = "LOGSTACK_"
 ENV_VARIABLE = "LOGSTACK_ENV"
 READER_VARIABLE = "LOGSTACK_READER"
+# Short for LOGSTACK_STACK__RUNTIME, for one command: `RUNTIME=native make up`.
+RUNTIME_VARIABLE = "RUNTIME"
 # Variables with the prefix that are not settings; every other one must be a setting.
 OTHER_VARIABLES = frozenset(
     {
@@ -157,7 +159,10 @@ def read_layers(
         files.append(root / Path(own).expanduser())
     layers = [Layer(_shorten(path, root), _read_toml(path)) for path in files]
     lowest = Layer(_shorten(base, root), _read_toml(base))
-    return [lowest, *named, *layers, layer_of(environ, "the environment")]
+    chosen = environ.get(RUNTIME_VARIABLE, "")
+    runtime = Layer(RUNTIME_VARIABLE, {"stack": {"runtime": chosen}})
+    highest = [runtime] if chosen and not for_hosts else []
+    return [lowest, *named, *layers, layer_of(environ, "the environment"), *highest]
 
 
 def validate(layers: list[Layer]) -> Settings:
@@ -214,7 +219,7 @@ def _shorten(path: Path, root: Path) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: expected a readable TOML file, got: {error}") from None
 
