@@ -42,7 +42,7 @@ def test_no_proxy_is_asked_for_loopback(
         monkeypatch.setenv(name, given)
     monkeypatch.setenv("no_proxy", os.environ.get("no_proxy", ""))
     inherited.correct(os.environ)
-    for address in ("127.0.0.1:9428", "localhost:9428"):
+    for address in ("127.0.0.1:21001", "localhost:21001"):
         url = f"http://{address}/"
         assert requests.utils.should_bypass_proxies(url, None), address
         assert should_bypass_proxies(url), address
