@@ -1,17 +1,16 @@
 # `make help` lists the targets, which work from any directory with `make -C` or `make -f`.
 .DEFAULT_GOAL := help
-ROOT := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd -P)
-LOGSTACK := "$(ROOT)/logstack"
-IN_ROOT := cd "$(ROOT)" && ./logstack --prepare && .venv/bin/
+# One word of the shell, whatever is in it: a path may hold blanks, quotes and `$`.
+quote = '$(subst ','\'',$(1))'
+ROOT := $(shell CDPATH= cd "$$(dirname $(call quote,$(strip $(MAKEFILE_LIST))))" && pwd -P)
+LOGSTACK := $(call quote,$(ROOT)/logstack)
+IN_ROOT := cd $(call quote,$(ROOT)) && ./logstack --prepare && .venv/bin/
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' "$(ROOT)/Makefile" | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(call quote,$(ROOT)/Makefile) | expand -t 14
 
-# RUNTIME=native or RUNTIME=docker overrides settings.stack.runtime for one command.
-ifdef RUNTIME
-export LOGSTACK_STACK__RUNTIME := $(RUNTIME)
-endif
+# `make RUNTIME=native up` is the same as `RUNTIME=native ./logstack up`: make exports what it is given.
 
 .PHONY: up
 up: ## start everything on this machine
@@ -26,8 +25,8 @@ status: ## show the state of every component; fails when one is not healthy
 	@$(LOGSTACK) status
 
 .PHONY: clean
-clean: ## stop everything and remove the data
-	@$(LOGSTACK) clean
+clean: ## stop everything and remove the data, once you agree; YES=1: do not ask
+	@$(LOGSTACK) clean $(if $(YES),--yes)
 
 .PHONY: plan
 plan: ## ENV=staging: show what a deploy would change
@@ -57,11 +56,11 @@ test-all: ## run every test that this machine can run
 	@$(IN_ROOT)python -m pytest $(PARALLEL)
 
 PYTHON ?= /usr/bin/python3
-OTHER_VENV := $(ROOT)/.venv$(subst /,-,$(PYTHON))
+OTHER_VENV := $(call quote,$(ROOT)/.venv$(subst /,-,$(PYTHON)))
 .PHONY: test-library
 test-library: ## PYTHON=/usr/bin/python3: run the tests of the library on another Python
-	@cd "$(ROOT)" && LOGSTACK_PYTHON="$(PYTHON)" LOGSTACK_VENV="$(OTHER_VENV)" ./logstack --prepare && \
-		"$(OTHER_VENV)/bin/python" -m pytest tests/library
+	@cd $(call quote,$(ROOT)) && LOGSTACK_PYTHON="$(PYTHON)" LOGSTACK_VENV=$(OTHER_VENV) ./logstack --prepare && \
+		$(OTHER_VENV)/bin/python -m pytest tests/library
 
 .PHONY: lint
 lint: ## check style, types and the directions of imports

@@ -75,8 +75,10 @@ def read_secret(key: str, text: str) -> str:
             )
         secret = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
+        # It may be the secret itself.
+        got = str(path) if path.parent.is_dir() else "a path that is not shown here"
         raise AlertError(
-            f"{where}: expected a file that holds the secret, got {path}, which does not exist. "
+            f"{where}: expected a file that holds the secret, got {got}, which does not exist. "
             f"Create it with mode 0600, or set {variable_name('receivers', key)} to ''"
         ) from None
     except (OSError, UnicodeDecodeError) as error:

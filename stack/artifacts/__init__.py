@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from stack.artifacts import mirror
 from stack.artifacts.artifact import ArtifactError, OnProgress, find
@@ -19,7 +20,7 @@ from stack.artifacts.go import GoError, go_environment
 from stack.artifacts.release import fetch_program, is_released_alone, release_of
 from stack.components.catalogue import CATALOGUE, by_name, programs, selected
 from stack.components.component import Artifact
-from stack.settings import ROOT, Settings
+from stack.settings import ROOT, Settings, variable_name
 
 __all__ = [
     "ArtifactError",
@@ -70,11 +71,34 @@ def required(settings: Settings) -> dict[str, Artifact]:
 
 
 def cache_dir(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where built binaries are kept: settings.paths.cache or the user's cache directory."""
+    """Where built binaries are kept: settings.paths.cache or the user's cache directory.
+
+    Raises ArtifactError where there is neither.
+    """
     if settings.paths.cache:
         return ROOT / settings.paths.cache
-    base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise ArtifactError(_other_cache("none, as HOME is not set")) from None
     return Path(base) / "logstack" / "artifacts"
+
+
+def _check_cache(cache: Path) -> None:
+    """Programs can be written to it. Raises ArtifactError."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=cache).close()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise ArtifactError(_other_cache(f"{cache}: {reason}")) from None
+
+
+def _other_cache(got: str) -> str:
+    return (
+        f"paths.cache: expected a folder for built programs that can be written to, got {got}. "
+        f"Name another folder: {variable_name('paths', 'cache')}=/some/folder"
+    )
 
 
 def is_available(name: str, settings: Settings) -> bool:
@@ -121,6 +145,8 @@ def ensure_all(
     artifacts = required(settings) if artifacts is None else artifacts
     built = {name: artifact for name, artifact in artifacts.items() if not artifact.wheel}
     found = {name: find(artifact, cache) for name, artifact in built.items()}
+    if None in found.values():
+        _check_cache(cache)
     for name in [name for name, folder in found.items() if folder is None]:
         found[name] = fetch_from_mirror(artifacts[name], settings, on_progress)
     absent = [artifacts[name] for name, folder in found.items() if folder is None]
@@ -133,7 +159,7 @@ def ensure_all(
     if absent := [artifact for artifact in missing if not artifact.is_built]:
         raise ArtifactError("\n".join(_explain_absence(artifact) for artifact in absent))
     try:
-        environment = go_environment(settings, lambda text: on_progress("go", text))
+        environment = go_environment(settings, cache, lambda text: on_progress("go", text))
     except GoError as error:
         raise ArtifactError(f"{error}\n{_summary(folders, missing)}") from None
     failures = Builder(cache, environment, on_progress).build_all(missing)

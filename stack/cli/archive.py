@@ -21,6 +21,7 @@ from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, clock, time_range
 from stack.components.catalogue import by_name
 from stack.engines.kinds import kind_of
+from stack.runtimes.work_lock import work_lock
 from stack.settings.targets import Target, read_started_settings
 from stack.settings.targets import native as native_target
 from stack.settings.units import format_bytes
@@ -202,7 +203,8 @@ def bring_back(
         with progress() as display:
             kind = kind_of(archive.settings)
             if by_name(kind.restored_component).on_demand:
-                native.ensure_started(archive.settings, kind.restored_component, display.update)
+                with work_lock(archive.settings, "archive restore", note):
+                    native.ensure_started(archive.settings, kind.restored_component, display.update)
             result = restore.run(archive, scope, on_progress=display.update)
     if as_json:
         print_json(asdict(result))
@@ -223,7 +225,8 @@ def drop_restored() -> None:
     values = running_target().settings
     kind = kind_of(values)
     if not kind.restored_tenant:
-        native.empty(values, kind.restored_component)
+        with work_lock(values, "archive unrestore", note):
+            native.empty(values, kind.restored_component)
         note("The engine for restored records is empty.")
         return
     with open_archive() as archive:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,7 @@ from stack.cli.console import (
     shorten_path,
 )
 from stack.runtimes import selection as runtime
+from stack.runtimes.work_lock import work_lock
 from stack.settings.secrets import GRAFANA_PASSWORD, secrets_file
 from stack.settings.units import format_bytes
 
@@ -48,7 +50,7 @@ def up(as_json: AsJson = False) -> None:
     from stack.runtimes.docker import runtime as docker
 
     values = settings.load()
-    with progress() as display:
+    with work_lock(values, "up", note), progress() as display:
         choice = runtime.choose(values, display.update)
         if choice.reason:
             note(f"Runtime: {choice.name}, because {choice.reason}", "dim")
@@ -91,11 +93,14 @@ def down() -> None:
     from stack.runtimes import native
 
     values = settings.load()
-    containers = runtime.running(values).docker
-    if containers.down() if containers else native.down(values):
-        note("Stopped everything; the data is kept. Start again: make up")
-    else:
-        note("Nothing was running.")
+    with work_lock(values, "down", note):
+        containers = runtime.running(values).docker
+        stopped = containers.down() if containers else native.down(values, _report)
+    note(
+        "Stopped everything; the data is kept. Start again: make up"
+        if stopped
+        else "Nothing was running."
+    )
 
 
 def status(as_json: AsJson = False) -> None:
@@ -112,25 +117,50 @@ def status(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-def clean() -> None:
-    """Stop everything and remove the data; prints what is removed.
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, for scripts.")] = False,
+) -> None:
+    """Stop everything and remove the data, the archive on this machine included.
 
-    Example: logstack clean
+    Shows what is removed and asks.
+
+    Example: logstack clean --yes
     """
-    from stack.runtimes import native
+    from stack.runtimes import native, removal
     from stack.runtimes.docker import runtime as docker
 
     values = settings.load()
-    containers = docker.left_behind(values)
-    if containers:
-        note(f"Removing the containers and volumes of {containers.project}")
-        containers.clean()
-    folders = native.removable(values)
-    if not folders:
-        if not containers:
+    with work_lock(values, "clean", note):
+        containers = docker.left_behind(values)
+        folders = removal.removable(values)
+        if not containers and not folders:
             note("Nothing to remove.")
+            return
+        if containers:
+            note(f"Removes the containers and volumes of {containers.project}")
+        for path, size in folders.items():
+            note(f"Removes {shorten_path(str(path))} ({format_bytes(size)})")
+        for loss in removal.describe_losses(values):
+            note(f"  with {loss}", "yellow")
+        _confirm(yes)
+        if containers:
+            containers.clean()
+        native.down(values, _report)
+        removal.remove(values)
+    note("Removed. The built binaries stay in the cache.")
+
+
+def _confirm(yes: bool) -> None:
+    """Ask whether to remove it all. Raises Exit where the answer is no or nobody can answer."""
+    if yes:
         return
-    for path, size in folders.items():
-        note(f"Removing {shorten_path(str(path))} ({format_bytes(size)})")
-    native.clean(values)
-    note("The built binaries stay in the cache.")
+    if not sys.stdin.isatty():
+        note("cannot remove it: nobody can answer here. Run: ./logstack clean --yes", "red")
+        raise typer.Exit(1)
+    if not typer.confirm("Remove all of this?", err=True):
+        note("Nothing was removed.")
+        raise typer.Exit(1)
+
+
+def _report(name: str, text: str) -> None:
+    note(f"{name}: {text}")

@@ -145,6 +145,9 @@ def run(clock: Clock | None = None) -> None:
 
     `clock` is what the archive and time ranges take for the current time, in tests.
     """
+    from stack.cli import inherited  # `--help` needs no module of a command
+
+    inherited.correct(os.environ)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     if isinstance(sys.stdout, TextIOWrapper):  # print what it cannot encode as an escape

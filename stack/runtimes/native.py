@@ -18,6 +18,7 @@ from stack.common import wait_until
 from stack.components import catalogue as components
 from stack.components.component import Component
 from stack.engines.kinds import kind_of
+from stack.runtimes.run_folder import forget_changes, write_files
 from stack.runtimes.supervisor import Process, Supervisor, SupervisorError
 from stack.settings import Settings
 from stack.settings.secrets import (
@@ -26,9 +27,8 @@ from stack.settings.secrets import (
     grafana_secrets,
     local_store_secrets,
     sample_app_secrets,
-    write_private,
 )
-from stack.settings.targets import SETTINGS_FILE, Target, native, read_started_settings
+from stack.settings.targets import Target, native, read_started_settings
 from stack.settings.units import parse_duration
 
 LOG_LINES_SHOWN = 15
@@ -45,7 +45,8 @@ class NativeError(Exception):
 class Status:
     """One component now.
 
-    `state`: healthy, idle (not needed now), unhealthy, starting, restarting, failed or stopped.
+    `state`: healthy, idle (not needed now), unhealthy, starting, restarting, failed, stopped, or
+    unsupervised (it runs, and supervisord does not).
     """
 
     name: str
@@ -81,37 +82,9 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
     A second call with the same settings changes nothing. Raises NativeError; whatever this call
     started is stopped again, also on KeyboardInterrupt.
     """
-    # Imported here: `status` and `down` need none of them.
-    from stack import artifacts
-    from stack.alerting import AlertError
-    from stack.alerting.files import alert_files
-    from stack.render.templates import RenderError
-    from stack.runtimes.files import render_native
-    from stack.runtimes.preflight import PreflightError, check_data_dir, check_ports
-
     target = native(settings)
-    try:
-        folders = artifacts.ensure_all(settings, on_progress)
-        check_data_dir(target)
-        archive_secrets(target.data_dir, endpoint=settings.archive.endpoint)
-        supervisor = Supervisor(target)
-        was_running = supervisor.is_running()
-        check_ports(target, supervisor.pid() if was_running else 0)
-        binaries = {name: str(folder / _binary(settings, name)) for name, folder in folders.items()}
-        secrets = {
-            **sample_app_secrets(target.data_dir),
-            **grafana_secrets(target.data_dir),
-            **local_store_secrets(target.data_dir),
-        }
-        files = {**render_native(target, binaries, secrets), **alert_files(target)}
-    except (
-        AlertError,
-        artifacts.ArtifactError,
-        PreflightError,
-        SecretsError,
-        RenderError,
-    ) as error:
-        raise NativeError(str(error)) from None
+    supervisor = Supervisor(target)
+    was_running, files = _prepare(supervisor, on_progress)
     changed_files = write_files(target, files)
     try:
         if was_running:
@@ -120,6 +93,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
             on_progress("supervisord", "starting")
             supervisor.start()
             changed = [c.name for c in components.selected(settings) if not c.on_demand]
+        forget_changes(target)
         for component in components.selected(settings):
             if component.on_demand and any(target.storage_dir(component.name).iterdir()):
                 supervisor.start_program(component.name)
@@ -136,11 +110,49 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
     return UpResult(statuses, changed, was_running)
 
 
-def down(settings: Settings) -> bool:
+def _prepare(supervisor: Supervisor, on_progress: OnProgress) -> tuple[bool, dict[str, str]]:
+    """All that can fail before anything is started: whether it runs, and the rendered files."""
+    # Imported here: `status` and `down` need none of them.
+    from stack import artifacts
+    from stack.alerting import AlertError
+    from stack.alerting.files import alert_files
+    from stack.render.templates import RenderError
+    from stack.runtimes.files import render_native
+    from stack.runtimes.preflight import PreflightError, check_data_dir, check_ports, check_writers
+
+    target, settings = supervisor.target, supervisor.target.settings
+    try:
+        folders = artifacts.ensure_all(settings, on_progress)
+        check_data_dir(target)
+        archive_secrets(target.data_dir, endpoint=settings.archive.endpoint)
+        was_running = supervisor.is_running()
+        if not was_running:
+            end_leftovers(supervisor, on_progress)
+            check_writers(target)
+        check_ports(target, supervisor.pid() if was_running else 0)
+        binaries = {name: str(folder / _binary(settings, name)) for name, folder in folders.items()}
+        secrets = {
+            **sample_app_secrets(target.data_dir),
+            **grafana_secrets(target.data_dir),
+            **local_store_secrets(target.data_dir),
+        }
+        return was_running, {**render_native(target, binaries, secrets), **alert_files(target)}
+    except (
+        AlertError,
+        artifacts.ArtifactError,
+        PreflightError,
+        SecretsError,
+        RenderError,
+        SupervisorError,
+    ) as error:
+        raise NativeError(str(error)) from None
+
+
+def down(settings: Settings, on_progress: OnProgress) -> bool:
     """Stop everything and keep the data. False when nothing was running."""
     supervisor = Supervisor(native(settings))
     if not supervisor.is_running():
-        return False
+        return bool(end_leftovers(supervisor, on_progress))
     try:
         supervisor.shutdown()
     except SupervisorError as error:
@@ -148,22 +160,17 @@ def down(settings: Settings) -> bool:
     return True
 
 
+def end_leftovers(supervisor: Supervisor, on_progress: OnProgress) -> list[str]:
+    """End the programs of a supervisord that was killed; their names."""
+    if names := list(supervisor.leftovers()):
+        text = f"stopping {', '.join(names)}, which its predecessor left when it was killed"
+        on_progress("supervisord", text)
+    return supervisor.end_leftovers()
+
+
 def is_running(settings: Settings) -> bool:
     """Whether supervisord answers in this run folder."""
     return Supervisor(native(settings)).is_running()
-
-
-def removable(settings: Settings) -> dict[Path, int]:
-    """What `clean` removes: folders and their sizes in bytes."""
-    target = native(settings)
-    return {path: _size(path) for path in (target.data_dir, target.run_dir) if path.exists()}
-
-
-def clean(settings: Settings) -> None:
-    """Stop everything and remove records, queues, logs, secrets and rendered files."""
-    down(settings)
-    for path in removable(settings):
-        shutil.rmtree(path)
 
 
 def empty(settings: Settings, component: str) -> None:
@@ -211,8 +218,9 @@ def status(settings: Settings) -> list[Status]:
     supervisor = Supervisor(target)
     try:
         processes = supervisor.processes() if supervisor.is_running() else {}
-    except (OSError, SupervisorError):  # it went away between the two questions
+    except SupervisorError:  # it went away between the two questions
         processes = {}
+    processes = processes or _unsupervised(supervisor)
     restarts = count_restarts(read_tail(target.log_file("supervisord"), 1_000_000))
     return [
         _status(component, target, processes.get(component.name), restarts)
@@ -240,31 +248,6 @@ def wait_until_healthy(target: Target, on_progress: OnProgress) -> list[Status]:
 def running_settings(settings: Settings) -> Settings:
     """The settings that the stack in this run folder was started with, if it was."""
     return read_started_settings(settings, "native") or settings
-
-
-def write_files(target: Target, files: Mapping[str, str]) -> set[str]:
-    """Write what differs and remove what is no longer rendered; the files that changed."""
-    for folder in (target.run_dir, target.data_dir):
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    everything = {**files, SETTINGS_FILE: target.settings.model_dump_json(indent=2) + "\n"}
-    changed = set()
-    for name, text in everything.items():
-        path = target.run_dir / name
-        if not path.is_file() or path.read_bytes() != text.encode():
-            write_private(path, text)
-            changed.add(name)
-    for component in components.CATALOGUE:
-        for path in target.config_dir(component.name).rglob("*"):
-            if path.is_file() and str(path.relative_to(target.run_dir)) not in everything:
-                path.unlink()
-                changed.add(str(path.relative_to(target.run_dir)))
-    for component in components.selected(target.settings):
-        target.storage_dir(component.name).mkdir(parents=True, exist_ok=True, mode=0o700)
-    target.log_file("supervisord").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target.app_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target.archiver_log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return changed
 
 
 def count_restarts(supervisor_log: str) -> dict[str, int]:
@@ -309,12 +292,23 @@ def _status(
     )
 
 
+def _unsupervised(supervisor: Supervisor) -> dict[str, Process]:
+    """The programs that go on without their supervisord."""
+    found = {}
+    for name, processes in supervisor.leftovers().items():
+        oldest = min(processes, key=lambda process: process.pid)
+        found[name] = Process(name, "UNSUPERVISED", oldest.pid, oldest.create_time(), "")
+    return found
+
+
 def _state(component: Component, target: Target, process: Process | None) -> tuple[str, str]:
     """The state's name, and what there is to say about it."""
     if process is not None and process.state == "STOPPED" and component.on_demand:
         return "idle", "started by the command that needs it"
     if process is None or process.state in ("STOPPED", "STOPPING"):
         return "stopped", ""
+    if process.state == "UNSUPERVISED":
+        return "unsupervised", "supervisord was killed; it goes on alone. Run: make up"
     if process.state == "BACKOFF":
         return "restarting", process.message
     if process.state in ("EXITED", "FATAL", "UNKNOWN"):
@@ -350,7 +344,7 @@ def _stop_quietly(supervisor: Supervisor) -> None:
     try:
         if supervisor.is_running():
             supervisor.shutdown()
-    except (OSError, SupervisorError):
+    except SupervisorError:
         return  # the error that led here is the one to report
 
 
@@ -366,7 +360,3 @@ def read_tail(path: Path, size: int) -> str:
             return file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _size(path: Path) -> int:
-    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())

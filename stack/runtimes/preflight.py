@@ -6,15 +6,19 @@ import errno
 import os
 import shutil
 import socket
-from collections.abc import Set
+from collections import Counter
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import psutil
 
-from stack.components.catalogue import selected
+from stack.components.catalogue import CATALOGUE, selected
+from stack.runtimes.processes import writers_below
 from stack.settings import variable_name
 from stack.settings.targets import Target
 from stack.settings.units import format_bytes, parse_bytes
+
+MANY = 3  # taken ports of one place, from which on all ports are to move
 
 
 class PreflightError(Exception):
@@ -23,27 +27,54 @@ class PreflightError(Exception):
 
 def check_ports(target: Target, supervisor_pid: int) -> None:
     """Every port is free or held by `supervisor_pid`'s programs. Raises PreflightError."""
-    problems = []
     ports = target.settings.ports
-    reserved = {ports.effective(name) for name in ports.names()}
+    taken: dict[str, tuple[str, int | None]] = {}  # by name of the port: component, owner
     for component in selected(target.settings):
         for name in component.ports:
             port = ports.effective(name)
-            if is_free(target.host, port):
-                continue
-            owner = _owner(port)
-            if owner is not None and _is_below(owner, supervisor_pid):
-                continue
-            other = _next_free(target.host, port, reserved)
-            reserved.add(other)
-            problems.append(
-                f"ports.{name}: expected a free port for {component.name}, "
-                f"got {port}, which {_describe(owner)} uses. "
-                f"Stop that process, or choose another port, for example: "
-                f"{variable_name('ports', name)}={other - ports.offset} make up"
-            )
+            if not is_free(target.host, port):
+                owner = _owner(port)
+                if owner is None or not _is_below(owner, supervisor_pid):
+                    taken[name] = component.name, owner
+    places = Counter(_place(owner) for _, owner in taken.values())
+    if places and max(places.values()) >= MANY:
+        raise PreflightError(
+            f"ports: expected {len(taken)} free ports, got ports that {' and '.join(places)} use. "
+            "Stop them, or move all ports of this checkout: "
+            f"{variable_name('ports', 'offset')}={_free_offset(target)} make up"
+        )
+    problems = _describe_each(target, taken)
     if problems:
         raise PreflightError("\n".join(problems))
+
+
+def _describe_each(target: Target, taken: Mapping[str, tuple[str, int | None]]) -> list[str]:
+    """A sentence for each taken port, with another one that is free."""
+    problems = []
+    ports = target.settings.ports
+    reserved = {ports.effective(name) for name in ports.names()}
+    for name, (component, owner) in taken.items():
+        port = ports.effective(name)
+        other = _next_free(target.host, port, reserved)
+        reserved.add(other)
+        problems.append(
+            f"ports.{name}: expected a free port for {component}, "
+            f"got {port}, which {_describe(owner)} uses. "
+            f"Stop that process, or choose another port, for example: "
+            f"{variable_name('ports', name)}={other - ports.offset} make up"
+        )
+    return problems
+
+
+def _free_offset(target: Target) -> int:
+    """The next offset in thousands with which every port is free and below 65536."""
+    ports = target.settings.ports
+    names = [name for component in selected(target.settings) for name in component.ports]
+    highest = max(getattr(ports, name) for name in ports.names())
+    for offset in range(ports.offset // 1000 * 1000 + 1000, 65536 - highest, 1000):
+        if all(is_free(target.host, getattr(ports, name) + offset) for name in names):
+            return offset
+    return 0
 
 
 def check_data_dir(target: Target) -> None:
@@ -68,6 +99,24 @@ def check_data_dir(target: Target) -> None:
         )
 
 
+def check_writers(target: Target) -> None:
+    """No other program writes to the data of the components. Raises PreflightError."""
+    if problem := describe_writers(target):
+        raise PreflightError(
+            f"paths.data: expected a folder that no other stack uses, got {problem}. Stop that "
+            f"process, or name another folder: {variable_name('paths', 'data')}=/some/folder"
+        )
+
+
+def describe_writers(target: Target) -> str:
+    """`<folder>, where process <pid> (<program>) writes`; empty if none does."""
+    folders = [target.storage_dir(component.name) for component in CATALOGUE]
+    writers = writers_below(folder for folder in folders if folder.is_dir())
+    names = ", ".join(f"process {pid} ({name})" for pid, name in writers.items())
+    verb = "writes" if len(writers) == 1 else "write"
+    return f"{target.data_dir}, where {names} {verb}" if names else ""
+
+
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen there."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -77,7 +126,11 @@ def is_free(host: str, port: int) -> bool:
         except OSError as error:
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 return False
-            raise
+            raise PreflightError(
+                f"cannot listen on {host}: {os.strerror(error.errno or 0).lower()}. All components "
+                "use this address, also on a machine with IPv6 alone. "
+                f"Run: ip link set lo up && ip address add {host}/8 dev lo"
+            ) from None
     return True
 
 
@@ -92,6 +145,18 @@ def _owner(port: int) -> int | None:
         if connection.status == psutil.CONN_LISTEN and address and address.port == port:
             return connection.pid
     return None
+
+
+def _place(pid: int | None) -> str:
+    """The processes of the folder in which a process runs, which is its checkout for a program."""
+    try:
+        return (
+            "processes of other users"
+            if pid is None
+            else (f"the processes in {psutil.Process(pid).cwd()}")
+        )
+    except psutil.Error:
+        return f"process {pid}"
 
 
 def _describe(pid: int | None) -> str:

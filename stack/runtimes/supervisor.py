@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -10,13 +11,20 @@ import xmlrpc.client
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from stack.common import wait_until
+from stack.components.catalogue import CATALOGUE
+from stack.runtimes import processes
 from stack.settings.targets import Target
+from stack.settings.units import parse_duration
+
+ANSWER_TIMEOUT = 15  # seconds in which a supervisord that works has answered
 
 
 class SupervisorError(Exception):
@@ -56,7 +64,7 @@ class Supervisor:
         try:
             with self._rpc() as rpc:
                 return bool(rpc.supervisor.getState()["statename"] == "RUNNING")
-        except (OSError, SupervisorError):
+        except SupervisorError:
             return False
 
     def start(self) -> None:
@@ -85,6 +93,41 @@ class Supervisor:
             rpc.supervisor.shutdown()
         while pid and _is_alive(pid):
             time.sleep(0.05)
+        self.end_leftovers()
+
+    def leftovers(self) -> dict[str, list[psutil.Process]]:
+        """The processes of its programs, when it does not answer: it was killed, or it hangs."""
+        return processes.started_by(self.socket)
+
+    def end_leftovers(self) -> list[str]:
+        """End a supervisord that does not answer, and its programs; their names.
+
+        They are stopped as it would stop them: the engine last, each with its time.
+        """
+        own = self._own_process()
+        if own and own.is_running() and own.status() != psutil.STATUS_STOPPED:
+            # It may be stopping its programs.
+            psutil.wait_procs([own], timeout=self._stop_seconds("supervisord"))
+        processes.end({"": [own] if own else []}, {"": 0})
+        programs = self.leftovers()
+        names = [component.name for component in reversed(CATALOGUE)]
+        processes.end(programs, {name: self._stop_seconds(name) for name in names})
+        return list(programs)
+
+    def _stop_seconds(self, name: str) -> float:
+        """How long a program has to end before it is killed."""
+        own = next((c.stop_seconds for c in CATALOGUE if c.name == name), 0)
+        timeout = self.target.settings.timing.stop_timeout
+        return own or parse_duration(timeout).total_seconds()
+
+    def _own_process(self) -> psutil.Process | None:
+        """The process of its pid file, unless it has ended and another one has that pid."""
+        try:
+            text = (self.target.run_dir / "supervisord.pid").read_text(encoding="ascii")
+            process = psutil.Process(int(text))
+            return process if str(self.config) in process.cmdline() else None
+        except (OSError, ValueError, psutil.Error):
+            return None
 
     def pid(self) -> int:
         with self._rpc() as rpc:
@@ -115,7 +158,7 @@ class Supervisor:
             rpc.supervisor.removeProcessGroup(name)
 
     def stop(self, name: str) -> None:
-        with self._rpc() as rpc:
+        with self._rpc(ANSWER_TIMEOUT + self._stop_seconds(name)) as rpc:
             state = rpc.supervisor.getProcessInfo(name)["statename"]
             if state in RUNNING:
                 rpc.supervisor.stopProcess(name)
@@ -131,15 +174,33 @@ class Supervisor:
         self.start_program(name)
 
     @contextmanager
-    def _rpc(self) -> Iterator[Any]:
-        """The calls of supervisor's XML-RPC interface, over its socket."""
+    def _rpc(self, timeout: float = ANSWER_TIMEOUT) -> Iterator[Any]:
+        """The calls of supervisor's XML-RPC interface, over its socket. Raises SupervisorError."""
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self.socket}")
+        transport._get_connection = lambda: _Connection(self.socket, timeout)
         try:
             yield xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
         except xmlrpc.client.Fault as error:
             raise SupervisorError(f"supervisord refused: {error.faultString}") from None
+        except (OSError, HTTPException) as error:
+            raise SupervisorError(
+                f"supervisord does not answer on {self.socket}: {error}"
+            ) from None
         finally:
             transport.close()
+
+
+class _Connection(HTTPConnection):
+    """To a socket, with a time after which no answer is one."""
+
+    def __init__(self, path: Path, timeout: float):
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
 def _is_alive(pid: int) -> bool:

@@ -15,7 +15,8 @@ from django.core.management import execute_from_command_line
 
 def main(argv: list[str]) -> int:
     """Run one management command; a configuration error is one line and status 2, no traceback."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stack.sample_app.settings")
+    # Not that of an application which a shell was set up for.
+    os.environ["DJANGO_SETTINGS_MODULE"] = "stack.sample_app.settings"
     try:
         execute_from_command_line(["python -m stack.sample_app", *argv])
     except ImproperlyConfigured as error:

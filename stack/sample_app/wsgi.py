@@ -6,6 +6,7 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "stack.sample_app.settings")
+# Not that of an application which a shell was set up for.
+os.environ["DJANGO_SETTINGS_MODULE"] = "stack.sample_app.settings"
 
 application = get_wsgi_application()

@@ -41,6 +41,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ENV_PREFIX = "LOGSTACK_"
 ENV_VARIABLE = "LOGSTACK_ENV"
 READER_VARIABLE = "LOGSTACK_READER"
+# Short for LOGSTACK_STACK__RUNTIME, for one command: `RUNTIME=native make up`.
+RUNTIME_VARIABLE = "RUNTIME"
 # Variables with the prefix that are not settings; every other one must be a setting.
 OTHER_VARIABLES = frozenset(
     {
@@ -157,7 +159,10 @@ def read_layers(
         files.append(root / Path(own).expanduser())
     layers = [Layer(_shorten(path, root), _read_toml(path)) for path in files]
     lowest = Layer(_shorten(base, root), _read_toml(base))
-    return [lowest, *named, *layers, layer_of(environ, "the environment")]
+    chosen = environ.get(RUNTIME_VARIABLE, "")
+    runtime = Layer(RUNTIME_VARIABLE, {"stack": {"runtime": chosen}})
+    highest = [runtime] if chosen and not for_hosts else []
+    return [lowest, *named, *layers, layer_of(environ, "the environment"), *highest]
 
 
 def validate(layers: list[Layer]) -> Settings:
@@ -170,7 +175,8 @@ def validate(layers: list[Layer]) -> Settings:
                 merged[section] = {**before, **values}
             elif section in Settings.model_fields:
                 raise SettingsError(
-                    f"{section}: expected a table, got {values!r} (from {layer.name})."
+                    f"{section}: expected a table, got {_shown([section], values)} "
+                    f"(from {layer.name})."
                 )
             else:
                 raise SettingsError(_unknown(section, list(Settings.model_fields), layer.name))
@@ -214,7 +220,7 @@ def _shorten(path: Path, root: Path) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: expected a readable TOML file, got: {error}") from None
 
@@ -293,8 +299,17 @@ def _explain(error: ValidationError, layers: list[Layer]) -> Iterator[str]:
             yield f"{section}.{text} (from {source}). {_how_to_set(layers, section, key)}"
         else:
             hint = _how_to_set(layers, *location[:2]) if len(location) > 1 else ""
-            got = f"got {item['input']!r} (from {where})"
+            got = f"got {_shown(location, item['input'])} (from {where})"
             yield f"{dotted}: expected {_expected(item, location)}, {got}. {hint}".rstrip()
+
+
+def _shown(location: list[str], value: object) -> str:
+    """A value for a message, unless it may be a secret that stands where its file should."""
+    text = repr(value)
+    looks_so = re.search(r"://|xox[a-z]-|[A-Za-z0-9+/_-]{24,}", text)
+    if location[-1].endswith("_file") or (location[0] == "receivers" and looks_so):
+        return "a text that is not shown here, as it may be a secret"
+    return text
 
 
 def _expected(item: Any, location: list[str]) -> str:
@@ -309,6 +324,7 @@ def _expected(item: Any, location: list[str]) -> str:
         "model_type": "a table",
         "dict_type": "a table",
         "float_type": "a number",
+        "finite_number": "a number that is neither infinite nor nan",
         "tuple_type": "a list of tables" if _takes_tables(*location) else "a list",
         "too_short": "a list with at least one entry",
     }

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from stack.settings.base import Section, match
-from stack.settings.units import Duration
+from stack.settings.base import SecretFile, Section, TimeZone, match
+from stack.settings.units import Duration, between
 
 Severity = Literal["page", "ticket", "info"]
 SEVERITIES: tuple[Severity, ...] = ("page", "ticket", "info")
@@ -41,6 +41,7 @@ Server = Annotated[
     str,
     match(r"([A-Za-z0-9_.-]+:[0-9]{1,5})?", "host:port, such as smtp.example.com:587, or ''"),
 ]
+HostName = Annotated[str, match(r"[A-Za-z0-9.-]+", "a host's name such as hooks.slack.com")]
 MuteName = Annotated[
     str,
     match(
@@ -48,10 +49,9 @@ MuteName = Annotated[
         "a name of lower-case letters, digits and `-`, at most 63 characters",
     ),
 ]
-TimeZone = Annotated[str, match(r"[A-Za-z0-9_+/-]{1,64}", "a time zone such as Europe/Berlin")]
 Channel = Annotated[
     str,
-    match(r"[^\s\"'<>]{0,100}", "a channel such as #alerts, at most 100 characters, or ''"),
+    match(r"[^\s\"'<>/:]{0,100}", "a channel such as #alerts, at most 100 characters, or ''"),
 ]
 
 
@@ -69,22 +69,22 @@ class RuleOverride(Section):
     """What an environment changes about one rule."""
 
     enabled: bool = True
-    hold: Duration | None = Field(default=None, alias="for")
-    window: Duration | None = None
+    hold: Annotated[Duration, between("0s", "7d")] | None = Field(default=None, alias="for")
+    window: Annotated[Duration, between("1m", "30d")] | None = None
     severity: Severity | None = None
 
 
 class AlertSettings(Section):
     """When alerts are evaluated, grouped and repeated."""
 
-    delay: Duration
-    group_wait: Duration
-    group_interval: Duration
-    repeat_page: Duration
-    repeat_ticket: Duration
-    digest: Duration
-    deadman_interval: Duration
-    scan_interval: Duration
+    delay: Annotated[Duration, between("0s", "10m")]
+    group_wait: Annotated[Duration, between("0s", "1h")]
+    group_interval: Annotated[Duration, between("1s", "1d")]
+    repeat_page: Annotated[Duration, between("1m", "30d")]
+    repeat_ticket: Annotated[Duration, between("1m", "30d")]
+    digest: Annotated[Duration, between("1s", "30d")]
+    deadman_interval: Annotated[Duration, between("1s", "1d")]
+    scan_interval: Annotated[Duration, between("1s", "1d")]
     runbooks_url: BaseUrl
     grafana_url: BaseUrl
     alertmanager_url: BaseUrl
@@ -104,29 +104,29 @@ class Thresholds(Section):
     login_failures_user: int = Field(ge=1)
     gateway_refusals: int = Field(ge=1)
     permission_denials: int = Field(ge=1)
-    silent: Duration
-    late: Duration
+    silent: Annotated[Duration, between("1m", "7d")]
+    late: Annotated[Duration, between("1s", "7d")]
     volume_factor: float = Field(gt=1, strict=False)
     volume_records: int = Field(ge=1)
     unparsed_share: float = Field(gt=0, lt=1)
     unparsed_records: int = Field(ge=1)
-    archive_behind: Duration
+    archive_behind: Annotated[Duration, between("1m", "30d")]
 
 
 class Receivers(Section):
     """Where notifications are sent; secrets are paths of files."""
 
-    slack_webhook_file: str
-    slack_token_file: str
+    slack_webhook_file: SecretFile
+    slack_token_file: SecretFile
     slack_channel: Channel
-    slack_hosts: tuple[str, ...] = Field(strict=False, min_length=1)
+    slack_hosts: tuple[HostName, ...] = Field(strict=False, min_length=1)
     slack_api_url: BaseUrl
-    pagerduty_key_file: str
+    pagerduty_key_file: SecretFile
     pagerduty_url: BaseUrl
     email_to: tuple[MailAddress, ...] = Field(strict=False)
-    email_from: str
+    email_from: MailAddress | Literal[""]
     smtp_server: Server
     smtp_user: str
-    smtp_password_file: str
+    smtp_password_file: SecretFile
     smtp_tls: bool
-    deadman_url_file: str
+    deadman_url_file: SecretFile

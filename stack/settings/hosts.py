@@ -16,7 +16,7 @@ from stack.settings.base import (
     ServiceName,
     match,
 )
-from stack.settings.units import Bytes, canonical_address
+from stack.settings.units import Bytes, between, canonical_address
 
 Role = Literal["log_server", "app_host", "dashboards", "alerting", "archive"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -100,7 +100,7 @@ class Gateway(Section):
     certificate_file: str
     key_file: str
     readers: tuple[Account, ...] = Field(strict=False)
-    request_limit: Bytes
+    request_limit: Annotated[Bytes, between("16MiB")]  # a batch of an agent has 8 MB
 
 
 class App(Section):
@@ -116,10 +116,10 @@ class AppHosts(Section):
     apps: tuple[App, ...] = Field(strict=False)
     docker_logs: bool
     journal: bool
-    journal_limit: Bytes
-    rotate_size: Bytes
+    journal_limit: Annotated[Bytes, between("16MiB")]
+    rotate_size: Annotated[Bytes, between("64KiB")]
     rotate_keep: int = Field(ge=1, le=1000)
-    docker_size: Bytes
+    docker_size: Annotated[Bytes, between("64KiB")]
     docker_keep: int = Field(ge=1, le=1000)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from stack.settings.base import (
     Bucket,
     Endpoint,
+    FilePattern,
+    Folder,
     OptionalServiceName,
     PortNumber,
     Section,
@@ -19,8 +23,18 @@ from stack.settings.base import (
     TimeZone,
     match,
 )
-from stack.settings.units import Bytes, Duration, parse_duration
+from stack.settings.units import (
+    Bytes,
+    Duration,
+    between,
+    format_bytes,
+    parse_bytes,
+    parse_duration,
+)
 
+# The longest lines that are in one item of the agent's queue: it reads 100, and queues up to twice
+# as much of each, with room for what it adds.
+READ_AT_ONCE = 256
 SHIPPED = Path(__file__).parents[1] / "settings.toml"
 EnvironmentName = Annotated[
     str,
@@ -36,7 +50,6 @@ HostLabel = Annotated[
         "a name of letters, digits, `_`, `.` and `-`, at most 253 characters, or ''",
     ),
 ]
-AbsolutePath = Annotated[str, match(r"(?s:/.*)", "an absolute path")]
 Mirror = Annotated[str, match(r"(https?://\S+)?", "an http address, or ''")]
 Version = Annotated[str, match(r"[0-9]+\.[0-9]+(\.[0-9]+)?", "a version such as 1.2 or 1.2.3")]
 
@@ -64,10 +77,21 @@ class StackSettings(Section):
 class Paths(Section):
     """Folders, relative to the checkout or absolute."""
 
-    run: str = Field(min_length=1)
-    data: str = Field(min_length=1)
-    cache: str
+    run: Folder = Field(min_length=1)
+    data: Folder = Field(min_length=1)
+    cache: Folder
     mirror: Mirror
+
+    @model_validator(mode="after")
+    def _run_and_data_stand_apart(self) -> Paths:
+        """A component's configuration and its data have the same name below them."""
+        run, data = (Path(os.path.normpath(Path("/", path))) for path in (self.run, self.data))
+        if run.is_relative_to(data) or data.is_relative_to(run):
+            raise ValueError(
+                f"data: expected a folder neither in paths.run nor around it, got {self.data} "
+                f"with paths.run = {self.run}"
+            )
+        return self
 
 
 def _keys_of(table: str, annotation: Any, **others: Any) -> Any:
@@ -183,16 +207,41 @@ class Retention(Section):
 class Limits(Section):
     """Sizes, rates and times beyond which components refuse work."""
 
-    line: Bytes
+    line: Annotated[Bytes, between("4KiB", "1536KiB")]
     queue: Bytes
-    free_disk: Bytes
+    free_disk: Annotated[Bytes, between("32MiB")]
     hot_disk: Bytes
-    query: Duration
-    ingestion_rate: Bytes
-    streams: int = Field(ge=1, le=1_000_000)
+    query: Annotated[Duration, between("1s", "1d")]
+    # Loki never takes a request that is larger than its burst, twice the rate; a batch has 8 MB.
+    ingestion_rate: Annotated[Bytes, between("8MiB", "64GiB")]
+    streams: int = Field(ge=100, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _a_reading_fits_into_the_queue(self) -> Limits:
+        """The collector waits without end to queue what is larger than the queue.
+
+        It reads 100 lines at a time, and what it queues of a line may be twice as long.
+        """
+        least = READ_AT_ONCE * parse_bytes(self.line)
+        if parse_bytes(self.queue) < least:
+            raise ValueError(
+                f"queue: expected at least {format_bytes(least)}, {READ_AT_ONCE} times "
+                f"limits.line = {self.line}, got {self.queue}"
+            )
+        return self
 
 
-_IMAGES: Any = _keys_of("images", Annotated[str, Field(min_length=1)], memory=Bytes)
+def _check_image(name: str) -> str:
+    if not re.fullmatch(r"[\w.:/@-]+", name.replace("{version}", "1")):
+        raise ValueError("the name of an image, in which {version} is the version's place")
+    return name
+
+
+_IMAGES: Any = _keys_of(
+    "images",
+    Annotated[str, AfterValidator(_check_image)],
+    memory=Annotated[Bytes, between("64MiB")],
+)
 
 
 class Images(_IMAGES):  # type: ignore[misc]
@@ -207,7 +256,7 @@ class FileSource(Section):
     """A log file, or a pattern of them, and the service of its lines."""
 
     service: ServiceName
-    path: AbsolutePath
+    path: FilePattern
     # That of its access logs; `text`: lines without a level are right here.
     format: Literal["auto", "nginx", "apache", "gunicorn", "text"] = "auto"
     # Names of IANA that both agents and Python know.
@@ -217,16 +266,28 @@ class FileSource(Section):
 class Agent(Section):
     """How the agent reads, batches and sends."""
 
-    poll_interval: Duration
-    fingerprint: Bytes
-    flush_interval: Duration
-    line_flush: Duration
-    text_flush: Duration
+    poll_interval: Annotated[Duration, between("10ms", "1m")]
+    fingerprint: Annotated[Bytes, between("1KiB", "1MiB")]
+    flush_interval: Annotated[Duration, between("10ms", "1m")]
+    line_flush: Annotated[Duration, between("100ms", "5m")]
+    text_flush: Annotated[Duration, between("100ms", "5m")]
     compression: Literal["zstd", "gzip", "none"]
     fsync: bool
     gc_percent: int = Field(ge=20, le=1000)
     timezone: TimeZone
     files: tuple[FileSource, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _each_path_once(self) -> Agent:
+        services: dict[str, str] = {}
+        for file in self.files:
+            if file.path in services:
+                raise ValueError(
+                    f"files: expected each path once, got {file.path} for {services[file.path]} "
+                    f"and for {file.service}; the first would have all of its lines"
+                )
+            services[file.path] = file.service
+        return self
 
 
 class Archive(Section):
@@ -238,10 +299,10 @@ class Archive(Section):
     tenant: ServiceName
     days: int = Field(ge=1, le=3650)
     lock: Literal["governance", "compliance", "none"]
-    interval: Duration
-    settle: Duration
-    lateness: Duration
-    part: Bytes
+    interval: Annotated[Duration, between("1s", "1d")]
+    settle: Annotated[Duration, between("0s", "1d")]
+    lateness: Annotated[Duration, between("1h", "3650d")]
+    part: Annotated[Bytes, between("64KiB", "4GiB")]  # S3 takes 5 GiB in one request
     own_part: int = Field(ge=1)
     copies: Bytes
     level: int = Field(ge=1, le=19)
@@ -250,10 +311,10 @@ class Archive(Section):
 class Timing(Section):
     """How long components may take, and intervals."""
 
-    start_timeout: Duration
-    stop_timeout: Duration
+    start_timeout: Annotated[Duration, between("1s", "1h")]
+    stop_timeout: Annotated[Duration, between("1s", "1h")]
     flush_interval: Duration
-    alert_interval: Duration
+    alert_interval: Annotated[Duration, between("1s", "1d")]
 
     @model_validator(mode="after")
     def _everything_is_on_disk_before_a_stop_ends(self) -> Timing:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
@@ -89,6 +89,22 @@ def _check_bytes(value: object) -> object:
 # Kept as text, because components' configuration files take the same spelling.
 Duration = Annotated[str, BeforeValidator(_check_duration)]
 Bytes = Annotated[str, BeforeValidator(_check_bytes)]
+
+
+def between(lowest: str, highest: str = "") -> AfterValidator:
+    """A check that a Duration or a Bytes is in a range; without `highest` it has no end."""
+    is_size = lowest.endswith("B")
+    parse = parse_bytes if is_size else parse_duration
+    kind = "a size" if is_size else "a duration"
+    words = f"between {lowest} and {highest}" if highest else f"of at least {lowest}"
+
+    def check(text: str) -> str:
+        value: Any = parse(text)
+        if value < parse(lowest) or (highest and value > parse(highest)):
+            raise ValueError(f"{kind} {words}")
+        return text
+
+    return AfterValidator(check)
 
 
 def parse_go_duration(text: str) -> timedelta:

@@ -39,7 +39,7 @@ def stack(
         unavailable("docker-grafana", str(error))
     under_test.up()
     yield under_test
-    result = under_test.run("clean")
+    result = under_test.run("clean", "--yes")
     assert result.returncode == 0, result.stderr
 
 

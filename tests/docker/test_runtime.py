@@ -102,7 +102,7 @@ def test_clean_after_down_removes_the_volumes(own_stack: DockerStackUnderTest) -
     label = f"label=com.docker.compose.project={own_stack.runtime.project}"
     assert own_stack.run("down").returncode == 0
     assert ask("volume", "ls", "--quiet", "--filter", label) != ""
-    result = own_stack.run("clean")
+    result = own_stack.run("clean", "--yes")
     assert result.returncode == 0, result.stderr
     assert "Nothing to remove" not in result.stderr
     assert ask("volume", "ls", "--quiet", "--filter", label) == ""

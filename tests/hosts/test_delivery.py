@@ -76,7 +76,7 @@ def build_older_engine() -> None:
     folder = artifacts.cache_dir(older) / artifact.name / artifact.key
     if folder.exists():
         return
-    environment = go_environment(values, lambda text: None)
+    environment = go_environment(values, artifacts.cache_dir(values), lambda text: None)
     stamps = " ".join(f"-X {name}=v{OLDER_ENGINE}" for name in VERSION_VARIABLES)
     package = f"{artifact.packages[0]}@v{values.versions.victorialogs}"
     argv = [environment.go, "install", "-trimpath", f"-ldflags=-s -w {stamps}", package]

@@ -156,14 +156,16 @@ def test_an_engine_restarted_under_load_loses_and_doubles_nothing(
 
 
 def test_a_full_queue_makes_the_agent_wait_not_drop(own_stack: StackUnderTest) -> None:
-    """With a queue of 1 MiB and 10 MB of records the files themselves are the buffer."""
+    """With 1 MiB, the smallest queue of lines of 4 KiB, the files themselves are the buffer."""
     own_stack.unless_promtail("no queue on disk, and a rotated file is not read while Loki is away")
     own_stack.variables[variable_name("limits", "queue")] = "1MiB"
+    own_stack.variables[variable_name("limits", "line")] = "4KiB"
     own_stack.up()
     mark, count = marker(), 20_000
     supervisor = Supervisor(own_stack.target)
     supervisor.stop(own_stack.settings.stack.engine)
     lines = list(burst(count, mark, padding="x" * 400))
+    lines[:400] = burst(400, mark, padding="x" * 3800)
     own_stack.write(*lines[:10_000])
     rotated = own_stack.app_log.with_name(f"{own_stack.app_log.name}.1")
     own_stack.app_log.rename(rotated)

@@ -10,12 +10,19 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 
 from stack.runtimes.supervisor import Supervisor
 from stack.settings import ROOT, variable_name
-from tests.support.native_stack import StackUnderTest, line, logstack_argv, marker, poll, record
+from tests.support.native_stack import (
+    StackUnderTest,
+    line,
+    logstack_argv,
+    marker,
+    poll,
+    processes_of,
+    record,
+)
 
 pytestmark = pytest.mark.native
 
@@ -23,19 +30,6 @@ COMPONENTS = {
     *("victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app"),
     *("restored", "seaweedfs", "archiver"),
 }
-
-
-def processes_of(stack: StackUnderTest) -> list[psutil.Process]:
-    """Every living process whose command line names the stack's folders."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if any(str(stack.folder) in word for word in words):
-            found.append(process)
-    return found
 
 
 def test_status_names_state_address_and_log_of_each_component(stack: StackUnderTest) -> None:
@@ -263,9 +257,15 @@ def test_down_keeps_the_data_and_clean_removes_it(own_stack: StackUnderTest) -> 
     assert "stopped" in stopped.stdout
     own_stack.up()
     assert own_stack.count({"mark": mark}) == 1
-    cleaned = own_stack.run("clean")
+    asked = own_stack.run("clean")
+    assert asked.returncode == 1
+    assert "nobody can answer here. Run: ./logstack clean --yes" in asked.stderr
+    assert own_stack.count({"mark": mark}) == 1
+    cleaned = own_stack.run("clean", "--yes")
     assert cleaned.returncode == 0
-    assert f"Removing {own_stack.target.data_dir.relative_to(own_stack.folder)}" in cleaned.stderr
+    assert "with the archive: " in cleaned.stderr
+    assert "each hour locked for 365 days (archive.lock = governance)" in cleaned.stderr
+    assert f"Removes {own_stack.target.data_dir.relative_to(own_stack.folder)}" in cleaned.stderr
     assert not own_stack.target.data_dir.exists()
     assert not own_stack.target.run_dir.exists()
     assert processes_of(own_stack) == []

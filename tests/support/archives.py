@@ -30,7 +30,7 @@ from stack.components.catalogue import programs
 from stack.engines.facts import VL_STREAM_FIELDS
 from stack.engines.loki import Entry, Loki, entry_from
 from stack.records.timestamps import utc_now
-from stack.runtimes import native
+from stack.runtimes import run_folder
 from stack.runtimes.files import render_native
 from stack.settings import targets, variable_name
 from stack.settings.secrets import (
@@ -107,7 +107,7 @@ class ArchiveUnderTest(StackUnderTest):
         }
         secrets = archive_secrets(target.data_dir, {})
         files = self.render(binaries, {**sample_app_secrets(target.data_dir), **secrets})
-        native.write_files(target, files)
+        run_folder.write_files(target, files)
         (target.config_dir("loki") / "rules").mkdir(parents=True, exist_ok=True)
         for name in names or self.names:
             component = components.by_name(name)

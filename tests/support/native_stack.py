@@ -301,6 +301,19 @@ def poll(condition: Callable[[], T], expected: str | Callable[[], str], timeout:
         time.sleep(0.1)
 
 
+def processes_of(stack: StackUnderTest) -> list[psutil.Process]:
+    """Every living process whose command line names the stack's folders."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if any(str(stack.folder) in word for word in words):
+            found.append(process)
+    return found
+
+
 def burst(count: int, mark: str, **fields: Any) -> Iterable[str]:
     """Lines of `count` numbered records."""
     for number in range(count):
@@ -323,5 +336,6 @@ __all__ = [
     "marker",
     "on",
     "poll",
+    "processes_of",
     "record",
 ]

@@ -50,7 +50,7 @@ def compose_document(
             **_optional(component, components, target),
             "image": images[component.name],
             "command": [_literal(word) for word in _words(component, target)],
-            "environment": _environment(component, target),
+            "environment": _no_proxy(components) | _environment(component, target),
             "labels": {**_labels(component, target), "logstack.config": digests[component.name]},
             "healthcheck": _health(component, components, target),
             "volumes": _volumes(component, mounts),
@@ -115,6 +115,12 @@ def _hardened(target: Target) -> dict[str, Any]:
 def _words(component: Component, target: Target) -> list[str]:
     argv = component.argv(target)
     return argv if component.artifact else ["python3", *argv]
+
+
+def _no_proxy(components: Sequence[Component]) -> dict[str, str]:
+    """Against the proxies of Docker's configuration, which Compose gives to every container."""
+    names = ",".join((LOOPBACK, "localhost", *(component.name for component in components)))
+    return {"NO_PROXY": names, "no_proxy": names}
 
 
 def _environment(component: Component, target: Target) -> dict[str, str]:

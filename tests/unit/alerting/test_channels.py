@@ -93,6 +93,14 @@ def test_a_secret_file_that_is_not_there_is_refused(tmp_path: Path, key: str) ->
 
 
 @pytest.mark.parametrize("key", SECRETS)
+def test_a_secret_with_a_slash_in_place_of_its_file_is_not_shown(tmp_path: Path, key: str) -> None:
+    """As passwords in base64 have; no folder is called so."""
+    text = refusal(tmp_path, **{key: "hunter2/Zm9v="})
+    assert "got a path that is not shown here, which does not exist" in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize("key", SECRETS)
 @pytest.mark.parametrize("text", ["", " \n\n"])
 def test_an_empty_secret_file_is_refused(tmp_path: Path, key: str, text: str) -> None:
     """White space is empty."""

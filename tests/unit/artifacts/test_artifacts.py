@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.artifacts import cache_dir, ensure_all, find, required
+from stack.artifacts import ArtifactError, cache_dir, ensure_all, find, required
 from stack.components.component import Artifact
 from stack.components.otelcol import QUEUE
 from stack.settings import ROOT, Settings
@@ -199,3 +199,26 @@ def test_the_cache_is_the_users_unless_a_setting_says_else(
     """A relative one is relative to the checkout, from whichever directory it is asked."""
     monkeypatch.chdir("/")
     assert cache_dir(settings_with(paths={"cache": cache}), environ) == expected
+
+
+@pytest.mark.parametrize("below", ["/dev/null", "/proc/none"])
+def test_a_cache_that_cannot_be_written_to_is_named_before_anything_is_built(below: str) -> None:
+    """With HOME of a user that has none, for example; once, not for each program."""
+    values = settings_with(paths={"cache": f"{below}/cache"})
+    with pytest.raises(ArtifactError) as caught:
+        ensure_all(values, lambda name, text: None)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("paths.cache: expected a folder for built programs that can be written")
+    assert f"got {below}/cache: " in line
+    assert line.endswith("Name another folder: LOGSTACK_PATHS__CACHE=/some/folder")
+
+
+def test_without_a_home_the_setting_of_the_cache_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user of a service may have no entry in the list of users."""
+    monkeypatch.setattr(Path, "home", staticmethod(_no_home))
+    with pytest.raises(ArtifactError, match="got none, as HOME is not set"):
+        cache_dir(settings_with(), {})
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")

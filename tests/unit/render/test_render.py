@@ -271,22 +271,22 @@ def test_another_log_file_is_another_receiver(tmp_path: Path) -> None:
 def test_the_values_of_the_settings_reach_the_collector(tmp_path: Path) -> None:
     """Durations in Go's spelling, sizes in bytes."""
     agent = {
-        "poll_interval": "1d",
+        "poll_interval": "30s",
         "flush_interval": "50ms",
         "text_flush": "3s",
         "compression": "gzip",
         "fsync": True,
     }
-    limits = {"line": "1000B", "queue": "5MiB"}
+    limits = {"line": "5000B", "queue": "5MiB"}
     stack = {"host": "web-7", "environment": "lab"}
     text = render_otelcol(target_in(tmp_path, agent=agent, limits=limits, stack=stack))
     for line in (
-        "poll_interval: 24h",
+        "poll_interval: 30s",
         "min_size: 1000000, max_size: 8000000, flush_timeout: 50ms}",
         "force_flush_period: 3s",
         "compression: gzip",
         "fsync: true",
-        "max_log_size: 1000",
+        "max_log_size: 5000",
         "queue_size: 5242880",
         'resource: {host: "web-7"}',
         'field: attributes.environment, value: "lab"}',

@@ -108,6 +108,37 @@ def test_every_taken_port_is_named_with_a_free_port_of_its_own(target: Target) -
     assert others.isdisjoint(port_of(target, name) for name in target.settings.ports.names())
 
 
+def test_the_ports_of_another_checkout_are_one_sentence(target: Target) -> None:
+    """Its offset is what has to be set, whatever is taken beside it; the next one may be, too."""
+    names = ("vmalert", "otelcol_metrics", "alertmanager", "victorialogs")
+    servers = [socket.create_server(("127.0.0.1", port_of(target, name))) for name in names]
+    (line,) = refusal(target)
+    assert line.startswith(
+        f"ports: expected 4 free ports, got ports that the processes in {Path.cwd()} use. Stop "
+        "them, or move all ports of this checkout: LOGSTACK_PORTS__OFFSET="
+    )
+    offset = int(line.removesuffix(" make up").rpartition("=")[2])
+    assert offset % 1000 == 0
+    assert all(is_free("127.0.0.1", port_of(target, name) + offset) for name in NAMES)
+    moved = port_of(target, "vmalert") + offset
+    with closing(socket.create_server(("127.0.0.1", moved))):
+        (line,) = refusal(target)
+    for server in servers:
+        server.close()
+    assert int(line.removesuffix(" make up").rpartition("=")[2]) == offset + 1000
+
+
+def test_an_address_that_the_machine_lacks_is_named() -> None:
+    """As 127.0.0.1 is where only IPv6 is set up."""
+    with pytest.raises(PreflightError) as caught:
+        is_free("192.0.2.1", 21001)
+    assert str(caught.value) == (
+        "cannot listen on 192.0.2.1: cannot assign requested address. All components use this "
+        "address, also on a machine with IPv6 alone. "
+        "Run: ip link set lo up && ip address add 192.0.2.1/8 dev lo"
+    )
+
+
 def test_the_port_proposed_takes_the_offset_into_account(tmp_path: Path) -> None:
     """The value is what the setting has to be, not what is listened on."""
     target = with_offset(tmp_path, 5)

@@ -36,7 +36,7 @@ def how_to_set(variable: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("stop", "flush"), [("20s", "500ms"), ("20s", "2600ms"), ("7s", "1s"), ("0s", "0s")]
+    ("stop", "flush"), [("20s", "500ms"), ("20s", "2600ms"), ("7s", "1s"), ("1s", "0s")]
 )
 def test_the_engine_has_written_everything_before_it_is_killed(stop: str, flush: str) -> None:
     """A flush that is rarer than the time to stop allows would lose records at every stop."""
@@ -107,6 +107,18 @@ def test_a_list_of_tables_can_be_given_as_a_variable(root: Path) -> None:
     text = '[{service = "billing", path = "/var/log/billing/*.log"}]'
     (source,) = settings.load({"LOGSTACK_AGENT__FILES": text}, root).agent.files
     assert (source.service, source.path) == ("billing", "/var/log/billing/*.log")
+
+
+def test_runtime_is_short_for_the_setting(root: Path) -> None:
+    """For `./logstack` as for make; hosts have no local runtime, and others have a variable so."""
+    environ = {"RUNTIME": "docker", "LOGSTACK_STACK__RUNTIME": "native"}
+    layers = settings.read_layers(environ, root)
+    assert settings.validate(layers).stack.runtime == "docker"
+    assert settings.origin(layers, "stack", "runtime") == "RUNTIME"
+    (line,) = refusal(root, RUNTIME="podman")
+    assert "expected one of 'auto', 'native' or 'docker', got 'podman' (from RUNTIME)" in line
+    for_hosts = settings.read_layers({"RUNTIME": "podman"}, root, for_hosts=True)
+    assert settings.validate(for_hosts).stack.runtime == "auto"
 
 
 @pytest.mark.parametrize(
@@ -315,6 +327,12 @@ def test_a_file_that_is_no_toml_is_named_with_the_line(root: Path) -> None:
     path = root / "settings.local.toml"
     assert line.startswith(f"{path}: expected a readable TOML file, got: ")
     assert "line 2" in line
+
+
+def test_a_file_with_a_byte_order_mark_is_read(root: Path) -> None:
+    """Editors of Windows write one."""
+    (root / "settings.local.toml").write_bytes(b"\xef\xbb\xbf[ports]\noffset = 7\n")
+    assert settings.load({}, root).ports.offset == 7
 
 
 def test_a_file_that_is_no_text_is_named(root: Path) -> None:
