@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from logstack_django.redaction import Redactor
+from logstack_django.sanitize import MAX_TEXT
 
-from tests.library.support import OPTIONS, format_one
+from tests.library.support import format_one
 
 # Needs care, so that no quick path takes it; longer than the longest text that is shown.
 LONG = "@" + "://a:" * 2400
@@ -69,7 +70,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_record_reads_a_bounded_amount_of_text(read_text: ReadText, shape: str) -> None:
-    """Four times what its line may hold, twice over at most: its fields, and its exception."""
+    """Its fields, those of the contract and its exception, each a fixed amount at most."""
     given = dict(SHAPES[shape])
     make = given.pop("error", None)
     error = make() if make else None
@@ -85,7 +86,7 @@ def test_a_record_reads_a_bounded_amount_of_text(read_text: ReadText, shape: str
     assert (found["path"], found["username"], found["order"]) == ("/p", "ann", "7b")
     assert found["truncated"] is True
     # format_one formats the record twice.
-    assert read_text.count < 2 * 2 * 4 * OPTIONS.max_record_bytes * 1.2
+    assert read_text.count < 2 * 3 * MAX_TEXT
 
 
 def test_the_fields_of_the_contract_have_room_of_their_own() -> None:

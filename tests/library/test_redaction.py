@@ -38,7 +38,7 @@ PLAIN_KEYS = [
     "primary_key",
     "token_count", "password_changed_at", "token_type", "session", "cookie_policy_length_at",
     "authenticated", "authentication", "signal", "card", "cards_played", "key_value", "public_key",
-    "hotpot", "accession", "pass", "passes", "pass_count", "PGPASSWORD_length", "master",
+    "hotpot", "accession", "passes", "pass_count", "PGPASSWORD_length", "master",
     "secret_name",
 ]  # fmt: skip
 

@@ -10,8 +10,9 @@ import re
 CARD_CANDIDATE = re.compile(
     r"""[2-6](?<![0-9a-fA-F].)(?<![0-9]\..)
         (?: [0-9]{12,18}
-          | [0-9]{3}(?P<separator>[ \-])[0-9]{4}(?P=separator)[0-9]{4}(?P=separator)[0-9]{1,7}
-          | [0-9]{3}(?P<other>[ \-])[0-9]{6}(?P=other)[0-9]{4,5}
+          | [0-9]{3}(?P<separator>[ .\-\u00a0])[0-9]{4}
+            (?P=separator)[0-9]{4}(?P=separator)[0-9]{1,7}
+          | [0-9]{3}(?P<other>[ .\-\u00a0])[0-9]{6}(?P=other)[0-9]{4,5}
         )(?![0-9a-fA-F])""",
     re.ASCII | re.VERBOSE,
 )
@@ -41,16 +42,6 @@ CARD_INT_MIN, CARD_INT_MAX = 10**12, 10**19
 def is_card_number(digits: str) -> bool:
     """Whether 13 to 19 digits are a card number of a known brand with a right check digit."""
     return _has_brand(digits) and _passes_luhn(digits)
-
-
-def mask_cards(text: str, mask: str) -> str:
-    """`text` with every card number replaced by `mask`."""
-
-    def replace(match: re.Match[str]) -> str:
-        digits = match[0].replace(" ", "").replace("-", "")
-        return mask if is_card_number(digits) else match[0]
-
-    return CARD_CANDIDATE.sub(replace, text)
 
 
 def _has_brand(digits: str) -> bool:

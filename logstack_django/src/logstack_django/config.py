@@ -54,6 +54,7 @@ def logging_config(
     redact_keys: Iterable[str] | None = None,
     keep_keys: Iterable[str] | None = None,
     redact_patterns: Iterable[str] | None = None,
+    redact_personal: Iterable[str] | None = None,
     max_record_bytes: int | None = None,
     flood_rate: float | None = None,
     flood_burst: int | None = None,
@@ -81,12 +82,12 @@ def logging_config(
     quiet_paths         paths (or prefixes ending in *) whose successful requests are not logged
     slow_request_ms     requests that take longer are logged as WARNING; 0: never
     redaction           whether secrets are masked
-    redact_keys         additional keys whose values are secret
-    keep_keys           keys that look secret but are not
+    redact_keys         additional keys whose values are secret; keep_keys: those that are not
     redact_patterns     regular expressions whose matches are masked everywhere
+    redact_personal     "email", "phone", "iban": mask these in text, too
     max_record_bytes    limit of each line including its newline, which stays below it
-    flood_rate          records per second for each logger and message below ERROR; 0: no limit
-    flood_burst         how many of them may arrive at once
+    flood_rate          records per second for each logger and message below ERROR; 0: no limit;
+                        flood_burst of them may arrive at once
     write_timeout_ms    how long a log call waits for a stalled reader of a pipe, socket or
                         terminal
 
@@ -147,10 +148,16 @@ def current_options() -> Options:
 
 def current_redactor() -> Redactor | None:
     """The redactor for `current_options`; None if redaction is disabled."""
-    options = current_options()
+    return make_redactor(current_options())
+
+
+def make_redactor(options: Options) -> Redactor | None:
+    """The redactor for the options; None if redaction is disabled."""
     if not options.redaction:
         return None
-    return _redactor(options.redact_keys, options.keep_keys, options.redact_patterns)
+    return _redactor(
+        options.redact_keys, options.keep_keys, options.redact_patterns, options.redact_personal
+    )
 
 
 # Cached, because a redactor caches its decisions on keys.

@@ -14,6 +14,7 @@ from typing import Any
 
 from logstack_django import encoding, telemetry
 from logstack_django.celery_records import find_task_context
+from logstack_django.config import make_redactor
 from logstack_django.contexts import current as current_context_var
 from logstack_django.fast_path import FastPath
 from logstack_django.field_split import split_fields
@@ -22,7 +23,6 @@ from logstack_django.key_rules import KeyRules
 from logstack_django.options import Options, to_options
 from logstack_django.pieces import Pieces
 from logstack_django.records import message_text, read_extras, translate
-from logstack_django.redaction import Redactor
 from logstack_django.sanitize import MAX_TEXT, Sanitizer
 from logstack_django.size_limit import cap_record
 from logstack_django.text import safe_text
@@ -42,11 +42,7 @@ class JsonFormatter(logging.Formatter):
     ) -> None:
         super().__init__()
         self.options = to_options(options)
-        self.redactor = (
-            Redactor(self.options.redact_keys, self.options.keep_keys, self.options.redact_patterns)
-            if self.options.redaction
-            else None
-        )
+        self.redactor = make_redactor(self.options)
         # How many records could not be formatted and were replaced by a constant line.
         self.failures = 0
         self._encode = encoder or encoding.encode
@@ -75,7 +71,7 @@ class JsonFormatter(logging.Formatter):
     # --- full path ------------------------------------------------------------------------------
 
     def _format_fully(self, record: logging.LogRecord) -> bytes:
-        sanitizer = Sanitizer(self.redactor, max(MAX_TEXT, 4 * self.options.max_record_bytes))
+        sanitizer = Sanitizer(self.redactor, max(MAX_TEXT, self.options.max_record_bytes))
         translation = translate(record)
         given = read_extras(record)
         message = None
@@ -100,7 +96,7 @@ class JsonFormatter(logging.Formatter):
         if live:
             known["trace_id"] = live
         out: dict[str, Any] = self._head(record, sanitizer)
-        out["message"] = sanitizer.contract_text(message)
+        out["message"] = sanitizer.message(message)
         out.update(self._pieces.service)
         known.update(self._error_fields(record, sanitizer))
         for name in FIELD_ORDER:
@@ -119,7 +115,7 @@ class JsonFormatter(logging.Formatter):
         if not isinstance(created, int | float) or not 0 <= created < 2**35:
             created = time.time()
         level = record.levelno if isinstance(record.levelno, int) else logging.INFO
-        name = sanitizer.contract_text(safe_text(record.name), 256)
+        name = str(sanitizer.contract_value(safe_text(record.name)))[:256]
         return {
             "timestamp": f"{self._pieces.timestamp(created).decode()}Z",
             "level": level_name(level),
@@ -136,7 +132,7 @@ class JsonFormatter(logging.Formatter):
             return fields
         if isinstance(record.exc_text, str) and record.exc_text:
             # Only the text is left when the record came from another process.
-            return {"stack_trace": sanitizer.contract_text(record.exc_text)}
+            return {"stack_trace": sanitizer.message(record.exc_text)}
         return {}
 
     # --- last resort ----------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from logstack_django.redaction import key_words
+from logstack_django.key_names import key_words
+from logstack_django.secret_tokens import PERSONAL
 
 ENV_PREFIX = "LOGSTACK_DJANGO_"
 # A record including its newline is shorter: container engines split longer lines.
@@ -47,6 +48,7 @@ class Options:
     redact_keys: tuple[str, ...] = ()
     keep_keys: tuple[str, ...] = ()
     redact_patterns: tuple[str, ...] = ()
+    redact_personal: tuple[str, ...] = ()
     max_record_bytes: int = MAX_RECORD_BYTES
     flood_rate: float = 0.0
     flood_burst: int = 0
@@ -92,6 +94,9 @@ class Options:
             except re.error as error:
                 expected = f"a regular expression ({error})"
                 raise _wrong("redact_patterns", expected, pattern) from None
+        for kind in self.redact_personal:
+            if kind not in PERSONAL:
+                raise _wrong("redact_personal", f"some of {', '.join(PERSONAL)}", kind)
         for proxy in self.trusted_proxies:
             try:
                 if proxy != "unix":

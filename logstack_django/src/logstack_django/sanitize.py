@@ -39,8 +39,10 @@ MAX_ITEMS = 64
 MAX_NODES = 1024
 # Text is redacted with this much beyond the cut, so that a secret lying across it is still seen.
 _MARGIN = 2048
-# Reading text costs time, although only what fits in the line is kept.
-MAX_TEXT = 65_536
+# Reading text costs time, although only what fits in the line is kept: this is read of the fields
+# of a record and of an exception. The message, and the contract's fields together, have room for
+# one long text.
+MAX_TEXT = 14_336
 # Text of this length is always shown: short fields are kept next to a large one.
 _SHORT = 256
 CUT = "…[cut]"
@@ -61,6 +63,7 @@ class Sanitizer:
         self.truncated = False
         self._nodes = MAX_NODES
         self._room = room
+        self._contract_room = MAX_STRING + _MARGIN
         self._open: set[int] = set()
 
     def text(self, text: str, limit: int = MAX_STRING) -> str:
@@ -96,10 +99,10 @@ class Sanitizer:
         """Let the next field be shown if it is short."""
         self._room = max(self._room, _SHORT)
 
-    def contract_text(self, text: str, limit: int = MAX_STRING) -> str:
-        """`text` of a contract field, which has separate room."""
-        room, self._room = self._room, limit + _MARGIN
-        clean = self.text(text, limit)
+    def message(self, text: str) -> str:
+        """The message, which has separate room."""
+        room, self._room = self._room, MAX_STRING + _MARGIN
+        clean = self.text(text)
         self._room = room
         return clean
 
@@ -125,11 +128,11 @@ class Sanitizer:
         return self.value(value, depth)
 
     def contract_value(self, value: object) -> Any:
-        """The value of a contract field, which has separate room."""
+        """The value of a contract field; these have separate room."""
         self._nodes = max(self._nodes, 2)  # an enum needs two
-        room, self._room = self._room, MAX_STRING + _MARGIN
+        room, self._room = self._room, max(self._contract_room, _SHORT)
         clean = self.value(value)
-        self._room = room
+        self._contract_room, self._room = self._room, room
         return clean
 
     def value(self, value: object, depth: int = 0) -> Any:
