@@ -23,8 +23,8 @@ def find(artifact: Artifact, cache: Path) -> Path | None:
     folder = cache / artifact.name / artifact.key
     if all(os.access(folder / binary, os.X_OK) for binary in artifact.binaries):
         return folder
-    changed = artifact.manifest or artifact.source or artifact.static or artifact.replaced
-    return None if changed else _find_on_path(artifact)
+    changed = artifact.manifest or artifact.source or artifact.replaced or artifact.patches
+    return None if changed or artifact.static else _find_on_path(artifact)
 
 
 def _find_on_path(artifact: Artifact) -> Path | None:

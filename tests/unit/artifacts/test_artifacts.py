@@ -105,8 +105,8 @@ def test_two_runs_at_once_build_once(
 @pytest.mark.parametrize(
     ("name", "binary", "printed"),
     [
-        ("victorialogs", "victoria-logs", "v{version}"),
-        ("victorialogs", "victoria-logs", "victoria-logs-20260102-150405-tags-v{version}-0-g01ab"),
+        ("vmalert", "vmalert", "v{version}"),
+        ("vmalert", "vmalert", "vmalert-20260102-150405-tags-v{version}-0-g01ab"),
         ("vmalert", "vmalert", "vmalert, version {version}, built today"),
     ],
 )
@@ -222,3 +222,10 @@ def test_without_a_home_the_setting_of_the_cache_is_named(monkeypatch: pytest.Mo
 
 def _no_home() -> Path:
     raise RuntimeError("Could not determine home directory.")
+
+
+def test_a_victorialogs_of_others_is_not_used(go: FakeGo, values: Settings) -> None:
+    """It lacks the changes that are made here, and loses records without them."""
+    text = f"#!/bin/sh\necho v{values.versions.victorialogs}\n"
+    write_program(go.program.parent / "victoria-logs", text)
+    assert find(required(values)["victorialogs"], Path(values.paths.cache)) is None

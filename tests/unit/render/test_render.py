@@ -282,7 +282,7 @@ def test_the_values_of_the_settings_reach_the_collector(tmp_path: Path) -> None:
     text = render_otelcol(target_in(tmp_path, agent=agent, limits=limits, stack=stack))
     for line in (
         "poll_interval: 30s",
-        "min_size: 1000000, max_size: 8000000, flush_timeout: 50ms}",
+        "min_size: 4000000, max_size: 8000000, flush_timeout: 50ms}",
         "force_flush_period: 3s",
         "compression: gzip",
         "fsync: true",
