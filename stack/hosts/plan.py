@@ -18,7 +18,7 @@ from stack.engines.kinds import kind_of
 from stack.hosts import HostsError, agent_view, log_files, roles
 from stack.hosts.cluster import cluster_files
 from stack.hosts.files import PYTHON, HostFile
-from stack.hosts.firewall import firewall_files
+from stack.hosts.firewall import Loopback, firewall_files
 from stack.hosts.gateway import (
     GRAFANA_PATH,
     basic_authorization,
@@ -113,21 +113,28 @@ def plan_for(settings: Settings, secrets: Mapping[str, str], host: str) -> HostP
         alerts=alert_files(plain) if "alerting" in own_roles else {},
     )
     names = component_names(settings, host)
+    own = tuple(_component(name, context) for name in names)
     return HostPlan(
         host=host,
         roles=own_roles,
-        components=tuple(_component(name, context) for name in names),
+        components=own,
         files=(
             *log_files.host_files(settings, runs_apps="app_host" in own_roles),
-            *_firewall(settings, host),
+            *(_firewall(settings, host, own) if "log_server" in own_roles else ()),
         ),
         notes=components.by_name(settings.stack.agent).notes(plain),
     )
 
 
-def _firewall(settings: Settings, host: str) -> tuple[HostFile, ...]:
+def _firewall(settings: Settings, host: str, own: Sequence[HostComponent]) -> tuple[HostFile, ...]:
     role: Role = "log_server" if kind_of(settings).is_cluster else "alerting"
-    return firewall_files(settings, roles.cluster_of(settings, host, role))
+    listening = (components.by_name(component.name).ports for component in own)
+    names = {name for ports in listening for name in ports} - {"gateway"}
+    loopback = Loopback(
+        ports=sorted(settings.ports.effective(name) for name in names),
+        users=sorted({"root", *(component.user for component in own)}),
+    )
+    return firewall_files(settings, roles.cluster_of(settings, host, role), loopback)
 
 
 def component_names(settings: Settings, host: str) -> tuple[str, ...]:

@@ -56,6 +56,30 @@ def test_only_who_knows_the_password_may_write(fleet: FleetUnderTest) -> None:
     assert ask(fleet, url, user="app-1", password=own) not in ("401", "403", "503")
 
 
+CONNECT = """
+import socket, sys
+for port in sys.argv[1:]:
+    try:
+        socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
+        print(port, "open")
+    except OSError as error:
+        print(port, type(error).__name__)
+"""
+
+
+def test_a_local_user_of_a_log_server_reaches_no_program(fleet: FleetUnderTest) -> None:
+    """Neither the engine nor Alertmanager nor the store, by any port that the stack opened."""
+    logs = fleet.hosts["logs-1"]
+    addresses = [row.split()[3] for row in logs.sh("ss -Hltn").splitlines()]
+    # Docker's resolver; sshd and the gateway, which ask for a password.
+    listening = [address for address in addresses if not address.startswith("127.0.0.11:")]
+    ports = sorted({address.rpartition(":")[2] for address in listening} - {"22", "443"})
+    assert len(ports) >= 8
+    asked = logs.python(CONNECT, *ports, user="nobody").splitlines()
+    assert asked == [f"{port} ConnectionRefusedError" for port in ports]
+    assert logs.python(CONNECT, *ports).splitlines() == [f"{port} open" for port in ports]
+
+
 def test_who_writes_may_not_read(fleet: FleetUnderTest) -> None:
     """An application host that is taken over cannot look at the records of the others."""
     password = secrets_of(fleet)["writer_app-1"]

@@ -14,7 +14,7 @@ import yaml
 from provisioning import changes
 from provisioning.operations.host_files import FILE_HOOKS
 from stack.archive import on_host
-from stack.hosts import HostsError, log_files, secrets
+from stack.hosts import HostsError, firewall, log_files, secrets
 from stack.hosts.plan import plan_for, set_password_script
 from stack.settings.secrets import ARCHIVE_SECRETS
 from tests.support.example import PORTS
@@ -264,7 +264,7 @@ def test_every_file_of_a_host_can_leave_its_plan(tmp_path: Path) -> None:
 def test_a_log_server_alone_has_no_files_of_applications(tmp_path: Path) -> None:
     """Its Docker is left as it is; its journal, which is shipped, has a limit."""
     paths = [file.path for file in plans(tmp_path, "staging")["logs-1"].files]
-    assert paths == ["/etc/systemd/journald.conf.d/logstack.conf"]
+    assert paths == ["/etc/systemd/journald.conf.d/logstack.conf", *firewall.PATHS]
 
 
 def test_grafanas_password_is_set_when_it_was_rotated_and_only_then(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from stack.hosts import HostsError
-from tests.support.host_plans import LOKI, names, plans, text_of
+from tests.support.host_plans import LOKI, names, plans, text_of, values_of
 
 
 def test_alertmanagers_are_a_cluster_that_shows_certificates(tmp_path: Path) -> None:
@@ -67,7 +68,21 @@ def test_the_ports_of_a_cluster_are_for_its_members(tmp_path: Path) -> None:
     rules = text_of(plan, "/etc/nftables.d/logstack.nft")
     assert "        ip saddr { 10.0.0.2, 10.0.0.3 } accept\n        drop\n" in rules
     assert "th dport { 21021 } jump cluster" in rules
-    assert "nft" not in "".join(file.path for file in plans(tmp_path, "prod")["logs-1"].files)
+    alone = text_of(plans(tmp_path, "prod")["logs-1"], "/etc/nftables.d/logstack.nft")
+    assert "chain cluster" not in alone
+
+
+def test_on_a_log_server_only_its_own_users_reach_its_programs(tmp_path: Path) -> None:
+    """Each port but the gateway's, which asks for a password."""
+    values = values_of("staging")
+    found = plans(tmp_path, "staging")
+    rules = text_of(found["logs-1"], "/etc/nftables.d/logstack.nft")
+    assert '"logstack-victorialogs", "logstack-vmalert", "root" } accept' in rules
+    (ports,) = re.findall(r"tcp dport \{ (.*) \} tcp flags", rules)
+    own = {"victorialogs", "vmalert", "alertmanager", "seaweedfs", "seaweedfs_filer"}
+    assert {str(values.ports.effective(name)) for name in own} <= set(ports.split(", "))
+    assert str(values.ports.effective("gateway")) not in ports.split(", ")
+    assert "nft" not in "".join(file.path for file in found["app-1"].files)
 
 
 def test_loki_is_a_cluster_also_where_one_server_alone_alerts(tmp_path: Path) -> None:
