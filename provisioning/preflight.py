@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stack.artifacts.bundles import PYTHONS
-from stack.hosts import agent_view
+from stack.hosts import agent_view, firewall
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
 from stack.settings.units import format_bytes, parse_bytes
@@ -61,6 +61,11 @@ def failed_checks(
         found.append(
             f"python3: expected {PYTHONS[0]} to {PYTHONS[-1]} for the archiver, got "
             f"{facts['python']}. Install one, or give the role archive to another log server"
+        )
+    if firewall.RULES in {file.path for file in plan.files} and "nft" not in facts["programs"]:
+        found.append(
+            "nftables: expected it on a log server, because it keeps other users from the stack's "
+            "programs, got none. Run on the host: apt install nftables"
         )
     names = {PurePath(file.path).name for c in plan.components for file in c.files}
     if agent_view.SCRIPT_NAME in names:

@@ -58,7 +58,7 @@ def inspect(request: Json) -> Json:
         "pending": [name for name in names if os.path.exists(pending_file(name))],
         "units": {unit: unit_state(unit) for unit in request["units"]},
         "tables": [name for name in request["tables"] if has_table(name)],
-        "programs": [name for name in ("docker", "nft", "logrotate") if shutil.which(name)],
+        "programs": _programs(),
     }
 
 
@@ -87,6 +87,7 @@ def facts(request: Json) -> Json:
         "kernel": os.uname().release,
         "log_links": sorted(entry.name for entry in os.scandir("/var/log") if entry.is_symlink()),
         "hard_links": _protects_hard_links(),
+        "programs": _programs(),
         "listening": _listening(),
     }
 
@@ -110,6 +111,11 @@ def texts(request: Json) -> Json:
         except (OSError, ValueError):
             continue
     return found
+
+
+def _programs() -> list[str]:
+    """Those of the distribution that some of the files belong to."""
+    return [name for name in ("docker", "nft", "logrotate") if shutil.which(name)]
 
 
 def _protects_hard_links() -> bool:

@@ -277,6 +277,21 @@ def test_preflight_lets_a_component_keep_its_port() -> None:
     assert preflight.failed_checks(facts, PLAN, values, now=1.0) == []
 
 
+def test_preflight_asks_for_nftables_where_a_firewall_is_planned() -> None:
+    """Without it every user of a log server could read the records."""
+    rules = HostFile(firewall.RULES, "table", "0644", "root")
+    plan = replace(PLAN, files=(rules,))
+    facts = {
+        "user": 0, "os": "debian", "os_name": "Debian", "machine": platform.machine(),
+        "systemd": True, "memory": 2**40, "places": PLACES, "time": 1.0, "listening": {},
+        "programs": ["logrotate"],
+    }  # fmt: skip
+    (found,) = preflight.failed_checks(facts, plan, settings.load({}), now=1.0)
+    assert found.startswith("nftables: expected it on a log server")
+    facts["programs"] = ["nft"]
+    assert preflight.failed_checks(facts, plan, settings.load({}), now=1.0) == []
+
+
 @pytest.mark.parametrize(
     ("fact", "sentence"),
     [
