@@ -3,12 +3,13 @@
 Unchanged, it loses records that it has accepted: rows beyond 2000 different names in a block are
 dropped when they are written, and when blocks are merged. And it ends, again and again, on a record
 with two values for one field of its stream. Changed, a block ends where the names would be too
-many, and the last value counts.
+many, and the last value counts. Those of victorialogs_disk.py are about a full disk.
 """
 
 from __future__ import annotations
 
 from stack.components.component import Patch
+from stack.components.victorialogs_disk import DISK
 
 MODULE = "github.com/VictoriaMetrics/VictoriaLogs"
 FOLDER = "lib/logstorage"
@@ -171,4 +172,4 @@ ONE_TAG = Patch(
 		Name:  name,
 """,
 )
-PATCHES = (COUNT_NAMES, NEXT_BLOCK, MERGE_NAMES, NAMES, NAMES_FIELD, RESET_NAMES, ONE_TAG)
+PATCHES = (COUNT_NAMES, NEXT_BLOCK, MERGE_NAMES, NAMES, NAMES_FIELD, RESET_NAMES, ONE_TAG, *DISK)
