@@ -92,12 +92,17 @@ class Builder:
                 empty.mkdir(parents=True)
                 (empty / "go.mod").write_text(f"module {module}\n", encoding="utf-8")
                 (empty / "empty.go").write_text(f"package {empty.name}\n", encoding="utf-8")
+            for name, text in artifact.modules:
+                own = scratch / "own" / name
+                own.mkdir(parents=True)
+                (own / "go.mod").write_text(f"module logstack/{name}\n", encoding="utf-8")
+                (own / f"{name}.go").write_text(text, encoding="utf-8")
             self._patch(artifact, scratch)
             builder = f"go.opentelemetry.io/collector/cmd/builder@v{artifact.version}"
             self._run(artifact, [go, "run", builder, f"--config={manifest}"], scratch)
             (scratch / "source" / artifact.binaries[0]).rename(scratch / artifact.binaries[0])
             shutil.rmtree(scratch / "source")
-            for folder in ("empty", "patched"):
+            for folder in ("empty", "own", "patched"):
                 shutil.rmtree(scratch / folder, ignore_errors=True)
             return
         if artifact.source:

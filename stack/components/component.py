@@ -35,7 +35,8 @@ class Artifact:
     """A set of binaries that belong together and share a version.
 
     `packages` are Go packages (without version), one per binary; with `manifest` the OpenTelemetry
-    builder makes the binary from that text, and `source` is a program of one Go file. With none of
+    builder makes the binary from that text, in which `modules` are Go files as `logstack/<name>`,
+    and `source` is a program of one Go file. With none of
     them the binary is on PATH, or fetched (settings.releases). `required` is a module that is built
     as a dependency of a generated module, because `go install` refuses it (it replaces modules) or
     because one of its modules is replaced: `replaced` has the path of that module and the Go file
@@ -48,6 +49,7 @@ class Artifact:
     version: str
     packages: tuple[str, ...] = ()
     manifest: str = ""
+    modules: tuple[tuple[str, str], ...] = ()
     binaries: tuple[str, ...] = field(default=())
     required: str = ""
     emptied: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ class Artifact:
         version = f"{self.version}-static" if self.static else self.version
         text = self.manifest or self.source or (self.replaced or ("", ""))[1]
         text += "".join(patch.after for patch in self.patches)
+        text += "".join(file for _, file in self.modules)
         return f"{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}" if text else version
 
 

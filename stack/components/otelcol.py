@@ -19,7 +19,7 @@ from stack.engines.facts import LOKI_LABEL_LENGTH, LOKI_TENANT, VL_IGNORED_FIELD
 from stack.engines.kinds import kind_of
 from stack.records import contract
 from stack.render.templates import render_template
-from stack.settings import Settings
+from stack.settings import ROOT, Settings
 from stack.settings.targets import Target
 from stack.settings.units import (
     parse_bytes,
@@ -31,6 +31,8 @@ from stack.settings.units import (
 MOST_REPLACED = 480_000
 
 
+# The names of services in the labels of one log file, at most.
+MOST_NAMES = 100
 # The agent's systemd unit on hosts.
 AGENT_UNIT = "logstack-otelcol.service"
 
@@ -53,6 +55,10 @@ QUEUE = Patch(
     before=CLEANUP,
     after=f"\tdefer func() {{\n{CLEANUP}\t}}()\n",
 )
+
+
+# A processor of our own.
+NAMES = ROOT / "stack" / "artifacts" / "names.go"
 
 
 def arguments(target: Target) -> list[str]:
@@ -115,7 +121,18 @@ def render_otelcol(
         secrets=secret_patterns.SECRETS,
         in_window=in_window,
         is_complete=expressions.is_complete(in_window),
+        names=bounds_of_names(target),
     )
+
+
+def bounds_of_names(target: Target) -> dict[str, int]:
+    """How many names of services the labels of one log file may have, and those of all files.
+
+    Each name has up to six streams, one per level and one without; half of limits.streams is kept
+    for other clients, and the agents of all hosts share the rest.
+    """
+    total = target.settings.limits.streams // 2 // 6 // max(1, len(target.settings.hosts))
+    return {"most": max(1, min(MOST_NAMES, total // 2)), "total": max(2, total)}
 
 
 def exporters(target: Target) -> list[dict[str, str]]:
@@ -137,12 +154,18 @@ def exporters(target: Target) -> list[dict[str, str]]:
 
 def program(settings: Settings) -> Artifact:
     version = settings.versions["otelcol"]
+    modules = {"names": NAMES.read_text(encoding="utf-8")}
     return Artifact(
         "otelcol",
         version,
         manifest=render_template(
-            "otelcol/builder.yaml.j2", version=version, emptied=EMPTIED, patch=QUEUE
+            "otelcol/builder.yaml.j2",
+            version=version,
+            emptied=EMPTIED,
+            patch=QUEUE,
+            modules=list(modules),
         ),
+        modules=tuple(modules.items()),
         binaries=("otelcol-logstack",),
         emptied=EMPTIED,
         patches=(QUEUE,),

@@ -3,12 +3,14 @@
 Unchanged, it loses records that it has accepted: rows beyond 2000 different names in a block are
 dropped when they are written, and when blocks are merged. And it ends, again and again, on a record
 with two values for one field of its stream. Changed, a block ends where the names would be too
-many, and the last value counts. Those of victorialogs_durable.py are about a kill.
+many, and the last value counts. Those of victorialogs_durable.py are about a kill, those of
+victorialogs_disk.py about a full disk.
 """
 
 from __future__ import annotations
 
 from stack.components.component import Patch
+from stack.components.victorialogs_disk import DISK
 from stack.components.victorialogs_durable import DURABLE
 
 MODULE = "github.com/VictoriaMetrics/VictoriaLogs"
@@ -172,4 +174,7 @@ ONE_TAG = Patch(
 		Name:  name,
 """,
 )
-PATCHES = (COUNT_NAMES, NEXT_BLOCK, MERGE_NAMES, NAMES, NAMES_FIELD, RESET_NAMES, ONE_TAG, *DURABLE)
+PATCHES = (
+    *(COUNT_NAMES, NEXT_BLOCK, MERGE_NAMES, NAMES, NAMES_FIELD, RESET_NAMES, ONE_TAG),
+    *(*DURABLE, *DISK),
+)

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack.settings import ROOT, Settings
+from stack.settings.units import parse_bytes
 
 # Linux allows 108 bytes for the path of a socket (unix(7), sun_path); supervisor adds a suffix.
 SOCKET_PATH_BYTES = 90
 # In a runtime's run folder: the settings that it was started with.
 SETTINGS_FILE = "settings.json"
+# Where the size of the disk is not known, as on hosts: 256 MiB of 12.5 GiB.
+DISK_FULL = 0.98
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Target:
     without a `public_url` users reach the engine at its local address. With an `access` this
     machine reaches engine and rules through that gateway, and nothing else. On a host, `archived`
     means that an archiver deletes days of its engine, `runs_apps` that applications log there,
-    `runs_engine` that it is a log server.
+    `runs_engine` that it is a log server. `disk_full` is the part of the data folder's file system
+    that is used when limits.free_disk is left, for programs that know no other limit.
     """
 
     name: str
@@ -85,6 +90,7 @@ class Target:
     archived: bool = False
     runs_apps: bool = False
     runs_engine: bool = False
+    disk_full: float = DISK_FULL
     destinations: tuple[Destination, ...] = ()
     cluster: Cluster | None = None
     public_url: str = ""
@@ -170,13 +176,23 @@ def read_started_settings(settings: Settings, runtime: str) -> Settings | None:
 
 def native(settings: Settings, root: Path = ROOT) -> Target:
     """Everything on this machine's loopback; relative settings.paths are below the checkout."""
+    data_dir = (root / settings.paths.data / "native").absolute()
     return Target(
         name="native",
         host="127.0.0.1",
         run_dir=(root / settings.paths.run / "native").absolute(),
-        data_dir=(root / settings.paths.data / "native").absolute(),
+        data_dir=data_dir,
         settings=settings,
+        disk_full=_disk_full(data_dir, parse_bytes(settings.limits.free_disk)),
     )
+
+
+def _disk_full(folder: Path, free: int) -> float:
+    """The part of the folder's file system that is used when `free` bytes are left for users."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    disk = shutil.disk_usage(place)
+    used = disk.used + disk.free - free  # which leaves out what only root may use
+    return max(0.5, used * 10_000 // disk.total / 10_000)
 
 
 # Where released images keep their data, owned by the user that they run as; images of this project

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -103,7 +103,7 @@ def _settings(sections: Mapping[str, Mapping[str, Any]]) -> Settings:
 
 
 def _native(values: Settings) -> dict[str, str]:
-    target = targets.native(values)
+    target = replace(targets.native(values), disk_full=targets.DISK_FULL)
     names = {c.artifact or c.name for c in components.selected(values)}
     binaries = {name: f"/programs/{name}" for name in names}
     known = {name: f"<{name}>" for name in (*SAMPLE_APP_SECRETS, "GF_SECURITY_ADMIN_PASSWORD")}

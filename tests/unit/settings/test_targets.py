@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+import yaml
+
+from stack.components.loki import render_loki
 from stack.settings.targets import native
 from tests.support.example import PORTS, settings_with, target_in
 
@@ -24,6 +29,16 @@ def test_an_absolute_path_of_the_settings_is_used_as_it_is() -> None:
     """Data may be on another disk."""
     target = native(settings_with(paths={"data": "/big"}), root=Path("/srv/checkout"))
     assert target.data_dir == Path("/big/native")
+
+
+def test_a_full_disk_is_one_with_free_disk_left_for_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loki knows a part of the disk alone; its own default leaves 100 GB of 1 TB unused."""
+    disk = SimpleNamespace(total=1000 * 2**30, used=0, free=950 * 2**30)  # 5 % are root's alone
+    monkeypatch.setattr("shutil.disk_usage", lambda path: disk)
+    settings = settings_with(limits={"free_disk": "10GiB"})
+    assert native(settings, root=Path("/nowhere")).disk_full == 0.94
+    rendered = yaml.safe_load(render_loki(native(settings))["loki/config.yaml"])
+    assert rendered["ingester"]["wal"]["disk_full_threshold"] == 0.94
 
 
 def test_the_offset_moves_every_address() -> None:
