@@ -81,6 +81,10 @@ dashboards: ## generate dashboards/generated/ from the pages
 bench: ## measure start, latency, throughput, memory and the library; BENCH=name for one
 	@$(IN_ROOT)python -m bench $(BENCH)
 
+.PHONY: drill
+drill: ## break things under load and count what arrives; LONG=1: hours; DRILL=name for one
+	@$(IN_ROOT)python -m bench.drills $(if $(LONG),--long) $(DRILL)
+
 .PHONY: lock
 lock: ## update requirements.lock
 	@$(IN_ROOT)python -m pip install --quiet --require-hashes -r requirements-uv.lock

@@ -51,6 +51,12 @@ class Source:
         """The log files and their names after rotation."""
         return (self.path, f"{self.path}.*", f"{self.path}{ROTATED_BY_DATE}")
 
+    def receiver_for(self, destination: str) -> str:
+        """The receiver of one destination; empty: the only one. Its positions have this name."""
+        if not destination:
+            return self.receiver
+        return f"{self.receiver}{'_' if '/' in self.receiver else '/'}{destination}"
+
 
 def log_sources(target: Target) -> tuple[Source, ...]:
     """The sources of the agent, each with its receiver."""

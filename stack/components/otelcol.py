@@ -69,6 +69,15 @@ def arguments(target: Target) -> list[str]:
     ]
 
 
+def environment(target: Target) -> dict[str, str]:
+    """On hosts Go keeps its memory below the unit's limit, which several log servers would pass."""
+    variables = {"GOGC": str(target.settings.agent.gc_percent)}
+    limit = target.settings.services.agent_memory
+    if target.on_host and not limit.endswith("%"):
+        variables["GOMEMLIMIT"] = str(parse_bytes(f"{limit}iB") * 3 // 4)
+    return variables
+
+
 def render_otelcol(
     target: Target,
     sources: tuple[Source, ...] | None = None,
@@ -88,7 +97,6 @@ def render_otelcol(
         target=target,
         storage=str(target.storage_dir("otelcol")),
         sources=sources,
-        receivers=[source.receiver for source in sources],
         exporters=exporters(target),
         agent_unit=AGENT_UNIT,
         queue_bytes=parse_bytes(settings.limits.queue),
@@ -136,14 +144,21 @@ def bounds_of_names(target: Target) -> dict[str, int]:
 
 
 def exporters(target: Target) -> list[dict[str, str]]:
-    """Where the collector sends records: the local engine, or the gateways of the log servers."""
+    """Where the collector sends records: the local engine, or the gateways of the log servers.
+
+    Each has a pipeline of its own, with its own receivers, so that one that takes no records, and
+    whose queue is full, stops nothing but its own reading.
+    """
     if not target.destinations:
         engine = kind_of(target.settings)
         url = target.peer(engine.name, engine.ingestion["otelcol"])
-        return [{"name": "otlp_http", "url": url, "authorization_file": "", "ca_file": ""}]
+        local = {"name": "otlp_http", "pipeline": "logs", "destination": "", "url": url}
+        return [{**local, "authorization_file": "", "ca_file": ""}]
     return [
         {
             "name": f"otlp_http/{destination.name}",
+            "pipeline": f"logs/{destination.name}",
+            "destination": destination.name,
             "url": destination.url,
             "authorization_file": destination.authorization_file,
             "ca_file": destination.ca_file,
@@ -181,7 +196,7 @@ COMPONENTS = (
         port="otelcol_health",
         health="/",
         other_ports=("otelcol_metrics",),
-        env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
+        env=environment,
         files=lambda target, secrets: {"otelcol/config.yaml": render_otelcol(target)},
         is_agent=True,
         is_selected=lambda settings, containers: settings.stack.agent == "otelcol",

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import requests
 
 from stack.runtimes.supervisor import Supervisor
 from tests.native.test_delivery import doubled, wait_until_all_arrived
+from tests.support.load import writing
 from tests.support.native_stack import ON_ENGINES, StackUnderTest, burst, line, marker, poll, record
 
 pytestmark = pytest.mark.native
@@ -25,49 +23,13 @@ def running(own_stack: StackUnderTest) -> StackUnderTest:
     return own_stack
 
 
-class Writer(threading.Thread):
-    """Appends numbered records at RATE until it is stopped; `written` says how many."""
-
-    def __init__(self, stack: StackUnderTest, mark: str):
-        super().__init__(daemon=True)
-        self.written = 0
-        self._stack, self._mark = stack, mark
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        lines = iter(burst(1_000_000, self._mark))
-        step = RATE // 10
-        while not self._stopped.wait(0.1):
-            self._stack.write(*(next(lines) for _ in range(step)))
-            self.written += step
-
-    def wait_for(self, more: int) -> None:
-        """Until so many more records are written."""
-        before = self.written
-        poll(lambda: self.written >= before + more, f"{more} more records")
-
-    def stop(self) -> None:
-        self._stopped.set()
-        self.join()
-
-
-@contextmanager
-def writing(stack: StackUnderTest, mark: str) -> Iterator[Writer]:
-    writer = Writer(stack, mark)
-    writer.start()
-    try:
-        yield writer
-    finally:
-        writer.stop()
-
-
 @ON_ENGINES
 def test_a_killed_engine_loses_nothing(running: StackUnderTest) -> None:
     """What it has acknowledged is on disk; what it has not, the agent sends again."""
     mark = marker()
-    with writing(running, mark) as writer:
+    with writing(running.app_log, mark, RATE) as writer:
         for _ in range(KILLS):
-            writer.wait_for(5 * RATE)
+            writer.wait_for(5)
             running.kill(running.settings.stack.engine)
     numbers = wait_until_all_arrived(running, mark, writer.written)
     print(f"doubled {doubled(numbers)} of {writer.written} records in {KILLS} kills")
@@ -103,8 +65,8 @@ def test_an_engine_that_stops_with_a_slow_reader_loses_nothing(running: StackUnd
     wait_until_all_arrived(running, old, 20_000)
     url = running.target.url("victorialogs", "/select/logsql/query")
     query = {"query": f'mark:="{old}"'}
-    with writing(running, mark) as writer:
-        writer.wait_for(5 * RATE)
+    with writing(running.app_log, mark, RATE) as writer:
+        writer.wait_for(5)
         # Nobody reads on: the engine cannot send the rest.
         plain = {"Accept-Encoding": "identity"}
         with requests.get(url, query, headers=plain, stream=True, timeout=60) as reader:

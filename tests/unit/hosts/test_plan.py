@@ -107,7 +107,7 @@ def test_a_log_server_ships_its_own_journal(tmp_path: Path) -> None:
     """Nothing of applications, whose folders it does not have, and to every log server."""
     plan = plans(tmp_path, "prod", app_hosts={"journal": False, "docker_logs": True})["logs-2"]
     config = yaml.safe_load(text_of(plan, "/etc/logstack/otelcol/config.yaml"))
-    assert list(config["receivers"]) == ["journald"]
+    assert list(config["receivers"]) == [f"journald/logs-{n}" for n in (1, 2, 3)]
     assert list(config["exporters"]) == [f"otlp_http/logs-{n}" for n in (1, 2, 3)]
     caddyfile = text_of(plan, "/etc/logstack/gateway/Caddyfile")
     assert "\t\t\tlogs-1 $2b$" in caddyfile
@@ -148,15 +148,32 @@ def test_secrets_are_in_files_of_mode_0600_and_nowhere_else(tmp_path: Path) -> N
             assert not any(value in file.text for value in private)
 
 
-def test_every_agent_has_a_queue_for_each_victorialogs(tmp_path: Path) -> None:
-    """One that is away does not share another's queue."""
+def test_every_agent_has_a_pipeline_for_each_victorialogs(tmp_path: Path) -> None:
+    """One that is down shares neither a queue nor a position in a file with another."""
     text = text_of(plans(tmp_path, "prod")["app-1"], "/etc/logstack/otelcol/config.yaml")
-    exporters = yaml.safe_load(text)["exporters"]
+    config = yaml.safe_load(text)
+    exporters, pipelines = config["exporters"], config["service"]["pipelines"]
+    assert pipelines == {
+        f"logs/logs-{n}": {
+            "receivers": [f"file_log/1_logs-{n}", f"journald/logs-{n}"],
+            "exporters": [f"otlp_http/logs-{n}"],
+        }
+        for n in (1, 2, 3)
+    }
+    receivers = config["receivers"]
+    assert sorted(receivers) == sorted(r for p in pipelines.values() for r in p["receivers"])
+    assert receivers["file_log/1_logs-3"] == receivers["file_log/1_logs-1"]
     assert list(exporters) == [f"otlp_http/logs-{n}" for n in (1, 2, 3)]
     assert {e["sending_queue"]["queue_size"] for e in exporters.values()} == {1024**3}
     assert exporters["otlp_http/logs-2"]["headers"]["Authorization"] == (
         "${file:/etc/logstack/otelcol/authorization}"
     )
+
+
+def test_an_agents_positions_stay_its_own_when_a_log_server_is_added(tmp_path: Path) -> None:
+    """They have the name of the receiver, which has that of the log server."""
+    text = text_of(plans(tmp_path, "staging")["app-1"], "/etc/logstack/otelcol/config.yaml")
+    assert list(yaml.safe_load(text)["receivers"]) == ["file_log/1_logs-1", "journald/logs-1"]
 
 
 def test_links_of_alerts_lead_through_the_gateway(tmp_path: Path) -> None:
@@ -201,6 +218,7 @@ def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(tmp_path: Path
         "otelcol": "AmbientCapabilities=",
     }
     assert "MemoryMax=512M" in units["otelcol"]
+    assert "GOMEMLIMIT=402653184" in units["otelcol"]  # three quarters, for Go alone
     assert "MemoryMax=75%" in units["victorialogs"]
 
 

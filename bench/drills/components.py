@@ -1,0 +1,100 @@
+"""Components that stop, are killed or do not answer."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from bench.drills.drill import Outcome, Scene, measure, native
+from stack.settings.secrets import write_private
+from tests.support.load import writing
+from tests.support.log_servers import log_servers
+from tests.support.native_stack import line, marker, poll, record
+from tests.support.sinks import Request, http_sink
+
+ENGINE = "victorialogs"
+KILLS = 5
+PAGES = "/v2/enqueue"
+
+
+def engine_stopped(scene: Scene) -> None:
+    scene.supervisor.stop(ENGINE)
+    time.sleep(scene.seconds)
+    scene.supervisor.start_program(ENGINE)
+
+
+def engine_killed(scene: Scene) -> None:
+    _kill(scene, ENGINE)
+
+
+def agent_killed(scene: Scene) -> None:
+    _kill(scene, scene.stack.agent)
+
+
+def _kill(scene: Scene, component: str) -> None:
+    """kill -9, several times in the length of the drill; supervisord starts it again."""
+    for _ in range(KILLS):
+        scene.stack.kill(component)
+        scene.writer.wait_for(scene.seconds / KILLS)
+
+
+def clock_jumped(scene: Scene) -> None:
+    """The application's clock: programs in Go do not take one from libfaketime."""
+    for ahead in (timedelta(hours=3), timedelta(days=-2), timedelta(0)):
+        scene.writer.ahead = ahead
+        scene.writer.wait_for(scene.seconds / 3)
+
+
+def one_server_down(folder: Path, seconds: float) -> Outcome:
+    """The outcome of the worse one. The queue for the server that is down is full after 8 s."""
+    mark, rate = marker(), 1000
+    with log_servers(folder, ("logs-1", "logs-2"), queue="4MiB") as servers:
+        for name in ("logs-1", "logs-2", "agent"):
+            servers.start(name)
+        with writing(servers.target.app_log_file, mark, rate) as writer:
+            writer.wait_for(2)
+            servers.kill("logs-2")
+            writer.wait_for(seconds)
+            behind = measure(servers.servers["logs-1"], mark, writer.written)
+            servers.start("logs-2")
+            writer.wait_for(2)
+        outcomes = [measure(target, mark, writer.written) for target in servers.servers.values()]
+    worse = max(outcomes, key=lambda outcome: (outcome.lost, outcome.doubled))
+    note = f"meanwhile the other was {behind.seconds:.1f} s behind"
+    return Outcome(worse.sent, worse.stored, worse.doubled, outcomes[1].seconds, note)
+
+
+def receiver_down(folder: Path, seconds: float) -> Outcome:
+    """One page, while its receiver answers 503. Counts notifications that it is triggered."""
+    service = marker()
+    with http_sink() as sink:
+        key = folder / "secrets" / "key"
+        write_private(key, "0123456789abcdef0123456789abcdef\n")
+        variables = {
+            ("timing", "alert_interval"): "1s",
+            ("alerts", "delay"): "0s",
+            ("alerts", "group_wait"): "1s",
+            ("alerts", "group_interval"): "3s",
+            ("receivers", "pagerduty_url"): f"{sink.url}{PAGES}",
+            ("receivers", "pagerduty_key_file"): str(key),
+        }
+        with native(folder, variables) as stack:
+            sink.failing[PAGES] = [503] * 1_000_000
+            stack.write(line(record("lost", level="CRITICAL", service_name=service)))
+            poll(lambda: sink.of(PAGES, accepted=False), "a first attempt", timeout=60)
+            time.sleep(seconds)
+            sink.failing.clear()
+            began = time.monotonic()
+            while not _pages(sink.of(PAGES), service) and time.monotonic() < began + 600:
+                time.sleep(0.2)
+            took = time.monotonic() - began
+            time.sleep(5)
+            delivered = _pages(sink.of(PAGES), service)
+    attempts = len(sink.of(PAGES, accepted=False))
+    return Outcome(1, min(delivered, 1), max(delivered - 1, 0), took, f"{attempts} attempts")
+
+
+def _pages(requests: list[Request], service: str) -> int:
+    triggers = [r for r in requests if r.body.get("event_action") == "trigger"]
+    return sum(service in str(request.body) for request in triggers)

@@ -1,0 +1,128 @@
+"""What a drill is, and how its outcome is measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from stack.engines import Engine, EngineError, Selection
+from stack.engines.factory import engine_of
+from stack.runtimes.supervisor import Supervisor
+from stack.settings import variable_name
+from stack.settings.targets import Target
+from tests.support.load import Writer, writing
+from tests.support.native_stack import StackUnderTest, marker
+
+# How long no further record may come before the rest counts as lost.
+PATIENCE = 60.0
+SETTLED = 2.0  # seconds of load before and after a fault
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Numbers of records; `seconds` from the end of load and fault until the last one was found."""
+
+    sent: int
+    stored: int
+    doubled: int
+    seconds: float
+    note: str = ""
+
+    @property
+    def lost(self) -> int:
+        return self.sent - self.stored
+
+
+@dataclass(frozen=True)
+class Drill:
+    """`run` takes an empty folder and how long the fault lasts, in seconds.
+
+    `short` and `long` are these lengths; without a short one it is left out of the short form.
+    `loses`: it is known to lose records, and README says so. `needs` is the reason why it cannot
+    run on this machine; empty: it can.
+    """
+
+    name: str
+    fault: str
+    run: Callable[[Path, float], Outcome]
+    short: float | None
+    long: float
+    loses: bool = False
+    needs: Callable[[], str] = lambda: ""
+
+
+@dataclass
+class Scene:
+    """A running stack, its load, and the length of the fault."""
+
+    stack: StackUnderTest
+    writer: Writer
+    seconds: float
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.stack.target)
+
+
+@contextmanager
+def native(folder: Path, variables: Mapping[tuple[str, str], str]) -> Iterator[StackUnderTest]:
+    """A native stack that is started, and stopped at the end."""
+    values = {variable_name(*key): text for key, text in variables.items()}
+    stack = StackUnderTest(folder, values)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.run("down")
+
+
+def under_load(
+    fault: Callable[[Scene], str | None],
+    rate: int,
+    size: int = 0,
+    variables: Mapping[tuple[str, str], str] | None = None,
+) -> Callable[[Path, float], Outcome]:
+    """A drill: the fault happens while `rate` records a second are written; it may return a note.
+
+    `size` is how many bytes longer than usual a record is.
+    """
+
+    def run(folder: Path, seconds: float) -> Outcome:
+        mark = marker()
+        with native(folder, variables or {}) as stack:
+            with writing(stack.app_log, mark, rate, size) as writer:
+                writer.wait_for(SETTLED)
+                note = fault(Scene(stack, writer, seconds)) or ""
+                writer.wait_for(SETTLED)
+            return measure(stack.target, mark, writer.written, note)
+
+    return run
+
+
+def measure(target: Target, mark: str, sent: int, note: str = "") -> Outcome:
+    """Wait until every record is found in the engine of a target, or no more come."""
+    engine = engine_of(target)
+    began = last = time.monotonic()
+    stored, doubled = counts(engine, mark)
+    while stored < sent and time.monotonic() < last + PATIENCE:
+        time.sleep(0.2)
+        before = stored
+        stored, doubled = counts(engine, mark)
+        last = last if stored == before else time.monotonic()
+    return Outcome(sent, stored, doubled, last - began, note)
+
+
+def counts(engine: Engine, mark: str) -> tuple[int, int]:
+    """The different records of a load, and how many there are beyond them; 0 without an answer."""
+    now = datetime.now(UTC)
+    when = Selection(since=now - timedelta(days=20), until=now + timedelta(days=2))
+    text = f'mark:="{mark}" | stats count() as records, count_uniq(number) as different'
+    try:
+        (row,) = engine.query(text, when, limit=1)
+    except EngineError:
+        return 0, 0
+    return int(row["different"]), int(row["records"]) - int(row["different"])

@@ -1,0 +1,41 @@
+"""Every drill. Lengths in seconds: of the short form, which CI runs, and of the long one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from bench.drills import components, files
+from bench.drills.drill import Drill, under_load
+
+at_5_mb = partial(under_load, rate=5000, size=800)  # a second
+DRILLS = (
+    Drill("engine-stopped", "the engine is stopped, at 1000 records/s",
+          under_load(components.engine_stopped, 1000), 5, 180),
+    Drill("engine-stopped-1h", "the same, for an hour",
+          under_load(components.engine_stopped, 1000), None, 3600),
+    Drill("engine-killed", "the engine is killed 5 times, at 500 records/s",
+          under_load(components.engine_killed, 500), 15, 60),
+    Drill("agent-killed", "the agent is killed 5 times, at 1000 records/s",
+          under_load(components.agent_killed, 1000), 15, 60),
+    Drill("server-down", "one of two log servers is killed, and its queue is full",
+          components.one_server_down, 12, 600),
+    Drill("queue-full", "the engine is stopped, and the agent's queue of 4 MiB is full",
+          under_load(files.queue_full, 5000, 400, {("limits", "queue"): "4MiB"}), 8, 60),
+    Drill("disk-full", "the engine's disk is full, at 500 records/s",
+          files.disk_full, 8, 60, needs=files.without_tmpfs),
+    Drill("rotation-rename", "rotated 10 times by renaming, 5 MB/s",
+          at_5_mb(files.rotated(files.by_number)), 5, 60),
+    Drill("rotation-date", "rotated 10 times, named by date, 5 MB/s",
+          at_5_mb(files.rotated(files.by_date)), 5, 60),
+    Drill("rotation-copytruncate", "copied and truncated 10 times, 5 MB/s",
+          at_5_mb(files.rotated(files.copied_and_truncated)), 5, 60, loses=True),
+    Drill("rotation-delete", "deleted 0.5 s after a write and made again 10 times, 5 MB/s",
+          at_5_mb(files.deleted_and_made_again), 5, 60),
+    Drill("many-files", "500 files at once", files.many_files, 1, 10),
+    Drill("large-file", "a file before the first start, 300 MB in the long form",
+          files.large_file, 4, 60),
+    Drill("clock-jump", "the application's clock jumps 3 h ahead and 2 days back",
+          under_load(components.clock_jumped, 500), 6, 60),
+    Drill("receiver-down", "the receiver of a page answers 503",
+          components.receiver_down, 15, 1800),
+)  # fmt: skip
