@@ -157,6 +157,8 @@ COMPONENTS = (
         program,
         port="otelcol_health",
         health="/",
+        metrics="/metrics",
+        metrics_port="otelcol_metrics",
         other_ports=("otelcol_metrics",),
         env=lambda target: {"GOGC": str(target.settings.agent.gc_percent)},
         files=lambda target, secrets: {"otelcol/config.yaml": render_otelcol(target)},

@@ -126,8 +126,10 @@ def _environment(component: Component, target: Target) -> dict[str, str]:
 def _health(
     component: Component, components: Sequence[Component], target: Target
 ) -> dict[str, Any]:
-    """A component without a port is healthy while the one whose network it shares is."""
+    """A component without a port is healthy while the one whose network it shares is, or runs."""
     named = {other.name: other for other in components}
+    if not (component.port or component.container.network_of):
+        return {"disable": True}
     asked = component if component.port else named[component.container.network_of]
     return {
         "test": ["CMD", PROBE, asked.health_url(target)],
