@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
-from stack.artifacts.bundles import PYTHONS
+from stack.artifacts.bundles import MONITOR_PYTHON, PYTHONS
 from stack.hosts import agent_view
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
@@ -62,6 +62,9 @@ def failed_checks(
             f"python3: expected {PYTHONS[0]} to {PYTHONS[-1]} for the archiver, got "
             f"{facts['python']}. Install one, or give the role archive to another log server"
         )
+    if "monitor" in {c.name for c in plan.components} and _version(facts) < MONITOR_PYTHON:
+        oldest = ".".join(map(str, MONITOR_PYTHON))
+        found.append(f"python3: expected {oldest} or later for the monitor, got {facts['python']}")
     names = {PurePath(file.path).name for c in plan.components for file in c.files}
     if agent_view.SCRIPT_NAME in names:
         found += _log_folders(facts, [app.service for app in settings.app_hosts.apps])
@@ -74,6 +77,10 @@ def failed_checks(
                 f"user {owner}. Run on the host: ss -ltnp 'sport = :{port}'"
             )
     return found
+
+
+def _version(facts: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", facts["python"])[:2]))
 
 
 def _log_folders(facts: Mapping[str, Any], services: Sequence[str]) -> list[str]:

@@ -15,10 +15,14 @@ from stack.alerting.loaded import rule_differences
 from stack.archive.checks import Finding, archive_findings
 from stack.archive.context import Archive
 from stack.components.monitor import plan_of
+from stack.engines import EngineError
+from stack.engines.http import open_session, send_request
 from stack.engines.kinds import kind_of
 from stack.monitor import history
 from stack.monitor.look import look
-from stack.monitor.model import Observation, Problem
+from stack.monitor.model import Observation, Problem, from_json
+from stack.runtimes.docker.engine import DockerError
+from stack.runtimes.selection import Running
 from stack.settings.targets import Target
 from stack.settings.units import format_bytes
 
@@ -54,6 +58,46 @@ def run(archive: Archive, target: Target) -> list[Finding]:
     """Run every check. One that cannot be made because a program does not answer has failed."""
     policies = [check_alert_rules(target), *archive_findings(archive)]
     return [*health(observe(target)), *map(with_command, policies)]
+
+
+def run_in_docker(now: Running) -> list[Finding]:
+    """The same without an archive. The monitor's container looks, which reaches every program."""
+    target, docker = now.target, now.docker
+    if docker is None:
+        raise ValueError("expected a stack in containers")
+    stopped = [item for item in docker.status() if not item.is_good]
+    findings = [
+        Finding("programs", False, f"{item.name} is {item.state}", item.note, item.log)
+        for item in stopped
+    ]
+    argv = ("python3", "-P", "-m", "stack.monitor", "look", str(target.config_dir("monitor")))
+    try:
+        findings += health(from_json(docker.exec("monitor", *argv)))
+    except (DockerError, ValueError) as error:
+        findings.append(Finding("programs", False, f"the monitor does not look: {error}"))
+    policies = [check_alert_rules(target), check_retention(target)]
+    return [*findings, *map(with_command, policies)]
+
+
+def check_retention(target: Target) -> Finding:
+    """The engine keeps records as long as the settings say, where no archiver deletes days."""
+    kind = kind_of(target.settings)
+    expected = target.settings.retention.engine_days(archived=False)
+
+    def fetch(path: str) -> str:
+        session = open_session()
+        session.headers.update(kind.headers)
+        base = target.url(kind.name)
+        return send_request(session, kind.title, "GET", base, path, timeout=10).text
+
+    try:
+        days = kind.retention(fetch).days
+    except EngineError as error:
+        return Finding("retention", False, str(error))
+    if days == expected:
+        return Finding("retention", True, f"the engine keeps {days} days")
+    text = f"the engine's retention: expected {expected} days, got {days} days"
+    return Finding("retention", False, text, f"{kind.title} says so", "make up")
 
 
 def observe(target: Target) -> list[Observation]:

@@ -10,12 +10,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from stack import settings
 from stack.archive.checks import Finding
 from stack.archive.context import open_native
 from stack.checks import doctor
-from stack.cli.archive import running_target
 from stack.cli.console import AsJson, out, plain, print_json
 from stack.cli.time_range import clock
+from stack.runtimes import selection as runtime
 from stack.settings import ENV_VARIABLE
 
 
@@ -43,9 +44,12 @@ def diagnose(
 
         hosts.run_on_hosts("doctor.py", environment, "--yes")
         return
-    target = running_target()
-    with open_native(target, clock()) as archive:
-        findings = doctor.run(archive, target)
+    now = runtime.running(settings.load())
+    if now.docker:
+        findings = doctor.run_in_docker(now)
+    else:
+        with open_native(now.target, clock()) as archive:
+            findings = doctor.run(archive, now.target)
     if as_json:
         print_json([asdict(item) for item in findings], indent=2)
     else:

@@ -10,13 +10,12 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stack.monitor import history, notifications
 from stack.monitor.look import look
-from stack.monitor.model import Observation
+from stack.monitor.model import Observation, to_json
 from stack.monitor.plan import Plan, read_plan
 
 SERVICE, LOGGER, EVENT = "logstack-monitor", "logstack.monitor", "component_health"
@@ -24,7 +23,7 @@ MOST_BYTES = 5_000_000  # of the file of records before it is renamed
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: of `look` 1 where something is wrong, 2 for wrong arguments."""
+    """The exit status: 1 where nothing can be seen, 2 for wrong arguments."""
     if len(arguments) != 2 or arguments[0] not in ("run", "look", "check"):
         sys.stderr.write("usage: python -m stack.monitor run|look|check FOLDER\n")
         return 2
@@ -34,8 +33,8 @@ def main(arguments: list[str]) -> int:
             return 0
         if arguments[0] == "look":
             _, found = look(plan, history.load(Path(plan.folder)))
-            sys.stdout.write(json.dumps([asdict(item) for item in found]) + "\n")
-            return int(any(not problem.note for item in found for problem in item.problems))
+            sys.stdout.write(f"{to_json(found)}\n")
+            return 0
         _run(plan)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot watch the stack: {error}\n")

@@ -8,7 +8,6 @@ is a loss.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from stack.monitor.history import History
 from stack.monitor.view import View
@@ -31,7 +30,7 @@ def lost(bounds: Sequence[Bounds]) -> int:
     if len(bounds) < 3:
         return 0
     least = min(bounds[-1][1], bounds[-2][1])
-    most = min(max(first[2], second[2]) for first, second in pairwise(bounds[:-1]))
+    most = min(max(first[2], second[2]) for first, second in zip(bounds[:-1], bounds[1:-1]))
     return max(0, round(least - most))
 
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ class History:
         ]
         return sum(
             now - before if now >= before else now  # it restarted
-            for before, now in pairwise(values)
+            for before, now in zip(values, values[1:])
         )
 
     def save(self, folder: Path) -> None:

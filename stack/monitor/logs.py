@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from stack.monitor.plan import Plan, Program
@@ -124,4 +125,9 @@ def delivery_errors(program: Program, plan: Plan, now: float) -> Iterator[tuple[
 def _age(line: str, now: float) -> float:
     """How old a line is, in seconds; 0 where it does not say."""
     found = _TIME.search(line)
-    return now - datetime.fromisoformat(found[1]).timestamp() if found else 0.0
+    return now - seconds(found[1]) if found else 0.0
+
+
+def seconds(moment: str) -> float:
+    """A time in UTC such as 2026-01-31T10:30:00.5Z, in whole seconds since the epoch."""
+    return float(calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Union
 
-Value = int | float | str
+Value = Union[int, float, str]
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,24 @@ def merged(observations: Iterable[Observation]) -> list[Observation]:
         values = {**before.values, **item.values}
         found[key] = Observation(*key, values, (*before.problems, *item.problems))
     return list(found.values())
+
+
+def to_json(observations: Iterable[Observation]) -> str:
+    """Observations as one line."""
+    return json.dumps([asdict(item) for item in observations])
+
+
+def from_json(text: str) -> list[Observation]:
+    """What to_json made. Raises ValueError for anything else."""
+    try:
+        return [
+            Observation(
+                item["component"],
+                item["destination"],
+                item["values"],
+                tuple(Problem(**problem) for problem in item["problems"]),
+            )
+            for item in json.loads(text)
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"expected observations, got {text[:200]!r}: {error}") from None

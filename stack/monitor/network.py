@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from stack.monitor.model import Observation, Problem
@@ -40,8 +40,7 @@ def days_left(pem: str, now: float) -> int:
         raise ValueError("expected a certificate, got something else")
     short, full = times[1]
     text = (full or (b"20" if short < b"50" else b"19") + short).decode("ascii")
-    ends = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    return int((ends.timestamp() - now) // DAY)
+    return int((calendar.timegm(time.strptime(text, "%Y%m%d%H%M%S")) - now) // DAY)
 
 
 def _certificate(view: View, address: str) -> Observation:

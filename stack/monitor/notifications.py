@@ -11,7 +11,6 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from stack.monitor import logs, metrics
@@ -120,7 +119,7 @@ def _is_ours(active: Alert, remembered: Alert | None) -> bool:
 
 def _ends(alert: Alert) -> float:
     """When an alert ends unless it is sent again."""
-    return datetime.fromisoformat(alert["endsAt"]).timestamp()
+    return logs.seconds(alert["endsAt"])
 
 
 def _essence(item: Alert, now: float) -> Alert:
