@@ -79,8 +79,18 @@ def _program(component: Component, target: Target) -> Program:
         metrics=target.peer(name, component.metrics, metrics_port) if component.metrics else "",
         folder=str(target.storage_dir(name)),
         log=log,
+        show=_show(name, log, target),
         on_demand=component.on_demand,
     )
+
+
+def _show(name: str, log: str, target: Target) -> str:
+    """The command that prints a program's own log."""
+    if target.on_host:
+        return f"journalctl -u logstack-{name}"
+    if target.in_containers:
+        return f"docker logs $(docker ps -qf label=com.docker.compose.service={name})"
+    return f"tail '{log}'"
 
 
 def _files(target: Target) -> tuple[Files, ...]:

@@ -61,7 +61,7 @@ def _destination(view: View, destination: str) -> Observation:
             "records_dropped",
             f"{number} records were dropped in ten minutes: {REFUSED[field]}",
             next((line for _, line in _errors(view)), f"{field} of {agent}"),
-            _show(view),
+            view.plan.show(agent),
         )
         for field, number in refused.items()
         if number
@@ -74,7 +74,7 @@ def _destination(view: View, destination: str) -> Observation:
                 "queue could not read them back",
                 f"accepted, sent and refused records of {agent} differ, its queue has "
                 f"{queue:.0f} bytes",
-                _show(view),
+                view.plan.show(agent),
             )
         )
     if age > limits.queue_s or (limit and queue > FULL * limit):
@@ -84,13 +84,13 @@ def _destination(view: View, destination: str) -> Observation:
                 "queue_growing",
                 f"records of up to {span(age)} wait in the queue of {agent}: {cause}",
                 f"{size(queue)} of {size(limit)} are used",
-                _show(view),
+                view.plan.show(agent),
             )
         )
     elif queue and (found := next(_errors(view), None)):
         cause, line = found
         text = f"{agent} cannot deliver: {cause}"
-        problems.append(Problem("delivery_failing", text, line, _show(view)))
+        problems.append(Problem("delivery_failing", text, line, view.plan.show(agent)))
     return Observation(agent, destination, values, tuple(problems))
 
 
@@ -98,10 +98,3 @@ def _errors(view: View) -> Iterator[tuple[str, str]]:
     program = view.plan.program(view.plan.agent)
     for cause, line in logs.delivery_errors(program, view.plan, view.now) if program else ():
         yield cause, logs.message_of(line)
-
-
-def _show(view: View) -> str:
-    program = view.plan.program(view.plan.agent)
-    if program and program.log:
-        return f"tail {program.log}"
-    return f"journalctl -u logstack-{view.plan.agent}" if view.plan.units else view.plan.apply

@@ -54,7 +54,7 @@ def _problems(
     engine = view.plan.engine
     program = view.plan.program(engine)
     folder = program.folder if program else ""
-    show = f"tail {program.log}" if program and program.log else f"journalctl -u logstack-{engine}"
+    show = view.plan.show(engine)
     if read_only:
         yield Problem(
             "engine_read_only",

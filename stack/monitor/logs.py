@@ -26,9 +26,9 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
     ("permission denied", "it may not use a file", "ls -l {folder}"),
     ("address already in use", "another program uses its port", "ss -ltnp"),
     ("out of memory", "there is no memory left", "free -h"),
-    ("must be sorted", "it cannot read a batch of records", "tail {log}"),
+    ("must be sorted", "it cannot read a batch of records", ""),
 )
-"""Texts in such a line, the cause that they mean, and the command that shows more."""
+"""Texts in such a line, the cause that they mean, and the command that shows more than the log."""
 DELIVERY: tuple[tuple[str, str], ...] = (
     ("connection refused", "nothing listens there"),
     ("401", "the destination refuses the password"),
@@ -96,14 +96,13 @@ def message_of(line: str) -> str:
 
 def why_it_ended(program: Program, plan: Plan) -> tuple[str, str, str]:
     """The cause, the line that says so, and a command; the first two may be empty."""
-    show = f"tail {program.log}" if program.log else f"journalctl -u logstack-{program.name}"
+    show = plan.show(program.name)
     for line in reversed(lines_of(program, plan)):
         if not _FATAL.search(line):
             continue
         for text, cause, command in CAUSES:
             if text in line:
-                shown = command.format(folder=program.folder, log=program.log)
-                return cause, message_of(line), shown
+                return cause, message_of(line), command.format(folder=program.folder) or show
         return "it crashed", message_of(line), show
     return "", "", show
 

@@ -121,7 +121,12 @@ def parse(text: str, metrics: tuple[Metric, ...]) -> Samples:
     return found
 
 
-def fetch(url: str) -> str:
-    """The answer at an address. Raises OSError, and ValueError for what is not an address."""
-    with OPENER.open(url, timeout=TIMEOUT) as answer:
+def fetch(url: str, host: str = "") -> str:
+    """The answer at an address, asked for as `host`.
+
+    Raises OSError, and ValueError for what is not an address.
+    """
+    headers = {"Host": host} if host else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 -- that of the plan
+    with OPENER.open(request, timeout=TIMEOUT) as answer:
         return bytes(answer.read()).decode("utf-8", "replace")

@@ -28,12 +28,7 @@ Alert = dict[str, Any]
 
 def look(view: View) -> Iterator[Observation]:
     """One observation per channel that was used."""
-    show = f"{view.plan.apply}"
-    program = view.plan.program(ALERTMANAGER)
-    if program and program.log:
-        show = f"tail {program.log}"
-    elif view.plan.units:
-        show = "journalctl -u logstack-alertmanager"
+    show = view.plan.show(ALERTMANAGER)
     for channel in view.samples.get(ALERTMANAGER, {}).get("notifications", {}):
         tried = round(view.history.increase(ALERTMANAGER, "notifications", channel))
         failed = round(view.history.increase(ALERTMANAGER, "notifications_failed", channel))

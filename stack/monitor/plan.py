@@ -14,7 +14,8 @@ FILE = "monitor.json"
 class Program:
     """A component. `health` and `metrics` are addresses, empty without one.
 
-    `folder` is where it stores, `log` the file of its output. With `on_demand` it may be stopped.
+    `folder` is where it stores, `log` the file of its output, `show` the command that prints it.
+    With `on_demand` it may be stopped.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Program:
     metrics: str = ""
     folder: str = ""
     log: str = ""
+    show: str = ""
     on_demand: bool = False
 
 
@@ -85,6 +87,11 @@ class Plan:
     def program(self, name: str) -> Program | None:
         """The program called `name`, if it is watched."""
         return next((program for program in self.programs if program.name == name), None)
+
+    def show(self, name: str) -> str:
+        """The command that prints what a program said."""
+        program = self.program(name)
+        return (program.show if program else "") or self.apply
 
 
 def to_text(plan: Plan) -> str:

@@ -34,6 +34,8 @@ _EVENT = re.compile(
 )
 _UNIT_FIELDS = ("Id", "MainPID", "NRestarts", "ActiveState", "ExecMainStatus", "MemoryMax")
 UNLIMITED = "infinity"
+# Of a program in a container, whose restart may have been asked for.
+STARTED = "it was started again"
 
 
 def supervised(log: str) -> dict[str, Process]:
@@ -103,9 +105,11 @@ def read_processes(
 
 
 def health_error(url: str) -> str:
-    """Why a health check failed; empty if it passed."""
+    """Why a health check failed; empty if it passed. It is asked as on loopback."""
     try:
-        metrics.fetch(url)
+        metrics.fetch(
+            url, f"127.0.0.1:{url.partition('://')[2].partition('/')[0].rpartition(':')[2]}"
+        )
     except urllib.error.HTTPError as error:
         return f"HTTP {error.code}"
     except OSError as error:
@@ -149,7 +153,7 @@ def _problems(view: View, program: Program, process: Process, is_up: bool) -> It
     if restarting:
         text = why_it_restarts(view.plan, program.name, process.exits, view.now)
         yield Problem("component_restarting", f"{program.name} {text}", evidence, command)
-    elif ended:
+    elif ended and ended[-1].how != STARTED:
         is_engine = program.name == view.plan.engine
         lost = ", and records of its last seconds may be missing" if is_engine else ""
         yield Problem(
@@ -243,7 +247,7 @@ def _noticed(name: str, history: History, samples: Samples | None, now: float) -
         new = max(0, int(restarts - known["restarts"]))
         exits += [Exit(now, f"exit status {values.get('exit_status', 0):.0f}")] * new
     elif restarts is None and started and known.get("started", started) + 2 < started:
-        exits.append(Exit(started, "started again"))
+        exits.append(Exit(started, STARTED))
     history.notes["processes"][name] = {
         "exits": [[item.moment, item.how] for item in exits],
         "restarts": restarts,

@@ -70,7 +70,7 @@ def test_a_crash_loop_of_the_engine_is_named(own_stack: StackUnderTest) -> None:
     assert "restarting (ended 3 times in five minutes: terminated by SIGKILL)" in status.stdout
     found = named(own_stack, "victorialogs ended 3 times in five minutes")
     assert found["check"] == "programs"
-    assert found["command"] == f"tail {own_stack.target.log_file('victorialogs')}"
+    assert found["command"] == f"tail '{own_stack.target.log_file('victorialogs')}'"
     assert seen(own_stack, "component_restarting")["component"] == "victorialogs"
 
 
