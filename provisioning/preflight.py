@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
-from stack.artifacts.bundles import PYTHONS
+from stack.artifacts.bundles import MONITOR_PYTHON, PYTHONS
 from stack.hosts import agent_view, firewall
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
@@ -67,6 +67,9 @@ def failed_checks(
             "nftables: expected it on a log server, because it keeps other users from the stack's "
             "programs, got none. Run on the host: apt install nftables"
         )
+    if "monitor" in {c.name for c in plan.components} and _version(facts) < MONITOR_PYTHON:
+        oldest = ".".join(map(str, MONITOR_PYTHON))
+        found.append(f"python3: expected {oldest} or later for the monitor, got {facts['python']}")
     names = {PurePath(file.path).name for c in plan.components for file in c.files}
     if agent_view.SCRIPT_NAME in names:
         found += _log_folders(facts, [app.service for app in settings.app_hosts.apps])
@@ -79,6 +82,10 @@ def failed_checks(
                 f"user {owner}. Run on the host: ss -ltnp 'sport = :{port}'"
             )
     return found
+
+
+def _version(facts: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", facts["python"])[:2]))
 
 
 def _log_folders(facts: Mapping[str, Any], services: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Alertmanager's configuration from settings, rules and channels. Pure.
 
 page goes to PagerDuty and Slack, ticket to Slack and e-mail, info to a digest by e-mail. Alerts
-without a severity are routed as tickets, so that none is lost.
+without a severity are routed as tickets, so that none is lost. That a channel fails is sent to all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from stack.settings.units import go_duration, parse_duration
 HEAD = "# Rendered from stack/settings.toml and alerts/: change it there.\n"
 TEMPLATES = ROOT / "alerts" / "templates"
 WATCHDOG = "Watchdog"
+FAILING, EVERYBODY = "NotificationsFailing", "everybody"
 TEST_LABEL = "test_channel"
 
 CHANNELS_OF: dict[Severity, tuple[Channel, ...]] = {
@@ -69,6 +70,11 @@ def route(settings: Settings) -> dict[str, Any]:
         }
         for channel in CHANNELS
     ]
+    failing = {
+        "matchers": [f'alertname="{FAILING}"'],
+        "receiver": EVERYBODY,
+        "repeat_interval": go_duration(alerts.repeat_page),
+    }
     digest = go_duration(alerts.digest)
     page = {
         "matchers": ['severity="page"'],
@@ -93,18 +99,24 @@ def route(settings: Settings) -> dict[str, Any]:
         "group_wait": go_duration(alerts.group_wait),
         "group_interval": go_duration(alerts.group_interval),
         "repeat_interval": go_duration(alerts.repeat_ticket),
-        "routes": [watchdog, *tests, page, ticket, info],
+        "routes": [watchdog, *tests, failing, page, ticket, info],
     }
 
 
 def receivers(channels: Channels) -> list[dict[str, Any]]:
-    """One per severity, one per channel for tests, and the dead man's switch."""
+    """One per severity, one of all channels, one per channel for tests, the dead man's switch."""
     by_severity = [
         {"name": severity, **_configs(channels, names)} for severity, names in CHANNELS_OF.items()
     ]
     tests = [{"name": f"test-{name}", **_configs(channels, (name,), test=True)}
              for name in CHANNELS]  # fmt: skip
-    return [*by_severity, *tests, {"name": "deadman", **_configs(channels, ("deadman",))}]
+    everybody = {"name": EVERYBODY, **_configs(channels, CHANNELS)}
+    return [
+        *by_severity,
+        everybody,
+        *tests,
+        {"name": "deadman", **_configs(channels, ("deadman",))},
+    ]
 
 
 def inhibitions(rules: Sequence[Rule]) -> list[dict[str, Any]]:

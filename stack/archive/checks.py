@@ -28,11 +28,17 @@ NO_ADMIN = "not checked: it needs the admin's key"
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: its name, whether it passed, and what it compared."""
+    """The result of one check: its name, whether it passed, and what it compared.
+
+    Of one that failed, `text` is the cause; `evidence` says how that is known, and `command` is
+    what to run.
+    """
 
     check: str
     ok: bool
     text: str
+    evidence: str = ""
+    command: str = ""
 
 
 def archive_findings(archive: Archive) -> Iterator[Finding]:

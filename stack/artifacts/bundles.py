@@ -54,6 +54,9 @@ from stack.archive.on_host import main
 
 sys.exit(main(sys.argv[1:]))
 """
+# The Python of hosts that the monitor needs; it needs no package.
+MONITOR_PYTHON = (3, 9)
+MONITOR_MAIN = MAIN.replace("stack.archive.on_host", "stack.monitor.__main__")
 # botocore has data for every service of AWS; the archive uses S3 only.
 OTHER_SERVICES = re.compile(r"botocore/data/(?!s3/)[^/]+/")
 LEFT_OUT = re.compile(r"(^|/)(__pycache__|tests)/|\.pyi$|(^|/)\.lock$")
@@ -68,6 +71,25 @@ def archiver_key() -> str:
     digest.update("\n".join((_locked(), *PYTHONS, platform.machine(), MAIN)).encode())
     digest.update(Path(__file__).read_bytes())
     return f"{version('logstack')}-{digest.hexdigest()[:12]}"
+
+
+@cache
+def monitor_key() -> str:
+    """The version and a hash of all contents of the monitor's bundle."""
+    digest = hashlib.sha256(MONITOR_MAIN.encode())
+    for path in _monitor_sources():
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return f"{version('logstack')}-{digest.hexdigest()[:12]}"
+
+
+def make_monitor(path: Path, on_progress: OnProgress) -> None:
+    """Write the monitor's bundle."""
+    on_progress("monitor", "packing")
+    with TemporaryDirectory(prefix="logstack-bundle-") as scratch:
+        lib = Path(scratch) / "lib"
+        _copy(_monitor_sources(), lib)
+        (lib / "__main__.py").write_text(MONITOR_MAIN, encoding="utf-8")
+        pack(lib, path)
 
 
 def make_archiver(path: Path, on_progress: OnProgress) -> None:
@@ -94,7 +116,11 @@ def make_archiver(path: Path, on_progress: OnProgress) -> None:
 
 def copy_sources(lib: Path) -> None:
     """Copy the modules and data files of `stack` that the archiver needs."""
-    for source in _sources():
+    _copy(_sources(), lib)
+
+
+def _copy(sources: Iterable[Path], lib: Path) -> None:
+    for source in sources:
         copy = lib / source.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
@@ -159,6 +185,11 @@ def _sources() -> list[Path]:
         for path in (ROOT / "stack").rglob(pattern)
         if path.relative_to(ROOT / "stack").parts[0] in BUNDLED_ROOMS
     )
+
+
+def _monitor_sources() -> list[Path]:
+    stack = ROOT / "stack"
+    return [stack / "__init__.py", *sorted((stack / "monitor").glob("*.py"))]
 
 
 def _locked() -> str:

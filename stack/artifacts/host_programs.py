@@ -34,6 +34,7 @@ def catalogue(settings: Settings) -> dict[str, Artifact]:
     static = {name: replace(artifact, static=True) for name, artifact in built.items()}
     others = (
         Artifact("archiver", bundles.archiver_key(), binaries=(f"archiver{BUNDLE}",)),
+        Artifact("monitor", bundles.monitor_key(), binaries=(f"monitor{BUNDLE}",)),
         Artifact("grafana", settings.versions["grafana"], binaries=(f"grafana{BUNDLE}",)),
     )
     return {**known, **static, **{artifact.name: artifact for artifact in others}}
@@ -52,8 +53,9 @@ def ensure(settings: Settings, names: Iterable[str], on_progress: OnProgress) ->
             folders[name] = _ensure_bundle(known[name], settings, on_progress, make)
 
     ensure_bundle("grafana", lambda path: _pack_grafana(settings, path, on_progress))
-    programs = {name: known[name] for name in sorted(needed - {"grafana", "archiver"})}
+    programs = {name: known[name] for name in sorted(needed - {"grafana", "archiver", "monitor"})}
     folders |= artifacts.ensure_all(settings, on_progress, programs)
+    ensure_bundle("monitor", lambda path: bundles.make_monitor(path, on_progress))
     ensure_bundle("archiver", lambda path: bundles.make_archiver(path, on_progress))
     return folders
 

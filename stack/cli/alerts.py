@@ -15,6 +15,7 @@ from rich.text import Text
 from stack import artifacts, settings
 from stack.alerting import AlertError, lint, rule_tests
 from stack.alerting import send as sending
+from stack.alerting.audience import audience
 from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
 from stack.alerting.channels import read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
@@ -75,6 +76,8 @@ def show(environment: Environment = "", reader: Reader = "", as_json: AsJson = F
     for row in rows:
         if row["error"]:
             note(f"{row['name']}: {row['error']}", "red")
+    if not target.access:  # the channels of hosts are set up on the machine that deploys
+        note(audience(target))
 
 
 @app.command("lint")

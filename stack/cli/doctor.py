@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,11 +10,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from stack import settings
+from stack.archive.checks import Finding
 from stack.archive.context import open_native
 from stack.checks import doctor
-from stack.cli.archive import running_target
-from stack.cli.console import AsJson, out, print_json
+from stack.cli.console import AsJson, out, plain, print_json
 from stack.cli.time_range import clock
+from stack.runtimes import selection as runtime
 from stack.settings import ENV_VARIABLE
 
 
@@ -30,7 +33,9 @@ def diagnose(
         ),
     ] = "",
 ) -> None:
-    """Check that rules, retention and archive of the running stack are as the settings say.
+    """Check programs, disks, log files, records, rules, retention and archive.
+
+    Each finding has its cause, the evidence and the command to run; exits with 1 on a problem.
 
     Example: logstack doctor --env staging
     """
@@ -39,16 +44,26 @@ def diagnose(
 
         hosts.run_on_hosts("doctor.py", environment, "--yes")
         return
-    target = running_target()
-    with open_native(target, clock()) as archive:
-        findings = doctor.run(archive, target)
+    now = runtime.running(settings.load())
+    if now.docker:
+        findings = doctor.run_in_docker(now)
+    else:
+        with open_native(now.target, clock()) as archive:
+            findings = doctor.run(archive, now.target)
     if as_json:
         print_json([asdict(item) for item in findings], indent=2)
     else:
-        table = Table("", "check", "found", box=None, pad_edge=False, header_style="bold")
-        for item in findings:
-            mark = Text("✓", "green") if item.ok else Text("✗", "bold red")
-            table.add_row(mark, item.check, item.text)
-        out.print(table)
+        print_findings(findings)
     if not all(item.ok for item in findings):
         raise typer.Exit(1)
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """One row per finding; below a cause its evidence and the command."""
+    table = Table("", "check", "found", box=None, pad_edge=False, header_style="bold")
+    for item in findings:
+        mark = Text("✓", "green") if item.ok else Text("✗", "bold red")
+        command = f"Run: {item.command}" if item.command else ""
+        lines = (item.text, item.evidence, command)
+        table.add_row(mark, item.check, plain("\n".join(filter(None, lines))))
+    out.print(table)

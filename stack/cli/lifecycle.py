@@ -23,7 +23,10 @@ from stack.settings.secrets import GRAFANA_PASSWORD, secrets_file
 from stack.settings.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stack.runtimes import native
+    from stack.settings.targets import Target
 
 NEXT_STEPS = (
     ("./logstack smoke", "check that a record arrives, field by field"),
@@ -69,11 +72,24 @@ def up(as_json: AsJson = False) -> None:
         out.print(f"Restarted because their settings changed: {', '.join(result.changed)}.")
     if result.note:
         note(result.note, "yellow")
+    for text in remarks(runtime.running(values).target):
+        note(text, "yellow")
     out.print("Next:")
     steps = [*NEXT_STEPS, *_grafana_steps(result.statuses)]
     width = max(len(command) for command, _ in steps)
     for command, purpose in steps:
         out.print(f"  {command:<{width}}  {purpose}")
+
+
+def remarks(target: Target) -> Iterator[str]:
+    """What an operator should know of a stack that runs: log files, and who is told of alerts."""
+    from stack.alerting.audience import audience
+    from stack.components.monitor import plan_of
+    from stack.monitor.files import examine
+
+    for problem in examine(plan_of(target))[0]:
+        yield f"{problem.cause}: {problem.evidence}. Run: {problem.command}"
+    yield audience(target)
 
 
 def _grafana_steps(statuses: list[native.Status]) -> list[tuple[str, str]]:
@@ -113,6 +129,8 @@ def status(as_json: AsJson = False) -> None:
         print_json([item.as_dict() for item in statuses], indent=2)
     else:
         print_statuses(statuses)
+        if all(item.state == "stopped" for item in statuses):
+            note("Nothing runs. Run: make up")
     if not all(item.is_good for item in statuses):
         raise typer.Exit(1)
 

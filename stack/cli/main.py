@@ -32,7 +32,7 @@ COMMANDS = {
     "explain": ("explain", "Show what record a line becomes, and which rule read each field."),
     "import": ("history", "Bring older log files into the engine, under their own times."),
     "smoke": ("smoke", "Send one record through the pipeline, compare every field."),
-    "doctor": ("doctor", "Check rules, retention and archive against the settings."),
+    "doctor": ("doctor", "Find what is wrong: programs, disks, records, rules, archive."),
     "report": ("dashboards", "Write the dashboards as one HTML file."),
     "traffic": ("traffic", "Send the sample app a realistic mix of requests."),
     "settings": ("settings", "List every setting, its value and where it comes from."),

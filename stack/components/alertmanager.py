@@ -65,6 +65,7 @@ COMPONENTS = (
         program,
         port="alertmanager",
         health="/-/ready",
+        metrics="/metrics",
         check=("{folder}/amtool", "check-config", "{config}/alertmanager.yml"),
         container=Container(user=IMAGE_USER, storage="/alertmanager", is_built=True),
     ),

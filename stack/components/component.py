@@ -104,6 +104,7 @@ class Component:
     artifact that it runs; `shares` names a component whose artifact it runs instead; with neither,
     Python runs it. `port` is the name in settings.ports where users reach it, `health` the path
     that answers 200 there when it is ready; a component without a port is healthy while it runs.
+    `metrics` is the path of its metrics, at `metrics_port` where that is another one.
     `files` makes its configuration from a target and secrets, by path below the run folder;
     `variables` name the secrets among its environment variables, `notes` are limits that an
     operator should know before it is deployed on a host.
@@ -125,6 +126,8 @@ class Component:
     port: str = ""
     health: str = ""
     health_port: str = ""
+    metrics: str = ""
+    metrics_port: str = ""
     other_ports: tuple[str, ...] = ()
     page: str = ""
     env: Callable[[Target], dict[str, str]] = field(default=lambda target: {})

@@ -8,7 +8,7 @@ from typing import Literal
 
 from stack.components.component import as_pattern
 from stack.engines.kinds import kind_of
-from stack.records.contract import ARCHIVER_SERVICE
+from stack.records.contract import ARCHIVER_SERVICE, MONITOR_SERVICE
 from stack.settings.tables import FileSource
 from stack.settings.targets import Target
 from stack.settings.units import (
@@ -94,7 +94,7 @@ def reads_journal(target: Target) -> bool:
 
 
 def _log_files(target: Target) -> tuple[FileSource, ...]:
-    """The log files of applications, of the settings and of the archiver."""
+    """The log files of applications, of the settings, of the archiver and the monitor."""
     if target.on_host:
         apps = [
             FileSource(service=app.service, path=f"{app_log_dir(app.service)}/*.log")
@@ -108,7 +108,8 @@ def _log_files(target: Target) -> tuple[FileSource, ...]:
     if target.in_containers:
         return files
     archiver = FileSource(service=ARCHIVER_SERVICE, path=as_pattern(target.archiver_log_file))
-    return (*files, archiver)
+    monitor = FileSource(service=MONITOR_SERVICE, path=as_pattern(target.monitor_log_file))
+    return (*files, archiver, monitor)
 
 
 def app_log_dir(service: str) -> str:

@@ -69,6 +69,7 @@ COMPONENTS = (
         lambda settings: Artifact("loki", settings.versions["loki"], binaries=("loki",)),
         port="loki",
         health="/ready",
+        metrics="/metrics",
         other_ports=("loki_grpc",),
         files=lambda target, secrets: render_loki(target),
         is_selected=lambda settings, containers: kind_of(settings).name == "loki",

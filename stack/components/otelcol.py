@@ -195,6 +195,8 @@ COMPONENTS = (
         program,
         port="otelcol_health",
         health="/",
+        metrics="/metrics",
+        metrics_port="otelcol_metrics",
         other_ports=("otelcol_metrics",),
         env=environment,
         files=lambda target, secrets: {"otelcol/config.yaml": render_otelcol(target)},

@@ -106,6 +106,7 @@ COMPONENTS = (
         port="promtail",
         notes=notes,
         health="/ready",
+        metrics="/metrics",
         files=lambda target, secrets: {"promtail/config.yaml": render_promtail(target)},
         is_agent=True,
         is_selected=lambda settings, containers: settings.stack.agent == "promtail",

@@ -89,6 +89,7 @@ COMPONENTS = (
         program,
         port="victorialogs",
         health="/health",
+        metrics="/metrics",
         page="/select/vmui/",
         is_selected=lambda settings, containers: kind_of(settings).name == "victorialogs",
         container=Container(user=IMAGE_USER, is_built=True),
@@ -100,6 +101,7 @@ COMPONENTS = (
         shares="victorialogs",
         port="restored",
         health="/health",
+        metrics="/metrics",
         page="/select/vmui/",
         on_demand=True,
         is_selected=lambda settings, containers: (

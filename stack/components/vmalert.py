@@ -41,6 +41,7 @@ COMPONENTS = (
         ),
         port="vmalert",
         health="/health",
+        metrics="/metrics",
         is_selected=lambda settings, containers: kind_of(settings).evaluator == "vmalert",
         check=(
             *("{binary}", "-dryRun", "-rule={config}/rules/*.yaml"),

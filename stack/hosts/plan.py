@@ -12,6 +12,7 @@ from stack.components import catalogue as components
 from stack.components.component import Artifact, Component
 from stack.components.grafana_files import grafana_files
 from stack.components.loki import render_loki
+from stack.components.monitor import plan_of
 from stack.components.otelcol import render_otelcol
 from stack.components.promtail import render_promtail
 from stack.engines.kinds import kind_of
@@ -34,11 +35,13 @@ from stack.hosts.secrets import (
     writer_secret,
 )
 from stack.hosts.systemd import render_unit
+from stack.monitor.plan import FILE, to_text
 from stack.render.templates import render_template
 from stack.settings import ROOT, Settings
 from stack.settings.hosts import Role
 from stack.settings.targets import CONFIG_DIR, Target
 from stack.settings.targets import host as host_target
+from stack.settings.units import join_host_port
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def component_names(settings: Settings, host: str) -> tuple[str, ...]:
         names += ["grafana"]
     if "log_server" in own_roles:
         names += ["gateway"]
-    return (*names, settings.stack.agent)
+    return (*names, "monitor", settings.stack.agent)
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,9 @@ def _start(name: str, context: _Context, folder: str, program: str) -> _Start:
     target = context.target
     if name == "archiver":
         return _Start([PYTHON, "-I", f"{folder}/lib", "run"], {"PYTHONUNBUFFERED": "1"}, "")
+    if name == "monitor":
+        argv = [PYTHON, "-I", f"{folder}/lib", "run", str(target.config_dir(name))]
+        return _Start(argv, {"PYTHONUNBUFFERED": "1"}, "")
     component = components.by_name(name)
     argv, env = component.argv(target), component.env(target)
     health = component.health_url(target)
@@ -240,7 +246,7 @@ def _component(name: str, context: _Context) -> HostComponent:
         ),
         check=component.check,
         health=start.health,
-        serial=not component.is_agent,
+        serial=name not in (settings.stack.agent, "monitor"),
     )
 
 
@@ -341,6 +347,19 @@ def _archive_keys(context: _Context) -> dict[str, str]:
     }
 
 
+def _monitor(context: _Context, name: str) -> Texts:
+    settings, host = context.settings, context.host
+    plan = plan_of(context.target, component_names(settings, host))
+    port = settings.ports.effective("gateway")
+    servers = roles.hosts_with_role(settings, "log_server")
+    own = (join_host_port(settings.hosts[host].peer_address, port),) if host in servers else ()
+    first = settings.hosts[servers[0]].peer_address
+    clock = "" if host == servers[0] else roles.gateway_url(settings, first, "/")
+    # Another user than the agent's reads no log file.
+    plan = replace(plan, files=(), certificates=own, clock=clock)
+    return {f"{name}/{FILE}": to_text(plan)}, set()
+
+
 def _grafana(context: _Context, name: str) -> Texts:
     path = f"grafana/{GRAFANA_PASSWORD_FILE}"
     files = grafana_files(context.target)
@@ -351,6 +370,7 @@ FILES_OF: Mapping[str, Callable[[_Context, str], Texts]] = {
     "loki": _loki,
     "seaweedfs": _seaweedfs,
     "archiver": _archiver,
+    "monitor": _monitor,
     "grafana": _grafana,
     "alertmanager": _alertmanager,
     "gateway": _gateway,

@@ -31,12 +31,13 @@ def render_unit(
     stop = round(parse_duration(settings.timing.stop_timeout).total_seconds())
     own = by_name(name).stop_seconds
     is_agent = by_name(name).is_agent
+    reads = (is_agent and reads_journal(target)) or name == "monitor"
     mount, unmount = agent_view.commands(target, user) if is_agent else ((), ())
     text = render_template(
         "systemd/component.service.j2",
         component=name,
         user=user,
-        groups=["systemd-journal"] if is_agent and reads_journal(target) else [],
+        groups=["systemd-journal"] if reads else [],
         argv=argv,
         before=before,
         mount=mount,

@@ -201,5 +201,6 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-# The service_name of the archiver's records; alert rules use it.
+# The service_name of the archiver's and of the monitor's records; alert rules use them.
 ARCHIVER_SERVICE = "logstack-archiver"
+MONITOR_SERVICE = "logstack-monitor"

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +16,10 @@ import requests
 from stack.common import wait_until
 from stack.components import catalogue as components
 from stack.components.component import Component
+from stack.components.monitor import plan_of
 from stack.engines.kinds import kind_of
+from stack.monitor.processes import TAIL, is_restarting, supervised, why_it_restarts
+from stack.monitor.view import Process as Ended
 from stack.runtimes.run_folder import forget_changes, write_files
 from stack.runtimes.supervisor import Process, Supervisor, SupervisorError
 from stack.settings import Settings
@@ -221,9 +223,9 @@ def status(settings: Settings) -> list[Status]:
     except SupervisorError:  # it went away between the two questions
         processes = {}
     processes = processes or _unsupervised(supervisor)
-    restarts = count_restarts(read_tail(target.log_file("supervisord"), 1_000_000))
+    ended = supervised(read_tail(target.log_file("supervisord"), TAIL))
     return [
-        _status(component, target, processes.get(component.name), restarts)
+        _status(component, target, processes.get(component.name), ended.get(component.name))
         for component in components.selected(settings)
     ]
 
@@ -250,15 +252,6 @@ def running_settings(settings: Settings) -> Settings:
     return read_started_settings(settings, "native") or settings
 
 
-def count_restarts(supervisor_log: str) -> dict[str, int]:
-    """How often each program ended by itself since supervisord started, from its log."""
-    since_start = supervisor_log.rpartition("supervisord started with pid")[2]
-    counts: dict[str, int] = {}
-    for name in re.findall(r"exited: (\S+) \(.*expected\)", since_start):
-        counts[name] = counts.get(name, 0) + 1
-    return counts
-
-
 def _apply(supervisor: Supervisor, changed_files: Iterable[str]) -> list[str]:
     """Bring a running supervisord to the configuration just written; the components touched."""
     added, changed, removed = supervisor.reload_config()
@@ -276,9 +269,13 @@ def _apply(supervisor: Supervisor, changed_files: Iterable[str]) -> list[str]:
 
 
 def _status(
-    component: Component, target: Target, process: Process | None, restarts: Mapping[str, int]
+    component: Component, target: Target, process: Process | None, past: Ended | None
 ) -> Status:
+    """`past` tells how often the program ended by itself since it was last started on purpose."""
+    exits = past.exits if past and process else ()
     state, note = _state(component, target, process)
+    if state != "failed" and is_restarting(exits, time.time()):
+        state, note = "restarting", why_it_restarts(plan_of(target), component.name, exits)
     running = process is not None and process.pid > 0
     return Status(
         name=component.name,
@@ -287,7 +284,7 @@ def _status(
         log=str(target.log_file(component.name)),
         pid=process.pid if process else 0,
         uptime_s=int(time.time() - process.since) if process and running else 0,
-        restarts=restarts.get(component.name, 0) if process else 0,
+        restarts=len(exits),
         note=note,
     )
 

@@ -26,6 +26,7 @@ from stack.settings.tables import (
     Archive,
     Images,
     Limits,
+    Monitor,
     Paths,
     Ports,
     Releases,
@@ -86,6 +87,7 @@ class Settings(Section):
     agent: Agent
     archive: Archive
     timing: Timing
+    monitor: Monitor
     alerts: AlertSettings
     thresholds: Thresholds
     receivers: Receivers

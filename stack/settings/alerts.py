@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from stack.settings.base import SecretFile, Section, TimeZone, match
+from stack.settings.base import SecretFile, Section, ServiceName, TimeZone, match
 from stack.settings.units import Duration, between
 
 Severity = Literal["page", "ticket", "info"]
@@ -88,6 +88,7 @@ class AlertSettings(Section):
     runbooks_url: BaseUrl
     grafana_url: BaseUrl
     alertmanager_url: BaseUrl
+    may_be_silent: tuple[ServiceName, ...] = Field(strict=False)
     mute_times: tuple[MuteTime, ...] = Field(default=(), strict=False)
     rules: dict[str, RuleOverride] = Field(default={})
 

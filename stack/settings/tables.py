@@ -331,6 +331,24 @@ class Timing(Section):
         return self
 
 
+class Monitor(Section):
+    """How often the stack watches itself, and what it reports."""
+
+    interval: Duration
+    queue: Duration
+    disk: Duration
+    clock: Duration
+    certificate_days: int = Field(ge=1, le=365)
+    settle: Duration
+
+    @model_validator(mode="after")
+    def _interval_is_useful(self) -> Monitor:
+        """A look takes some seconds, and differences are those of ten minutes."""
+        if not timedelta(seconds=1) <= parse_duration(self.interval) <= timedelta(minutes=2):
+            raise ValueError(f"interval: expected 1s to 2m, got {self.interval}")
+        return self
+
+
 class SampleApp(Section):
     """The sample application and its traffic."""
 

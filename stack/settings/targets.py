@@ -156,6 +156,11 @@ class Target:
         return self.archive_dir / "records.log"
 
     @property
+    def monitor_log_file(self) -> Path:
+        """The monitor's own records, which the agent ships."""
+        return self.storage_dir("monitor") / "records.log"
+
+    @property
     def supervisor_socket(self) -> Path:
         """In the run folder, or in a private folder when that path is too long for a socket."""
         usual = self.run_dir / "supervisor.sock"

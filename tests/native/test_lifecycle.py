@@ -28,7 +28,7 @@ pytestmark = pytest.mark.native
 
 COMPONENTS = {
     *("victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app"),
-    *("restored", "seaweedfs", "archiver"),
+    *("restored", "seaweedfs", "archiver", "monitor"),
 }
 
 
@@ -41,7 +41,7 @@ def test_status_names_state_address_and_log_of_each_component(stack: StackUnderT
     assert set(statuses) == COMPONENTS
     for item in statuses.values():
         assert item["state"] == ("idle" if item["name"] == "restored" else "healthy")
-        address = "" if item["name"] == "archiver" else "http://127.0.0.1:"
+        address = "" if item["name"] in ("archiver", "monitor") else "http://127.0.0.1:"
         assert item["address"].startswith(address)
         assert item["state"] == "idle" or Path(item["log"]).is_file()
 

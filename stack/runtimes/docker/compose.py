@@ -52,7 +52,7 @@ def compose_document(
             "command": [_literal(word) for word in _words(component, target)],
             "environment": _no_proxy(components) | _environment(component, target),
             "labels": {**_labels(component, target), "logstack.config": digests[component.name]},
-            "healthcheck": _health(component, components, target),
+            **_health(component, components, target),
             "volumes": _volumes(component, mounts),
         }
     stored = [component.name for component in components if component.container.storage]
@@ -132,14 +132,18 @@ def _environment(component: Component, target: Target) -> dict[str, str]:
 def _health(
     component: Component, components: Sequence[Component], target: Target
 ) -> dict[str, Any]:
-    """A component without a port is healthy while the one whose network it shares is."""
+    """A component without a port is healthy while the one whose network it shares is, or runs."""
     named = {other.name: other for other in components}
+    if not (component.port or component.container.network_of):
+        return {}
     asked = component if component.port else named[component.container.network_of]
     return {
-        "test": ["CMD", PROBE, asked.health_url(target)],
-        "interval": "2s",
-        "timeout": "5s",
-        "start_period": target.settings.timing.start_timeout,
+        "healthcheck": {
+            "test": ["CMD", PROBE, asked.health_url(target)],
+            "interval": "2s",
+            "timeout": "5s",
+            "start_period": target.settings.timing.start_timeout,
+        }
     }
 
 

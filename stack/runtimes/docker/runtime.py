@@ -22,6 +22,7 @@ from stack.common import wait_until
 from stack.components.catalogue import by_name, selected
 from stack.components.component import Component
 from stack.engines.kinds import kind_of
+from stack.monitor.processes import RESTARTS, RESTARTS_S
 from stack.runtimes.docker.checks import check_log_mount, check_room, explain, log_hint
 from stack.runtimes.docker.compose import compose_document
 from stack.runtimes.docker.engine import DockerError, ask, compose_command, run
@@ -335,6 +336,9 @@ def _status(component: Component, target: Target, item: Mapping[str, Any] | None
     }
     name = words.get(state["Status"], lambda: "failed")()
     note = "" if name in ("healthy", "starting") else f"exit status {state['ExitCode']}"
+    seconds = int((datetime.now(UTC) - started).total_seconds()) if _runs(item) else 0
+    if name == "healthy" and item["RestartCount"] >= RESTARTS and seconds < RESTARTS_S:
+        name, note = "restarting", f"restarted {item['RestartCount']} times"
     evaluates = name == "healthy" and component.name == kind_of(target.settings).evaluator
     if evaluates and (problems := rule_differences(target)):
         name, note = "unhealthy", problems[0]
@@ -344,7 +348,7 @@ def _status(component: Component, target: Target, item: Mapping[str, Any] | None
         address,
         log,
         pid=int(state["Pid"]),
-        uptime_s=int((datetime.now(UTC) - started).total_seconds()) if _runs(item) else 0,
+        uptime_s=seconds,
         restarts=int(item["RestartCount"]),
         note=note,
     )

@@ -242,6 +242,7 @@ def test_channels_follow_severity(tmp_path: Path) -> None:
         "page": ["pagerduty_configs", "slack_configs"],
         "ticket": ["email_configs", "slack_configs"],
         "info": ["email_configs"],
+        "everybody": ["email_configs", "pagerduty_configs", "slack_configs"],
         "test-slack": ["slack_configs"],
         "test-pagerduty": ["pagerduty_configs"],
         "test-email": ["email_configs"],
@@ -287,9 +288,10 @@ def test_a_silent_service_inhibits_what_its_records_say(tmp_path: Path) -> None:
     target = target_in(tmp_path)
     rules = load_rules(target.settings)
     document = yaml.safe_load(render_alertmanager(target, rules, Channels()))
-    [silent, late] = document["inhibit_rules"]
+    [silent, late, failing] = document["inhibit_rules"]
     assert silent["source_matchers"] == ['alertname="ServiceSilent"']
     assert "ErrorRatioHigh" in silent["target_matchers"][0]
     assert silent["equal"] == ["environment", "service_name"]
     assert late["target_matchers"] == ['alertname=~"ServiceSilent|ArchiveBehind|ArchiveNeverRan"']
     assert late["equal"] == ["environment"]
+    assert failing["target_matchers"] == ['alertname=~"Watchdog"']

@@ -38,6 +38,19 @@ def test_the_archiver_imports_nothing_that_its_bundle_lacks(tmp_path: Path) -> N
     assert {"boto3", "pydantic", "zstandard"} <= found
 
 
+def test_the_monitor_runs_from_its_bundle_with_the_standard_library_alone(tmp_path: Path) -> None:
+    """Isolated, as on a host: nothing of this checkout, no package."""
+    bundle = tmp_path / "monitor.tar.gz"
+    bundles.make_monitor(bundle, lambda name, text: None)
+    with tarfile.open(bundle) as tar:
+        tar.extractall(tmp_path, filter="data")
+    python = Path(sys.executable).resolve()  # that of the system, without this environment
+    argv = [str(python), "-I", "-S", str(tmp_path / "lib"), "look", str(tmp_path)]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "cannot watch the stack: [Errno 2]" in result.stderr
+
+
 def test_every_package_is_pinned_with_hashes() -> None:
     """Nothing else than what requirements.lock says gets to a host."""
     entries = locked_packages(bundles.PACKAGES)

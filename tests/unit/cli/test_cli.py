@@ -132,7 +132,7 @@ def test_settings_lists_every_value_and_where_it_comes_from(
 
 
 @pytest.mark.parametrize(
-    "command", [("archive", "run"), ("archive", "verify"), ("archive", "unrestore"), ("doctor",)]
+    "command", [("archive", "run"), ("archive", "verify"), ("archive", "unrestore")]
 )
 def test_the_docker_runtime_says_that_it_has_no_archive(
     logstack: Logstack, own_folders: Path, command: tuple[str, ...]

@@ -93,6 +93,7 @@ ARGV = {
         *("-volume.max=0", "-volume.preStopSeconds=1", "-volume.minFreeSpace=64MiB"),
     ],
     "archiver": ["-P", "-m", "stack.cli.main", "archive", "run", "--every-interval"],
+    "monitor": ["-P", "-m", "stack.monitor", "run", "/srv/stack/run/monitor"],
     "sample_app": [
         "-P",
         "-m",
@@ -146,7 +147,7 @@ def test_the_settings_choose_the_components(engine: str, agent: str, names: str)
     """One engine, one agent, and a rule evaluator where the engine has none."""
     settings = settings_with(stack={"engine": engine, "agent": agent})
     found = [component.name for component in selected(settings)]
-    assert found == [*names.split(), "sample_app"]
+    assert found == [*names.split(), "monitor", "sample_app"]
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ def test_staging_has_one_log_server_and_agents(tmp_path: Path) -> None:
     assert found == {
         "logs-1": [
             *("victorialogs", "seaweedfs", "archiver", "alertmanager", "vmalert", "gateway"),
-            "otelcol",
+            *("monitor", "otelcol"),
         ],
-        "app-1": ["otelcol"],
-        "app-2": ["otelcol"],
+        "app-1": ["monitor", "otelcol"],
+        "app-2": ["monitor", "otelcol"],
     }
 
 
@@ -45,7 +45,7 @@ def test_only_the_gateway_and_clusters_listen_outside(tmp_path: Path) -> None:
     for component in plan.components:
         command = next(x for x in component.unit.text.splitlines() if x.startswith("ExecStart="))
         assert "0.0.0.0" not in command  # noqa: S104
-        if component.name != "archiver":
+        if component.name not in ("archiver", "monitor"):
             assert component.health.startswith("http://127.0.0.1:")
     assert "https://logs-1.staging.example.net:21019 {" in text_of(
         plan, "/etc/logstack/gateway/Caddyfile"
@@ -215,6 +215,7 @@ def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(tmp_path: Path
         "alertmanager": "AmbientCapabilities=",
         "vmalert": "AmbientCapabilities=",
         "gateway": "AmbientCapabilities=CAP_NET_BIND_SERVICE",
+        "monitor": "AmbientCapabilities=",
         "otelcol": "AmbientCapabilities=",
     }
     assert "MemoryMax=512M" in units["otelcol"]
@@ -309,3 +310,18 @@ def test_grafanas_password_is_set_when_it_was_rotated_and_only_then(tmp_path: Pa
     (tmp_path / "broken").unlink()
     assert [start(), start()] == [0, 0]
     assert said.read_text("utf-8") == "second "
+
+
+def test_the_monitor_of_a_host_watches_what_runs_there(tmp_path: Path) -> None:
+    """A log server its certificate, another host its clock against a log server's."""
+    found = {
+        name: json.loads(text_of(plan, "/etc/logstack/monitor/monitor.json"))
+        for name, plan in plans(tmp_path, "staging").items()
+    }
+    for name, plan in plans(tmp_path, "staging").items():
+        assert [program["name"] for program in found[name]["programs"]] == names(plan)
+    address = "logs-1.staging.example.net:21019"
+    assert (found["logs-1"]["certificates"], found["logs-1"]["clock"]) == ([address], "")
+    assert (found["app-1"]["certificates"], found["app-1"]["clock"]) == ([], f"https://{address}/")
+    assert found["app-1"]["apply"] == "make deploy ENV=staging"
+    assert found["app-1"]["records"] == ""  # to the journal

@@ -26,7 +26,7 @@ def test_promtail_is_the_agent_of_every_host(tmp_path: Path) -> None:
     found = plans(tmp_path, "staging", **PROMTAIL)
     assert {names(plan)[-1] for plan in found.values()} == {"promtail"}
     assert not any("otelcol" in names(plan) for plan in found.values())
-    (agent,) = found["app-1"].components
+    _, agent = found["app-1"].components
     assert (agent.user, agent.serial, agent.artifact) == ("logstack-promtail", False, "promtail")
     assert agent.directories == (("/var/lib/logstack/promtail", "0700"),)
     assert agent.health.endswith("/ready")
@@ -69,7 +69,7 @@ def test_promtail_reads_what_the_collector_reads(tmp_path: Path) -> None:
     own = journal["relabel_configs"][0]
     assert (own["action"], own["source_labels"]) == ("drop", ["__journal__systemd_unit"])
     assert re.fullmatch(own["regex"], "logstack-promtail.service")
-    assert "SupplementaryGroups=systemd-journal" in hosts["app-1"].components[0].unit.text
+    assert "SupplementaryGroups=systemd-journal" in hosts["app-1"].components[-1].unit.text
     (only,) = config_of(hosts["logs-1"])["scrape_configs"]
     assert only["job_name"] == "journal"
 
@@ -77,7 +77,7 @@ def test_promtail_reads_what_the_collector_reads(tmp_path: Path) -> None:
 def test_promtail_sees_log_files_through_mounts_too(tmp_path: Path) -> None:
     """Through its own: the former agent removes its mounts when it stops."""
     plan = plans(tmp_path, "staging", **PROMTAIL, app_hosts={"docker_logs": True})["app-1"]
-    unit = plan.components[0].unit.text
+    unit = plan.components[-1].unit.text
     script = '"/usr/bin/python3" "-I" "/etc/logstack/promtail/mounts.py"'
     views = '"links:/var/log" "owned:/var/lib/docker/containers"'
     mount = f'{script} "mount" "/run/logstack/promtail" "logstack-promtail" {views}'

@@ -35,7 +35,15 @@ def test_a_single_alertmanager_opens_no_cluster(tmp_path: Path) -> None:
 def test_three_loki_servers_share_a_ring_and_a_bucket(tmp_path: Path) -> None:
     """Replication by three, found by gossip, encrypted between them; the key is in a 0600 file."""
     plan = plans(tmp_path, "prod", **LOKI)["logs-1"]
-    assert names(plan) == ["loki", "seaweedfs", "archiver", "alertmanager", "gateway", "otelcol"]
+    assert names(plan) == [
+        "loki",
+        "seaweedfs",
+        "archiver",
+        "alertmanager",
+        "gateway",
+        "monitor",
+        "otelcol",
+    ]
     document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))
     assert document["common"]["replication_factor"] == 3
     assert document["common"]["ring"]["kvstore"]["store"] == "memberlist"
@@ -90,9 +98,9 @@ def test_loki_is_a_cluster_also_where_one_server_alone_alerts(tmp_path: Path) ->
     servers = {f"logs-{n}": {"address": f"10.0.0.{n}", "roles": ["log_server"]} for n in (1, 2, 3)}
     found = plans(tmp_path, "staging", hosts=servers, **LOKI)
     assert [names(plan) for plan in found.values()] == [
-        ["loki", "seaweedfs", "archiver", "alertmanager", "gateway", "otelcol"],
-        ["loki", "gateway", "otelcol"],
-        ["loki", "gateway", "otelcol"],
+        ["loki", "seaweedfs", "archiver", "alertmanager", "gateway", "monitor", "otelcol"],
+        ["loki", "gateway", "monitor", "otelcol"],
+        ["loki", "gateway", "monitor", "otelcol"],
     ]
     for plan in found.values():
         document = yaml.safe_load(text_of(plan, "/etc/logstack/loki/config.yaml"))

@@ -70,6 +70,7 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
         "otelcol/config.yaml",
         "seaweedfs/s3.json",
         "seaweedfs/security.toml",
+        "monitor/monitor.json",
         "supervisord.conf",
     ]
 
@@ -111,6 +112,7 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
         "promtail/config.yaml",
         "seaweedfs/s3.json",
         "seaweedfs/security.toml",
+        "monitor/monitor.json",
         "supervisord.conf",
     ]
 
@@ -221,14 +223,16 @@ def test_paths_reach_the_collector_as_they_are(tmp_path: Path, folder: str) -> N
     log = as_pattern(target.app_log_file)
     storage = str(target.storage_dir("otelcol"))
     assert scalars(text, "directory") == [storage, storage]
-    archiver = as_pattern(target.archiver_log_file)
+    own = [as_pattern(path) for path in (target.archiver_log_file, target.monitor_log_file)]
     year = "[0-9]" * 4
-    read = [[path, f"{path}.*", f"{path}-{year}*"] for path in (log, archiver)]
+    read = [[path, f"{path}.*", f"{path}-{year}*"] for path in (log, *own)]
     assert scalars(text, "include") == read
-    others = [
-        f"{path}*.{{gz,zst,xz,bz2,lz4,lzma,Z,zip,7z,swp,swo,swx}}" for path in (log, archiver)
+    others = [f"{path}*.{{gz,zst,xz,bz2,lz4,lzma,Z,zip,7z,swp,swo,swx}}" for path in (log, *own)]
+    assert scalars(text, "exclude") == [
+        [others[0]],
+        [others[1], *read[0]],
+        [others[2], *read[0], *read[1]],
     ]
-    assert scalars(text, "exclude") == [[others[0]], [others[1], *read[0]]]
 
 
 @pytest.mark.parametrize(
@@ -255,8 +259,8 @@ def test_another_log_file_is_another_receiver(tmp_path: Path) -> None:
     """With its own service, its pattern as it was given, and a place in the pipeline."""
     files = [{"service": "billing", "path": "/var/log/$x/*.log"}]
     text = render_otelcol(target_in(tmp_path, agent={"files": files}))
-    assert re.findall(r"(?m)^  (file_log/\d+):$", text) == [f"file_log/{n}" for n in (1, 2, 3)]
-    assert scalars(text, "receivers") == [["file_log/1", "file_log/2", "file_log/3"]]
+    assert re.findall(r"(?m)^  (file_log/\d+):$", text) == [f"file_log/{n}" for n in (1, 2, 3, 4)]
+    assert scalars(text, "receivers") == [[f"file_log/{n}" for n in (1, 2, 3, 4)]]
     first, rest = text.split("  file_log/2:\n")
     second = rest.partition("  file_log/3:\n")[0]
     assert [patterns[:2] for patterns in scalars(second, "include")] == [

@@ -105,7 +105,7 @@ def test_the_folders_that_programs_write_to_are_made(values: Settings) -> None:
     made = {str(path.relative_to(target.data_dir)) for path in target.data_dir.iterdir()}
     assert made == {
         *("victorialogs", "otelcol", "alertmanager", "vmalert", "sample_app"),
-        *("restored", "seaweedfs", "archiver", "archive"),
+        *("restored", "seaweedfs", "archiver", "archive", "monitor"),
         *("logs", "app-logs"),
     }
 
@@ -128,32 +128,6 @@ def test_without_readable_running_settings_the_given_ones_count(
     if text is not None:
         (folder / "settings.json").write_text(text, encoding="utf-8")
     assert native.running_settings(values) == values
-
-
-LOG = """\
-2026-01-31 10:00:00,000 INFO supervisord started with pid 100
-2026-01-31 10:00:01,000 WARN exited: vmalert (exit status 1; not expected)
-2026-01-31 11:00:00,000 INFO supervisord started with pid 200
-2026-01-31 11:00:01,000 INFO spawned: 'vmalert' with pid 201
-2026-01-31 11:00:02,000 INFO success: vmalert entered RUNNING state, process has stayed up
-2026-01-31 11:00:03,000 WARN exited: vmalert (terminated by SIGKILL; not expected)
-2026-01-31 11:00:04,000 WARN exited: otelcol (exit status 2; not expected)
-2026-01-31 11:00:05,000 WARN exited: otelcol (exit status 2; not expected)
-2026-01-31 11:00:06,000 INFO exited: sample_app (exit status 0; expected)
-2026-01-31 11:00:07,000 INFO waiting for alertmanager to stop
-2026-01-31 11:00:08,000 WARN stopped: alertmanager (exit status 0)
-"""
-
-
-def test_restarts_are_counted_since_supervisord_started() -> None:
-    """A program that ended by itself was started again, with whatever status; a stop is none."""
-    assert native.count_restarts(LOG) == {"vmalert": 1, "otelcol": 2, "sample_app": 1}
-
-
-def test_the_end_of_a_log_is_enough_to_count_restarts() -> None:
-    """Where the beginning was rotated away, all that is left counts."""
-    assert native.count_restarts(LOG.partition("pid 200\n")[2]) == native.count_restarts(LOG)
-    assert native.count_restarts("") == {}
 
 
 def test_status_of_what_was_never_started_is_stopped(values: Settings) -> None:

@@ -1,0 +1,25 @@
+"""Who is told of alerts, in one sentence; `up` and `alerts list` end with it."""
+
+from __future__ import annotations
+
+from stack.alerting import AlertError
+from stack.alerting.alertmanager import CHANNELS_OF
+from stack.alerting.channels import read_channels
+from stack.settings.targets import Target
+
+
+def audience(target: Target) -> str:
+    """`Alerts: page to slack, ticket to nobody ...`, with the command where somebody is missing."""
+    try:
+        channels = read_channels(target.settings.receivers, target.run_dir)
+    except AlertError as error:
+        return f"Nobody is told of alerts: {error}"
+    known = {
+        severity: [name for name in names if name in channels.receivers]
+        for severity, names in CHANNELS_OF.items()
+    }
+    advice = "" if all(known.values()) else " Set [receivers]: docs/alerts.md."
+    if not any(known.values()):
+        return f"Nobody is told of alerts: no channel is set up.{advice}"
+    told = [f"{severity} to {' and '.join(names) or 'nobody'}" for severity, names in known.items()]
+    return f"Alerts are sent: {', '.join(told)}.{advice}"

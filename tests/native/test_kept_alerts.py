@@ -1,0 +1,70 @@
+"""Alerts that Alertmanager would forget: while a receiver is down, and over a restart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.alerting import AlertingStack, alerting_stack
+from tests.support.native_stack import ON_ENGINES, Combination, line, marker, poll, record
+
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, ON_ENGINES]
+WINDOW_S = 15
+VARIABLES = {
+    "LOGSTACK_MONITOR__INTERVAL": "1s",
+    "LOGSTACK_MONITOR__SETTLE": "10s",
+    "LOGSTACK_ALERTS__RULES": f'{{JobFailed = {{severity = "page", window = "{WINDOW_S}s"}}}}',
+}
+
+
+@pytest.fixture
+def alerting(tmp_path: Path, combination: Combination, binaries: None) -> Iterator[AlertingStack]:
+    with alerting_stack(tmp_path, {**combination.variables, **VARIABLES}) as started:
+        yield started
+
+
+def fail_a_job(alerting: AlertingStack) -> str:
+    """The name of the service in the alert that follows."""
+    mark = marker()
+    alerting.stack.write(line(record("it failed", service_name=mark, event_type="job_failed")))
+    return f"JobFailed {mark}"
+
+
+def test_a_page_outlives_the_outage_of_its_receiver(alerting: AlertingStack) -> None:
+    """It is delivered once afterwards, and its end; meanwhile the other channels are told."""
+    alerting.http.failing["/services/"] = [500] * 10_000
+    alert = fail_a_job(alerting)
+    alerting.wait(lambda: alerting.slack(alert, accepted=False), "Slack refused it")
+    alerting.wait(lambda: alerting.pagerduty(alert), "PagerDuty took it")
+    alerting.wait(lambda: alerting.state("JobFailed") == "inactive", "the rule is over")
+    alerting.wait(lambda: alerting.pagerduty("NotificationsFailing"), "PagerDuty is told")
+    alerting.wait(lambda: alerting.mails("NotificationsFailing"), "e-mail, too")
+    began = time.monotonic()
+    poll(lambda: time.monotonic() - began > WINDOW_S, "the alert would be over everywhere")
+    calls = len(alerting.http.of("/ping/"))
+    assert alerting.slack(alert) == []
+    alerting.http.failing["/services/"] = []
+    alerting.wait(lambda: len(alerting.slack(alert)) == 2, "Slack is told, and of the end", 150)
+    fired, over = (r.body["attachments"][0]["title"] for r in alerting.slack(alert))
+    assert "[RESOLVED]" not in fired
+    assert "[RESOLVED]" in over
+    assert len(alerting.http.of("/ping/")) <= calls + 1  # the dead man's switch is not called
+
+
+def test_a_restart_leaves_no_incident_open(alerting: AlertingStack) -> None:
+    """What was over meanwhile is resolved under the same key."""
+    alert = fail_a_job(alerting)
+    (fired,) = alerting.wait(lambda: alerting.pagerduty(alert), "PagerDuty took it")
+    assert alerting.stack.run("down").returncode == 0
+    began = time.monotonic()
+    poll(lambda: time.monotonic() - began > WINDOW_S + 5, "the rule would be over")
+    alerting.stack.up()
+    alerting.wait(lambda: len(alerting.pagerduty(alert)) == 2, "PagerDuty hears of its end")
+    over = alerting.pagerduty(alert)[1]
+    assert (over.body["event_action"], over.body["dedup_key"]) == (
+        "resolve",
+        fired.body["dedup_key"],
+    )
