@@ -17,6 +17,7 @@ from provisioning.session import Session
 from stack.alerting.rules import load_rules_for
 from stack.hosts.files import PYTHON
 from stack.hosts.roles import hosts_with_role, is_archived
+from stack.monitor.logs import DELIVERY
 from stack.records.timestamps import format_time
 from stack.settings.targets import host as host_target
 
@@ -47,7 +48,7 @@ def check_canary(run: Run, session: Session) -> str:
     path = f"/var/log/{app.service}/logstack-canary.log"
     session.ask("append", path=path, line=json.dumps(record))
     for server in servers:
-        found = _wait_for_record(run, run.sessions[server], mark)
+        found = _wait_for_record(run, session, run.sessions[server], mark)
         expected = {**record, "host": session.name}
         names = ("level", "service_name", "environment", "request_id", "host", "logger_name")
         differing = [name for name in names if found.get(name) != expected[name]]
@@ -56,15 +57,20 @@ def check_canary(run: Run, session: Session) -> str:
     return f"a canary record was read back parsed from {', '.join(servers)}"
 
 
-def _wait_for_record(run: Run, session: Session, mark: str) -> dict[str, str]:
+def _wait_for_record(run: Run, app: Session, session: Session, mark: str) -> dict[str, str]:
+    """The record from a log server. Raises DeployError with what the agent said last."""
+    settings = run.deployment.settings
     deadline = time.monotonic() + CANARY_SECONDS
     while time.monotonic() < deadline:
-        if record := readback.find_record(session, run.deployment.settings, mark):
+        if record := readback.find_record(session, settings, mark):
             return record
         time.sleep(0.3)
+    said = app.ask("journal", name=settings.stack.agent, lines=100)["text"]
+    causes = (cause for text, cause in DELIVERY if text in said)
     raise DeployError(
-        f"expected the canary record on {session.name} within {CANARY_SECONDS} s, got none. "
-        "Run: ./logstack doctor --env " + run.deployment.settings.stack.environment
+        f"expected the canary record on {session.name} within {CANARY_SECONDS} s, got none: "
+        f"{next(causes, 'the agent of the host says nothing')}. "
+        f"Run on {app.name}: journalctl -u logstack-{settings.stack.agent} -n 20"
     )
 
 

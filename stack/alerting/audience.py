@@ -1,4 +1,4 @@
-"""Who is told of alerts, in one sentence; `up` and `alerts list` end with it."""
+"""Who receives alerts, in one sentence; `up` and `alerts list` end with it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def audience(target: Target) -> str:
     try:
         channels = read_channels(target.settings.receivers, target.run_dir)
     except AlertError as error:
-        return f"Nobody is told of alerts: {error}"
+        return f"Alerts reach nobody: {error}"
     known = {
         severity: [name for name in names if name in channels.receivers]
         for severity, names in CHANNELS_OF.items()
     }
     advice = "" if all(known.values()) else " Set [receivers]: docs/alerts.md."
     if not any(known.values()):
-        return f"Nobody is told of alerts: no channel is set up.{advice}"
-    told = [f"{severity} to {' and '.join(names) or 'nobody'}" for severity, names in known.items()]
-    return f"Alerts are sent: {', '.join(told)}.{advice}"
+        return f"Alerts reach nobody: no channel is set up.{advice}"
+    sent = [f"{severity} to {' and '.join(names) or 'nobody'}" for severity, names in known.items()]
+    return f"Alerts are sent: {', '.join(sent)}.{advice}"

@@ -82,7 +82,7 @@ def up(as_json: AsJson = False) -> None:
 
 
 def remarks(target: Target) -> Iterator[str]:
-    """What an operator should know of a stack that runs: log files, and who is told of alerts."""
+    """What an operator should know of a stack that runs: log files, and who receives alerts."""
     from stack.alerting.audience import audience
     from stack.components.monitor import plan_of
     from stack.monitor.files import examine

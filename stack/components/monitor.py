@@ -18,7 +18,7 @@ def plan_of(target: Target, names: tuple[str, ...] = ()) -> Plan:
     """What is watched at a target: the components `names`, or all that the settings select."""
     from stack.components.catalogue import by_name, selected  # imports this module itself
 
-    settings = target.settings
+    settings, engine = target.settings, kind_of(target.settings)
     chosen = (
         tuple(by_name(name) for name in names)
         if names
@@ -33,7 +33,7 @@ def plan_of(target: Target, names: tuple[str, ...] = ()) -> Plan:
         records=str(target.monitor_log_file) if is_native else "",
         apply=apply,
         agent=settings.stack.agent,
-        engine=kind_of(settings).name,
+        engine=engine.name,
         programs=tuple(
             _program(component, target)
             for component in chosen
@@ -41,6 +41,7 @@ def plan_of(target: Target, names: tuple[str, ...] = ()) -> Plan:
         ),
         files=_files(target),
         limits=limits(target),
+        evaluator="" if engine.evaluator == engine.name else engine.evaluator,
         supervisor=str(target.log_file("supervisord")) if is_native else "",
         units=target.on_host,
         sole_writer=not target.on_host,

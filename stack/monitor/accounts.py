@@ -8,15 +8,18 @@ is a loss.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from stack.monitor.history import History
+from stack.monitor.metrics import Samples
 from stack.monitor.view import View
 
 # A record takes more bytes than this in a queue.
 LEAST_RECORD = 64
 # The name among the samples of what counts() adds.
 ACCOUNT = "account"
-SAME = 1e-6
+# The counters of an agent of what has left its queue, with and without success.
+LEAVING = ("sent_records", "unsendable_records", "unqueued_records")
 
 Bounds = tuple[float, float, float]
 """A time, and the least and the most that can be missing then, apart from a constant."""
@@ -34,14 +37,30 @@ def lost(bounds: Sequence[Bounds]) -> int:
     return max(0, round(least - most))
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """What an agent had accepted for a destination at a moment, and what had left it."""
+
+    moment: float
+    accepted: float
+    away: float
+    queue_bytes: float
+
+    @property
+    def bounds(self) -> Bounds:
+        """The records that are missing: in the queue, or lost."""
+        most = self.accepted - self.away
+        return self.moment, most - self.queue_bytes / LEAST_RECORD, most
+
+
 def dropped_by_queue(history: History, agent: str, destination: str) -> int:
     """Records that the agent accepted, and neither sent nor refused nor has in its queue."""
-    return lost(list(_queue_bounds(history, agent, destination)))
+    return lost([item.bounds for item in deliveries(history, agent, destination)])
 
 
-def _queue_bounds(history: History, agent: str, destination: str) -> Iterator[Bounds]:
+def deliveries(history: History, agent: str, destination: str) -> list[Delivery]:
     """Since the agent's last start, before which its queue may have been filled."""
-    found: list[Bounds] = []
+    found: list[Delivery] = []
     uptime = 0.0
     for moment, samples in history.looks:
         mine = samples.get(agent, {})
@@ -51,14 +70,18 @@ def _queue_bounds(history: History, agent: str, destination: str) -> Iterator[Bo
         if now < uptime:
             found = []
         uptime = now
-        away = sum(
-            mine.get(field, {}).get(destination, 0.0)
-            for field in ("sent_records", "unsendable_records", "unqueued_records")
-        )
-        missing = mine["accepted_records"].get("", 0.0) - away
+        accepted = sum(mine["accepted_records"][name] for name in receivers(mine, destination))
+        away = sum(mine.get(field, {}).get(destination, 0.0) for field in LEAVING)
         queue = mine.get("queue_bytes", {}).get(destination, 0.0)
-        found.append((moment, missing - queue / LEAST_RECORD, missing))
-    yield from found
+        found.append(Delivery(moment, accepted, away, queue))
+    return found
+
+
+def receivers(samples: Samples, destination: str) -> list[str]:
+    """Those of one destination, which have its name at their end; all where none has."""
+    known = list(samples.get("accepted_records", {}))
+    name = destination.partition("/")[2]
+    return [r for r in known if name and r.endswith((f"_{name}", f"/{name}"))] or known
 
 
 def queue_age(view: View, destination: str) -> float:
@@ -68,18 +91,12 @@ def queue_age(view: View, destination: str) -> float:
     was in the queue at the agent's start is as old as the agent.
     """
     agent = view.plan.agent
-    if not view.value(agent, "queue_bytes", destination):
+    looks = deliveries(view.history, agent, destination)
+    if not looks or not view.value(agent, "queue_bytes", destination):
         return 0.0
-    bounds = list(_queue_bounds(view.history, agent, destination))
-    if not bounds:
-        return 0.0
-    base = max(bound[1] for bound in bounds)  # what is missing for another reason
-    missing_now = bounds[-1][2]
-    accepted = dict(view.history.series(agent, "accepted_records"))
-    delivered = accepted.get(bounds[-1][0], 0.0) - missing_now
-    since = [bound[0] for bound in bounds if accepted[bound[0]] - base <= delivered + SAME]
-    began = max(since, default=bounds[0][0])
-    return max(0.0, view.now - began)
+    lost_before = max(item.bounds[1] for item in looks)  # what is missing for another reason
+    emptied = [item.moment for item in looks if item.accepted - lost_before <= looks[-1].away]
+    return max(0.0, view.now - max(emptied, default=looks[0].moment))
 
 
 def lost_by_engine(history: History, engine: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from stack.monitor import accounts, logs
 from stack.monitor.disks import size, span
@@ -31,15 +30,23 @@ def look(view: View) -> Iterator[Observation]:
     agent = view.plan.agent
     if agent not in view.samples:
         return
-    raised = partial(view.history.increase, agent)
     read: dict[str, Value] = {
-        f"{field}_10m": round(raised(field))
-        for field in ("accepted_records", "refused_records", "failed_records")
+        f"{field}_10m": round(view.history.increase(agent, field))
+        for field in ("refused_records", "failed_records")
         if field in view.samples[agent]
     }
+    known = destinations(view)
+    if "accepted_records" in view.samples[agent]:
+        read["accepted_records_10m"] = max(_accepted(view, name) for name in known or [""])
     yield Observation(agent, values=read)
-    for destination in destinations(view):
+    for destination in known:
         yield _destination(view, destination)
+
+
+def _accepted(view: View, destination: str) -> int:
+    agent = view.plan.agent
+    names = accounts.receivers(view.samples[agent], destination)
+    return round(sum(view.history.increase(agent, "accepted_records", name) for name in names))
 
 
 def _destination(view: View, destination: str) -> Observation:

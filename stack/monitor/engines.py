@@ -75,7 +75,7 @@ def _problems(
         why = "it ended by itself" if ended else "it accepted them and does not have them"
         yield Problem(
             "records_dropped",
-            f"{engine} lost {missing} records in ten minutes: {why}",
+            f"{engine} lost at least {missing} records in ten minutes: {why}",
             _warning(view) or "the records that it took and those that it stores differ",
             show,
         )

@@ -60,7 +60,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
         _gauge("otelcol_process_memory_rss", "memory_bytes"),
         _gauge("otelcol_fileconsumer_open_files", "open_files"),
         _gauge("otelcol_process_uptime", "uptime_s"),
-        Metric("otelcol_receiver_accepted_log_records", "accepted_records"),
+        Metric("otelcol_receiver_accepted_log_records", "accepted_records", "receiver"),
         Metric("otelcol_receiver_refused_log_records", "refused_records"),
         Metric("otelcol_receiver_failed_log_records", "failed_records"),
         Metric("otelcol_exporter_sent_log_records", "sent_records", "exporter"),

@@ -1,7 +1,7 @@
 """Whether notifications are delivered, and that none is lost while they are not.
 
 Alertmanager forgets an alert that ends while its receiver is down, and all of them when it
-restarts: nobody would be told of the first, and nobody that the others have ended. The monitor
+restarts: nobody would learn of the first, nor that the others have ended. The monitor
 remembers the alerts that it has seen and sends such an alert again for a moment.
 """
 
@@ -32,7 +32,7 @@ def look(view: View) -> Iterator[Observation]:
     for channel in view.samples.get(ALERTMANAGER, {}).get("notifications", {}):
         tried = round(view.history.increase(ALERTMANAGER, "notifications", channel))
         failed = round(view.history.increase(ALERTMANAGER, "notifications_failed", channel))
-        if channel.startswith("test-"):  # who sends a test is told
+        if channel.startswith("test-"):  # the command that sends a test prints its result
             continue
         if not tried and not view.value(ALERTMANAGER, "notifications", channel):
             continue
@@ -78,11 +78,9 @@ def keep_alerts(view: View) -> list[Alert]:
     base = program.metrics.removesuffix("/metrics")
     active = {item["fingerprint"]: item for item in json.loads(metrics.fetch(f"{base}{ALERTS}"))}
     broken = failing(view)
-    started = view.value(ALERTMANAGER, "started_s") or 0.0
     notes = view.history.notes
-    if notes.get("alertmanager_started", started) + 2 < started:
+    if _has_restarted(view):
         notes["settles_until"] = view.now + view.plan.limits.settle_s
-    notes["alertmanager_started"] = started
     settling = view.now < notes.get("settles_until", 0.0)
     remembered: dict[str, Alert] = notes.get("alerts", {})
     kept: dict[str, Alert] = {
@@ -100,6 +98,19 @@ def keep_alerts(view: View) -> list[Alert]:
         _send(base, alert)
     notes["alerts"] = {**kept, **again}
     return list(again.values())
+
+
+def _has_restarted(view: View) -> bool:
+    """Whether a program that knows of alerts in its memory alone was started since the last look.
+
+    An engine that evaluates the rules itself asks the past.
+    """
+    known: dict[str, float] = view.history.notes.setdefault("started", {})
+    now = {name: view.value(name, "started_s") for name in (ALERTMANAGER, view.plan.evaluator)}
+    found = {name: value for name, value in now.items() if value is not None}
+    restarted = any(known.get(name, value) + 2 < value for name, value in found.items())
+    known.update(found)
+    return restarted
 
 
 def _is_untold(alert: Alert, broken: set[str], now: float) -> bool:

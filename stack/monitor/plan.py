@@ -61,10 +61,11 @@ class Plan:
     """Everything that one monitor watches.
 
     `folder` keeps its state. It appends records to the file `records`; empty: it prints them.
-    `supervisor` is supervisord's log; `units`: the programs are units of systemd. `apply` is the
-    command that brings the programs to the settings. `sole_writer`: only this agent writes to this
-    engine; `keeps`: the engine deletes nothing but whole days. `certificates` are addresses of
-    servers, `host:port`, `clock` is that of a server whose time counts.
+    `evaluator` evaluates the rules, empty where the engine does. `supervisor` is supervisord's log;
+    `units`: the programs are units of systemd. `apply` is the command that brings the programs to
+    the settings. `sole_writer`: only this agent writes to this engine; `keeps`: the engine deletes
+    nothing but whole days. `certificates` are addresses of servers, `host:port`, `clock` is that of
+    a server whose time counts.
     """
 
     environment: str
@@ -77,6 +78,7 @@ class Plan:
     programs: tuple[Program, ...]
     files: tuple[Files, ...]
     limits: Limits
+    evaluator: str = ""
     supervisor: str = ""
     units: bool = False
     sole_writer: bool = True

@@ -158,7 +158,7 @@ def test_up_says_what_it_does_not_read_and_that_nobody_is_told(own_stack: StackU
     for text in (
         "1 files of second match an earlier entry, too, and are read as first alone",
         "no log file of typo exists: /nosuch/* matches nothing: there is no folder /nosuch",
-        "Nobody is told of alerts: no channel is set up.",
+        "Alerts reach nobody: no channel is set up.",
     ):
         assert text in result.stderr
     assert named(own_stack, "no log file of typo exists")["check"] == "log files"

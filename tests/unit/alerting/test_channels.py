@@ -11,6 +11,7 @@ import yaml
 
 from stack.alerting import AlertError
 from stack.alerting.alertmanager import render_alertmanager
+from stack.alerting.audience import audience
 from stack.alerting.channels import Channels, read_channels
 from stack.alerting.files import alert_files
 from stack.alerting.lint import remarks
@@ -281,6 +282,21 @@ def test_mute_times_are_on_the_routes_of_their_severities(tmp_path: Path) -> Non
     muted = {r["receiver"] for r in document["route"]["routes"] if "mute_time_intervals" in r}
     assert muted == {"ticket", "info"}
     assert "mute_time_intervals" not in document["route"]
+
+
+def test_who_is_told_of_alerts_is_one_sentence(tmp_path: Path) -> None:
+    """Or that nobody is."""
+    assert audience(target_in(tmp_path)) == (
+        "Alerts reach nobody: no channel is set up. Set [receivers]: docs/alerts.md."
+    )
+    receivers = {"slack_webhook_file": secret(tmp_path, WEBHOOK)}
+    assert audience(target_in(tmp_path, receivers=receivers)) == (
+        "Alerts are sent: page to slack, ticket to slack, info to nobody. "
+        "Set [receivers]: docs/alerts.md."
+    )
+    assert audience(target_in(tmp_path, receivers={**receivers, **EMAIL})) == (
+        "Alerts are sent: page to slack, ticket to slack and email, info to email."
+    )
 
 
 def test_a_silent_service_inhibits_what_its_records_say(tmp_path: Path) -> None:

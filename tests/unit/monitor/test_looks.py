@@ -16,6 +16,7 @@ from stack.monitor.history import History
 from stack.monitor.metrics import METRICS
 from stack.monitor.model import Observation, Problem, merged
 from stack.monitor.plan import Files, Limits, Plan, Program
+from stack.monitor.view import View
 
 LIMITS = Limits(300, 259_200, 5, 14, 1, 720, 360)
 EMPTY = Plan("dev", 30, "", "", "make up", "otelcol", "victorialogs", (), (), LIMITS)
@@ -145,7 +146,8 @@ def test_what_is_older_than_ten_minutes_counts_no_more(tmp_path: Path) -> None:
 def agent(moment: float, accepted: float, sent: float, queue: float, **more: float) -> Any:
     """A look at an agent with one destination."""
     found: dict[str, dict[str, float]] = {
-        **samples(accepted_records=accepted, uptime_s=moment + 1, **more),
+        **samples(uptime_s=moment + 1, **more),
+        "accepted_records": {"file_log/1": accepted / 2, "journald": accepted / 2},
         "sent_records": {"d": sent},
         "queue_bytes": {"d": queue},
     }
@@ -173,6 +175,35 @@ def test_records_that_leave_a_queue_without_a_word_are_counted(
     """Accepted = sent + refused + in the queue, within the bounds of what is known."""
     known = History([agent(*look) for look in looks])
     assert accounts.dropped_by_queue(known, "otelcol", "d") == lost
+
+
+def test_a_destination_with_receivers_of_its_own_has_their_records() -> None:
+    """Where there are none, all of them are for every destination."""
+    names = ("file_log/1_logs-1", "journald/logs-1", "file_log/1_logs-11", "journald/logs-11")
+    apart = {"accepted_records": dict.fromkeys(names, 1.0)}
+    assert accounts.receivers(apart, "otlp_http/logs-1") == list(names[:2])
+    together = {"accepted_records": dict.fromkeys(("file_log/1", "journald"), 1.0)}
+    assert accounts.receivers(together, "otlp_http/logs-1") == ["file_log/1", "journald"]
+    assert accounts.receivers(together, "otlp_http") == ["file_log/1", "journald"]
+
+
+@pytest.mark.parametrize(
+    ("looks", "age"),
+    [
+        ([(0, 0, 0, 0), (30, 9, 9, 0), (60, 19, 19, 0), (90, 29, 29, 0)], 0),
+        ([(0, 0, 0, 0), (30, 10, 10, 0), (60, 20, 15, 640), (90, 30, 15, 1280)], 60),
+        ([(0, 0, 0, 0), (30, 10, 0, 640), (60, 20, 0, 1280), (90, 30, 0, 1920)], 90),
+        # in a steady stream something always waits
+        ([(0, 0, 0, 0), (30, 10, 9, 99), (60, 20, 19, 99), (90, 30, 29, 99)], 30),
+    ],
+)
+def test_the_oldest_record_in_a_queue_is_as_old_as_what_was_not_delivered(
+    looks: list[tuple[float, float, float, float]], age: float
+) -> None:
+    """As far as looks can tell."""
+    known = History([agent(*look) for look in looks])
+    moment, seen = known.looks[-1]
+    assert accounts.queue_age(View(EMPTY, moment, known, seen, {}), "d") == age
 
 
 def engine(moment: float, taken: float, stored: float, dropped: float = 0, days: float = 1) -> Any:
