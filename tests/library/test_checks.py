@@ -97,3 +97,13 @@ def test_w009_a_variable_without_effect(monkeypatch: pytest.MonkeyPatch) -> None
     """Most likely misspelled."""
     monkeypatch.setenv("LOGSTACK_DJANGO_ENVIROMENT", "prod")
     assert found() == ["W009"]
+
+
+def test_w010_admins_that_nobody_mails() -> None:
+    """A configuration of the project without the handler."""
+    handlers = dict(settings.LOGGING["handlers"])
+    del handlers["mail_admins"]
+    loggers = {**settings.LOGGING["loggers"], "django": {"handlers": []}}
+    with override_settings(ADMINS=["ann@shop.example"]):
+        assert found(LOGGING=config(handlers=handlers, loggers=loggers)) == ["W010"]
+        assert found() == []

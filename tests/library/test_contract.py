@@ -20,6 +20,7 @@ from logstack_django.fields import (
     ID,
     INTEGER,
     NUMBER,
+    SESSION,
     TEXT,
 )
 from logstack_django.formatter import JsonFormatter
@@ -31,6 +32,7 @@ PROPERTIES: dict[str, dict[str, Any]] = SCHEMA["properties"]
 SCHEMA_TYPES: dict[str, object] = {
     ID: ["integer", "string"],
     TEXT: "string",
+    SESSION: "string",
     NUMBER: "number",
     INTEGER: "integer",
 }

@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from logstack_django.contexts import current
 from logstack_django.middleware import RequestLogMiddleware
-from logstack_django.testing import CapturedLogs, assert_logged
+from logstack_django.testing import CapturedLogs, assert_logged, capture_logs
 
 from logstack_django import current_context
 from tests.library.support import access_records, changed_options, logging_setting
@@ -146,10 +146,10 @@ def test_secret_parts_of_a_path_are_masked(client: Client, captured_logs: Captur
     ],
 )
 def test_no_record_of_a_failed_request_shows_a_secret_part(
-    path: str, secret: str, shown: str, captured_logs: CapturedLogs
+    path: str, secret: str, shown: str
 ) -> None:
     """Neither Django's own nor one with the request in it; by the keys of the options, too."""
-    with logging_setting(changed_options(redact_keys=["invite"])):
+    with logging_setting(changed_options(redact_keys=["invite"])), capture_logs() as captured_logs:
         Client(raise_request_exception=False).get(f"/secrets/{path}")
     access_records(captured_logs)
     by_django = captured_logs.matching(logger_name="django.request")

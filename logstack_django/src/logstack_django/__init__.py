@@ -10,6 +10,7 @@ from logstack_django.config import logging_config
 from logstack_django.contexts import bind, context, current_context, wrap
 from logstack_django.events import log_event, timed
 from logstack_django.jobs import background_job
+from logstack_django.outgoing import outgoing_headers
 
 __all__ = [
     "background_job",
@@ -18,6 +19,7 @@ __all__ = [
     "current_context",
     "log_event",
     "logging_config",
+    "outgoing_headers",
     "timed",
     "wrap",
 ]

@@ -15,11 +15,16 @@ class LogstackDjangoConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect signals and checks."""
-        from logstack_django import checks, security
+        from logstack_django import checks, security, tasks, uncaught
+        from logstack_django.config import current_options
 
         security.connect_signals()
+        tasks.connect_signals()
+        if current_options().capture_uncaught:
+            uncaught.install_hooks()
         register(checks.check_logging)
         register(checks.check_middleware)
+        register(checks.check_mail)
         try:
             from logstack_django import celery
         except ImportError:

@@ -6,6 +6,7 @@ closes it afterwards. The Django application connects the signals when Celery is
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from celery import signals
@@ -15,6 +16,7 @@ from logstack_django.fields import CONTEXT_FIELDS, INT_MAX, INT_MIN
 from logstack_django.text import safe_text
 
 HEADER = "logstack_context"
+_UUID = re.compile(r"[0-9a-f]{32}")
 _DEFAULT_REQUEST = "celery.worker.request:Request"
 _OWN_REQUEST = "logstack_django.celery_request:ContextRequest"
 
@@ -52,7 +54,7 @@ def open_context(task_id: Any = None, task: Any = None, **kwargs: Any) -> None:
     if getattr(request, "is_eager", False) and before is not None:
         given = before.fields()
     else:
-        given = read_header(getattr(request, HEADER, None))
+        given = read_header(getattr(request, HEADER, None), task_id)
     fields = {"request_id": new_request_id(), **given, "task_id": task_id}
     name = getattr(task, "name", None)
     if name:
@@ -65,10 +67,18 @@ def close_context(task_id: Any = None, **kwargs: Any) -> None:
     current.set(_before.pop(str(task_id), None))
 
 
-def read_header(header: Any) -> dict[str, Any]:
-    """The context fields of a message; all other names are ignored."""
+def read_header(header: Any, task_id: Any) -> dict[str, Any]:
+    """The context fields of a message; all other names are ignored.
+
+    Without a sender's request the request id is made of the task's, so that the record of a task's
+    arrival, in another process, has the same.
+    """
     given = header if isinstance(header, dict) else {}
-    return {name: given[name] for name in CONTEXT_FIELDS if given.get(name) is not None}
+    own = str(task_id).replace("-", "")
+    fallback = own if _UUID.fullmatch(own) else new_request_id()
+    return {"request_id": fallback} | {
+        name: given[name] for name in CONTEXT_FIELDS if given.get(name) is not None
+    }
 
 
 def use_own_request(**kwargs: Any) -> None:

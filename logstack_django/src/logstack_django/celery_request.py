@@ -10,8 +10,8 @@ from typing import Any
 from celery.worker.request import Request
 
 from logstack_django.celery import HEADER, read_header
-from logstack_django.celery_records import remember_task
 from logstack_django.contexts import Context
+from logstack_django.sources.celery import remember_task
 
 
 class ContextRequest(Request):  # type: ignore[misc]
@@ -19,7 +19,7 @@ class ContextRequest(Request):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        fields = read_header(self.request_dict.get(HEADER))
+        fields = read_header(self.request_dict.get(HEADER), self.id)
         fields["task_id"] = self.id
         fields["task_name"] = self.name
         remember_task(self.id, Context(fields))

@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning
 
-from logstack_django.config import OPTIONS_KEY, current_options
+from logstack_django.config import MAIL_HANDLER, current_options, find_options
 from logstack_django.options import unknown_variables
 
 MIDDLEWARE = "logstack_django.middleware.RequestLogMiddleware"
@@ -22,7 +22,7 @@ _PRODUCTION = ("prod", "production", "live")
 def check_logging(**kwargs: Any) -> list[CheckMessage]:
     """W001 to W003 and W006 to W009: the LOGGING setting."""
     config = getattr(settings, "LOGGING", None)
-    if not isinstance(config, Mapping) or OPTIONS_KEY not in config:
+    if not isinstance(config, Mapping) or find_options(config) is None:
         return [
             _warning(
                 7,
@@ -72,6 +72,24 @@ def check_middleware(**kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def check_mail(**kwargs: Any) -> list[CheckMessage]:
+    """W010: mails to ADMINS."""
+    config = getattr(settings, "LOGGING", None)
+    if not settings.ADMINS or not isinstance(config, Mapping):
+        return []
+    names = [_class_name(handler) for handler in _handlers(config).values()]
+    if any(name.endswith(("AdminEmailHandler", "AdminMailHandler")) for name in names):
+        return []
+    return [
+        _warning(
+            10,
+            "ADMINS is set, but no handler in LOGGING sends them mails.",
+            f'Add a handler with the class "{MAIL_HANDLER}" to logger "django", as '
+            "logging_config() does, or empty ADMINS.",
+        )
+    ]
 
 
 def _warning(number: int, text: str, hint: str) -> CheckMessage:

@@ -11,27 +11,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from logstack_django.options import Options, resolve_options
 from logstack_django.redaction import Redactor
+from logstack_django.sources.registry import FILTERS, LOGGERS
 
-# Loggers that frameworks give handlers. These are removed and the records propagate, so that each
-# is written once, as JSON.
-FRAMEWORK_LOGGERS = (
-    "django",
-    "django.server",
-    "gunicorn",
-    "gunicorn.error",
-    "gunicorn.access",
-    "uvicorn",
-    "uvicorn.error",
-    "uvicorn.asgi",
-    "uvicorn.access",
-    "celery",
-    "celery.task",
-    "celery.redirected",
-)
-SERVER_ACCESS_LOGGERS = ("gunicorn.access", "uvicorn.access")
 # Key in LOGGING under which the middleware and the checks find the settings.
 OPTIONS_KEY = "logstack_django"
 HANDLER = "logstack"
+MAIL_HANDLER = "logstack_django.mail.AdminMailHandler"
+JSON_HANDLER = "logstack_django.handlers.JsonHandler"
 
 
 def logging_config(
@@ -59,41 +45,22 @@ def logging_config(
     flood_rate: float | None = None,
     flood_burst: int | None = None,
     write_timeout_ms: float | None = None,
+    capture_uncaught: bool | None = None,
+    handlers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The LOGGING setting. Each argument can also come from LOGSTACK_DJANGO_<ARGUMENT>.
 
     The environment variable takes precedence, so that one build runs everywhere. Lists are
-    comma-separated or JSON; levels are written `INFO,some.logger=DEBUG`.
-
-    service             name of the application, the field service_name; required
-    environment         dev, staging, prod, ...
-    sink                "stdout" (containers), "stderr", or "file" (servers)
-    path                the log file for sink="file"; reopened after a rename, shared by workers
-    levels              level per logger; "" is the root logger, INFO by default
-    user_id_field       attribute of the user for user_id; "pk" by default
-    username_field      attribute for username; by default the user model's USERNAME_FIELD
-    organization_fields attribute paths on the request for organization_id, the first match is
-                        used; only loaded values are read, never by a query
-    trusted_proxies     addresses or networks whose X-Forwarded-For and request id are trusted;
-                        "unix" for a peer without an address (a Unix socket)
-    request_id_header   header of the request id, in requests and responses
-    access_log          whether the middleware logs one record per request
-    server_access_log   whether gunicorn and uvicorn write their access logs as well
-    quiet_paths         paths (or prefixes ending in *) whose successful requests are not logged
-    slow_request_ms     requests that take longer are logged as WARNING; 0: never
-    redaction           whether secrets are masked
-    redact_keys         additional keys whose values are secret; keep_keys: those that are not
-    redact_patterns     regular expressions whose matches are masked everywhere
-    redact_personal     "email", "phone", "iban": mask these in text, too
-    max_record_bytes    limit of each line including its newline, which stays below it
-    flood_rate          records per second for each logger and message below ERROR; 0: no limit;
-                        flood_burst of them may arrive at once
-    write_timeout_ms    how long a log call waits for a stalled reader of a pipe, socket or
-                        terminal
-
+    comma-separated or JSON; levels are written `INFO,some.logger=DEBUG`. `handlers` are further
+    handlers of the root logger, as in `logging.config`; `options.Options` explains the others.
     Raises ImproperlyConfigured, which names the argument and the expected value.
     """
-    return build_config(resolve_options(locals()))
+    given = locals()
+    further = given.pop("handlers") or {}
+    config = build_config(resolve_options(given))
+    config["handlers"].update(further)
+    config["root"]["handlers"] += further
+    return config
 
 
 def build_config(options: Options) -> dict[str, Any]:
@@ -104,30 +71,33 @@ def build_config(options: Options) -> dict[str, Any]:
             "application, got nothing"
         )
     levels = {"": "INFO", **options.levels}
-    loggers: dict[str, dict[str, Any]] = {
-        name: {"handlers": [], "propagate": True, "level": "INFO"}
-        if name in ("django", "gunicorn.error", "uvicorn")
-        else {"handlers": [], "propagate": True}
-        for name in FRAMEWORK_LOGGERS
-    }
+    loggers: dict[str, dict[str, Any]] = {}
+    for name, logger in LOGGERS.items():
+        loggers[name] = {key: value for key, value in logger.items() if key != "access"}
     for name, level in levels.items():
         if name:
             loggers.setdefault(name, {})["level"] = level
-    for name in SERVER_ACCESS_LOGGERS:
+    for name in (name for name, logger in LOGGERS.items() if logger.get("access")):
         if options.server_access_log:
             loggers[name].setdefault("level", "INFO")
         else:
             loggers[name] = {"handlers": [], "propagate": False, "level": _OFF}
-    filters: dict[str, Any] = {}
+    loggers["django"]["handlers"] = ["mail_admins"]
+    filters: dict[str, Any] = {name: dict(found) for name, found in FILTERS.items()}
     if options.access_log:
-        filters["logstack_served"] = {"()": "logstack_django.runserver_filter.NotServedFilter"}
-        loggers["django.server"]["filters"] = ["logstack_served"]
+        for name, kind in _DOUBLES.items():
+            filters[f"logstack_{kind}"] = {"()": f"logstack_django.filters.{kind}"}
+            loggers[name]["filters"] = [f"logstack_{kind}"]
     plain = options.as_mapping()
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "filters": filters,
-        "handlers": {HANDLER: {"()": "logstack_django.handlers.JsonHandler", "options": plain}},
+        "handlers": {
+            HANDLER: {"()": JSON_HANDLER, "options": plain},
+            # As in Django's own configuration; without ADMINS it sends nothing.
+            "mail_admins": {"()": MAIL_HANDLER, "level": "ERROR"},
+        },
         "root": {"handlers": [HANDLER], "level": levels[""]},
         "loggers": loggers,
         OPTIONS_KEY: plain,
@@ -135,15 +105,35 @@ def build_config(options: Options) -> dict[str, Any]:
 
 
 _OFF = logging.CRITICAL + 10
+# Loggers of development servers that log what the middleware logs.
+_DOUBLES = {"django.server": "NotServedFilter", "django.channels.server": "HttpFilter"}
 
 
 def current_options() -> Options:
-    """The options in Django's LOGGING setting; the defaults if it was not built here."""
+    """The options in Django's LOGGING setting, also of a handler in one of the project's own; the
+    defaults if there are none."""
     from django.conf import settings
 
-    logging_setting = getattr(settings, "LOGGING", None)
-    plain = logging_setting.get(OPTIONS_KEY) if isinstance(logging_setting, Mapping) else None
-    return Options.from_mapping(plain) if isinstance(plain, Mapping) else Options()
+    found = find_options(getattr(settings, "LOGGING", None))
+    return Options.from_mapping(found) if found is not None else Options()
+
+
+def find_options(config: Any) -> Mapping[str, Any] | None:
+    """The options in a LOGGING setting."""
+    if not isinstance(config, Mapping):
+        return None
+    plain = config.get(OPTIONS_KEY)
+    if isinstance(plain, Mapping):
+        return plain
+    handlers = config.get("handlers")
+    for handler in handlers.values() if isinstance(handlers, Mapping) else ():
+        if isinstance(handler, Mapping) and JSON_HANDLER in (
+            handler.get("()"),
+            handler.get("class"),
+        ):
+            given = handler.get("options")
+            return given.as_mapping() if isinstance(given, Options) else given or {}
+    return None
 
 
 def current_redactor() -> Redactor | None:

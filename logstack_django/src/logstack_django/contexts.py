@@ -23,6 +23,9 @@ R = TypeVar("R")
 class RequestFields(Protocol):
     """Fields that are known only while a request runs, for example its user once it is loaded."""
 
+    secrets: tuple[str, ...]  # texts that no record of the request shows; after `fields`
+    failed: bool  # whether an exception was logged that the response does not carry
+
     def fields(self) -> dict[str, Any]:
         """The fields so far; the same dict object as long as nothing changed."""
         ...
@@ -46,6 +49,11 @@ class Context:
         if not self.bound:
             return self.request.fields()
         return {**self.request.fields(), **self.bound}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that no record of the request shows."""
+        return self.request.secrets if self.request is not None else ()
 
 
 current: ContextVar[Context | None] = ContextVar("logstack_django", default=None)
@@ -141,6 +149,7 @@ def _in_block(
     make: Callable[[], AbstractContextManager[None]], function: Callable[P, R]
 ) -> Callable[P, R]:
     """`function` with a new block around each call, for coroutines until they end."""
+    refuse_generator(function)
     if inspect.iscoroutinefunction(function):
         coroutine_function = cast(Callable[..., Any], function)
 
@@ -157,3 +166,13 @@ def _in_block(
             return function(*args, **kwargs)
 
     return call
+
+
+def refuse_generator(function: Callable[..., Any]) -> None:
+    """TypeError for a function whose call only makes a generator: its body runs later."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        name = getattr(function, "__qualname__", function)
+        raise TypeError(
+            f"cannot decorate the generator {name}: its body runs after the call. "
+            "Use a with block inside it."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,16 +29,15 @@ else:
     HAVE_ORJSON = True
 
 
-def escape_line_separators(line: bytes) -> bytes:
-    """`line` with the Unicode line separators escaped.
+# DEL, C1 controls, line separators, signs that change the direction of text.
+_UNSEEN = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
+)
 
-    JSON allows them raw, yet readers that split text into lines (Python's str.splitlines, some
-    log viewers) would cut the record in two.
-    """
-    if line.isascii():
+
+def escape_unseen(line: bytes) -> bytes:
+    """`line` with characters escaped that JSON allows raw, but that would cut the record in two for
+    readers that split text into lines, or control a terminal that shows it."""
+    if line.isascii() and 127 not in line:
         return line
-    return (
-        line.replace(b"\xe2\x80\xa8", b"\\u2028")
-        .replace(b"\xe2\x80\xa9", b"\\u2029")
-        .replace(b"\xc2\x85", b"\\u0085")
-    )
+    return _UNSEEN.sub(lambda match: b"\\u%04x" % ord(match[0].decode()), line)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
+from logstack_django.contexts import refuse_generator
+from logstack_django.describe import loaded_pk, resolved
 from logstack_django.records import FIELDS_ATTRIBUTE, STANDARD_NAMES
-from logstack_django.sanitize import loaded_pk, resolved
 from logstack_django.text import type_name
 
 P = ParamSpec("P")
@@ -151,6 +152,7 @@ class timed:  # noqa: N801 (used like a function: `with timed("step"):`, `@timed
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """The function, measured at every call."""
+        refuse_generator(function)
         if inspect.iscoroutinefunction(function):
             coroutine_function = cast(Callable[..., Any], function)
 

@@ -7,23 +7,38 @@ path, whose line is the same.
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import logging
 import math
+import uuid
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from logstack_django import telemetry
 from logstack_django.card_numbers import CARD_INT_MIN
 from logstack_django.contexts import current as current_context_var
-from logstack_django.encoding import Encoder, escape_line_separators
+from logstack_django.encoding import Encoder, escape_unseen
 from logstack_django.field_split import MAX_FIELDS
 from logstack_django.key_rules import KeyRules
 from logstack_django.pieces import Pieces
 from logstack_django.records import PLAIN_TYPES, STANDARD_COUNT, STANDARD_LAST
 from logstack_django.redaction import Redactor
-from logstack_django.sanitize import MAX_STRING
+from logstack_django.sanitize import MAX_ITEMS, MAX_STRING
+from logstack_django.sources.opentelemetry import live_trace_id
+from logstack_django.text import iso_text
 from logstack_django.tracebacks import TracebackWriter
 
+# Nested names of this length, joined with dots, are shorter than the longest name.
+_SHORT_NAME = 24
+_DEPTH = 3
+_MOST_MEMBERS = 256
+_READERS: dict[type, Callable[[Any], str]] = {
+    decimal.Decimal: str,
+    uuid.UUID: str,
+    datetime.datetime: iso_text,
+    datetime.date: iso_text,
+}
 _Extras = tuple[dict[str, Any], dict[str, Any], str]
 _NO_FIELDS: dict[str, Any] = {}
 
@@ -45,6 +60,7 @@ class FastPath:
     ) -> None:
         self._encode = encode
         self._may_hold_secret = redactor.may_hold_secret if redactor is not None else _hold_none
+        self._holds_secret = redactor.holds_secret if redactor is not None else _hold_none
         self._rules = rules
         self._pieces = pieces
         self._tracebacks = tracebacks
@@ -79,17 +95,17 @@ class FastPath:
                 events, others, added_text = split
                 if added_text:
                     text = f"{message}\n{added_text}"
-            if len(text) > MAX_STRING or self._may_hold_secret(text):
+            if len(text) > MAX_STRING or (self._may_hold_secret(text) and self._holds_secret(text)):
                 return None
             current = current_context_var.get()
-            if telemetry.differs_from(current):
-                return None
+            live = live_trace_id()
             context = context_others = b""
-            if current is not None:
-                context, context_others, names = pieces.context(current)
-                if (events and not names.isdisjoint(events)) or (
+            if current is not None or live is not None:
+                context, context_others, names, secrets = pieces.context(current, live)
+                clash = (events and not names.isdisjoint(events)) or (
                     others and not names.isdisjoint(others)
-                ):
+                )
+                if clash or secrets:
                     return None
             line = b"".join(
                 (
@@ -108,7 +124,7 @@ class FastPath:
             )
         except (TypeError, ValueError, ArithmeticError):  # unfit arguments; a lone surrogate
             return None
-        return line if line.isascii() else escape_line_separators(line)
+        return line if line.isascii() and 127 not in line else escape_unseen(line)
 
     def _split_extras(self, attributes: dict[str, Any]) -> _Extras | None:
         """(event fields, other fields, all text in them)."""
@@ -118,7 +134,8 @@ class FastPath:
         rules = self._rules
         events: dict[str, Any] = {}
         others: dict[str, Any] = {}
-        texts = []
+        texts: list[str] = []
+        left = [_MOST_MEMBERS]
         last_place = 0
         for key, value in added:
             if value is None:
@@ -126,8 +143,16 @@ class FastPath:
             rule = rules[key]
             value_type = type(value)
             if value_type not in rule.types:
-                return None
-            if value_type is str:
+                if rule.hidden:
+                    continue
+                if rule.event_place or not rule.types:
+                    return None
+                read = _READERS.get(value_type)
+                if read is not None:
+                    value = read(value)
+                elif not self._is_plain(key, value, texts, left, 0):
+                    return None
+            elif value_type is str:
                 if not value:
                     continue
                 if rule.is_id and value[0] in "0123456789-":
@@ -148,6 +173,44 @@ class FastPath:
         if len(others) > MAX_FIELDS:
             return None
         return events, others, "\n".join(texts)
+
+    def _is_plain(
+        self, key: str, value: Any, texts: list[str], left: list[int], depth: int
+    ) -> bool:
+        """Whether a container is small and has only plain values; adds its text to `texts`.
+        `left` holds how many members there may still be."""
+        if len(key) > _SHORT_NAME:
+            return False
+        members: Any = value
+        if type(value) is dict:
+            for name in value:
+                if type(name) is not str or not self._rules.allows_nested(name):
+                    return False
+                if len(name) > _SHORT_NAME:
+                    return False
+            members = value.values()
+        elif type(value) is not list or (len(value) == 2 and type(value[0]) is str):
+            return False  # such a pair may be a name and its secret
+        left[0] -= len(value)
+        if left[0] < 0 or len(value) > MAX_ITEMS:  # the full path may cut it
+            return False
+        for member in members:
+            kind = type(member)
+            if kind is str:
+                texts.append(member)
+            elif kind is int:
+                if not -CARD_INT_MIN < member < CARD_INT_MIN:
+                    return False
+            elif kind is float:
+                if not math.isfinite(member):
+                    return False
+            elif (
+                member is not None
+                and kind is not bool
+                and (depth >= _DEPTH or not self._is_plain("", member, texts, left, depth + 1))
+            ):
+                return False
+        return True
 
     def _encode_error(self, record: logging.LogRecord) -> bytes | None:
         info: Any = record.exc_info

@@ -7,7 +7,7 @@ from typing import Any
 
 from logstack_django.encoding import Encoder
 from logstack_django.fields import COERCE, COERCED_FIELDS, ID, OWNED_FIELDS, UnfitError
-from logstack_django.sanitize import MAX_KEY, Sanitizer
+from logstack_django.sanitize import CUT, MAX_KEY, Sanitizer
 from logstack_django.text import safe_text
 
 MAX_FIELDS = 64  # beside those of the contract
@@ -22,14 +22,14 @@ def split_fields(
     """
     known: dict[str, Any] = {}
     others: dict[str, Any] = {}
+    left_out = 0
     for key, value in fields.items():
         if value is None:
             continue
         name = key if type(key) is str else safe_text(key)
         kind = COERCED_FIELDS.get(name)
         if kind is None and len(others) >= MAX_FIELDS:
-            if type(value) is not str or value:
-                sanitizer.truncated = True
+            left_out += type(value) is not str or value != ""
             continue
         # A contract field's own name is no reason to mask it (session_id is a hash).
         if kind is None:
@@ -50,9 +50,12 @@ def split_fields(
         elif name in OWNED_FIELDS or not name:
             name = f"extra_{name}"
         if len(others) >= MAX_FIELDS:
-            sanitizer.truncated = True
+            left_out += 1
             continue
         others[sanitizer.name(name)] = clean
+    if left_out:
+        sanitizer.truncated = True
+        others[CUT] = f"{left_out} more fields"
     return known, _shorten_names(others, encode) or others
 
 

@@ -11,8 +11,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from logstack_django.session_hash import hash_session
+
 ID = "id"
 TEXT = "text"
+SESSION = "session"  # hashed
 NUMBER = "number"
 INTEGER = "integer"
 
@@ -23,7 +26,7 @@ CONTEXT_FIELDS = {
     "user_id": ID,
     "username": TEXT,
     "organization_id": ID,
-    "session_id": TEXT,
+    "session_id": SESSION,
     "client_ip": TEXT,
 }
 EVENT_FIELDS = {
@@ -114,6 +117,7 @@ def as_integer(value: Any) -> int:
 COERCE: dict[str, Callable[[Any], Any]] = {
     ID: as_id,
     TEXT: as_text,
+    SESSION: lambda value: hash_session(as_text(value)),
     NUMBER: as_number,
     INTEGER: as_integer,
 }

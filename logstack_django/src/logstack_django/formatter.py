@@ -12,19 +12,23 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from logstack_django import encoding, telemetry
-from logstack_django.celery_records import find_task_context
+from logstack_django import encoding
 from logstack_django.config import make_redactor
 from logstack_django.contexts import current as current_context_var
+from logstack_django.encoding import escape_unseen
 from logstack_django.fast_path import FastPath
 from logstack_django.field_split import split_fields
 from logstack_django.fields import FIELD_ORDER, level_name
 from logstack_django.key_rules import KeyRules
+from logstack_django.messages import message_text
 from logstack_django.options import Options, to_options
-from logstack_django.pieces import Pieces
-from logstack_django.records import message_text, read_extras, translate
+from logstack_django.pieces import LATEST, Pieces
+from logstack_django.records import read_extras
 from logstack_django.sanitize import MAX_TEXT, Sanitizer
 from logstack_django.size_limit import cap_record
+from logstack_django.sources.opentelemetry import live_trace_id
+from logstack_django.sources.python import mapped_exception
+from logstack_django.sources.registry import HIDDEN, translate
 from logstack_django.text import safe_text
 from logstack_django.tracebacks import TracebackWriter
 
@@ -71,48 +75,46 @@ class JsonFormatter(logging.Formatter):
     # --- full path ------------------------------------------------------------------------------
 
     def _format_fully(self, record: logging.LogRecord) -> bytes:
-        sanitizer = Sanitizer(self.redactor, max(MAX_TEXT, self.options.max_record_bytes))
-        translation = translate(record)
-        given = read_extras(record)
-        message = None
-        if translation is not None:
-            for name in ("request", "status_code"):
-                given.pop(name, None)
-            given = {**translation.fields, **given}
-            message = translation.message
+        translation = translate(record, self.redactor)
+        current = current_context_var.get() or translation.context
+        fields = dict(current.fields()) if current is not None else {}
+        secrets = current.secrets if current is not None else ()
+        room = max(MAX_TEXT, self.options.max_record_bytes)
+        sanitizer = Sanitizer(self.redactor, room, secrets)
+        given = read_extras(record, HIDDEN.union(translation.hidden))
+        given = {**translation.fields, **given}
+        message, fits = translation.message, True
         if message is None:
-            message = message_text(record, sanitizer)
+            message, fits = message_text(record, sanitizer)
         if record.stack_info and not record.exc_info:
             given["stack_info"] = record.stack_info
-        current = current_context_var.get()
-        if current is None and str(record.name).startswith("celery."):
-            current = find_task_context(record)
-        fields = dict(current.fields()) if current is not None else {}
         known, others = split_fields(fields, sanitizer, self._encode)
         event_known, event_others = split_fields(given, sanitizer, self._encode)
         known.update(event_known)
         others.update(event_others)
-        live = telemetry.live_trace_id()
+        live = live_trace_id()
         if live:
             known["trace_id"] = live
+        if not fits:
+            others["format_error"] = "the arguments do not fit the message"
         out: dict[str, Any] = self._head(record, sanitizer)
         out["message"] = sanitizer.message(message)
         out.update(self._pieces.service)
-        known.update(self._error_fields(record, sanitizer))
+        known.update(self._error_fields(record, sanitizer, secrets))
         for name in FIELD_ORDER:
             if name in known:
                 out[name] = known[name]
         if sanitizer.truncated:
             out["truncated"] = True
         out.update(others)
-        line = encoding.escape_line_separators(self._encode(out) + b"\n")
+        line = escape_unseen(self._encode(out) + b"\n")
         if len(line) >= self.options.max_record_bytes:
             line = cap_record(out, self.options.max_record_bytes, self._encode)
         return line
 
     def _head(self, record: logging.LogRecord, sanitizer: Sanitizer) -> dict[str, Any]:
         created = record.created
-        if not isinstance(created, int | float) or not 0 <= created < 2**35:
+        if not isinstance(created, int | float) or not 0 <= created < LATEST:
             created = time.time()
         level = record.levelno if isinstance(record.levelno, int) else logging.INFO
         name = str(sanitizer.contract_value(safe_text(record.name)))[:256]
@@ -122,12 +124,14 @@ class JsonFormatter(logging.Formatter):
             "logger_name": name or "root",
         }
 
-    def _error_fields(self, record: logging.LogRecord, sanitizer: Sanitizer) -> dict[str, Any]:
-        info: Any = record.exc_info
+    def _error_fields(
+        self, record: logging.LogRecord, sanitizer: Sanitizer, secrets: tuple[str, ...]
+    ) -> dict[str, Any]:
+        info: Any = record.exc_info or mapped_exception(record)
         if isinstance(info, BaseException):
             info = (type(info), info, info.__traceback__)
         if isinstance(info, tuple) and len(info) == 3 and isinstance(info[1], BaseException):
-            fields, truncated = self._tracebacks.fields(info[1], info[2])
+            fields, truncated = self._tracebacks.fields(info[1], info[2], secrets)
             sanitizer.truncated = sanitizer.truncated or truncated
             return fields
         if isinstance(record.exc_text, str) and record.exc_text:

@@ -14,14 +14,14 @@ from typing import Any
 
 from gunicorn import glogging
 
-from logstack_django.config import logging_config
+from logstack_django.config import build_config
 from logstack_django.handlers import JsonHandler
 from logstack_django.options import resolve_options
 
 
 def logconfig_dict(service: str | None = None, **arguments: Any) -> dict[str, Any]:
     """For the setting of this name in gunicorn.conf.py; arguments as for `logging_config`."""
-    return logging_config(service, **arguments)
+    return build_config(resolve_options({"service": service, **arguments}))
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]

@@ -15,16 +15,17 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from logstack_django.formatter import JsonFormatter
 from logstack_django.options import Options, to_options
 from logstack_django.rate_limit import FloodLimiter
 from logstack_django.records import LINE_ATTRIBUTE, make_record
-from logstack_django.sinks import FileSink, Sink, StreamSink, stream_descriptor
+from logstack_django.sinks import FileSink, Patience, Sink, StreamSink, stream_descriptor
 
 REPORT_EVERY_S = 60.0
-LOCK_TIMEOUT_S = 10.0
+# Held for single writes, which do not wait; longer only while a file's disk does not answer.
+LOCK_TIMEOUT_S = 1.0
 _MAX_NESTED = 100
 
 
@@ -81,7 +82,7 @@ class JsonHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Format and write one record, for callers other than the logging module."""
         try:
-            self._write(self._render(record))
+            self._write_locked(self._render(record))
         except Exception as error:
             self._count_loss(error)
 
@@ -96,9 +97,10 @@ class JsonHandler(logging.Handler):
                 self._write_locked(self._render(summary))
             self._next_report = self._next_stderr_report = 0.0
             self._report_losses()
-            self.sink.close()
         except Exception as error:
             self._report_on_stderr(error)
+        with contextlib.suppress(Exception):
+            self.sink.close()
         super().close()
 
     def _render(self, record: logging.LogRecord) -> bytes:
@@ -111,17 +113,25 @@ class JsonHandler(logging.Handler):
         return (self.format(record) + "\n").encode("utf-8", "backslashreplace")
 
     def _write_locked(self, line: bytes) -> None:
+        patience: Patience | None = None
+        while not self._try_write_locked(line):
+            # Wait without the lock: other threads log, and lose what nobody reads by themselves.
+            stream = cast(StreamSink, self.sink)
+            patience = patience or stream.start_waiting()
+            patience.wait()
+
+    def _try_write_locked(self, line: bytes) -> bool:
         lock: Any = self.lock
         # At interpreter exit the threads have ended, perhaps one that holds the lock.
         if not lock.acquire(timeout=0 if sys.is_finalizing() else LOCK_TIMEOUT_S):
-            self._count_loss(TimeoutError())
-            return
+            raise TimeoutError
         try:
-            self._write(line)
+            return self._write(line)
         finally:
             lock.release()
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes) -> bool:
+        """Write a line; False if a stream has no room for it at the moment."""
         pid = os.getpid()
         if self._writing == pid:
             # A finalizer or signal handler logs during a write of the same thread.
@@ -129,20 +139,29 @@ class JsonHandler(logging.Handler):
                 self._nested.append(line)
             else:
                 self._count_loss(None)
-            return
+            return True
         if self._writing:
             # Forked while another thread of the parent was writing.
             self._nested.clear()
         self._writing = pid
         try:
-            self.sink.write(line)
-            while self._nested:
-                self.sink.write(self._nested.pop(0))
+            if not self._put(line):
+                return False
+            while self._nested and self._put(self._nested[0]):
+                del self._nested[0]
         finally:
             self._writing = 0
         if self.dropped != self._reported_dropped or self._reported_failures != self.failures:
             with contextlib.suppress(Exception):  # reported with the next record instead
                 self._report_losses()
+        return True
+
+    def _put(self, line: bytes) -> bool:
+        sink = self.sink
+        if isinstance(sink, StreamSink):
+            return sink.try_write(line)
+        sink.write(line)
+        return True
 
     def _count_loss(self, error: BaseException | None) -> None:
         self.dropped += 1

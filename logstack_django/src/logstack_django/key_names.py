@@ -6,9 +6,19 @@ Used for the keys of dictionaries, the names in text (`key=value`), routes and h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 Words = tuple[str, ...]
+
+
+def any_of(parts: Iterable[str]) -> Callable[[str], bool]:
+    """Whether one of `parts` is in a text.
+
+    Written out as `'a' in text or 'b' in text ...`, which is three times as fast as a loop; most
+    of the time of a plain record was here.
+    """
+    tests = " or ".join(f"{part!r} in text" for part in dict.fromkeys(parts)) or "False"
+    return eval(f"lambda text: {tests}", {})  # type: ignore[no-any-return] # noqa: S307 (literals)
 
 
 def vocabulary(text: str) -> frozenset[str]:
@@ -78,7 +88,7 @@ _LONGEST = 200
 # Text without one of these holds no secret key: each one above has at least one of them.
 KEY_HINTS = (
     *("pass", "pw", "secret", "token", "auth", "bearer", "cookie", "credential", "jwt", "otp"),
-    *("cvv", "cvc", "pin", "ssn", "key", "sess", "dsn", "sig", "card", "code", "string", "url"),
+    *("cv", "pin", "ssn", "key", "sess", "dsn", "sig", "card", "code", "string", "url"),
     *("sid", "iban", "user", "kennwort", "contrase", "senha", "wachtwoord", "пароль", "密码"),
 )
 
@@ -96,7 +106,8 @@ class KeyNames:
         # Without `filter`, a key without words would stand in every key.
         self._keys = frozenset(filter(None, map(key_words, keys)))
         self._keep = frozenset(filter(None, map(key_words, keep)))
-        self.hints = (*KEY_HINTS, *(key[0] for key in self._keys))
+        # Whether text in lower case can hold a secret key.
+        self.may_be_in = any_of((*KEY_HINTS, *(key[0] for key in self._keys)))
         self._kinds: dict[str, str] = {}
 
     def is_secret(self, key: str) -> bool:

@@ -14,9 +14,10 @@ from logstack_django.fields import (
     OWNED_FIELDS,
     TEXT,
 )
-from logstack_django.records import FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, PLAIN_TYPES
+from logstack_django.records import FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, PLAIN_TYPES, STANDARD_NAMES
 from logstack_django.redaction import Redactor
 from logstack_django.sanitize import MAX_KEY
+from logstack_django.sources.registry import HIDDEN
 
 _MAX_RULES = 4096  # keys may come from a client
 _EVENT_TYPES: dict[str, frozenset[type]] = {
@@ -27,7 +28,7 @@ _EVENT_TYPES: dict[str, frozenset[type]] = {
 }
 # Keys that the full path renames, hides, or puts into another place.
 _SPECIAL_KEYS = OWNED_FIELDS | CONTEXT_FIELDS.keys()
-_SPECIAL_KEYS |= {FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, "asctime", "taskName", "data"}
+_SPECIAL_KEYS |= {FIELDS_ATTRIBUTE, LINE_ATTRIBUTE, "extra"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,16 @@ class KeyRule:
     """What the fast path may do with the values under one key."""
 
     types: frozenset[type]  # of the values that it takes
+    hidden: bool = False  # no field
     event_place: int = 0  # among the event fields of the contract, from 1; 0 for every other key
     is_id: bool = False  # text may have to become an integer
 
 
 _FULL_PATH_ONLY = KeyRule(frozenset())
+_HIDDEN = KeyRule(frozenset(), hidden=True)
 _OTHER = KeyRule(PLAIN_TYPES)
 _EVENT_RULES = {
-    name: KeyRule(_EVENT_TYPES[kind], place, kind == ID)
+    name: KeyRule(_EVENT_TYPES[kind], event_place=place, is_id=kind == ID)
     for place, (name, kind) in enumerate(EVENT_FIELDS.items(), 1)
 }
 
@@ -60,6 +63,10 @@ class KeyRules(dict[Any, KeyRule]):
         rule = self[key] = self._decide(key)
         return rule
 
+    def allows_nested(self, key: Any) -> bool:
+        """Whether values under `key` are no secrets, in a dict."""
+        return bool(self[key].types)
+
     def allows_other(self, key: Any) -> bool:
         """Whether `key` is not a field of the contract, and can be written as it is."""
         return self[key] is _OTHER
@@ -67,6 +74,8 @@ class KeyRules(dict[Any, KeyRule]):
     def _decide(self, key: Any) -> KeyRule:
         if type(key) is not str or not 0 < len(key) <= MAX_KEY or not key.isascii():
             return _FULL_PATH_ONLY
+        if key in HIDDEN or key in STANDARD_NAMES:  # a second formatter's `message`
+            return _HIDDEN
         if key in _SPECIAL_KEYS:
             return _FULL_PATH_ONLY
         redactor = self._redactor

@@ -15,14 +15,15 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.log import log_response
 
-from logstack_django.config import current_options
+from logstack_django.config import current_options, make_redactor
 from logstack_django.contexts import Context, current
+from logstack_django.filters import mark_logged, mark_served
 from logstack_django.options import Options
 from logstack_django.paths import safe_path
 from logstack_django.requests import RequestState
-from logstack_django.runserver_filter import mark_served
 from logstack_django.streaming import observe_stream
 
+_request_logger = logging.getLogger("django.request")
 _access_logger = logging.getLogger("logstack_django.access")
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
@@ -37,6 +38,7 @@ class RequestLogMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
         self.options = current_options()
+        self.redactor = make_redactor(self.options)
         self._quiet_paths, self._quiet_prefixes = _split_paths(self.options)
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
@@ -68,7 +70,7 @@ class _Call:
         self.options = middleware.options
         self.request = request
         self.started = time.perf_counter()
-        self.state = RequestState(request, self.options)
+        self.state = RequestState(request, self.options, middleware.redactor)
         self.response: HttpResponseBase | None = None
         self._streaming = False
         self._logged = False
@@ -94,13 +96,15 @@ class _Call:
         header = self.options.request_id_header
         if header and header not in response:
             response[header] = self.state.request_id
-        if response.status_code >= 400:
+        if response.status_code >= 500 and self.state.failed:
+            pass  # a framework has logged the exception
+        elif response.status_code >= 400:
             # Django would log this after the last middleware, when the context is closed. It marks
             # the response, so that it is logged once.
             log_response(
                 "%s: %s",
                 response.reason_phrase,
-                safe_path(self.request),
+                safe_path(self.request, self.middleware.redactor),
                 response=cast(HttpResponse, response),
                 request=self.request,
             )
@@ -115,6 +119,16 @@ class _Call:
         """Log a request without a response: the client left, or the server stops the worker."""
         cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
         self.finish("request_cancelled" if cancelled else "request_aborted", None)
+
+    def log_failure(self, error: BaseException) -> None:
+        """Log an exception of a stream here, where the context of its request is."""
+        _request_logger.error(
+            "Stream failed: %s",
+            safe_path(self.request, self.middleware.redactor),
+            exc_info=error,
+            extra={"status_code": self.response and self.response.status_code},
+        )
+        mark_logged(error)
 
     def leave(self) -> None:
         """Release the request, which copies of the context would keep alive."""
@@ -141,7 +155,7 @@ class _Call:
             return
         slow = 0 < self.options.slow_request_ms <= elapsed
         match = getattr(request, "resolver_match", None)
-        path = safe_path(request)
+        path = safe_path(request, self.middleware.redactor)
         fields: dict[str, Any] = {
             "event_type": event_type,
             "duration_ms": elapsed,

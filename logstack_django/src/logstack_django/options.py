@@ -11,6 +11,7 @@ import difflib
 import ipaddress
 import json
 import logging
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -24,11 +25,40 @@ from logstack_django.secret_tokens import PERSONAL
 ENV_PREFIX = "LOGSTACK_DJANGO_"
 # A record including its newline is shorter: container engines split longer lines.
 MAX_RECORD_BYTES = 16_384
+_MOST_BYTES = 1_048_576
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """The settings; see `logging_config` for what each one means."""
+    """The settings.
+
+    service             name of the application, the field service_name; required
+    environment         dev, staging, prod, ...
+    sink                "stdout" (containers), "stderr", or "file" (servers)
+    path                the log file for sink="file"; reopened after a rename, shared by workers
+    levels              level per logger; "" is the root logger, INFO by default
+    user_id_field       attribute of the user for user_id; "pk" by default
+    username_field      attribute for username; by default the user model's USERNAME_FIELD
+    organization_fields attribute paths on the request for organization_id, the first match is
+                        used; only loaded values are read, never by a query
+    trusted_proxies     addresses or networks whose X-Forwarded-For and request id are trusted;
+                        "unix" for a peer without an address (a Unix socket)
+    request_id_header   header of the request id, in requests and responses
+    access_log          whether the middleware logs one record per request
+    server_access_log   whether gunicorn and uvicorn write their access logs as well
+    quiet_paths         paths (or prefixes ending in *) whose successful requests are not logged
+    slow_request_ms     requests that take longer are logged as WARNING; 0: never
+    redaction           whether secrets are masked
+    redact_keys         additional keys whose values are secret; keep_keys: those that are not
+    redact_patterns     regular expressions whose matches are masked everywhere
+    redact_personal     "email", "phone", "iban": mask these in text, too
+    max_record_bytes    limit of each line including its newline, which stays below it
+    flood_rate          records per second for each logger and message below ERROR; 0: no limit;
+                        flood_burst of them may arrive at once
+    write_timeout_ms    how long a log call waits for a stalled reader of a pipe, socket or
+                        terminal
+    capture_uncaught    whether uncaught exceptions (also of threads) and warnings are logged
+    """
 
     service: str = ""
     environment: str = "dev"
@@ -53,6 +83,7 @@ class Options:
     flood_rate: float = 0.0
     flood_burst: int = 0
     write_timeout_ms: float = 1000.0
+    capture_uncaught: bool = True
 
     def as_mapping(self) -> dict[str, Any]:
         """The settings as plain values, so that LOGGING can be written as JSON."""
@@ -82,8 +113,15 @@ class Options:
             raise _wrong("sink", "stdout, stderr or file", self.sink)
         if self.sink == "file" and not self.path:
             raise _wrong("path", "the path of the log file (sink is file)", self.path)
-        if self.max_record_bytes < 2048:
-            raise _wrong("max_record_bytes", "at least 2048", self.max_record_bytes)
+        if not 2048 <= self.max_record_bytes <= _MOST_BYTES:
+            raise _wrong("max_record_bytes", f"2048 to {_MOST_BYTES}", self.max_record_bytes)
+        for option in ("service", "environment"):
+            given = getattr(self, option)
+            if given != given.strip() or (option == "environment" and not given):
+                raise _wrong(option, "a name", given)
+        for option in ("slow_request_ms", "flood_rate", "write_timeout_ms"):
+            if not 0 <= getattr(self, option) < math.inf:  # also false for "nan"
+                raise _wrong(option, "a number from 0 on", getattr(self, option))
         for option in ("redact_keys", "keep_keys"):
             for key in getattr(self, option):
                 if not key_words(key):

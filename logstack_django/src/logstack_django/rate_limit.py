@@ -15,6 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
+from logstack_django.records import make_record
+
 MAX_BUCKETS = 1024
 SUMMARY_EVERY_S = 60.0
 _LOCK_TIMEOUT_S = 0.05
@@ -134,8 +136,6 @@ class FloodLimiter:
 def _summary(key: tuple[str, str], bucket: _Bucket, now: float) -> list[logging.LogRecord]:
     if not bucket.suppressed:
         return []
-    from logstack_django.records import make_record
-
     record = make_record(
         bucket.level,
         "%d records of logger %s were suppressed",

@@ -14,8 +14,11 @@ from typing import Any
 from django.http import HttpRequest
 
 from logstack_django.contexts import new_request_id
+from logstack_django.describe import resolved
 from logstack_django.options import Options
-from logstack_django.sanitize import resolved
+from logstack_django.paths import secret_parts
+from logstack_django.redaction import Redactor
+from logstack_django.session_hash import hash_session
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}", re.ASCII)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
@@ -28,7 +31,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 class RequestState:
     """The fields of one request, read again only when the request has changed."""
 
-    def __init__(self, request: HttpRequest, options: Options) -> None:
+    def __init__(
+        self, request: HttpRequest, options: Options, redactor: Redactor | None = None
+    ) -> None:
         meta = request.META
         peer = str(meta.get("REMOTE_ADDR") or "")
         trusted = is_trusted(peer, options.trusted_proxies)
@@ -45,7 +50,11 @@ class RequestState:
         self._organization_paths = tuple(
             tuple(path.split(".")) for path in options.organization_fields
         )
-        self._watched = ("user", *(path[0] for path in self._organization_paths))
+        self._redactor = redactor
+        # Secret parts of the path, which records of this request do not show.
+        self.secrets: tuple[str, ...] = ()
+        self.failed = False  # whether an exception was logged that the response does not carry
+        self._watched = ("resolver_match", "user", *(path[0] for path in self._organization_paths))
         self._seen: list[Any] = []
         self._count = -1
         self._fields: dict[str, Any] | None = None
@@ -74,6 +83,8 @@ class RequestState:
 
     def _read(self, request: HttpRequest) -> dict[str, Any]:
         fields = dict(self._fixed)
+        if request.__dict__.get("resolver_match") is not None:
+            self.secrets = secret_parts(request, self._redactor)
         try:
             fields.update(user_fields(request, self._options))
             organization = self._organization(request)
@@ -93,6 +104,8 @@ class RequestState:
             for place, name in enumerate(path):
                 if place == 0 and name == "user":
                     found = loaded_user(request)
+                elif place == 1 and path[0] == "user":
+                    found = user_attribute(found, name)
                 else:
                     found = loaded_attribute(found, name)
                 if found is None:
@@ -111,9 +124,14 @@ def read_request_id(request: HttpRequest, header: str, trusted: bool) -> str:
     """The valid id that a trusted proxy sent, or a new one."""
     if header and trusted:
         given = str(request.META.get("HTTP_" + header.upper().replace("-", "_")) or "")
-        if _REQUEST_ID.fullmatch(given):
+        if valid_request_id(given):
             return given
     return new_request_id()
+
+
+def valid_request_id(given: str) -> bool:
+    """Whether `given` has the form of a request id."""
+    return _REQUEST_ID.fullmatch(given) is not None
 
 
 def read_trace_id(traceparent: str) -> str | None:
@@ -206,14 +224,25 @@ def user_fields(request: HttpRequest, options: Options) -> dict[str, Any]:
 def describe_user(user: Any, options: Options) -> dict[str, Any]:
     """user_id and username of a user, without a query."""
     fields: dict[str, Any] = {}
-    user_id = loaded_attribute(user, options.user_id_field)
+    user_id = user_attribute(user, options.user_id_field)
     if user_id is not None:
         fields["user_id"] = user_id
     name = options.username_field or getattr(type(user), "USERNAME_FIELD", "username")
-    username = loaded_attribute(user, name) if name else None
+    username = user_attribute(user, name) if name else None
     if username is not None:
         fields["username"] = username
     return fields
+
+
+def user_attribute(user: Any, name: str) -> Any:
+    """An attribute of a user; any one of a user that is no model, which needs no query."""
+    user = resolved(user)
+    if hasattr(type(user), "_meta"):
+        return loaded_attribute(user, name)
+    try:
+        return getattr(user, name, None)
+    except Exception:
+        return None
 
 
 def loaded_attribute(value: Any, name: str) -> Any:
@@ -231,16 +260,7 @@ def loaded_attribute(value: Any, name: str) -> Any:
 
 
 def hashed_session(request: HttpRequest) -> str | None:
-    """A keyed hash of the session key: identifies the session, cannot be used to log in."""
+    """The hash of the session key, if there is a session."""
     session = request.__dict__.get("session")
     key = getattr(session, "session_key", None) if session is not None else None
-    if not isinstance(key, str) or not key:
-        return None
-    return _hash_session(key)
-
-
-@functools.lru_cache(maxsize=1024)
-def _hash_session(key: str) -> str:
-    from django.utils.crypto import salted_hmac
-
-    return salted_hmac("logstack_django.session", key, algorithm="sha256").hexdigest()[:32]
+    return hash_session(key) if isinstance(key, str) and key else None

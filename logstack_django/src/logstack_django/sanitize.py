@@ -12,9 +12,8 @@ import decimal
 import enum
 import math
 import os
-import sys
 import uuid
-from collections.abc import Callable, ItemsView, Mapping
+from collections.abc import ItemsView, Mapping
 from typing import Any
 from urllib.parse import (
     DefragResult,
@@ -26,6 +25,7 @@ from urllib.parse import (
 )
 
 from logstack_django.card_numbers import CARD_INT_MAX, CARD_INT_MIN, is_card_number
+from logstack_django.describe import describe
 from logstack_django.fields import INT_MAX, INT_MIN
 from logstack_django.redaction import MASK, Redactor
 from logstack_django.text import encodable, iso_text, safe_text, type_name
@@ -55,11 +55,15 @@ _TO_TEXT = (decimal.Decimal, uuid.UUID, datetime.timedelta, os.PathLike)
 class Sanitizer:
     """One pass over the values of one record; `truncated` is True once something was cut.
 
-    `room` is the number of characters of text that it reads; later text is shown as cut.
+    `room` is the number of characters of text that it reads; later text is shown as cut. `secrets`
+    are texts that are masked wherever they are.
     """
 
-    def __init__(self, redactor: Redactor | None, room: int = MAX_TEXT) -> None:
+    def __init__(
+        self, redactor: Redactor | None, room: int = MAX_TEXT, secrets: tuple[str, ...] = ()
+    ) -> None:
         self.redactor = redactor
+        self._secrets = secrets
         self.truncated = False
         self._nodes = MAX_NODES
         self._room = room
@@ -79,6 +83,8 @@ class Sanitizer:
             text = text[: limit + _MARGIN]
         text = encodable(text)
         if self.redactor is not None:
+            for secret in self._secrets:
+                text = text.replace(secret, MASK)
             text = redact(self.redactor, text)
         if len(text) > limit:
             self.truncated = True
@@ -185,7 +191,7 @@ class Sanitizer:
             return self.value(value.geturl(), depth)
         if issubclass(kind, Mapping | list | tuple | set | frozenset | ItemsView):
             return self._container(value, kind, depth)
-        return self.text(describe(value))
+        return self.text(describe(value, self.redactor))
 
     def _container(self, value: Any, kind: type, depth: int) -> Any:
         if id(value) in self._open:
@@ -227,7 +233,10 @@ class Sanitizer:
                 out[CUT] = f"{len(value) - count} more"
                 break
             name = key if type(key) is str else safe_text(key)
-            out[self.name(name)] = self.member(name, item, depth + 1)
+            shown = self.name(name)
+            if shown in out:  # 1 and "1"
+                shown = self.name(f"{name} ({count + 1})")
+            out[shown] = self.member(name, item, depth + 1)
         return out
 
     def _sequence(self, value: Any, depth: int) -> list[Any]:
@@ -253,91 +262,3 @@ def _take_head(value: bytes | bytearray | memoryview) -> bytes:
     if isinstance(value, memoryview):
         value = value.cast("B") if value.contiguous else b"<memoryview>"
     return bytes(value[: MAX_STRING + _MARGIN])
-
-
-def describe(value: Any) -> str:
-    """One line about an object, without SQL and without reading what it wraps."""
-    try:
-        describer = _describer(type(value))
-        return describer(value)
-    except Exception:
-        return f"<unprintable {type_name(type(value))}>"
-
-
-def _describer(kind: type) -> Callable[[Any], str]:
-    for base in kind.__mro__:
-        found = _DESCRIBERS.get((base.__module__, base.__qualname__))
-        if found is not None:
-            return found
-    return _describe_object
-
-
-def _describe_object(value: Any) -> str:
-    if issubclass(type(value), BaseException):
-        return f"{type_name(type(value))}: {safe_text(value)}"
-    return safe_text(value)
-
-
-def _describe_model(value: Any) -> str:
-    return f"{type(value)._meta.label}(pk={loaded_pk(value)})"
-
-
-def loaded_pk(value: Any) -> Any:
-    """Primary key of a model instance as far as it is loaded; never a query."""
-    return value.__dict__.get(type(value)._meta.pk.attname)
-
-
-def _describe_queryset(value: Any) -> str:
-    model = value.model
-    return f"<QuerySet of {model._meta.label if model is not None else 'nothing'}>"
-
-
-def _describe_manager(value: Any) -> str:
-    model = getattr(value, "model", None)
-    return f"<Manager of {model._meta.label if model is not None else 'nothing'}>"
-
-
-def resolved(value: Any) -> Any:
-    """The object in a Django lazy object, None while it is not loaded; other values unchanged."""
-    if not _is_lazy(type(value)):
-        return value
-    wrapped = value.__dict__.get("_wrapped")
-    empty = getattr(sys.modules.get("django.utils.functional"), "empty", None)
-    return None if wrapped is empty else wrapped
-
-
-def _is_lazy(kind: type) -> bool:
-    return any(
-        base.__qualname__ == "LazyObject" and base.__module__ == "django.utils.functional"
-        for base in kind.__mro__
-    )
-
-
-def _describe_lazy(value: Any) -> str:
-    wrapped = resolved(value)
-    return "<lazy object, not loaded>" if wrapped is None else describe(wrapped)
-
-
-def _describe_request(value: Any) -> str:
-    # Not str(): it shows the query string. Not at the top: settings import this module.
-    from logstack_django.paths import safe_path
-
-    return f"{value.method} {safe_path(value)}"
-
-
-def _describe_response(value: Any) -> str:
-    return f"<{type(value).__name__} status_code={value.status_code}>"
-
-
-# By name, because the library is imported while settings are being loaded, when importing the
-# models would be too early.
-_DESCRIBERS: dict[tuple[str, str], Callable[[Any], str]] = {
-    ("django.db.models.base", "Model"): _describe_model,
-    ("django.db.models.query", "QuerySet"): _describe_queryset,
-    ("django.db.models.query", "RawQuerySet"): _describe_queryset,
-    ("django.db.models.manager", "BaseManager"): _describe_manager,
-    ("django.utils.functional", "LazyObject"): _describe_lazy,
-    ("django.http.request", "HttpRequest"): _describe_request,
-    ("rest_framework.request", "Request"): _describe_request,
-    ("django.http.response", "HttpResponseBase"): _describe_response,
-}

@@ -71,7 +71,7 @@ CREDENTIALS = (
     rule(
         "log-ins to mail servers",
         "",
-        "auth plain|auth login",
+        "auth ",
         r"\bAUTH[ ](?:PLAIN|LOGIN)[ ](?P<value>[A-Za-z0-9+/]{4,}={0,2})(?![\w])",
         [("AUTH PLAIN AHVzZXIAcGFzcw==", f"AUTH PLAIN {MASK}")],
         ["AUTH PLAIN LOGIN", "AUTH LOGIN is off"],

@@ -6,7 +6,6 @@ the handler counts what could not be written.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import stat
@@ -15,6 +14,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError(
+        "logstack_django needs Linux or macOS. On Windows, run the application in WSL or in a "
+        "container."
+    ) from error
 
 # Where a descriptor cannot be made non-blocking, what may be written once `poll` says that there
 # is room: a pipe has room for this much (pipe(7)), a terminal at least for one of its buffers.
@@ -58,11 +65,17 @@ class FileSink:
                 self._fd, self._identity = -1, (-1, -1)
         try:
             found = os.stat(self._name)  # noqa: PTH116 (twice as fast as Path.stat)
+            is_same = (found.st_ino, found.st_dev) == self._identity
         except OSError:
-            self._reopen()
-        else:
-            if (found.st_ino, found.st_dev) != self._identity:
+            is_same = False
+        if not is_same:
+            try:
                 self._reopen()
+            except OSError:
+                # The folder may not be written, or there is no free descriptor: the file that was
+                # renamed takes the record, until the next record can open the new one.
+                if not _is_open(self._fd, self._identity):
+                    raise
         if self._stream is not None:
             self._stream.write(line)
             return
@@ -115,6 +128,7 @@ class StreamSink:
         self._identity = (-1, -1)  # of the descriptor opened beside the given one
         self._timeout_s = timeout_s
         self._stalled = False
+        self._busy = False  # whether another process was writing
         self._rest = b""
         self._pid = -1
         self._locking = False
@@ -124,33 +138,42 @@ class StreamSink:
 
     def write(self, line: bytes) -> None:
         """Write one line, waiting a bounded time for room. BlockingIOError if there is none."""
+        if not self.try_write(line):
+            patience = self.start_waiting()
+            while not self.try_write(line):
+                patience.wait()
+
+    def try_write(self, line: bytes) -> bool:
+        """Write one line if there is room now; whether there was."""
         if self._pid != os.getpid():
             self._prepare()
-        if not self._locking and self._attempt(line):
-            self._stalled = False
-            return
-        deadline = 0.0
-        pause = 0.0001
-        while True:
-            locked = self._try_lock()
-            if locked:
-                try:
-                    if self._attempt(line):
-                        self._stalled = False
-                        return
-                finally:
-                    self._unlock()
-            # Wait without the lock: a worker that floods the pipe must not keep the others out.
-            now = time.monotonic()
-            deadline = deadline or now + (0.0 if self._stalled else self._timeout_s)
-            if now >= deadline:
-                self._stalled = True
-                raise BlockingIOError("the reader is stalled")
-            if locked:
-                self._wait_for_room(deadline - now)
-            else:
-                time.sleep(pause)
-                pause = min(pause * 2, 0.002)
+        self._busy = not self._try_lock()
+        if self._busy:
+            return False
+        try:
+            if not self._attempt(line):
+                return False
+        finally:
+            self._unlock()
+        self._stalled = False
+        return True
+
+    def start_waiting(self) -> Patience:
+        """The time in which `try_write` may be called again."""
+        return Patience(self, 0.0 if self._stalled else self._timeout_s)
+
+    def wait(self, seconds: float, pause: float) -> None:
+        """Wait for room at most so long, or a pause while another process writes. Holds no lock: a
+        worker that floods the pipe must not keep the others out."""
+        if self._busy:
+            time.sleep(min(pause, seconds))
+        else:
+            self._wait_for_room(seconds)
+
+    def give_up(self) -> None:
+        """Note that the reader is stalled: later lines do not wait. Raises BlockingIOError."""
+        self._stalled = True
+        raise BlockingIOError("the reader is stalled")
 
     def close(self) -> None:
         """Close the descriptor that was opened beside the given one."""
@@ -242,6 +265,23 @@ class StreamSink:
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         return bool(poll.poll(seconds * 1000))
+
+
+class Patience:
+    """The time for which one line may wait."""
+
+    def __init__(self, sink: StreamSink, seconds: float) -> None:
+        self._sink = sink
+        self._deadline = time.monotonic() + seconds
+        self._pause = 0.0001
+
+    def wait(self) -> None:
+        """Wait for another attempt. BlockingIOError when the time is over."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            self._sink.give_up()
+        self._sink.wait(left, self._pause)
+        self._pause = min(self._pause * 2, 0.002)
 
 
 def _is_socket(fd: int) -> bool:

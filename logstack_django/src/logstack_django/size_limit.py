@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from logstack_django.encoding import Encoder, encode_stdlib, escape_line_separators
+from logstack_django.encoding import Encoder, encode_stdlib, escape_unseen
 from logstack_django.fields import FIELD_ORDER, HEAD_FIELDS
 from logstack_django.sanitize import CUT
 from logstack_django.tracebacks import cut_middle
@@ -44,7 +44,7 @@ def cap_record(given: Mapping[str, Any], limit: int, encode: Encoder) -> bytes:
 
 
 def _line(record: Mapping[str, Any], encode: Encoder) -> bytes:
-    return escape_line_separators(encode(record) + b"\n")
+    return escape_unseen(encode(record) + b"\n")
 
 
 # Measured with the standard encoder, so that both encoders cut at the same place: they format

@@ -17,6 +17,10 @@ class Call(Protocol):
         """Log the access record."""
         ...
 
+    def log_failure(self, error: BaseException) -> None:
+        """Log the exception of a stream."""
+        ...
+
     @property
     def state(self) -> Any:
         """The fields of the request."""
@@ -38,11 +42,16 @@ class _Watch:
         self._before = current.get()
         current.set(self.context)
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind and issubclass(kind, (StopIteration, StopAsyncIteration)):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if isinstance(error, StopIteration | StopAsyncIteration):
             self.event_type = "request_finished"
-        elif kind and issubclass(kind, Exception):
+        elif isinstance(error, Exception):
+            # At once: under ASGI Django does not close a response whose stream failed.
             self.event_type = "request_aborted"
+            self.call.log_failure(error)
+            self.call.finish(self.event_type, self.sent)
         self.context = current.get()
         current.set(self._before)
 

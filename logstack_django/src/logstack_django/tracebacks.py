@@ -35,10 +35,10 @@ class TracebackWriter:
         self._frames: dict[tuple[str, str, int], str] = {}
 
     def fields(
-        self, error: BaseException, trace: TracebackType | None
+        self, error: BaseException, trace: TracebackType | None, secrets: tuple[str, ...] = ()
     ) -> tuple[dict[str, Any], bool]:
         """exception_type, exception_message (left out if empty), stack_trace; and if cut."""
-        sanitizer = Sanitizer(self._redactor)
+        sanitizer = Sanitizer(self._redactor, secrets=secrets)
         out = {"exception_type": type_name(type(error))}
         message = sanitizer.text(safe_text(error), MAX_MESSAGE)
         if message:

@@ -14,12 +14,13 @@ import json
 import sys
 from typing import Any
 
-from logstack_django.config import logging_config
+from logstack_django.config import build_config
+from logstack_django.options import resolve_options
 
 
 def log_config(service: str | None = None, **arguments: Any) -> dict[str, Any]:
     """For uvicorn's log_config; arguments as for `logging_config`."""
-    return logging_config(service, **arguments)
+    return build_config(resolve_options({"service": service, **arguments}))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ urlpatterns = [
     path("denied/", views.denied),
     path("forbidden/", views.forbidden),
     path("stream/", views.stream),
+    path("fails-sync/", views.fail_sync),
+    path("fails-async/", views.fail_async),
     path("file/", views.file),
     path("async/", views.async_ok),
     path("async-wait/", views.async_wait),

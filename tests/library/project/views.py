@@ -143,3 +143,23 @@ def refuse(request: HttpRequest, raises: bool = False, **captured: Any) -> HttpR
 def reset(request: HttpRequest, uid: str, token: str) -> HttpResponse:
     """A path with a secret in it."""
     return HttpResponse("reset")
+
+
+def _sync_chunks() -> Iterator[bytes]:
+    yield b"a"
+    raise ValueError("mid-stream, password=hunter2")
+
+
+async def _async_chunks() -> AsyncIterator[bytes]:
+    yield b"a"
+    raise ValueError("mid-stream, password=hunter2")
+
+
+def fail_sync(request: HttpRequest) -> StreamingHttpResponse:
+    """A stream that raises."""
+    return StreamingHttpResponse(_sync_chunks())
+
+
+async def fail_async(request: HttpRequest) -> StreamingHttpResponse:
+    """An async stream that raises."""
+    return StreamingHttpResponse(_async_chunks())

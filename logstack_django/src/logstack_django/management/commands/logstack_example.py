@@ -22,8 +22,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Log the examples and print the lines."""
-        with capture_logs("DEBUG", logger="logstack_django", options=current_options()) as logs:
-            log_examples()
+        top = logging.getLogger("logstack_django")
+        before, top.propagate = top.propagate, False  # else they are in the log of production
+        try:
+            with capture_logs("DEBUG", logger=top.name, options=current_options()) as logs:
+                log_examples()
+        finally:
+            top.propagate = before
         for line in logs.lines:
             self.stdout.write(line.decode(), ending="")
 

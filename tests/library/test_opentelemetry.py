@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logstack_django.telemetry import live_trace_id
+from logstack_django.sources.opentelemetry import live_trace_id
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 

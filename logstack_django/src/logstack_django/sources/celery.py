@@ -1,7 +1,4 @@
-"""Records of a Celery worker: their fields, and the context of the task that they describe.
-
-Separate from the signals, because the formatter uses it in applications without Celery as well.
-"""
+"""Celery: the fields of a worker's records, and the context of the task that they describe."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from logstack_django.contexts import Context
+from logstack_django.redaction import Redactor
+from logstack_django.sources.source import INHERIT, Source, Translation
 
 _MAX_KNOWN = 10_000
 _known: OrderedDict[str, Context] = OrderedDict()
@@ -40,9 +39,12 @@ def find_task_context(record: logging.LogRecord) -> Context | None:
     return None
 
 
-def task_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Fields that a record of Celery holds in its arguments."""
-    args: Any = record.args
+def translate(record: logging.LogRecord, redactor: Redactor | None) -> Translation | None:
+    """Fields that a record of Celery holds in its arguments; `data` are these again."""
+    return Translation(_task_fields(record.args), None, ("data",), find_task_context(record))
+
+
+def _task_fields(args: Any) -> dict[str, Any]:
     if not isinstance(args, Mapping) or "id" not in args or "name" not in args:
         return {}
     fields: dict[str, Any] = {}
@@ -56,3 +58,9 @@ def task_fields(record: logging.LogRecord) -> dict[str, Any]:
     fields["task_id"] = args["id"]
     fields["task_name"] = args["name"]
     return fields
+
+
+SOURCE = Source(
+    loggers={"celery": INHERIT, "celery.task": INHERIT, "celery.redirected": INHERIT},
+    translators={"celery.": translate},
+)
