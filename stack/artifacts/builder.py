@@ -126,28 +126,37 @@ class Builder:
         shutil.rmtree(scratch / "patched", ignore_errors=True)
 
     def _patch(self, artifact: Artifact, scratch: Path) -> Path | None:
-        """A copy of the module that the patches change; None without. Raises ArtifactError."""
-        if not artifact.patches:
-            return None
-        module = f"{artifact.patches[0].module}@v{artifact.version}"
-        go = self.environment.go
-        printed = self._run(artifact, [go, "mod", "download", "-json", module], scratch)
-        found = re.search(r'"Dir": "(.+)"', printed)
-        if not found:
-            raise ArtifactError(f"cannot patch {module}: go mod download printed {printed.strip()}")
-        copy = scratch / "patched" / Path(artifact.patches[0].module).name
-        shutil.copytree(found[1], copy, copy_function=shutil.copyfile)
-        for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):  # Go's cache is read-only
-            folder.chmod(0o755)
+        """Copies of the modules that the patches change: the first; None without.
+
+        Raises ArtifactError.
+        """
+        modules = list(dict.fromkeys(patch.module for patch in artifact.patches))
+        copies = {module: self._copy_module(artifact, module, scratch) for module in modules}
         for patch in artifact.patches:
-            path = copy / patch.file
+            path = copies[patch.module] / patch.file
             text = path.read_text(encoding="utf-8")
             if text.count(patch.before) != 1:
                 raise ArtifactError(
-                    f"cannot patch {module}: expected the lines that the patch changes once in "
-                    f"{patch.file}, got another text"
+                    f"cannot patch {patch.module}@v{artifact.version}: expected the lines that the "
+                    f"patch changes once in {patch.file}, got another text"
                 )
             path.write_text(text.replace(patch.before, patch.after), encoding="utf-8")
+        return copies[modules[0]] if modules else None
+
+    def _copy_module(self, artifact: Artifact, module: str, scratch: Path) -> Path:
+        """A module that can be changed. Raises ArtifactError."""
+        versioned = f"{module}@v{artifact.version}"
+        argv = [self.environment.go, "mod", "download", "-json", versioned]
+        printed = self._run(artifact, argv, scratch)
+        found = re.search(r'"Dir": "(.+)"', printed)
+        if not found:
+            raise ArtifactError(
+                f"cannot patch {versioned}: go mod download printed {printed.strip()}"
+            )
+        copy = scratch / "patched" / Path(module).name
+        shutil.copytree(found[1], copy, copy_function=shutil.copyfile)
+        for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):  # Go's cache is read-only
+            folder.chmod(0o755)
         return copy
 
     def _check(self, artifact: Artifact, folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
+from typer._click.exceptions import NoSuchOption
+from typer.core import TyperCommand
 
 from stack import settings
 from stack.cli.console import AsJson, note, out, print_json
@@ -21,13 +23,27 @@ from stack.engines.factory import engine_of, restored_engine_of
 from stack.engines.kinds import kind_of
 from stack.runtimes import selection as runtime
 
+if TYPE_CHECKING:
+    from typer._click import Context
+
 Since = Annotated[str, typer.Option(help="Start: a duration ago (5m, 2h) or a time.")]
 Until = Annotated[str, typer.Option(help="End: a duration ago, a time, or now.")]
 
 
 def register(app: typer.Typer) -> None:
     app.command()(logs)
-    app.command()(query)
+    app.command(cls=QueryCommand)(query)
+
+
+class QueryCommand(TyperCommand):
+    """`query`, whose argument may begin like an option."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except NoSuchOption as error:
+            error.message += " In a query, write `!` for `-`: '!level:ERROR'."
+            raise
 
 
 def open_restored(environment: str) -> Engine:
@@ -96,7 +112,9 @@ def query(
     text: Annotated[str, typer.Argument(metavar="QUERY", help="LogsQL, or LogQL with Loki.")],
     since: Since = "1h",
     until: Until = "now",
-    number: Annotated[int, typer.Option("-n", min=1, help="Maximum number of rows.")] = 1000,
+    number: Annotated[
+        int, typer.Option("-n", min=1, max=1_000_000, help="Maximum number of rows.")
+    ] = 1000,
     environment: Environment = "",
     reader: Reader = "",
     as_json: AsJson = False,
@@ -108,6 +126,9 @@ def query(
     selection = Selection(*time_range(since, until))
     engine = engine_of(open_target(environment, reader))
     rows = list(engine.query(text, selection, limit=number))
+    if not rows:
+        note(f"No rows match between --since {since} and --until {until}.", "dim")
+        return
     if as_json:
         for row in rows:
             print_json(row)

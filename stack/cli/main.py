@@ -148,6 +148,8 @@ def run(clock: Clock | None = None) -> None:
     from stack.cli import inherited  # `--help` needs no module of a command
 
     inherited.correct(os.environ)
+    # In the locale C, arguments that are UTF-8 would be other characters.
+    sys.argv[1:] = [os.fsencode(text).decode("utf-8", "surrogateescape") for text in sys.argv[1:]]
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     if isinstance(sys.stdout, TextIOWrapper):  # print what it cannot encode as an escape

@@ -57,6 +57,50 @@ QUEUE = Patch(
 )
 
 
+# A FIFO whose name matches a pattern would be opened without end, and with it no other file of the
+# pattern be read. What is not a file is refused and named, as what cannot be read is.
+REGULAR = Patch(
+    "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/stanza",
+    "fileconsumer/file_other.go",
+    before="""\
+	return os.Open(path) // #nosec - operator must read in files defined by user
+""",
+    after="""\
+	// A FIFO without a writer would be waited for.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "not a regular file", Path: path, Err: fs.ErrPermission}
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+""",
+)
+IMPORTS = Patch(
+    REGULAR.module,
+    REGULAR.file,
+    before="""\
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+""",
+    after="""\
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+""",
+)
+PATCHES = (QUEUE, REGULAR, IMPORTS)
 # A processor of our own.
 NAMES = ROOT / "stack" / "artifacts" / "names.go"
 
@@ -177,13 +221,13 @@ def program(settings: Settings) -> Artifact:
             "otelcol/builder.yaml.j2",
             version=version,
             emptied=EMPTIED,
-            patch=QUEUE,
+            patched=[patch.module for patch in PATCHES],
             modules=list(modules),
         ),
         modules=tuple(modules.items()),
         binaries=("otelcol-logstack",),
         emptied=EMPTIED,
-        patches=(QUEUE,),
+        patches=PATCHES,
     )
 
 

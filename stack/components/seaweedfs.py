@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 
 from stack.components.component import Artifact, Component
 from stack.settings.secrets import store_security
-from stack.settings.targets import Target
+from stack.settings.targets import SOCKET_PATH_BYTES, Target
 from stack.settings.units import (
     parse_bytes,
 )
@@ -53,6 +54,7 @@ def arguments(target: Target) -> list[str]:
         f"-s3.config={target.config_dir('seaweedfs') / 's3.json'}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
+        *_sockets(target),
         "-s3.autoCreateBucket=false",
         "-s3.allowDeleteBucketNotEmpty=false",
         "-master.peers=none",
@@ -62,6 +64,16 @@ def arguments(target: Target) -> list[str]:
         "-volume.preStopSeconds=1",  # there is no other volume server to notify
         f"-volume.minFreeSpace={max(1, free // 1024**2)}MiB",
     ]
+
+
+def _sockets(target: Target) -> list[str]:
+    """By default they are in /tmp, where anybody can make one before, and stay there.
+
+    They do where the path of the data folder is too long for a socket.
+    """
+    paths = {name: target.storage_dir("seaweedfs") / f"{name}.sock" for name in ("filer", "s3")}
+    is_short = all(len(os.fsencode(path)) <= SOCKET_PATH_BYTES for path in paths.values())
+    return [f"-{name}.localSocket={path}" for name, path in paths.items() if is_short]
 
 
 def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> dict[str, str]:

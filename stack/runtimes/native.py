@@ -84,6 +84,8 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
     A second call with the same settings changes nothing. Raises NativeError; whatever this call
     started is stopped again, also on KeyboardInterrupt.
     """
+    from stack.runtimes.preflight import describe_unread_files
+
     target = native(settings)
     supervisor = Supervisor(target)
     was_running, files = _prepare(supervisor, on_progress)
@@ -109,7 +111,7 @@ def up(settings: Settings, on_progress: OnProgress) -> UpResult:
             on_progress("supervisord", "stopping what was started")
             _stop_quietly(supervisor)
         raise
-    return UpResult(statuses, changed, was_running)
+    return UpResult(statuses, changed, was_running, "\n".join(describe_unread_files(target)))
 
 
 def _prepare(supervisor: Supervisor, on_progress: OnProgress) -> tuple[bool, dict[str, str]]:

@@ -18,6 +18,7 @@ from stack.settings import variable_name
 from stack.settings.targets import Target
 from stack.settings.units import format_bytes, parse_bytes
 
+MOST_SHOWN = 10  # sentences about files
 MANY = 3  # taken ports of one place, from which on all ports are to move
 
 
@@ -115,6 +116,24 @@ def describe_writers(target: Target) -> str:
     names = ", ".join(f"process {pid} ({name})" for pid, name in writers.items())
     verb = "writes" if len(writers) == 1 else "write"
     return f"{target.data_dir}, where {names} {verb}" if names else ""
+
+
+def describe_unread_files(target: Target) -> list[str]:
+    """What the agent finds nothing to read of, one sentence for each entry of agent.files."""
+    said = []
+    for number, file in enumerate(target.settings.agent.files):
+        name = f"agent.files.{number}"
+        found = sorted(Path("/").glob(file.path.lstrip("/")))
+        plain = not set("{\\").intersection(file.path)  # which Python's patterns do not have
+        if not found and plain:
+            said.append(f"{name}: no file matches {file.path} yet.")
+        for path in found:
+            if not path.is_file():
+                said.append(f"{name}: {path} is not a file and is not read.")
+            elif not os.access(path, os.R_OK):
+                said.append(f"{name}: cannot read {path}: permission denied.")
+    more = len(said) - MOST_SHOWN
+    return said if more <= 0 else [*said[:MOST_SHOWN], f"And {more} more of agent.files."]
 
 
 def is_free(host: str, port: int) -> bool:

@@ -267,7 +267,7 @@ class Agent(Section):
     """How the agent reads, batches and sends."""
 
     poll_interval: Annotated[Duration, between("10ms", "1m")]
-    fingerprint: Annotated[Bytes, between("1KiB", "1MiB")]
+    fingerprint: Annotated[Bytes, between("1000B", "1MiB")]
     flush_interval: Annotated[Duration, between("10ms", "1m")]
     line_flush: Annotated[Duration, between("100ms", "5m")]
     text_flush: Annotated[Duration, between("100ms", "5m")]

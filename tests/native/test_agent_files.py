@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -131,6 +132,23 @@ def test_files_of_other_encodings_are_read(own_stack: StackUnderTest, folder: Pa
         assert [json.loads(text)["record"]["message"].rstrip("\r") for text in shown] == [
             *(f"grüße {mark}", f"ERROR [shop] größer {mark}")
         ]
+
+
+def test_a_pipe_with_the_name_of_a_log_file_stops_no_other(
+    own_stack: StackUnderTest, folder: Path
+) -> None:
+    """Nobody writes to it; the agent's log names it once."""
+    own_stack.unless_promtail("it opens the pipe in a task of its own")
+    os.mkfifo(folder / "aaa.log")
+    marks = [marker(), marker()]
+    (folder / "zzz.log").write_text(f"{line(record(mark=marks[0]))}\n", encoding="utf-8")
+    own_stack.up()
+    own_stack.wait_for({"mark": marks[0]}, 1)
+    with (folder / "zzz.log").open("a", encoding="utf-8") as file:
+        file.write(f"{line(record(mark=marks[1]))}\n")
+    own_stack.wait_for({"mark": marks[1]}, 1)
+    said = own_stack.target.log_file("otelcol").read_text(encoding="utf-8")
+    assert said.count("not a regular file") == 1
 
 
 def test_another_fingerprint_reads_nothing_again(own_stack: StackUnderTest) -> None:

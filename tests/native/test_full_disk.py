@@ -51,8 +51,15 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def target(disk: Path, tmp_path: Path, combination: Combination, binaries: None) -> Target:
-    """The engine's target, with its data on the small disk."""
+def target(
+    disk: Path,
+    tmp_path: Path,
+    combination: Combination,
+    binaries: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Target:
+    """The engine's target, with its data on the small disk. A request waits 3 s for its answer."""
+    monkeypatch.setattr("stack.engines.victorialogs.TIMEOUT", (3.05, 3))
     names = ("victorialogs", "loki", "loki_grpc")
     ports = zip(names, free_ports(len(names)), strict=True)
     variables = {
@@ -83,11 +90,15 @@ def running_engine(target: Target, output: Path) -> Iterator[RunningProcess]:
 
 @dataclass
 class Writer(threading.Thread):
-    """Pushes numbered records until it is stopped: how many were accepted and how many refused."""
+    """Pushes numbered records until it is stopped: how many were accepted and how many refused.
+
+    `unknown` had no answer in time: the engine may have them.
+    """
 
     engine: Engine
     accepted: int = 0
     refused: int = 0
+    unknown: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -101,8 +112,11 @@ class Writer(threading.Thread):
             try:
                 self.engine.push(batch)
                 self.accepted += BATCH
-            except EngineError:
-                self.refused += BATCH
+            except EngineError as error:
+                if "timed out" in str(error).lower():
+                    self.unknown += BATCH
+                else:
+                    self.refused += BATCH
 
 
 @contextmanager
@@ -146,13 +160,17 @@ def test_a_disk_that_fills_up_costs_no_record_that_was_accepted(
             poll(lambda: writer.accepted >= 5000, "records before the disk is full")
             time.sleep(3)  # a new stream is on disk by then
             filler = fill(disk, target)
-            poll(lambda: writer.refused >= 10 * BATCH, "refused records", timeout=20)
+            poll(lambda: writer.refused >= 10 * BATCH, "refused records", timeout=60)
             time.sleep(3)  # what the engine would write meanwhile
             assert found.process.poll() is None, found.log.read_text()[-3000:]
             filler.unlink()
             before = writer.accepted
             poll(lambda: writer.accepted >= before + 2000, "records after that", timeout=40)
-        poll(lambda: stored(engine) == writer.accepted, lambda: f"{stored(engine)} of {writer}")
+        most = writer.accepted + writer.unknown
+        poll(
+            lambda: writer.accepted <= stored(engine) <= most,
+            lambda: f"{stored(engine)} of {writer}",
+        )
         found.process.kill()
         found.process.wait()
     time.sleep(0.1)
@@ -173,7 +191,7 @@ def test_an_engine_that_is_killed_while_its_disk_is_full_has_what_it_accepted(
             earlier = writer.accepted
             time.sleep(7)
             filler = fill(disk, target)
-            poll(lambda: writer.refused >= 10 * BATCH, "refused records", timeout=20)
+            poll(lambda: writer.refused >= 10 * BATCH, "refused records", timeout=60)
             time.sleep(7)
             assert found.process.poll() is None, found.log.read_text()[-3000:]
         found.process.kill()

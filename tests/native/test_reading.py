@@ -87,6 +87,16 @@ def test_a_byte_that_is_no_utf8_hides_nothing(stack: StackUnderTest) -> None:
     assert [item["message"] for item in records] == expected
 
 
+def test_a_query_without_rows_says_so(stack: StackUnderTest) -> None:
+    """With the time that was asked for, which is an hour if no other is given."""
+    loki = stack.settings.stack.engine == "loki"
+    text = '{service_name="nobody"}' if loki else 'service_name:="nobody"'
+    for options in ((), ("--json",)):
+        result = stack.run("query", text, *options)
+        assert (result.returncode, result.stdout) == (0, "")
+        assert result.stderr == "No rows match between --since 1h and --until now.\n"
+
+
 def numbered(service: str, count: int) -> Iterator[Record]:
     for number in range(count):
         yield record(f"number {number}", service_name=service)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stack.components.otelcol import QUEUE
-from stack.components.victorialogs_patches import PATCHES
+from stack.components import otelcol, victorialogs_patches
 
 SCRIPT = """#!/bin/sh
 calls=$(dirname "$0")/calls
@@ -59,7 +58,7 @@ class FakeGo:
         self.program = folder / "go"
         write_program(self.program, SCRIPT)
         self.module = folder / "module"  # those that are patched, in Go's cache
-        for patch in (QUEUE, *PATCHES):
+        for patch in (*otelcol.PATCHES, *victorialogs_patches.PATCHES):
             patched = self.module / patch.file
             patched.parent.mkdir(parents=True, exist_ok=True)
             with patched.open("a", encoding="utf-8") as file:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from stack.cli.filters import selection_of
 from stack.cli.main import KNOWN_ERRORS, run
 from stack.components.catalogue import selected
 from stack.settings import ROOT, load, setting_keys
 from tests.support.commands import Logstack
 from tests.support.ports import free_ports
+
+EVER = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
 
 
 def test_an_engine_that_is_not_there_is_one_line_and_status_1(logstack: Logstack) -> None:
@@ -118,6 +122,27 @@ def test_clean_says_what_it_removes(logstack: Logstack, own_folders: Path) -> No
     done = "Removed. The built binaries stay in the cache.\n"
     assert logstack("clean", "--yes") == (0, "", f"{said}{done}")
     assert list((own_folders / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("pattern", ["(", "[a", "*", "a)"])
+@pytest.mark.parametrize("command", ["logs", "archive search"])
+def test_an_open_expression_is_refused_by_its_option(
+    logstack: Logstack, command: str, pattern: str
+) -> None:
+    """Not by the engine, with the whole query; `\\pL` and the like are its own business."""
+    code, _, errors = logstack(*command.split(), "--grep", pattern)
+    assert code == 2
+    assert f"--grep: expected a regular expression, got {pattern!r}: " in errors
+    assert selection_of(EVER, "", r"\pL\z(?i)x", {}).grep == r"\pL\z(?i)x"
+
+
+def test_a_query_that_begins_with_a_dash_is_told_how_to_negate(logstack: Logstack) -> None:
+    """LogsQL takes `-` and `!`, the command line only one of them."""
+    code, _, errors = logstack("query", "-level:ERROR")
+    assert code == 2
+    assert "No such option: -l In a query, write `!` for `-`: '!level:ERROR'." in errors
+    code, _, errors = logstack("query", "*", "-n", "999999999999999999999")
+    assert (code, "-n" in errors) == (2, True)
 
 
 def test_settings_lists_every_value_and_where_it_comes_from(

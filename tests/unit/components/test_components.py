@@ -88,6 +88,8 @@ ARGV = {
         "-s3.allowedOrigins=http://127.0.0.1:21011",
         "-s3.config=/srv/stack/run/seaweedfs/s3.json",
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+        "-filer.localSocket=/srv/stack/data/seaweedfs/filer.sock",
+        "-s3.localSocket=/srv/stack/data/seaweedfs/s3.sock",
         *("-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"),
         *("-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024"),
         *("-volume.max=0", "-volume.preStopSeconds=1", "-volume.minFreeSpace=64MiB"),

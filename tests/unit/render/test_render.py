@@ -304,7 +304,7 @@ def test_the_values_of_the_settings_reach_the_collector(tmp_path: Path) -> None:
 
 def test_the_collector_is_built_without_a_batch_processor() -> None:
     """It would acknowledge records before the queue on disk has them."""
-    parts = {"emptied": ("example.com/a/b",), "patch": None, "modules": ["names"]}
+    parts = {"emptied": ("example.com/a/b",), "patched": (), "modules": ["names"]}
     manifest = render_template("otelcol/builder.yaml.j2", version="4.5.6", **parts)
     modules = re.findall(r"(?m)^  - gomod: (\S+) v(\S+)$", manifest)
     assert {version for _, version in modules} == {"4.5.6"}

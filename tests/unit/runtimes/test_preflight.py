@@ -14,7 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.runtimes.preflight import PreflightError, check_data_dir, check_ports, is_free
+from stack.runtimes.preflight import (
+    PreflightError,
+    check_data_dir,
+    check_ports,
+    describe_unread_files,
+    is_free,
+)
 from stack.settings.targets import Target
 from tests.support.example import target_in
 from tests.support.ports import free_ports
@@ -178,6 +184,22 @@ def test_a_port_that_our_own_program_holds_is_no_problem(target: Target) -> None
         assert child.stdin is not None
         child.stdin.close()
     assert f"which process {child.pid} (" in line
+
+
+def test_files_that_the_agent_has_nothing_to_read_of_are_named(tmp_path: Path) -> None:
+    """A pattern with a mistake in it, a folder and a pipe; a log that is there is fine."""
+    (tmp_path / "a.log").touch()
+    os.mkfifo(tmp_path / "pipe.log")
+    (tmp_path / "folder").mkdir()
+    patterns = ["a.log", "b.log", "pipe*.log", "folder", "{a,b}.log", "**/*.log"]
+    files = [{"service": "s", "path": f"{tmp_path}/{pattern}"} for pattern in patterns]
+    target = target_in(tmp_path, agent={"files": files})
+    assert describe_unread_files(target) == [
+        f"agent.files.1: no file matches {tmp_path}/b.log yet.",
+        f"agent.files.2: {tmp_path}/pipe.log is not a file and is not read.",
+        f"agent.files.3: {tmp_path}/folder is not a file and is not read.",
+        f"agent.files.5: {tmp_path}/pipe.log is not a file and is not read.",
+    ]
 
 
 def test_a_data_folder_is_made(target: Target) -> None:

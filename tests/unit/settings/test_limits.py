@@ -26,7 +26,7 @@ REFUSED = [
     ("limits.streams", "1", "a number of at least 100"),
     ("agent.poll_interval", "0s", DURATION + "between 10ms and 1m"),
     ("agent.poll_interval", "1d", DURATION + "between 10ms and 1m"),
-    ("agent.fingerprint", "0B", SIZE + "between 1KiB and 1MiB"),
+    ("agent.fingerprint", "0B", SIZE + "between 1000B and 1MiB"),
     ("agent.flush_interval", "0s", DURATION + "between 10ms and 1m"),
     ("agent.line_flush", "0s", DURATION + "between 100ms and 5m"),
     ("agent.text_flush", "1d", DURATION + "between 100ms and 5m"),
