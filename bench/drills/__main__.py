@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> int:
             outcome = run(drill, seconds)
         except AssertionError as error:
             failed = True
-            table.add_row(drill.name, f"{seconds:g} s", "", "", "", "", f"stopped: {error}")
+            cause = str(error).splitlines()[0]
+            table.add_row(drill.name, f"{seconds:g} s", "", "", "", "", f"stopped: {cause}")
             continue
         failed |= outcome.lost != 0 and not drill.loses
         table.add_row(*row(drill, seconds, outcome))

@@ -11,6 +11,7 @@ from stack.components.component import Patch
 
 MODULE = "github.com/VictoriaMetrics/VictoriaLogs"
 FOLDER = "lib/logstorage"
+INDEX = "github.com/VictoriaMetrics/VictoriaMetrics/lib/mergeset"
 
 ACKNOWLEDGE = Patch(
     MODULE,
@@ -122,28 +123,39 @@ func (ddb *datadb) hasInmemoryParts(deadline time.Time) bool {
 func (ddb *datadb) mustMergePartsToFiles(pws []*partWrapper) {
 """,
 )
-# A snapshot is the only call of the index that writes its memory; without the streams of its rows,
-# queries by stream would not find them.
+# Without the streams of its rows, queries by stream would not find them. The function that writes
+# the index is private to another module; its public one makes a snapshot too, with hard links.
 FLUSH_STREAMS = Patch(
     MODULE,
     f"{FOLDER}/indexdb.go",
     before="""\
 func (idb *indexdb) mustCreateSnapshotAt(dstDir string) {
 """,
-    after="""\
+    after=f"//go:linkname flushTable {INDEX}.(*Table).flushInmemoryItemsToFiles"
+    """
+func flushTable(tb *mergeset.Table)
+
 func (idb *indexdb) mustFlushToDisk() {
 	created := idb.streamsCreatedTotal.Load()
-	if created == idb.streamsFlushed {
-		return
+	if created != idb.streamsFlushed {
+		flushTable(idb.tb)
+		idb.streamsFlushed = created
 	}
-	dir := idb.path + ".flushed"
-	fs.MustRemoveDir(dir)
-	idb.tb.MustCreateSnapshotAt(dir)
-	fs.MustRemoveDir(dir)
-	idb.streamsFlushed = created
 }
 
 func (idb *indexdb) mustCreateSnapshotAt(dstDir string) {
+""",
+)
+LINKS = Patch(
+    MODULE,
+    f"{FOLDER}/indexdb.go",
+    before="""\
+import (
+""",
+    after="""\
+import (
+	_ "unsafe" // for go:linkname
+
 """,
 )
 FLUSHED_FIELD = Patch(
@@ -166,5 +178,6 @@ DURABLE = (
     FLUSH_FIELDS,
     FLUSH_ROWS,
     FLUSH_STREAMS,
+    LINKS,
     FLUSHED_FIELD,
 )
