@@ -31,8 +31,9 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
 """Texts in such a line, the cause that they mean, and the command that shows more than the log."""
 DELIVERY: tuple[tuple[str, str], ...] = (
     ("connection refused", "nothing listens there"),
-    ("401", "the destination refuses the password"),
-    ("403", "the destination refuses the password"),
+    ("Code 401", "the destination refuses the password"),
+    ("Code 403", "the destination refuses the password"),
+    ("status 401", "the destination refuses the password"),
     ("certificate has expired", "the destination's certificate has expired"),
     ("x509", "the destination's certificate is not trusted"),
     ("no such host", "the destination's name cannot be resolved"),
@@ -41,7 +42,7 @@ DELIVERY: tuple[tuple[str, str], ...] = (
     ("no route to host", "there is no route to the destination"),
     ("network is unreachable", "there is no route to the destination"),
     ("storage is in read-only mode", "the engine accepts no records, its disk is full"),
-    ("429", "the destination accepts no more records now, or its disk is full"),
+    ("Code 429", "the destination accepts no more records now, or its disk is full"),
     ("connection reset", "the destination ended the connection"),
 )
 """Texts in an agent's error of delivery, and the cause that they mean."""

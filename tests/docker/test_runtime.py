@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stack import settings
+from stack.records.contract import MONITOR_SERVICE
 from stack.runtimes import selection as runtime
 from stack.runtimes.docker import engine as docker_engine
 from stack.runtimes.docker import runtime as docker
@@ -42,14 +43,24 @@ def test_containers_have_no_more_than_they_need(stack: DockerStackUnderTest) -> 
         ports = [
             port for ports in item["NetworkSettings"]["Ports"].values() for port in ports or ()
         ]
-        assert {port["HostIp"] for port in ports} == {"127.0.0.1"}
+        is_monitor = item["Config"]["Labels"]["com.docker.compose.service"] == "monitor"
+        assert {port["HostIp"] for port in ports} == (set() if is_monitor else {"127.0.0.1"})
         assert host["ReadonlyRootfs"] is True
         assert host["CapDrop"] == ["ALL"]
         assert not host["CapAdd"]
         assert host["Memory"] > 0
         assert not host["Privileged"]
-        assert item["Config"]["Healthcheck"]["Test"][1] == "/probe"
+        assert is_monitor or item["Config"]["Healthcheck"]["Test"][1] == "/probe"
         assert not [mount for mount in item["Mounts"] if "docker.sock" in mount["Source"]]
+
+
+def test_doctor_looks_from_inside(stack: DockerStackUnderTest) -> None:
+    """The monitor reaches every program; rules and retention are read back from here."""
+    stack.wait_for({"service_name": MONITOR_SERVICE, "component": "victorialogs"}, 1)
+    result = stack.run("doctor")
+    assert result.returncode == 0, result.stdout + result.stderr
+    for text in ("programs run and answer", "were accepted", "the engine keeps 30 days"):
+        assert text in result.stdout
 
 
 def test_secrets_are_in_one_private_file(stack: DockerStackUnderTest) -> None:

@@ -31,10 +31,10 @@ def test_an_archive_that_does_not_exist_yet_names_one_command(
     archive: ArchiveUnderTest,
 ) -> None:
     """Nothing ran so far: there is no bucket."""
-    ok, text = is_current(archive)
-    assert not ok
-    assert text.endswith("Run: ./logstack archive run")
-    assert text.count("Run: ") == 1
+    finding = archive.findings()["archive is current"]
+    assert not finding["ok"]
+    assert finding["command"] == "./logstack archive run"
+    assert "Run: " not in finding["text"]
 
 
 def test_old_records_that_came_after_a_run_are_not_behind(archive: ArchiveUnderTest) -> None:

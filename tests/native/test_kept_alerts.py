@@ -58,6 +58,8 @@ def test_a_restart_leaves_no_incident_open(alerting: AlertingStack) -> None:
     """What was over meanwhile is resolved under the same key."""
     alert = fail_a_job(alerting)
     (fired,) = alerting.wait(lambda: alerting.pagerduty(alert), "PagerDuty took it")
+    seen = alerting.stack.target.storage_dir("monitor") / "state.json"
+    alerting.wait(lambda: alert.split()[1] in seen.read_text(), "the monitor has seen it")
     assert alerting.stack.run("down").returncode == 0
     began = time.monotonic()
     poll(lambda: time.monotonic() - began > WINDOW_S + 5, "the rule would be over")

@@ -92,6 +92,23 @@ def test_a_crash_is_explained_by_the_programs_own_last_words(tmp_path: Path) -> 
     assert logs.why_it_ended(program, EMPTY) == ("", "", EMPTY.apply)
 
 
+def test_a_failed_delivery_is_explained_by_the_agents_newest_error(tmp_path: Path) -> None:
+    """Digits of its time are none of its cause, and an old error counts no more."""
+    log = tmp_path / "otelcol.log"
+    program = Program("otelcol", log=str(log))
+    line = '{{"ts":"2026-01-31T10:00:00.401Z","msg":"Exporting failed.","error":"{}"}}\n'
+    now = logs.seconds("2026-01-31T10:00:30Z")
+    for error, cause in (
+        ("dial tcp 127.0.0.1:1: connect: connection refused", "nothing listens there"),
+        ("responded with HTTP Status Code 401", "the destination refuses the password"),
+        ("responded with HTTP Status Code 500", "it was refused"),
+        ("x509: certificate has expired", "the destination's certificate has expired"),
+    ):
+        log.write_text(line.format(error))
+        assert next(logs.delivery_errors(program, EMPTY, now))[0] == cause
+    assert list(logs.delivery_errors(program, EMPTY, now + 600)) == []
+
+
 def samples(**fields: float) -> dict[str, dict[str, float]]:
     return {name: {"": value} for name, value in fields.items()}
 
