@@ -138,7 +138,7 @@ def test_a_pipe_with_the_name_of_a_log_file_stops_no_other(
     own_stack: StackUnderTest, folder: Path
 ) -> None:
     """Nobody writes to it; the agent's log names it once."""
-    own_stack.unless_promtail("it opens the pipe in a task of its own")
+    own_stack.unless_promtail("its readers are as they are released")
     os.mkfifo(folder / "aaa.log")
     marks = [marker(), marker()]
     (folder / "zzz.log").write_text(f"{line(record(mark=marks[0]))}\n", encoding="utf-8")
