@@ -46,6 +46,14 @@ def copied_and_truncated(log: Path, number: int) -> None:
     os.truncate(log, 0)
 
 
+def copied_away_and_truncated(log: Path, number: int) -> None:
+    """The copy is not where the agent reads: what it has not read yet is lost, too."""
+    folder = log.with_name("old")
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(log, folder / f"{number}")
+    os.truncate(log, 0)
+
+
 def deleted_and_made_again(scene: Scene) -> None:
     """Half a second after the last write."""
     for _ in range(ROTATIONS):

@@ -29,6 +29,8 @@ DRILLS = (
           at_5_mb(files.rotated(files.by_date)), 5, 60),
     Drill("rotation-copytruncate", "copied and truncated 10 times, 5 MB/s",
           at_5_mb(files.rotated(files.copied_and_truncated)), 5, 60, loses=True),
+    Drill("rotation-copied-away", "the same, with the copy in another folder",
+          at_5_mb(files.rotated(files.copied_away_and_truncated)), 5, 60, loses=True),
     Drill("rotation-delete", "deleted 0.5 s after a write and made again 10 times, 5 MB/s",
           at_5_mb(files.deleted_and_made_again), 5, 60),
     Drill("many-files", "500 files at once", files.many_files, 1, 10),
