@@ -19,7 +19,7 @@ from stack.monitor.view import View
 
 ALERTMANAGER = "alertmanager"
 # An alert that is sent again ends after so many looks without another; it takes one to be seen.
-LOOKS = 3
+LOOKS, LEAST_S = 3, 10.0
 # For how long an alert is kept whose receiver does not work.
 MOST_S = 6 * 3600
 ALERTS = "/api/v2/alerts?active=true&silenced=true&inhibited=true"
@@ -94,7 +94,8 @@ def keep_alerts(view: View) -> list[Alert]:
         if name not in kept and (settling or _is_untold(alert, broken, view.now))
     }
     for alert in again.values():
-        alert["until"] = view.now + LOOKS * view.plan.interval_s
+        # From now on: a look on a busy machine takes its time, and what has ended is not sent on.
+        alert["until"] = time.time() + max(LEAST_S, LOOKS * view.plan.interval_s)
         _send(base, alert)
     notes["alerts"] = {**kept, **again}
     return list(again.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,7 +15,6 @@ import pytest
 from stack.runtimes.supervisor import Supervisor
 from stack.settings import ROOT, variable_name
 from tests.support.native_stack import (
-    ON_ENGINES,
     StackUnderTest,
     line,
     logstack_argv,
@@ -46,16 +44,6 @@ def test_status_names_state_address_and_log_of_each_component(stack: StackUnderT
         address = "" if item["name"] in ("archiver", "monitor") else "http://127.0.0.1:"
         assert item["address"].startswith(address)
         assert item["state"] == "idle" or Path(item["log"]).is_file()
-
-
-@ON_ENGINES
-def test_doctor_finds_nothing_wrong_with_a_fresh_stack(stack: StackUnderTest) -> None:
-    """Programs run, records arrive; rules, retention, archive and gate are as the settings say."""
-    result = stack.run("doctor")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "has loaded exactly the rules of alerts/rules/" in result.stdout
-    assert "programs run and answer" in result.stdout
-    assert re.search(r"in ten minutes \d+ were accepted", result.stdout)
 
 
 def test_the_engine_for_restored_records_runs_while_there_are_any(
