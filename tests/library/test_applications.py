@@ -46,7 +46,10 @@ def test_admins_get_their_mails(debug: bool) -> None:
     backend = "django.core.mail.backends.locmem.EmailBackend"
     address = "ann@shop.example"
     admins = [address] if django.VERSION >= (6, 0) else [("Ann", address)]
-    with override_settings(ADMINS=admins, DEBUG=debug, EMAIL_BACKEND=backend):
+    mailer: dict[str, Any] = {"EMAIL_BACKEND": backend}
+    if django.VERSION >= (6, 1):
+        mailer = {"MAILERS": {"default": {"BACKEND": backend}}}
+    with override_settings(ADMINS=admins, DEBUG=debug, **mailer):
         AdminMailHandler().handle(record)
     assert len(mail.outbox) == (0 if debug else 1)
     config = logging_config("s")
