@@ -70,7 +70,7 @@ class RuleOverride(Section):
 
     enabled: bool = True
     hold: Annotated[Duration, between("0s", "7d")] | None = Field(default=None, alias="for")
-    window: Annotated[Duration, between("1m", "30d")] | None = None
+    window: Annotated[Duration, between("1s", "30d")] | None = None
     severity: Severity | None = None
 
 

@@ -67,7 +67,10 @@ def test_a_crash_loop_of_the_engine_is_named(own_stack: StackUnderTest) -> None:
         poll(lambda: own_stack.statuses()["victorialogs"]["pid"], "it runs again")
     status = own_stack.run("status")
     assert status.returncode == 1
-    assert "restarting (ended 3 times in five minutes: terminated by SIGKILL)" in status.stdout
+    shown = own_stack.statuses()["victorialogs"]
+    assert (shown["state"], shown["note"]) == (
+        *("restarting", "ended 3 times in five minutes: terminated by SIGKILL"),
+    )
     found = named(own_stack, "victorialogs ended 3 times in five minutes")
     assert found["check"] == "programs"
     assert found["command"] == f"tail '{own_stack.target.log_file('victorialogs')}'"
