@@ -8,6 +8,8 @@ from bench.drills import components, files
 from bench.drills.drill import Drill, under_load
 
 at_5_mb = partial(under_load, rate=5000, size=800)  # a second
+# The smallest queue for lines of 16 KiB.
+QUEUE_FULL = {("limits", "queue"): "4MiB", ("limits", "line"): "16KiB"}
 DRILLS = (
     Drill("engine-stopped", "the engine is stopped, at 1000 records/s",
           under_load(components.engine_stopped, 1000), 5, 180),
@@ -20,7 +22,7 @@ DRILLS = (
     Drill("server-down", "one of two log servers is killed, and its queue is full",
           components.one_server_down, 12, 600),
     Drill("queue-full", "the engine is stopped, and the agent's queue of 4 MiB is full",
-          under_load(files.queue_full, 5000, 400, {("limits", "queue"): "4MiB"}), 8, 60),
+          under_load(files.queue_full, 5000, 400, QUEUE_FULL), 8, 60),
     Drill("disk-full", "the engine's disk is full, at 500 records/s",
           files.disk_full, 8, 60, needs=files.without_tmpfs),
     Drill("rotation-rename", "rotated 10 times by renaming, 5 MB/s",
