@@ -196,7 +196,7 @@ class FleetUnderTest:
 
     def pids(self) -> dict[str, str]:
         """Every service's process, by host and name."""
-        listed = "systemctl list-units --plain --no-legend --state=active 'logstack-*.service'"
+        listed = "systemctl list-units --plain --no-legend --state=running 'logstack-*.service'"
         found = {}
         for host in self.hosts.values():
             for line in host.sh(listed).splitlines():
