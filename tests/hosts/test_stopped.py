@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -67,7 +68,7 @@ def test_a_connection_that_breaks_is_named(fleet: FleetUnderTest) -> None:
         assert run.returncode == 1, text
         assert "app-2: otelcol: " in text
         assert "Traceback" not in text
-        assert "app-1: 2 changes" in text
+        assert re.search(r"app-1: \d changes", text)
         for name in ("logs-1", "app-1"):
             assert fleet.hosts[name].sh(f"cat {LOCK} 2>/dev/null || true") == ""
     result = fleet.run("hosts", "unlock", "staging")
