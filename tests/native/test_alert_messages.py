@@ -276,7 +276,7 @@ def test_amtool_accepts_the_configuration(amtool: Path, configuration: Path) -> 
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert f"{len(message_templates())} templates" in result.stdout
-    assert "7 receivers" in result.stdout
+    assert "8 receivers" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -314,4 +314,4 @@ def test_alerts_are_routed(
 
 def test_vmalert_and_amtool_accept_what_is_shipped(tmp_path: Path) -> None:
     """Every rule, as `logstack alerts lint` checks it."""
-    assert check_files(target_in(tmp_path)) == 21
+    assert check_files(target_in(tmp_path)) == 31

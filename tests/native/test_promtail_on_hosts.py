@@ -113,7 +113,8 @@ def test_records_wait_in_their_file_while_the_log_server_is_unavailable(fleet: F
 def test_promtail_takes_its_configuration(tmp_path: Path) -> None:
     """Every key is known, those of the journal too; one that is not is refused."""
     values = fleet_settings(stack=PROMTAIL, app_hosts={"journal": True, "docker_logs": True})
-    (component,) = plan_for(values, made_secrets(tmp_path, values), "app-1").components
+    components = plan_for(values, made_secrets(tmp_path, values), "app-1").components
+    component = next(component for component in components if component.name == "promtail")
     assert "journal:" in component.files[0].text
     result = check(component, values, tmp_path / "staged")
     assert result.returncode == 0, result.stdout + result.stderr

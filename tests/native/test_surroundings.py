@@ -82,7 +82,9 @@ def test_a_user_without_a_home_is_told_to_name_a_cache(own_stack: StackUnderTest
     without_home = {k: v for k, v in own_stack.environ.items() if k not in ("HOME", "USER")}
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o777)
-        without_home |= {variable_name("paths", name): f"{folder}/x" for name in ("run", "data")}
+        without_home |= {
+            variable_name("paths", name): f"{folder}/{name}" for name in ("run", "data")
+        }
         refuse_without_cache(without_home)
 
 
