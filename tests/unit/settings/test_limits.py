@@ -42,7 +42,7 @@ REFUSED = [
     ("alerts.repeat_page", "0s", DURATION + "between 1m and 30d"),
     ("alerts.deadman_interval", "0s", DURATION + "between 1s and 1d"),
     ("alerts.scan_interval", "0s", DURATION + "between 1s and 1d"),
-    ("alerts.rules", "{X = {window = '0s'}}", DURATION + "between 1m and 30d"),
+    ("alerts.rules", "{X = {window = '0s'}}", DURATION + "between 1s and 30d"),
     ("thresholds.error_ratio", "5", "a number below 1.0"),
     ("thresholds.volume_factor", "inf", "a number that is neither infinite nor nan"),
     ("thresholds.volume_factor", "nan", "a number that is neither infinite nor nan"),
