@@ -47,7 +47,7 @@ def test_no_proxy_is_asked_for_loopback(
         assert requests.utils.should_bypass_proxies(url, None), address
         assert should_bypass_proxies(url), address
         assert proxy_bypass(address), address
-    outside = requests.utils.should_bypass_proxies("http://pypi.org/", None)
+    outside = requests.utils.should_bypass_proxies("http://elsewhere.example.org/", None)
     assert bool(outside) is (given == "*")
     if given == "example.com":
         assert requests.utils.should_bypass_proxies("http://example.com/", None)
