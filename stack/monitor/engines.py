@@ -82,9 +82,9 @@ def _problems(
 
 
 def _warning(view: View) -> str:
-    """The engine's newest warning about records that it ignores."""
+    """The engine's newest warning about records that it ignores, without what was in the record."""
     program = view.plan.program(view.plan.engine)
     for line in reversed(logs.lines_of(program, view.plan)) if program else ():
         if "ignoring" in line or "skipping log entry" in line or "dropping" in line:
-            return logs.message_of(line)
+            return logs.message_of(line).partition("{")[0].rstrip(" ;:")
     return ""

@@ -15,7 +15,7 @@ import requests
 from stack.engines.facts import VL_STREAM_FIELDS
 from stack.records.contract import MONITOR_SERVICE
 from stack.runtimes.supervisor import Supervisor
-from tests.support.native_stack import StackUnderTest, line, poll, record
+from tests.support.native_stack import StackUnderTest, line, marker, poll, record
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 OFTEN = {"LOGSTACK_MONITOR__INTERVAL": "1s"}
@@ -127,14 +127,17 @@ def test_rows_that_the_engine_drops_are_counted_with_their_reason(
     fields = ",".join(VL_STREAM_FIELDS)
     path = f"/insert/jsonline?_time_field=timestamp&_msg_field=message&_stream_fields={fields}"
     old = (datetime.now(UTC) - timedelta(days=90)).isoformat()
-    data = "".join(f"{line({**record('old'), 'timestamp': old})}\n" for _ in range(7))
+    mark = marker()
+    data = "".join(f"{line({**record(mark), 'timestamp': old})}\n" for _ in range(7))
     answer = requests.post(
         own_stack.target.url("victorialogs", path), data=data.encode(), timeout=10
     )
     assert answer.ok
     found = seen(own_stack, "records_dropped")
     assert "victorialogs dropped 7 records in ten minutes: their time is older" in found["message"]
-    named(own_stack, "victorialogs dropped 7 records in ten minutes")
+    shown = named(own_stack, "victorialogs dropped 7 records in ten minutes")
+    assert "timestamp" in shown["evidence"]
+    assert mark not in f"{found} {shown}", "what was in a record is not repeated"
 
 
 def test_nothing_runs_is_one_sentence(own_stack: StackUnderTest) -> None:
