@@ -135,9 +135,11 @@ def test_rows_that_the_engine_drops_are_counted_with_their_reason(
     assert answer.ok
     found = seen(own_stack, "records_dropped")
     assert "victorialogs dropped 7 records in ten minutes: their time is older" in found["message"]
-    shown = named(own_stack, "victorialogs dropped 7 records in ten minutes")
-    assert "timestamp" in shown["evidence"]
-    assert mark not in f"{found} {shown}", "what was in a record is not repeated"
+    named(own_stack, "victorialogs dropped 7 records in ten minutes")
+    own_stack.write(line(record(mark, **{f"{mark}-{number}": number for number in range(2000)})))
+    shown = named(own_stack, "victorialogs dropped 1 records in ten minutes: they have too many")
+    assert "maxFieldsPerLine" in shown["evidence"]
+    assert mark not in str(shown), "what was in a record is not repeated"
 
 
 def test_nothing_runs_is_one_sentence(own_stack: StackUnderTest) -> None:
