@@ -130,7 +130,7 @@ def disk_full(folder: Path, seconds: float) -> Outcome:
 def _filled(scene: Scene) -> str:
     before = scene.supervisor.processes()[ENGINE].pid
     filler = scene.stack.target.storage_dir(ENGINE) / "filler"
-    with filler.open("wb") as file:
+    with filler.open("wb", buffering=0) as file:  # or closing it writes once more, and fails
         try:
             while True:
                 file.write(b"\0" * 1_000_000)
