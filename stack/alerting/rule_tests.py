@@ -34,13 +34,13 @@ class CaseResult:
 
 def rules_of(cases: Sequence[Case]) -> list[Rule]:
     """The rule of each case, with the settings of the case. Raises AlertError."""
-    shipped = {rule.name: rule for rule in load_rules(shipped_settings())}
+    shipped = {rule.name: rule for rule in load_rules(shipped_settings(), with_disabled=True)}
     found = []
     for case in cases:
         if not case.text.settings:
             found.append(shipped[case.rule])
             continue
-        changed = load_rules(shipped_settings(case.text.settings))
+        changed = load_rules(shipped_settings(case.text.settings), with_disabled=True)
         found.append(next(rule for rule in changed if rule.name == case.rule))
     return found
 

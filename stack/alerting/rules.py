@@ -21,6 +21,8 @@ from stack.alerting import AlertError
 from stack.common import suggest
 from stack.queries import alert_rules as alert_queries
 from stack.queries import catalogue as queries
+from stack.queries import trends
+from stack.queries import where as where_queries
 from stack.queries.language import Query, QueryError, Scope, over
 from stack.settings import ROOT, Settings, setting_keys
 from stack.settings.alerts import SEVERITIES, Severity
@@ -60,6 +62,10 @@ class RuleText(Section):
     """A rule as written in its file."""
 
     name: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{2,63}$")
+    enabled: bool = True
+    where: dict[str, Any] | None = None  # with these three, instead of a query
+    of: dict[str, Any] | None = None
+    by: tuple[str, ...] | None = Field(default=None, strict=False)
     query: str
     arguments: dict[str, Any] = Field(default={})
     window: str | Setting
@@ -77,6 +83,21 @@ class RuleText(Section):
     scans: bool = False  # reads whole texts or a week: evaluated every alerts.scan_interval
     archiver: bool = False  # only where an archiver runs
     inhibits: Inhibits | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _query_of_where(cls, values: object) -> object:
+        if not isinstance(values, Mapping) or "where" not in values:
+            return values
+        if "query" in values:
+            raise ValueError("only one of where and query")
+        own = {key: values[key] for key in ("where", "of", "by") if key in values}
+        return {
+            "lines": {"query": "records_where", "arguments": {"where": values["where"]}},
+            **values,
+            "query": "share_where" if "of" in values else "count_where",
+            "arguments": {**own, **(values.get("arguments") or {})},
+        }
 
     @field_validator("window", mode="before")
     @classmethod
@@ -116,6 +137,7 @@ class Rule:
     operator: str
     threshold: float
     arguments: Mapping[str, Any]
+    line_arguments: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -129,15 +151,17 @@ class Rule:
 
     def lines(self, environment: str) -> Query:
         """The records behind the alert."""
-        return function_named(self.text.lines.query)(
-            Scope(environment), **self.text.lines.arguments
-        )
+        return function_named(self.text.lines.query)(Scope(environment), **self.line_arguments)
 
 
 def load_rules(
-    settings: Settings, folder: Path = RULES, runbooks: Path = RUNBOOKS
+    settings: Settings,
+    folder: Path = RULES,
+    runbooks: Path = RUNBOOKS,
+    *,
+    with_disabled: bool = False,
 ) -> tuple[Rule, ...]:
-    """Every enabled rule, in the order of the files. Raises AlertError with all problems."""
+    """The enabled rules, in the order of the files. Raises AlertError with all problems."""
     texts, problems = read_rule_files(folder)
     headings = runbook_headings(runbooks)
     problems += list(_cross_checks(texts, headings, settings))
@@ -149,7 +173,7 @@ def load_rules(
             problems.append(str(error))
     if problems:
         raise AlertError("\n".join(problems))
-    return tuple(rule for rule in rules if _is_enabled(rule.name, settings))
+    return tuple(rule for rule in rules if with_disabled or _is_enabled(rule.text, settings))
 
 
 def load_rules_for(target: Target) -> tuple[Rule, ...]:
@@ -204,7 +228,7 @@ def query_functions() -> dict[str, QueryFunction]:
     """Every query that a rule can name."""
     return {
         name: function
-        for module in (queries, alert_queries)
+        for module in (queries, alert_queries, trends, where_queries)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and next(iter(inspect.signature(function).parameters), "") == "scope"
@@ -221,10 +245,13 @@ def _rule(file: str, text: RuleText, settings: Settings) -> Rule:
     where = f"{file}: rule {text.name}"
     override = settings.alerts.rules.get(text.name)
     threshold = text.above if text.above is not None else text.at_least
-    arguments = {
-        name: _value(f"{where}: arguments.{name}", value, settings)
-        for name, value in text.arguments.items()
-    }
+    arguments, line_arguments = (
+        _value(f"{where}: {name}", values, settings)
+        for name, values in (
+            ("arguments", text.arguments),
+            ("lines.arguments", text.lines.arguments),
+        )
+    )
     number = _value(f"{where}: threshold", threshold, settings)
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise AlertError(f"{where}: threshold: expected a number, got {number!r}")
@@ -237,6 +264,7 @@ def _rule(file: str, text: RuleText, settings: Settings) -> Rule:
         operator=">" if text.above is not None else ">=",
         threshold=float(number),
         arguments=arguments,
+        line_arguments=line_arguments,
     )
     _check_query(f"{where}: query", text.query, arguments, "metric", rule.query)
     _check_query(
@@ -277,9 +305,11 @@ def _check_query(
 
 
 def _value(where: str, value: Any, settings: Settings) -> Any:
-    """A value, or that of the setting it names. Raises AlertError."""
+    """A value, with those of the settings that it names. Raises AlertError."""
     if isinstance(value, Mapping) and set(value) == {"setting"}:
         value = Setting(setting=str(value["setting"]))
+    if isinstance(value, Mapping):
+        return {name: _value(f"{where}.{name}", item, settings) for name, item in value.items()}
     if not isinstance(value, Setting):
         return value
     section, _, key = value.setting.partition(".")
@@ -323,9 +353,10 @@ def _cross_checks(
             )
 
 
-def _is_enabled(name: str, settings: Settings) -> bool:
-    override = settings.alerts.rules.get(name)
-    return override is None or override.enabled
+def _is_enabled(text: RuleText, settings: Settings) -> bool:
+    override = settings.alerts.rules.get(text.name)
+    enabled = override.enabled if override else None
+    return text.enabled if enabled is None else enabled
 
 
 def _explain(where: str, item: Any) -> str:

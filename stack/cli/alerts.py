@@ -106,7 +106,7 @@ def run_tests(
     Example: logstack alerts test
     """
     began = time.monotonic()
-    rules = load_rules(shipped_settings())
+    rules = load_rules(shipped_settings(), with_disabled=True)
     cases = _cases_of(rule, [item.name for item in rules])
     missing = missing_cases([item for item in rules if not rule or item.name == rule], cases)
     values = settings.load()

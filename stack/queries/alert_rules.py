@@ -1,4 +1,4 @@
-"""Queries of alert rules alone: what is missing, what has grown, what must not occur.
+"""Queries of alert rules alone: what is missing, what must not occur.
 
 Like those of catalogue.py, each is one query in every dialect.
 """
@@ -9,22 +9,20 @@ from collections.abc import Sequence
 
 from stack.common import quote
 from stack.engines.facts import VL_SEARCHED_FIELDS
-from stack.queries.catalogue import REQUESTS
 from stack.queries.language import (
     Filter,
     Query,
     Scope,
     Window,
-    at_least,
     differs,
     equals,
     group,
     over,
     present,
     stats,
+    sum_lengths,
 )
-from stack.queries.shapes import count, count_events, select_levels, whole_records
-from stack.settings.units import parse_duration
+from stack.queries.shapes import count
 
 HEALTH = "component_health"  # the event type of the monitor's records
 # Secrets that records must not contain, as RE2 patterns. `[redacted]` does not match.
@@ -60,46 +58,6 @@ def heartbeat(scope: Scope, window: Window) -> Query:
     """The number of records, which is 0 rather than missing while the engine works."""
     total = count("heartbeat", Filter(scope), window, by=())
     return Query("heartbeat", logql=f"({total.logql} or vector(0))", logsql=total.logsql)
-
-
-def level_count(
-    scope: Scope, window: Window, *, levels: Sequence[str], by: Sequence[str] = ("service_name",)
-) -> Query:
-    """Records of some levels per service."""
-    return count("level_count", select_levels(Filter(scope), levels), window, by)
-
-
-def event_count(
-    scope: Scope, window: Window, *, events: Sequence[str], by: Sequence[str] = ("service_name",)
-) -> Query:
-    """Records of some event types per service."""
-    return count_events("event_count", scope, window, events, by)
-
-
-def problem_count(
-    scope: Scope,
-    window: Window,
-    *,
-    problems: Sequence[str],
-    by: Sequence[str] = ("host", "component"),
-) -> Query:
-    """Records of the monitor about some problems, per host and component."""
-    return count("problem_count", _problems(scope, problems), window, by)
-
-
-def problem_records(scope: Scope, *, problems: Sequence[str]) -> Query:
-    """Records of the monitor about some problems."""
-    return whole_records("problem_records", _problems(scope, problems), readable=False)
-
-
-def _problems(scope: Scope, problems: Sequence[str]) -> Filter:
-    return Filter(scope, (equals("event_type", HEALTH), equals("problem", *problems)))
-
-
-def server_errors(scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)) -> Query:
-    """Requests answered with 5xx per service."""
-    where = Filter(scope, (REQUESTS, at_least("status", 500)))
-    return count("server_errors", where, window, by)
 
 
 def gateway_refusals(
@@ -180,38 +138,6 @@ def never_reported(
     )
 
 
-def volume_growth(
-    scope: Scope,
-    window: Window,
-    *,
-    at_least_records: int,
-    by: Sequence[str] = ("service_name",),
-    against: str = "24h",
-) -> Query:
-    """The number of records divided by that of the same window `against` earlier.
-
-    Below `at_least_records` in the window there is no number. A lower earlier count is raised to
-    `at_least_records`, so that a new service can be compared.
-    """
-    offset = over(against).length
-    source = Filter(scope)
-    recent = f"sum {group(by)}(count_over_time({source.logql()} [{window.length}]))"
-    before = f"sum {group(by)}(count_over_time({source.logql()} [{window.length}] offset {offset}))"
-    floor = f"({before} > {at_least_records} or {recent} * 0 + {at_least_records})"
-    earlier = f"_time:{window.length} offset {offset}"
-    counts = stats(
-        by, f"count() if (_time:{window.length}) as recent", f"count() if ({earlier}) as before"
-    )
-    return Query(
-        "volume_growth",
-        logql=f"({recent} >= {at_least_records}) / {floor}",
-        logsql=f"_time:{sum_lengths(window.length, offset)} (_time:{window.length} or {earlier}) "
-        f"{source.logsql()} | {counts} | filter recent:>={at_least_records} "
-        f"| math recent / max(before, {at_least_records}) as value | delete recent, before",
-        by=tuple(by),
-    )
-
-
 def sensitive_records(
     scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)
 ) -> Query:
@@ -254,8 +180,3 @@ def message_samples(records: Query, window: Window, limit: int = 3) -> Query:
         f"| first {limit} by (value desc)",
         by=("message",),
     )
-
-
-def sum_lengths(first: str, second: str) -> str:
-    """The sum of two durations, in the spelling of both languages."""
-    return f"{round((parse_duration(first) + parse_duration(second)).total_seconds() * 1000)}ms"

@@ -86,7 +86,7 @@ def bytes_by_field(
         "bytes_by_field",
         logql=shapes.limit_logql(total, limit),
         logsql=f"{where.logsql(window)} | delete _stream, _stream_id "
-        f"| {stats((field,), 'sum_len(*) as value')}" + shapes.limit_logsql(limit),
+        f"| {stats((field,), 'sum_len(*) as value')}" + shapes.limit_logsql(limit, (field,)),
         by=(field,),
     )
 
@@ -240,7 +240,7 @@ def slowest_requests(
         "slowest_requests",
         logql=f"topk({limit}, {longest})",
         logsql=f"{where.logsql(window)} | {stats(REQUEST_FIELDS, 'max(duration_ms) as value')}"
-        + shapes.limit_logsql(limit),
+        + shapes.limit_logsql(limit, REQUEST_FIELDS),
         by=REQUEST_FIELDS,
     )
 

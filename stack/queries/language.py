@@ -13,14 +13,17 @@ from typing import Literal
 
 from stack.common import quote
 from stack.records.contract import fields
+from stack.settings.units import parse_duration
 
-Operator = Literal["=", "!=", ">="]
+Operator = Literal["=", "!=", ">=", "=~"]
 Kind = Literal["metric", "records"]
 
 # A length such as `5m`, or a variable that Grafana replaces with one.
 LENGTH = re.compile(r"([0-9]+(ms|s|m|h|d|w))+|\$__(auto|interval|range)")
 # A variable that Grafana replaces with the selected values; only as a whole value.
 VARIABLE = re.compile(r"\$[a-z_]+")
+MESSAGE = "message"
+MESSAGE_OR_LINE = "{{ if .message }}{{ .message }}{{ else }}{{ __line__ }}{{ end }}"
 # Names of labels in LogQL; LogsQL allows more.
 FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -98,6 +101,8 @@ class Condition:
         """The condition as LogQL's label filter."""
         if self.operator == ">=":
             return f"{self.field} >= {self.values[0]}"
+        if self.operator == "=~":  # Loki compares the whole value
+            return f"{self.field}=~{quote(f'(?s).*(?:{self.values[0]}).*')}"
         if len(self.values) == 1 and not _is_variable(self.values):
             return f"{self.field}{self.operator}{quote(self.values[0])}"
         operator = {"=": "=~", "!=": "!~"}[self.operator]
@@ -105,14 +110,17 @@ class Condition:
 
     def logsql(self) -> str:
         """The condition as LogsQL's filter."""
+        field = "_msg" if self.field == MESSAGE else self.field
         if self.operator == ">=":
-            return f"{self.field}:>={self.values[0]}"
+            return f"{field}:>={self.values[0]}"
+        if self.operator == "=~":
+            return f"{field}:~{quote(self.values[0])}"
         negation = "-" if self.operator == "!=" else ""
         if _is_variable(self.values):
-            return f"{negation}{self.field}:in({self.values[0]})"
+            return f"{negation}{field}:in({self.values[0]})"
         if len(self.values) == 1:
-            return f"{negation}{self.field}:={quote(self.values[0])}"
-        return f"{negation}{self.field}:in({','.join(map(quote, self.values))})"
+            return f"{negation}{field}:={quote(self.values[0])}"
+        return f"{negation}{field}:in({','.join(map(quote, self.values))})"
 
 
 def equals(field: str, *values: str) -> Condition:
@@ -133,6 +141,17 @@ def differs(field: str, *values: str) -> Condition:
 def at_least(field: str, number: float) -> Condition:
     """The field is a number of at least `number`."""
     return Condition(field, ">=", (f"{number:g}",))
+
+
+def matches(field: str, pattern: str) -> Condition:
+    """The field contains a match of a regular expression (RE2). Raises QueryError."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise QueryError(
+            f"{field}: expected a regular expression, got {pattern!r}: {error}"
+        ) from None
+    return Condition(field, "=~", (pattern,))
 
 
 @dataclass(frozen=True)
@@ -158,6 +177,11 @@ class Filter:
         stages = [condition.logql() for condition in before]
         if parsed:
             stages.append("json " + ", ".join(f'{name}="{name}"' for name in parsed))
+            if MESSAGE in parsed:  # a line that is not JSON is a message
+                stages += [
+                    f"label_format message=`{MESSAGE_OR_LINE}`",
+                    "drop __error__, __error_details__",
+                ]
             stages += [condition.logql() for condition in after]
             stages.append('__error__=""')
         return " | ".join([self._logql_selector(conditions), *stages])
@@ -185,6 +209,11 @@ class Filter:
             matchers.append(services.logql())
         matchers += [c.logql() for c in conditions if c.placement == "label"]
         return f"{{{','.join(matchers)}}}"
+
+
+def sum_lengths(first: str, second: str) -> str:
+    """The sum of two durations, in the spelling of both languages."""
+    return f"{round((parse_duration(first) + parse_duration(second)).total_seconds() * 1000)}ms"
 
 
 def placement(field: str) -> str:

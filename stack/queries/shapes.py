@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from stack.common import quote
 from stack.queries.language import (
+    MESSAGE_OR_LINE,
     Condition,
     Filter,
     Query,
@@ -51,7 +52,7 @@ def count(
         name,
         logql=limit_logql(total, limit),
         logsql=f"{where.logsql(window)} | {stats(by, f'{logsql_function} as value')}"
-        + limit_logsql(limit),
+        + limit_logsql(limit, by),
         by=tuple(by),
     )
 
@@ -115,9 +116,9 @@ def limit_logql(total: str, limit: int) -> str:
     return f"topk({limit}, {total})" if limit else total
 
 
-def limit_logsql(limit: int) -> str:
-    """The pipe for the `limit` largest values in LogsQL; empty for 0."""
-    return f" | first {limit} by (value desc)" if limit else ""
+def limit_logsql(limit: int, by: Sequence[str]) -> str:
+    """The pipe for the `limit` largest values in LogsQL, of equal ones always the same; or none."""
+    return f" | first {limit} by ({', '.join(('value desc', *by))})" if limit else ""
 
 
 def whole_records(name: str, where: Filter, readable: bool) -> Query:
@@ -128,12 +129,11 @@ def whole_records(name: str, where: Filter, readable: bool) -> Query:
 
 def readable_records(query: Query) -> Query:
     """The same records with the message and the traceback instead of the line."""
-    text = "{{ if .message }}{{ .message }}{{ else }}{{ __line__ }}{{ end }}"
     trace = "{{ if .stack_trace }}\n{{ .stack_trace }}{{ end }}"
     fields = ", ".join(f'{name}="{name}"' for name in ("message", "stack_trace"))
     return Query(
         query.name,
-        logql=f"{query.logql} | json {fields} | line_format {quote(text + trace)}",
+        logql=f"{query.logql} | json {fields} | line_format {quote(MESSAGE_OR_LINE + trace)}",
         logsql=f'{query.logsql} | format if (stack_trace:*) "<_msg>\\n<stack_trace>" as _msg',
         kind="records",
     )

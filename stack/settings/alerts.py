@@ -68,7 +68,7 @@ class MuteTime(Section):
 class RuleOverride(Section):
     """What an environment changes about one rule."""
 
-    enabled: bool = True
+    enabled: bool | None = None
     hold: Annotated[Duration, between("0s", "7d")] | None = Field(default=None, alias="for")
     window: Annotated[Duration, between("1s", "30d")] | None = None
     severity: Severity | None = None
@@ -98,12 +98,23 @@ class Thresholds(Section):
 
     error_ratio: float = Field(gt=0, lt=1)
     error_ratio_records: int = Field(ge=1)
+    failing_share: float = Field(gt=0, lt=1)
+    failing_records: int = Field(ge=1)
+    failing_requests: int = Field(ge=1)
+    exception_factor: float = Field(gt=1, strict=False)
+    exception_records: int = Field(ge=1)
+    deploy_factor: float = Field(gt=1, strict=False)
+    deploy_errors: int = Field(ge=1)
+    organization_errors: int = Field(ge=1)
+    error_budget: float = Field(gt=0, lt=1)
+    burn_requests: int = Field(ge=1)
     server_errors: int = Field(ge=1)
     slow_ms: int = Field(ge=1)
     slow_requests: int = Field(ge=1)
     login_failures_address: int = Field(ge=1)
     login_failures_user: int = Field(ge=1)
     gateway_refusals: int = Field(ge=1)
+    exports: int = Field(ge=1)
     permission_denials: int = Field(ge=1)
     silent: Annotated[Duration, between("1m", "7d")]
     late: Annotated[Duration, between("1s", "7d")]

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from stack import artifacts, settings
 from stack.alerting.cases import load_cases
-from stack.alerting.rule_tests import run_with_victorialogs
+from stack.alerting.expressions import expression, narrowed
+from stack.alerting.rule_tests import (
+    environment_of,
+    evaluation_time,
+    records_of,
+    rules_of,
+    run_with_victorialogs,
+)
+from stack.alerting.rules import Rule
+from stack.alerting.throwaway import flush, throwaway_victorialogs
+from stack.common import quote
+from stack.queries.evaluate import VictoriaLogsEvaluator
 from stack.settings import ROOT
 from tests.support.native_stack import logstack_argv
 
@@ -62,6 +74,35 @@ def test_a_wrong_expectation_fails(binaries: None) -> None:
         "expected service_name=billing, got no alert"
         in (problems["exactly 5 of 100 records are errors"])
     )
+
+
+def test_the_quoted_records_are_those_that_count(binaries: None) -> None:
+    """As many as the number of a rule that counts, and some for every rule that quotes any."""
+    cases = [case for case in load_cases() if case.text.kind == "firing"]
+    at = evaluation_time()
+    with throwaway_victorialogs(settings.load({})) as engine:
+        engine.push(records_of(cases, at))
+        flush(engine)
+        evaluator = VictoriaLogsEvaluator(engine.url)
+        for number, (case, rule) in enumerate(zip(cases, rules_of(cases), strict=True)):
+            query = rule.query(environment_of(number))
+            fires = replace(query, logsql=expression(rule, environment_of(number), "logsql"))
+            for sample in evaluator.instant(fires, at):
+                quoted = behind(rule, environment_of(number), sample.labels)
+                total = f"_time:{rule.window} {quoted} | stats count() as value"
+                [found] = evaluator.instant(replace(query, logsql=total, by=()), at)
+                if rule.text.query in ("count_where", "first_seen"):
+                    assert found.value == sample.value, case.name
+                assert found.value or not rule.text.samples, case.name
+
+
+def behind(rule: Rule, environment: str, labels: Mapping[str, str]) -> str:
+    """LogsQL for the records behind an alert with these labels."""
+    by = rule.query(environment).by
+    text = narrowed(rule.lines(environment), [name for name in by if name != "environment"]).logsql
+    for name, value in labels.items():
+        text = text.replace(quote(f"label({name})"), quote(value))
+    return text
 
 
 def test_an_unknown_rule_is_named() -> None:

@@ -304,8 +304,11 @@ def test_a_silent_service_inhibits_what_its_records_say(tmp_path: Path) -> None:
     target = target_in(tmp_path)
     rules = load_rules(target.settings)
     document = yaml.safe_load(render_alertmanager(target, rules, Channels()))
-    [silent, late, failing] = document["inhibit_rules"]
-    assert silent["source_matchers"] == ['alertname="ServiceSilent"']
+    by_source = {rule["source_matchers"][0]: rule for rule in document["inhibit_rules"]}
+    silent, late, failing = (
+        by_source[f'alertname="{name}"']
+        for name in ("ServiceSilent", "RecordsLate", "NotificationsFailing")
+    )
     assert "ErrorRatioHigh" in silent["target_matchers"][0]
     assert silent["equal"] == ["environment", "service_name"]
     assert late["target_matchers"] == ['alertname=~"ServiceSilent|ArchiveBehind|ArchiveNeverRan"']

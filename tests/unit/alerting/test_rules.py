@@ -21,7 +21,7 @@ from stack.alerting.cases import (
     shipped_settings,
 )
 from stack.alerting.loaded import differences
-from stack.alerting.rules import load_rules, read_rule_files, runbook_headings
+from stack.alerting.rules import Rule, load_rules, read_rule_files, runbook_headings
 from stack.settings import ROOT
 from tests.support.example import settings_with
 
@@ -49,7 +49,7 @@ def refusal(folder: Path, *rules: Mapping[str, Any], **sections: Mapping[str, An
 
 def write_rules(folder: Path, *rules: Mapping[str, Any]) -> None:
     (folder / "runbooks.md").write_text("# Runbooks\n\n## TooMany\n\nText.\n", encoding="utf-8")
-    text = yaml.safe_dump({"rules": [dict(rule) for rule in rules]})
+    text = yaml.safe_dump({"rules": [dict(rule) for rule in rules]}, sort_keys=False)
     (folder / "mine.yaml").write_text(text, encoding="utf-8")
 
 
@@ -61,6 +61,94 @@ def test_a_rule_is_read_with_its_settings(tmp_path: Path) -> None:
     [rule] = load_rules(settings, tmp_path, tmp_path / "runbooks.md")
     assert (rule.operator, rule.threshold) == (">", 17)
     assert (rule.hold, rule.severity, rule.window) == ("3m", "info", "9m")
+
+
+WHERE: dict[str, Any] = {
+    **{key: value for key, value in RULE.items() if key != "query"},
+    "where": {
+        "service_name": "billing",
+        "level": ["ERROR", "CRITICAL"],
+        "message": '~"could not connect"',
+        "status": {"at_least": {"setting": "thresholds.server_errors"}},
+        "logger_name": {"not": "billing.retry"},
+        "organization_id": "*",
+    },
+    "by": ["client_ip"],
+}
+
+
+def loaded(folder: Path, rule: Mapping[str, Any], **sections: Mapping[str, Any]) -> Rule:
+    """The one rule of a file."""
+    write_rules(folder, rule)
+    [found] = load_rules(settings_with(**sections), folder, folder / "runbooks.md")
+    return found
+
+
+def test_a_rule_without_a_query_of_the_project(tmp_path: Path) -> None:
+    """`where` becomes a count in both dialects, and the records behind it are those that count."""
+    rule = loaded(tmp_path, WHERE, thresholds={"server_errors": 17})
+    query, lines = rule.query("prod"), rule.lines("prod")
+    conditions = (
+        'service_name:="billing" level:in("ERROR","CRITICAL") _msg:~"could not connect" '
+        'status:>=17 -logger_name:="billing.retry" -organization_id:=""'
+    )
+    assert query.logsql == (
+        f'_time:5m {{environment="prod"}} {conditions} -client_ip:="" | stats by (client_ip) '
+        "count() as value | first 200 by (value desc, client_ip)"
+    )
+    assert lines.logsql == f'{{environment="prod"}} {conditions}'
+    for piece in (
+        'service_name="billing",level=~"ERROR|CRITICAL"',
+        'message=~"(?s).*(?:could not connect).*"',
+        "status >= 17",
+        'logger_name!="billing.retry"',
+    ):
+        assert piece in query.logql
+        assert piece in lines.logql
+
+
+def test_a_share_without_a_query_of_the_project(tmp_path: Path) -> None:
+    """`of` says of what."""
+    change = {"of": {"event_type": "request_finished"}, "arguments": {"at_least_records": 9}}
+    rule = loaded(tmp_path, {**WHERE, "where": {"status": {"at_least": 500}}, **change})
+    assert rule.query("prod").logsql == (
+        '_time:5m {environment="prod"} event_type:="request_finished" -client_ip:="" '
+        "| stats by (client_ip) count() if (status:>=500) as part, count() as whole "
+        "| filter whole:>=9 | math part / whole as value | delete part, whole"
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"level": {"above": 3}}, "where.level: expected a value, a list of values"),
+        ({"level": []}, "where.level: expected a value, a list of values"),
+        ({"status": {"at_least": "500"}}, "where.status: expected a value"),
+        ({"message": "~(oops"}, "message: expected a regular expression, got '(oops'"),
+        ({"a b": 1}, "field: expected a field such as logger_name, got 'a b'"),
+    ],
+)
+def test_a_condition_that_cannot_be_read_is_refused(
+    tmp_path: Path, where: dict[str, Any], expected: str
+) -> None:
+    """With the field and what is expected."""
+    [text] = refusal(tmp_path, {**WHERE, "where": where})
+    assert expected in text
+
+
+def test_a_rule_has_either_conditions_or_a_query(tmp_path: Path) -> None:
+    """Not both."""
+    [text] = refusal(tmp_path, {**WHERE, "query": "record_count"})
+    assert "expected only one of where and query" in text
+
+
+def test_a_rule_that_is_off_can_be_turned_on(tmp_path: Path) -> None:
+    """Rules that would be noisy for some are shipped so."""
+    write_rules(tmp_path, {**RULE, "enabled": False})
+    runbooks = tmp_path / "runbooks.md"
+    assert load_rules(settings_with(), tmp_path, runbooks) == ()
+    on = settings_with(alerts={"rules": {"TooMany": {"enabled": True}}})
+    assert [rule.name for rule in load_rules(on, tmp_path, runbooks)] == ["TooMany"]
 
 
 def test_an_environment_can_turn_a_rule_off(tmp_path: Path) -> None:
@@ -103,7 +191,10 @@ def test_an_environment_can_turn_a_rule_off(tmp_path: Path) -> None:
             "Did you mean thresholds.server_errors?",
         ),
         ({"name": "too many"}, "name: expected text of the form"),
-        ({"sumary": "x"}, "sumary: expected only the keys name, query, arguments"),
+        (
+            {"sumary": "x"},
+            "sumary: expected only the keys name, enabled, where, of, by, query, arguments",
+        ),
         (
             {"lines": {"query": "record_count"}},
             "lines.query: record_count: ",
@@ -188,7 +279,7 @@ def test_each_runbook_has_its_parts_and_a_command() -> None:
 
 def test_every_rule_has_every_kind_of_case() -> None:
     """Firing, quiet, empty and boundary; and no case is about a rule that does not exist."""
-    rules, cases = load_rules(shipped_settings()), load_cases()
+    rules, cases = load_rules(shipped_settings(), with_disabled=True), load_cases()
     assert missing_cases(rules, cases) == {}
     assert {case.rule for case in cases} == {rule.name for rule in rules}
 

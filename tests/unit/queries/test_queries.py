@@ -27,7 +27,7 @@ def test_a_count_in_both_dialects() -> None:
     assert query.logsql == (
         '_time:5m {environment="prod",service_name in ("erp-backend-api","erp.worker")} '
         'organization_id:="45" -username:="" level:in("ERROR","CRITICAL") '
-        "| stats by (username) count() as value | first 3 by (value desc)"
+        "| stats by (username) count() as value | first 3 by (value desc, username)"
     )
 
 
@@ -43,7 +43,7 @@ def test_a_field_of_the_line_is_parsed_after_the_cheaper_filters() -> None:
     )
     assert query.logsql == (
         '{environment="dev"} event_type:="request_finished" -route:="" status:>=500 '
-        "| stats by (route) count() as value | first 10 by (value desc)"
+        "| stats by (route) count() as value | first 10 by (value desc, route)"
     )
 
 
