@@ -17,7 +17,8 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from stack.alerting import AlertError
-from stack.alerting.rules import Rule, read_yaml, shown_path
+from stack.alerting.rule_text import read_yaml, shown_path
+from stack.alerting.rules import Rule
 from stack.records.timestamps import format_time
 from stack.settings import ROOT, Settings, read_layers, validate
 from stack.settings.base import Section

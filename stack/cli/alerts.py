@@ -1,4 +1,4 @@
-"""`logstack alerts list|lint|test|send`."""
+"""`logstack alerts list|lint|test|try|send`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,18 +15,23 @@ from rich.table import Table
 from rich.text import Text
 
 from stack import artifacts, settings
-from stack.alerting import AlertError, lint, rule_tests
+from stack.alerting import AlertError, lint, past, rule_tests
 from stack.alerting import send as sending
 from stack.alerting.audience import audience
 from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
 from stack.alerting.channels import read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
-from stack.alerting.rules import load_rules, load_rules_for
-from stack.cli.console import AsJson, note, out, plain, print_json
+from stack.alerting.rules import Rule, load_rule_file, load_rules, load_rules_for
+from stack.cli.console import AsJson, note, out, plain, print_json, progress
 from stack.cli.environment import Environment, Reader, open_target, require_this_machine
+from stack.cli.text import visible
+from stack.cli.time_range import time_range
+from stack.queries.evaluate import evaluator_of
+from stack.records.timestamps import format_time, to_local
 from stack.runtimes import selection as runtime
 from stack.settings.targets import Target
 from stack.settings.targets import native as native_target
+from stack.settings.units import parse_duration
 
 app = typer.Typer(help="Alert rules and notification channels.", no_args_is_help=True)
 
@@ -48,7 +55,7 @@ def show(environment: Environment = "", reader: Reader = "", as_json: AsJson = F
     Example: logstack alerts list
     """
     target = open_target(environment, reader, rules=True)
-    rules = load_rules_for(target)
+    rules = load_rules_for(target, with_disabled=True)
     states = _states(target)
     rows = [
         {
@@ -58,7 +65,7 @@ def show(environment: Environment = "", reader: Reader = "", as_json: AsJson = F
             "window": rule.window,
             "threshold": f"{rule.operator} {rule.threshold:g}",
             "for": rule.hold,
-            "state": states[rule.name].state if rule.name in states else "not loaded",
+            "state": states[rule.name].state if rule.name in states else _unloaded(rule),
             "error": states[rule.name].error if rule.name in states else "",
         }
         for rule in rules
@@ -68,7 +75,7 @@ def show(environment: Environment = "", reader: Reader = "", as_json: AsJson = F
         return
     columns = ("name", "severity", "query", "window", "threshold", "for", "state")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    styles = {"firing": "bold red", "pending": "yellow", "not loaded": "dim"}
+    styles = {"firing": "bold red", "pending": "yellow", "not loaded": "dim", "off": "dim"}
     for row in rows:
         state = plain(row["state"], styles.get(row["state"], "green"))
         table.add_row(*(row[name] for name in columns[:-1]), state)
@@ -132,6 +139,54 @@ def run_tests(
         raise typer.Exit(1)
 
 
+@app.command("try")
+def try_file(
+    file: Annotated[Path, typer.Argument(help="A file with rules.")],
+    since: Annotated[str, typer.Option(help="Start: a duration ago (7d) or a time.")] = "7d",
+    until: Annotated[str, typer.Option(help="End: a duration ago, a time, or now.")] = "now",
+    environment: Environment = "",
+    reader: Reader = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show when the rules of a file would have fired on the records that the engine has.
+
+    A rule is evaluated every half window. The file may be anywhere and needs no runbooks.
+
+    Example: logstack alerts try alerts/rules/errors.yaml --since 7d
+    """
+    start, end = time_range(since, until)
+    target = open_target(environment, reader)
+    rules = load_rule_file(file, target.settings)
+    evaluator = evaluator_of(target)
+    interval = parse_duration(target.settings.timing.alert_interval)
+    found = []
+    with progress() as display:
+        for rule in rules:
+            found += past.firings(
+                evaluator,
+                rule,
+                target.settings.stack.environment,
+                (start, end),
+                interval,
+                partial(display.update, rule.name),
+            )
+            display.update(rule.name, "done")
+    if as_json:
+        print_json([_firing(item) for item in found])
+        return
+    table = Table("rule", "from", "to", "highest", "labels", box=None, header_style="bold")
+    for item in found:
+        labels = ", ".join(f"{name}={visible(value)}" for name, value in item.labels if value)
+        times = (to_local(format_time(moment))[:19] for moment in (item.began, item.ended))
+        table.add_row(item.rule, *times, f"{item.highest:g}", Text(labels, overflow="fold"))
+    if found:
+        out.print(table)
+    for rule in rules:
+        number = sum(item.rule == rule.name for item in found)
+        seconds = past.step_of(rule, interval).total_seconds()
+        out.print(f"{rule.name}, evaluated every {seconds:g} s since {since}: fires {number} x")
+
+
 @app.command("send")
 def send(
     channel: Annotated[Channel, typer.Option(help="The channel to test.")],
@@ -153,6 +208,15 @@ def send(
         note(f"Alertmanager's log: {now.log_place('alertmanager')}")
     if not result.delivered:
         raise typer.Exit(1)
+
+
+def _unloaded(rule: Rule) -> str:
+    return "not loaded" if rule.enabled else "off"
+
+
+def _firing(item: past.Firing) -> dict[str, object]:
+    times = {"began": format_time(item.began), "ended": format_time(item.ended)}
+    return {**asdict(item), "labels": dict(item.labels), **times}
 
 
 def _states(target: Target) -> dict[str, LoadedRule]:

@@ -16,7 +16,7 @@ import requests
 import typer.main
 
 from stack.alerting.cases import Case, CaseText, shipped_settings
-from stack.alerting.rules import RuleText, read_yaml
+from stack.alerting.rule_text import RuleText, read_yaml
 from stack.cli.main import build_app
 from stack.engines.victorialogs import VictoriaLogs
 from stack.settings import ROOT

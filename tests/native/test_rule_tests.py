@@ -6,11 +6,14 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from stack import artifacts, settings
-from stack.alerting.cases import load_cases
+from stack.alerting import past
+from stack.alerting.cases import Case, CaseText, Records, load_cases
 from stack.alerting.expressions import expression, narrowed
 from stack.alerting.rule_tests import (
     environment_of,
@@ -19,7 +22,7 @@ from stack.alerting.rule_tests import (
     rules_of,
     run_with_victorialogs,
 )
-from stack.alerting.rules import Rule
+from stack.alerting.rules import Rule, load_rule_file
 from stack.alerting.throwaway import flush, throwaway_victorialogs
 from stack.common import quote
 from stack.queries.evaluate import VictoriaLogsEvaluator
@@ -94,6 +97,54 @@ def test_the_quoted_records_are_those_that_count(binaries: None) -> None:
                 if rule.text.query in ("count_where", "first_seen"):
                     assert found.value == sample.value, case.name
                 assert found.value or not rule.text.samples, case.name
+
+
+def test_a_rule_of_ones_own_is_tried_on_the_past(binaries: None, tmp_path: Path) -> None:
+    """Each time that it would have fired, once, with its labels and its highest number."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(OWN_RULE, encoding="utf-8")
+    [rule] = load_rule_file(file, settings.load({}))
+    at = evaluation_time()
+    logged = [
+        Records(count=4, ago="3h", fields={"level": "ERROR", "message": "could not connect: 5"}),
+        Records(count=9, ago="3h2m", fields={"level": "ERROR", "message": "could not connect: 5"}),
+        Records(count=4, ago="26h", fields={"level": "CRITICAL", "message": "could not connect"}),
+        Records(count=3, ago="28h", fields={"level": "ERROR", "message": "could not connect"}),
+        Records(count=9, ago="30h", fields={"level": "INFO", "message": "could not connect"}),
+        Records(count=9, ago="32h", fields={"level": "ERROR", "message": "connected"}),
+    ]
+    case = Case("Own", "", CaseText(kind="firing", about="the past", records=tuple(logged)))
+    with throwaway_victorialogs(settings.load({})) as engine:
+        engine.push(case.records("prod", at))
+        flush(engine)
+        found = past.firings(
+            VictoriaLogsEvaluator(engine.url),
+            rule,
+            "prod",
+            (at - timedelta(days=2), at),
+            timedelta(seconds=30),
+            lambda text: None,
+        )
+    assert [item.highest for item in found] == [4, 13]
+    assert [dict(item.labels) for item in found] == [{"service_name": "erp-backend-api"}] * 2
+    for item, hours in zip(found, (26, 3), strict=True):
+        assert abs(item.began - (at - timedelta(hours=hours))) <= timedelta(minutes=5)
+        assert item.ended - item.began <= timedelta(minutes=7)
+
+
+OWN_RULE = """
+rules:
+  - name: CannotConnect
+    where: {level: [ERROR, CRITICAL], message: ~"could not connect"}
+    window: 5m
+    above: 3
+    for: 0s
+    severity: page
+    summary: Cannot connect
+    description: To its database.
+    dashboard: errors
+    runbook: CannotConnect
+"""
 
 
 def behind(rule: Rule, environment: str, labels: Mapping[str, str]) -> str:

@@ -21,7 +21,8 @@ from stack.alerting.cases import (
     shipped_settings,
 )
 from stack.alerting.loaded import differences
-from stack.alerting.rules import Rule, load_rules, read_rule_files, runbook_headings
+from stack.alerting.rule_text import read_rule_files, runbook_headings
+from stack.alerting.rules import Rule, load_rules
 from stack.settings import ROOT
 from tests.support.example import settings_with
 

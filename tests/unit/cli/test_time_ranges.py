@@ -43,6 +43,7 @@ RANGES = [
     ("logs --follow", "--since", "--until"),
     ("query *", "--since", "--until"),
     ("report", "--since", "--until"),
+    ("alerts try *", "--since", "--until"),
     ("archive verify", "--from", "--to"),
     ("archive search", "--from", "--to"),
     ("archive restore", "--from", "--to"),
