@@ -5,6 +5,7 @@ from __future__ import annotations
 from stack.alerting import AlertError
 from stack.alerting.alertmanager import CHANNELS_OF
 from stack.alerting.channels import read_channels
+from stack.alerting.lint import links_without_address
 from stack.settings.targets import Target
 
 
@@ -18,7 +19,10 @@ def audience(target: Target) -> str:
         severity: [name for name in names if name in channels.receivers]
         for severity, names in CHANNELS_OF.items()
     }
-    advice = "" if all(known.values()) else " Set [receivers]: docs/alerts.md."
+    unset = ["[receivers]"] if not all(known.values()) else []
+    if any(known.values()):
+        unset += links_without_address(target.settings)
+    advice = f" Set {', '.join(unset)}: docs/alerts.md." if unset else ""
     if not any(known.values()):
         return f"Alerts reach nobody: no channel is set up.{advice}"
     sent = [f"{severity} to {' and '.join(names) or 'nobody'}" for severity, names in known.items()]

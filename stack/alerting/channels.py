@@ -117,6 +117,7 @@ def _slack(values: Receivers, secrets: dict[str, str], folder: Path) -> Any:
         "title_link": '{{ template "logstack.url" . }}',
         "text": '{{ template "logstack.slack.text" . }}',
         "fallback": '{{ template "logstack.slack.title" . }}',
+        "message_text": '{{ template "logstack.slack.message" . }}',  # what notifications show
         "color": '{{ template "logstack.slack.color" . }}',
         "footer": "logstack",
     }

@@ -16,6 +16,7 @@ from stack.alerting.channels import Channels
 from stack.alerting.files import alert_files, load
 from stack.common import last_lines
 from stack.components.component import as_pattern
+from stack.settings import Settings
 from stack.settings.secrets import write_private
 from stack.settings.targets import Target
 
@@ -45,13 +46,27 @@ def check_files(target: Target) -> int:
     return len(load(target)[0])
 
 
-def remarks(channels: Channels) -> Iterator[str]:
-    """Alerts that no channel delivers. Not an error: a fresh checkout has no secrets."""
+def remarks(channels: Channels, settings: Settings) -> Iterator[str]:
+    """Alerts that no channel delivers, links that only this machine can open.
+
+    Not an error: a fresh checkout has no secrets.
+    """
     for severity, names in CHANNELS_OF.items():
         if not any(name in channels.receivers for name in names):
             yield f"Alerts of severity {severity} are not delivered: set up {' or '.join(names)}."
     if "deadman" not in channels.receivers:
         yield "Nothing reports that alerting itself has stopped: set receivers.deadman_url_file."
+    if channels.receivers and (missing := links_without_address(settings)):
+        yield (
+            f"Links in notifications work on this machine only, or are missing: set "
+            f"{', '.join(missing)}."
+        )
+
+
+def links_without_address(settings: Settings) -> list[str]:
+    """The settings of public addresses that notifications link to and that are empty."""
+    keys = ("alertmanager_url", "grafana_url", "runbooks_url")
+    return [f"alerts.{key}" for key in keys if not getattr(settings.alerts, key)]
 
 
 def _check(what: str, argv: list[str]) -> None:

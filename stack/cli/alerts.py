@@ -97,7 +97,7 @@ def check() -> None:
     count = lint.check_files(target)
     channels = read_channels(target.settings.receivers, target.run_dir)
     out.print(f"{count} rules and Alertmanager's configuration are valid.")
-    for remark in lint.remarks(channels):
+    for remark in lint.remarks(channels, target.settings):
         note(remark, "yellow")
 
 

@@ -8,6 +8,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 
@@ -30,7 +31,10 @@ HOSTILE = {
     "newlines": "one\r\nBcc: victim@example.com\r\n\r\ntwo",
     "url": 'javascript:alert(1)//https://example.com/"><script>',
 }
-TEXTS = ("logstack.title", "logstack.text", "logstack.slack.title", "logstack.slack.text")
+TEXTS = (
+    *("logstack.title", "logstack.text"),
+    *(f"logstack.slack.{name}" for name in ("title", "text", "message")),
+)
 PAGERDUTY = tuple(
     f"logstack.pagerduty.{name}" for name in ("severity", "source", "what", "since", "samples")
 )
@@ -214,7 +218,11 @@ def test_a_message_says_what_since_when_how_many_where_and_shows_lines(
     ("name", "expected"),
     [
         ("firing", "[PAGE] ErrorRatioHigh service-1 (prod): 12% of the records are errors"),
-        ("resolved", "[RESOLVED] ErrorRatioHigh service-1 (prod): 12% of the records are errors"),
+        (
+            "resolved",
+            "[RESOLVED] ErrorRatioHigh service-1 (prod): over. "
+            "Before: 12% of the records are errors",
+        ),
         ("fifty", "[PAGE x50] ErrorRatioHigh (prod): 12% of the records are errors"),
         ("some resolved", "[PAGE] ErrorRatioHigh (prod): 12% of the records are errors"),
         ("missing labels", "[FIRING] several alerts"),
@@ -235,10 +243,38 @@ def test_of_fifty_alerts_five_are_shown(amtool: Path, tmp_path: Path) -> None:
         assert "50 firing, 0 resolved" in text
 
 
+@pytest.mark.parametrize("data", MESSAGES.values(), ids=MESSAGES)
+def test_slack_cuts_nothing_off(amtool: Path, tmp_path: Path, data: dict[str, Any]) -> None:
+    """At most 3,000 characters (8,000 of escaped markup), and the links come first."""
+    text = render(amtool, tmp_path, "logstack.slack.text", data)
+    assert len(text) <= (3000 if "&amp;" not in text and "&lt;" not in text else 8000)
+    if "|Runbook>" in text:
+        assert "|Runbook>" in text.splitlines()[0]
+
+
+def test_the_link_silences_this_service_alone(amtool: Path, tmp_path: Path) -> None:
+    """By all labels of the group, which Alertmanager reads as one filter."""
+    data = {**MESSAGES["firing"]}
+    data["groupLabels"] = {
+        "alertname": "ErrorRatioHigh", "environment": "prod", "service_name": 'a"b, c',
+    }  # fmt: skip
+    text = render(amtool, tmp_path, "logstack.slack.text", data)
+    [link] = re.findall(r"<([^<>|]*)\|Silence>", text)
+    assert unquote_plus(link.partition("filter=")[2]) == (
+        '{alertname="ErrorRatioHigh",environment="prod",service_name="a\\"b, c"}'
+    )
+
+
+def test_a_push_notification_says_what_happened(amtool: Path, tmp_path: Path) -> None:
+    """It shows the text of the message, not that of its attachments."""
+    text = render(amtool, tmp_path, "logstack.slack.message", MESSAGES["firing"])
+    assert text == "[PAGE] ErrorRatioHigh service-1 (prod): 12% of the records are errors"
+
+
 def test_a_resolved_message_has_its_end(amtool: Path, tmp_path: Path) -> None:
     """And its start."""
     text = render(amtool, tmp_path, "logstack.slack.text", MESSAGES["resolved"])
-    assert "*Resolved: 12% of the records are errors*" in text
+    assert "*Over after 30m0s. Before: 12% of the records are errors*" in text
     assert "until 2026-01-31 11:00:00 UTC" in text
 
 
@@ -314,4 +350,4 @@ def test_alerts_are_routed(
 
 def test_vmalert_and_amtool_accept_what_is_shipped(tmp_path: Path) -> None:
     """Every rule, as `logstack alerts lint` checks it."""
-    assert check_files(target_in(tmp_path)) == 31
+    assert check_files(target_in(tmp_path)) == 43

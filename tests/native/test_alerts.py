@@ -61,6 +61,8 @@ def test_a_critical_record_pages_and_is_resolved(alerting: AlertingStack) -> Non
     fired, over = [r.body for r in alerting.slack(f"CriticalLogged {mark}")]
     for body in (fired, over):
         check_slack(body)
+    assert fired["text"].startswith(f"[PAGE] CriticalLogged {mark} (dev): {mark} logged 1 CRITICAL")
+    assert ": over. Before: " in over["text"]
     [attachment] = fired["attachments"]
     assert attachment["title"] == f"[PAGE] CriticalLogged {mark} (dev)"
     assert f'&lt;!channel&gt; "lost" &amp; {mark} 😀' in attachment["text"]

@@ -49,7 +49,22 @@ def test_nothing_is_configured_by_default(tmp_path: Path) -> None:
     """Alerts fire and are shown; the remarks say that they are not delivered."""
     channels = read(tmp_path)
     assert channels == Channels()
-    assert len(list(remarks(channels))) == 4
+    assert len(list(remarks(channels, settings_with()))) == 4
+
+
+def test_links_that_only_this_machine_can_open_are_named(tmp_path: Path) -> None:
+    """Once somebody gets them; by the settings that are empty."""
+    channels = read(tmp_path, slack_webhook_file=secret(tmp_path, WEBHOOK))
+    public = {"grafana_url": "https://g.example.com", "runbooks_url": "https://r.example.com"}
+    said = list(remarks(channels, settings_with(alerts=public)))
+    assert said[-1] == (
+        "Links in notifications work on this machine only, or are missing: set "
+        "alerts.alertmanager_url."
+    )
+    all_set = {**public, "alertmanager_url": "https://a.example.com"}
+    assert not [
+        text for text in remarks(channels, settings_with(alerts=all_set)) if "Links" in text
+    ]
 
 
 @pytest.mark.parametrize(
@@ -289,13 +304,22 @@ def test_who_is_told_of_alerts_is_one_sentence(tmp_path: Path) -> None:
     assert audience(target_in(tmp_path)) == (
         "Alerts reach nobody: no channel is set up. Set [receivers]: docs/alerts.md."
     )
-    receivers = {"slack_webhook_file": secret(tmp_path, WEBHOOK)}
-    assert audience(target_in(tmp_path, receivers=receivers)) == (
+    receivers: dict[str, Any] = {"slack_webhook_file": secret(tmp_path, WEBHOOK)}
+    urls = {
+        f"{name}_url": "https://a.example.com" for name in ("alertmanager", "grafana", "runbooks")
+    }
+    assert audience(target_in(tmp_path, receivers=receivers, alerts=urls)) == (
         "Alerts are sent: page to slack, ticket to slack, info to nobody. "
         "Set [receivers]: docs/alerts.md."
     )
-    assert audience(target_in(tmp_path, receivers={**receivers, **EMAIL})) == (
+    receivers |= EMAIL
+    assert audience(target_in(tmp_path, receivers=receivers, alerts=urls)) == (
         "Alerts are sent: page to slack, ticket to slack and email, info to email."
+    )
+    urls["runbooks_url"] = ""
+    assert audience(target_in(tmp_path, receivers=receivers, alerts=urls)) == (
+        "Alerts are sent: page to slack, ticket to slack and email, info to email. "
+        "Set alerts.runbooks_url: docs/alerts.md."
     )
 
 
