@@ -39,7 +39,7 @@ class Names:
 
 @dataclass
 class Watch:
-    """Asks in a thread until the block ends. `ask` looks as doctor does.
+    """Asks in a thread until the fault is named, or the block ends. `ask` looks as doctor does.
 
     `alertmanager` is its address; empty: without one. `findings` and `alerts` are what was said so
     far, each with whether that was before the fault ended.
@@ -58,7 +58,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._thread.start()
-        if self.names.alert == SWITCH:
+        if self.names.alert == SWITCH:  # it has to be there first, to end
             poll(lambda: WATCHDOG in self.alerts, "the watchdog's alert", timeout=PATIENCE)
         return self
 
@@ -102,7 +102,7 @@ class Watch:
             poll(condition, "named", timeout=PATIENCE)
 
     def _run(self) -> None:
-        while not self._ended.wait(0.2):
+        while not (self._ended.wait(0.2) or (self.doctor and self.alert)):
             self._see_alerts()
             for finding in _problems(self.ask()):
                 self.findings.setdefault(finding.text, self.broken)
