@@ -21,6 +21,7 @@ from stack.alerting import AlertError
 from stack.common import suggest
 from stack.queries import alert_rules as alert_queries
 from stack.queries import catalogue as queries
+from stack.queries import health
 from stack.queries.language import Query, QueryError, Scope, over
 from stack.settings import ROOT, Settings, setting_keys
 from stack.settings.alerts import SEVERITIES, Severity
@@ -204,7 +205,7 @@ def query_functions() -> dict[str, QueryFunction]:
     """Every query that a rule can name."""
     return {
         name: function
-        for module in (queries, alert_queries)
+        for module in (queries, alert_queries, health)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and next(iter(inspect.signature(function).parameters), "") == "scope"

@@ -23,10 +23,9 @@ from stack.queries.language import (
     present,
     stats,
 )
-from stack.queries.shapes import count, count_events, select_levels, whole_records
+from stack.queries.shapes import count, count_events, select_levels
 from stack.settings.units import parse_duration
 
-HEALTH = "component_health"  # the event type of the monitor's records
 # Secrets that records must not contain, as RE2 patterns. `[redacted]` does not match.
 SECRETS = (
     # password=..., "api_key": "...", also inside JSON inside a string
@@ -58,8 +57,7 @@ OF_APPLICATIONS = (
 
 def heartbeat(scope: Scope, window: Window) -> Query:
     """The number of records, which is 0 rather than missing while the engine works."""
-    total = count("heartbeat", Filter(scope), window, by=())
-    return Query("heartbeat", logql=f"({total.logql} or vector(0))", logsql=total.logsql)
+    return count("heartbeat", Filter(scope), window, by=())
 
 
 def level_count(
@@ -74,26 +72,6 @@ def event_count(
 ) -> Query:
     """Records of some event types per service."""
     return count_events("event_count", scope, window, events, by)
-
-
-def problem_count(
-    scope: Scope,
-    window: Window,
-    *,
-    problems: Sequence[str],
-    by: Sequence[str] = ("host", "component"),
-) -> Query:
-    """Records of the monitor about some problems, per host and component."""
-    return count("problem_count", _problems(scope, problems), window, by)
-
-
-def problem_records(scope: Scope, *, problems: Sequence[str]) -> Query:
-    """Records of the monitor about some problems."""
-    return whole_records("problem_records", _problems(scope, problems), readable=False)
-
-
-def _problems(scope: Scope, problems: Sequence[str]) -> Filter:
-    return Filter(scope, (equals("event_type", HEALTH), equals("problem", *problems)))
 
 
 def server_errors(scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)) -> Query:
