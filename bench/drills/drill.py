@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +22,9 @@ from stack.settings.targets import Target
 from tests.support.load import Writer, writing
 from tests.support.native_stack import StackUnderTest, marker
 
-# How long no further record may come before the rest counts as lost.
-PATIENCE = 180.0
+# How long no further record may come before the rest counts as lost: while the agent's queue holds
+# some or the agent does not answer, and while its queue is empty.
+PATIENCE, IDLE = 180.0, 20.0
 SETTLED = 2.0  # seconds of load before and after a fault
 
 
@@ -133,15 +135,21 @@ def under_load(
                 writer.wait_for(SETTLED)
             outcome = measure(stack.target, mark, writer.written, note)
             if outcome.lost:
-                note = f"{note} {queued(stack):,.0f} bytes are queued".strip()
+                note = f"{note} {queued(stack.target):,.0f} bytes are queued".strip()
             return replace(outcome, note=note).named_by(watch)
 
     return play
 
 
-def queued(stack: StackUnderTest) -> float:
-    """What the agent's queue holds, in bytes: records that are missing may be late, not lost."""
-    text = requests.get(stack.target.url("otelcol_metrics", "/metrics"), timeout=30).text
+def queued(target: Target) -> float:
+    """What the agent's queue holds, in bytes: records that are missing may be late, not lost.
+
+    Infinity while the agent does not answer.
+    """
+    try:
+        text = requests.get(target.url("otelcol_metrics", "/metrics"), timeout=30).text
+    except requests.RequestException:
+        return math.inf
     sizes = re.findall(r"(?m)^otelcol_exporter_queue_size{.*} (\S+)$", text)
     return sum(map(float, sizes))
 
@@ -156,6 +164,8 @@ def measure(target: Target, mark: str, sent: int, note: str = "") -> Outcome:
         before = stored
         stored, doubled = counts(engine, mark)
         last = last if stored == before else time.monotonic()
+        if time.monotonic() > last + IDLE and not queued(target):
+            break
     return Outcome(sent, stored, doubled, last - began, note)
 
 
