@@ -10,5 +10,5 @@
     report.py           writes the same pages as one HTML file
     grafana_api.py      imports them into a running Grafana
 
-Queries come from stack/queries/catalogue.py by name; there is no query text here.
+Queries come from stack/queries by name; there is no query text here.
 """

@@ -106,7 +106,7 @@ def _stat(panel: Panel) -> stat.Panel:
     return (
         stat.Panel()
         .unit(panel.unit)
-        .no_value("0")
+        .no_value("no data")  # where the query has no answer: one that counts nothing gives 0
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.NONE)
         .thresholds(_thresholds(panel))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+from bench.drills.watch import QUICK, Names, Watch, watching
 from stack.engines import Engine, EngineError, Selection
 from stack.engines.factory import engine_of
 from stack.runtimes.supervisor import Supervisor
@@ -20,29 +22,44 @@ from stack.settings.targets import Target
 from tests.support.load import Writer, writing
 from tests.support.native_stack import StackUnderTest, marker
 
-# How long no further record may come before the rest counts as lost.
-PATIENCE = 180.0
+# How long no further record may come before the rest counts as lost: while the agent's queue holds
+# some or the agent does not answer, and while its queue is empty.
+PATIENCE, IDLE = 180.0, 20.0
 SETTLED = 2.0  # seconds of load before and after a fault
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Numbers of records; `seconds` from the end of load and fault until the last one was found."""
+    """Numbers of records; `seconds` from the end of load and fault until the last one was found.
+
+    `doctor` and `alert` are what named the fault; empty: nothing did.
+    """
 
     sent: int
     stored: int
     doubled: int
     seconds: float
     note: str = ""
+    doctor: str = ""
+    alert: str = ""
 
     @property
     def lost(self) -> int:
         return self.sent - self.stored
 
+    def named_by(self, watch: Watch) -> Outcome:
+        """The same with what the watch has seen, once it has seen everything."""
+        watch.finish()
+        return replace(self, doctor=watch.doctor, alert=watch.alert)
+
+
+Play = Callable[[Path, float, Names], Outcome]
+"""Takes an empty folder, how long the fault lasts, in seconds, and what has to name it."""
+
 
 @dataclass(frozen=True)
 class Drill:
-    """`run` takes an empty folder and how long the fault lasts, in seconds.
+    """`play` lets it happen, `names` says it.
 
     `short` and `long` are these lengths; without a short one it is left out of the short form.
     `loses`: it is known to lose records, and README says so. `needs` is the reason why it cannot
@@ -51,11 +68,23 @@ class Drill:
 
     name: str
     fault: str
-    run: Callable[[Path, float], Outcome]
+    play: Play
     short: float | None
     long: float
+    names: Names
     loses: bool = False
     needs: Callable[[], str] = lambda: ""
+
+    def run(self, folder: Path, seconds: float) -> Outcome:
+        """In an empty folder, for so many seconds."""
+        return self.play(folder, seconds, self.names)
+
+    def faults(self, outcome: Outcome) -> list[str]:
+        """What an outcome lacks: records, and what has to name the fault."""
+        lost = [f"{outcome.lost} records are lost"] if outcome.lost and not self.loses else []
+        said = {"doctor": outcome.doctor, "alerts": outcome.alert}
+        expected = {"doctor": self.names.doctor, "alerts": self.names.alert}
+        return lost + [f"{n} did not say {expected[n]!r}" for n, text in said.items() if not text]
 
 
 @dataclass
@@ -65,6 +94,7 @@ class Scene:
     stack: StackUnderTest
     writer: Writer
     seconds: float
+    watch: Watch
 
     @property
     def supervisor(self) -> Supervisor:
@@ -74,6 +104,7 @@ class Scene:
 @contextmanager
 def native(folder: Path, variables: Mapping[tuple[str, str], str]) -> Iterator[StackUnderTest]:
     """A native stack that is started, and stopped at the end."""
+    variables = {**QUICK, **variables}
     values = {variable_name(*key): text for key, text in variables.items()}
     stack = StackUnderTest(folder, values)
     try:
@@ -88,32 +119,37 @@ def under_load(
     rate: int,
     size: int = 0,
     variables: Mapping[tuple[str, str], str] | None = None,
-) -> Callable[[Path, float], Outcome]:
+) -> Play:
     """A drill: the fault happens while `rate` records a second are written; it may return a note.
 
     `size` is how many bytes longer than usual a record is.
     """
 
-    def run(folder: Path, seconds: float) -> Outcome:
+    def play(folder: Path, seconds: float, names: Names) -> Outcome:
         mark = marker()
-        with native(folder, variables or {}) as stack:
+        with native(folder, variables or {}) as stack, watching(stack.target, names) as watch:
             with writing(stack.app_log, mark, rate, size) as writer:
                 writer.wait_for(SETTLED)
-                note = fault(Scene(stack, writer, seconds)) or ""
+                note = fault(Scene(stack, writer, seconds, watch)) or ""
+                watch.broken = False
                 writer.wait_for(SETTLED)
             outcome = measure(stack.target, mark, writer.written, note)
             if outcome.lost:
-                return replace(
-                    outcome, note=f"{note} {queued(stack):,.0f} bytes are queued".strip()
-                )
-            return outcome
+                note = f"{note} {queued(stack.target):,.0f} bytes are queued".strip()
+            return replace(outcome, note=note).named_by(watch)
 
-    return run
+    return play
 
 
-def queued(stack: StackUnderTest) -> float:
-    """What the agent's queue holds, in bytes: records that are missing may be late, not lost."""
-    text = requests.get(stack.target.url("otelcol_metrics", "/metrics"), timeout=30).text
+def queued(target: Target) -> float:
+    """What the agent's queue holds, in bytes: records that are missing may be late, not lost.
+
+    Infinity while the agent does not answer.
+    """
+    try:
+        text = requests.get(target.url("otelcol_metrics", "/metrics"), timeout=30).text
+    except requests.RequestException:
+        return math.inf
     sizes = re.findall(r"(?m)^otelcol_exporter_queue_size{.*} (\S+)$", text)
     return sum(map(float, sizes))
 
@@ -128,6 +164,8 @@ def measure(target: Target, mark: str, sent: int, note: str = "") -> Outcome:
         before = stored
         stored, doubled = counts(engine, mark)
         last = last if stored == before else time.monotonic()
+        if time.monotonic() > last + IDLE and not queued(target):
+            break
     return Outcome(sent, stored, doubled, last - began, note)
 
 

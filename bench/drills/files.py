@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.drills.components import ENGINE
 from bench.drills.drill import Outcome, Scene, measure, native, under_load
+from bench.drills.watch import Names, watching
 from tests.support.native_stack import StackUnderTest, burst, line, marker, record
 
 ROTATIONS = 10
@@ -67,40 +68,41 @@ def queue_full(scene: Scene) -> None:
     """The engine is stopped; the queue holds less than a second of the load."""
     scene.supervisor.stop(ENGINE)
     scene.writer.wait_for(scene.seconds)
+    scene.watch.until_named()
     scene.supervisor.start_program(ENGINE)
 
 
-def many_files(folder: Path, seconds: float) -> Outcome:
+def many_files(folder: Path, seconds: float, names: Names) -> Outcome:
     """All at once, then one line more in each."""
     mark, logs = marker(), folder / "logs"
     logs.mkdir()
     table = f'[{{service = "many", path = "{logs}/*.log"}}]'
-    with native(folder, {("agent", "files"): table}) as stack:
+    with (
+        native(folder, {("agent", "files"): table}) as stack,
+        watching(stack.target, names) as watch,
+    ):
         lines = list(burst(FILES * (LINES + 1), mark, service_name="many"))
         for part in (slice(0, FILES * LINES), slice(FILES * LINES, None)):
             for number in range(FILES):
                 with (logs / f"app-{number}.log").open("a", encoding="utf-8") as file:
                     file.write("".join(f"{text}\n" for text in lines[part][number::FILES]))
             time.sleep(seconds)
-        return measure(stack.target, mark, len(lines))
+        return measure(stack.target, mark, len(lines)).named_by(watch)
 
 
-def large_file(folder: Path, seconds: float) -> Outcome:
+def large_file(folder: Path, seconds: float, names: Names) -> Outcome:
     """There before the first start: 5 MB for each second of the drill's length."""
     mark = marker()
-    stack = StackUnderTest(folder)
-    stack.app_log.parent.mkdir(parents=True)
+    log = StackUnderTest(folder).app_log
+    log.parent.mkdir(parents=True)
     text = line(record("before the first start", mark=mark, number=0, padding="x" * 300))
     count = int(seconds * 5_000_000 / len(text))
-    with stack.app_log.open("w", encoding="utf-8") as file:
+    with log.open("w", encoding="utf-8") as file:
         for number in range(count):
             file.write(text.replace('"number": 0', f'"number": {number}') + "\n")
-    size = stack.app_log.stat().st_size / 1e6
-    try:
-        stack.up()
-        return measure(stack.target, mark, count, f"{size:.0f} MB")
-    finally:
-        stack.run("down")
+    size = f"{log.stat().st_size / 1e6:.0f} MB"
+    with native(folder, {}) as stack, watching(stack.target, names) as watch:
+        return measure(stack.target, mark, count, size).named_by(watch)
 
 
 def without_tmpfs() -> str:
@@ -115,14 +117,14 @@ def without_tmpfs() -> str:
     return "" if probe.returncode == 0 else "cannot mount a file system here"
 
 
-def disk_full(folder: Path, seconds: float) -> Outcome:
+def disk_full(folder: Path, seconds: float, names: Names) -> Outcome:
     """A file of somebody else fills the file system of the engine, and is removed."""
     data = StackUnderTest(folder).target.storage_dir(ENGINE)
     data.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", data], check=True)
     try:
         variables = {("limits", "free_disk"): FREE}
-        return under_load(_filled, rate=500, variables=variables)(folder, seconds)
+        return under_load(_filled, rate=500, variables=variables)(folder, seconds, names)
     finally:
         subprocess.run(["umount", "--lazy", data], check=True)
 
@@ -137,6 +139,7 @@ def _filled(scene: Scene) -> str:
         except OSError:
             pass
     scene.writer.wait_for(scene.seconds)
+    scene.watch.until_named()
     filler.unlink()
     after = scene.supervisor.processes()[ENGINE].pid
     return "the engine restarted" if after != before else "the engine went on"

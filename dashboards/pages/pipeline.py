@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
-from dashboards.model import Page, Row, bars, chart, logs
+from dashboards.model import BuildQuery, Page, Panel, QueryContext, Row, bars, chart, logs
 from stack.queries import catalogue as queries
+from stack.queries import health
+from stack.queries.language import Query, Scope
+
+# What the monitor counts within ten minutes, by the names that panels show.
+FLOW = {
+    "accepted by the agent": "accepted_records_10m",
+    "sent by the agent": "sent_records_10m",
+    "accepted by the engine": "rows_taken_10m",
+}
+LOST = {
+    "refused by the destination": "unsendable_records_10m",
+    "queue full": "unqueued_records_10m",
+    "lost in the queue": "dropped_records_10m",
+    "dropped by the engine": "dropped_rows_10m",
+    "lost by the engine": "lost_rows_10m",
+}
+COMPONENT, DESTINATION = ("host", "component"), ("host", "destination")
+
+
+def everywhere(context: QueryContext) -> Scope:
+    """The monitor's records are of a service of its own, whichever services are chosen."""
+    return Scope(context.scope.environment)
+
+
+def measured(field: str, by: tuple[str, ...] = (), *, smallest: bool = False) -> BuildQuery:
+    """What the monitor measured, in each step."""
+
+    def build(context: QueryContext) -> Query:
+        return health.health_value(
+            everywhere(context), context.step, field=field, by=by, smallest=smallest
+        )
+
+    return build
+
+
+def accounts(title: str, description: str, values: dict[str, str]) -> Panel:
+    """The largest number of any host and destination, for each of some values."""
+    queries_of = (measured(field) for field in values.values())
+    return chart(title, description, *queries_of, names=tuple(values), filled=False)
+
 
 PIPELINE = Page(
     name="pipeline",
     title="Pipeline health",
-    description="Age, volume and form of arriving records, and records that were lost.",
+    description="Age, volume and form of arriving records, lost ones, and the stack itself.",
     rows=(
         Row(
             "Arrival",
@@ -82,6 +122,70 @@ PIPELINE = Page(
                     "Records without a level",
                     "Lines that are not JSON, and JSON without a level, newest first.",
                     lambda context: queries.unparsed_records(context.scope, readable=True),
+                    filled=False,
+                ),
+            ),
+        ),
+        Row(
+            "The stack itself",
+            (
+                chart(
+                    "Components that answer",
+                    "1: it runs and its health check passes; 0: it does not.",
+                    measured("up", COMPONENT, smallest=True),
+                    filled=False,
+                ),
+                chart(
+                    "Problems",
+                    "What the monitor found wrong, in records per step; docs/monitoring.md.",
+                    lambda context: health.problem_count(
+                        everywhere(context), context.step, by=("problem", "component")
+                    ),
+                    stacked=True,
+                    filled=False,
+                ),
+                accounts(
+                    "Records within ten minutes",
+                    "Of the host with the most. The lines differ while records wait in a queue.",
+                    FLOW,
+                ),
+                accounts(
+                    "Records refused, dropped or lost within ten minutes",
+                    "Of the host with the most. Anything above 0 is a loss, and an alert.",
+                    LOST,
+                ),
+                chart(
+                    "Queue of the agents",
+                    "Bytes that wait for each destination; limits.queue is the most.",
+                    measured("queue_bytes", DESTINATION),
+                    unit="bytes",
+                    filled=False,
+                ),
+                chart(
+                    "Age of the oldest record in the queue",
+                    "By host and destination.",
+                    measured("queue_age_s", DESTINATION),
+                    unit="s",
+                    filled=False,
+                ),
+                chart(
+                    "Free disk",
+                    "On the file system of each component that stores something.",
+                    measured("disk_free_bytes", COMPONENT, smallest=True),
+                    unit="bytes",
+                    filled=False,
+                ),
+                chart(
+                    "Time until the disk is full",
+                    "If it goes on as in the last hours. Without a line it does not fill.",
+                    measured("disk_full_in_s", COMPONENT, smallest=True),
+                    unit="s",
+                    filled=False,
+                ),
+                logs(
+                    "Problems of the stack",
+                    "What the monitor found wrong, with the evidence and the command to run.",
+                    lambda context: health.problem_records(everywhere(context), readable=True),
                     filled=False,
                 ),
             ),

@@ -24,7 +24,7 @@ from stack.alerting.rule_text import (
 from stack.common import suggest
 from stack.queries import alert_rules as alert_queries
 from stack.queries import catalogue as queries
-from stack.queries import trends
+from stack.queries import health, trends
 from stack.queries import where as where_queries
 from stack.queries.language import Query, QueryError, Scope, over
 from stack.settings import ROOT, Settings, setting_keys
@@ -113,7 +113,7 @@ def query_functions() -> dict[str, QueryFunction]:
     """Every query that a rule can name."""
     return {
         name: function
-        for module in (queries, alert_queries, trends, where_queries)
+        for module in (queries, alert_queries, health, trends, where_queries)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__
         and next(iter(inspect.signature(function).parameters), "") == "scope"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 Since = Annotated[str, typer.Option(help="Start: a duration ago (5m, 2h) or a time.")]
 Until = Annotated[str, typer.Option(help="End: a duration ago, a time, or now.")]
+# A query that sorts its rows itself.
+SORTED = re.compile(r"\|\s*(sort|order|first|last|top)\b")
 
 
 def register(app: typer.Typer) -> None:
@@ -125,7 +130,7 @@ def query(
     """
     selection = Selection(*time_range(since, until))
     engine = engine_of(open_target(environment, reader))
-    rows = list(engine.query(text, selection, limit=number))
+    rows = in_order(engine.query(text, selection, limit=number), text)
     if not rows:
         note(f"No rows match between --since {since} and --until {until}.", "dim")
         return
@@ -140,6 +145,19 @@ def query(
     for row in rows:
         table.add_row(*(_cell(row.get(column, "")) for column in columns))
     out.print(table)
+
+
+def in_order(rows: Iterable[Mapping[str, str]], query: str) -> list[Mapping[str, str]]:
+    """Records oldest first, those of one time by their content; other rows as the engine has them.
+
+    VictoriaLogs answers newest first, Loki oldest first, and both in any order within one time.
+    """
+    found = list(rows)
+    if SORTED.search(query) or not all("_time" in row for row in found):
+        return found
+    return sorted(
+        found, key=lambda row: (row["_time"].rstrip("Z"), json.dumps(row, sort_keys=True))
+    )
 
 
 def _cell(text: str) -> Text:

@@ -19,7 +19,8 @@ from stack.monitor.view import View
 
 ALERTMANAGER = "alertmanager"
 # An alert that is sent again ends after so many looks without another; it takes one to be seen.
-LOOKS, LEAST_S = 3, 10.0
+# The least is longer than a look takes on a busy machine: between two, it would end and fire again.
+LOOKS, LEAST_S = 3, 30.0
 # For how long an alert is kept whose receiver does not work.
 MOST_S = 6 * 3600
 ALERTS = "/api/v2/alerts?active=true&silenced=true&inhibited=true"

@@ -65,10 +65,10 @@ def record_rate(scope: Scope, window: Window) -> Query:
 
 def active_services(scope: Scope, window: Window) -> Query:
     """The number of services that logged anything."""
-    source = shapes.logql_range(Filter(scope), window)
+    total = f"sum by (service_name) (count_over_time({shapes.logql_range(Filter(scope), window)}))"
     return Query(
         "active_services",
-        logql=f"count(sum by (service_name) (count_over_time({source})))",
+        logql=shapes.zero_logql(f"count({total})", window),
         logsql=f"{Filter(scope).logsql(window)} | stats count_uniq(service_name) as value",
     )
 

@@ -48,6 +48,8 @@ def count(
     """The number of records, or their rate per second; the `limit` largest."""
     function, logsql_function = ("rate", "rate()") if rate else ("count_over_time", "count()")
     total = f"sum {group(by)}({function}({logql_range(where, window)}))"
+    if not by:
+        total = zero_logql(total, window)
     return Query(
         name,
         logql=limit_logql(total, limit),
@@ -104,6 +106,14 @@ def share_logsql(part: str, by: Sequence[str], at_least: int = 0) -> str:
     counts = stats(by, f"count() if ({part}) as part", "count() as whole")
     enough = f">={at_least}" if at_least else ">0"
     return f"{counts} | filter whole:{enough} | math part / whole as value | delete part, whole"
+
+
+def zero_logql(total: str, window: Window) -> str:
+    """A single number that is 0 where nothing is counted, as in LogsQL, and not missing.
+
+    So a missing number means that the query failed. Steps without records stay without a number.
+    """
+    return total if window.steps else f"({total} or vector(0))"
 
 
 def require_logql(value: str, counted: str, at_least: int) -> str:

@@ -10,7 +10,7 @@ from stack.engines.victorialogs import VictoriaLogs
 from stack.queries.evaluate import VictoriaLogsEvaluator
 from stack.queries.language import Scope
 from tests.support.engines import push
-from tests.support.query_sample import SampleRecords, make_sample
+from tests.support.query_sample import SampleRecords, health_records, make_sample
 
 SCOPE = Scope("dashboards")
 
@@ -23,5 +23,5 @@ def recent() -> SampleRecords:
 
 @pytest.fixture(scope="session")
 def evaluator(victorialogs: VictoriaLogs, recent: SampleRecords) -> VictoriaLogsEvaluator:
-    push(victorialogs, recent.records)
+    push(victorialogs, [*recent.records, *health_records(recent.at, SCOPE.environment)])
     return VictoriaLogsEvaluator(victorialogs.url)

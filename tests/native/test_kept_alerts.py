@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,11 +28,28 @@ def alerting(tmp_path: Path, combination: Combination, binaries: None) -> Iterat
         yield started
 
 
-def fail_a_job(alerting: AlertingStack) -> str:
-    """The name of the service in the alert that follows."""
-    mark = marker()
+def fail_a_job(alerting: AlertingStack, mark: str) -> str:
+    """What the alert that follows says: the name of the service `mark` in it."""
     alerting.stack.write(line(record("it failed", service_name=mark, event_type="job_failed")))
     return f"JobFailed {mark}"
+
+
+@contextmanager
+def failing_jobs(alerting: AlertingStack, mark: str) -> Iterator[str]:
+    """The alert of a service, which does not end before the block, however slow the machine is."""
+    ended = threading.Event()
+
+    def fail() -> None:
+        while not ended.wait(1):
+            fail_a_job(alerting, mark)
+
+    thread = threading.Thread(target=fail, daemon=True)
+    thread.start()
+    try:
+        yield fail_a_job(alerting, mark)
+    finally:
+        ended.set()
+        thread.join()
 
 
 def actions(alerting: AlertingStack, alert: str) -> list[tuple[str, str]]:
@@ -41,7 +60,7 @@ def actions(alerting: AlertingStack, alert: str) -> list[tuple[str, str]]:
 def test_a_page_outlives_the_outage_of_its_receiver(alerting: AlertingStack) -> None:
     """It is delivered once afterwards, and its end; meanwhile the other channels are told."""
     alerting.http.failing["/services/"] = [500] * 10_000
-    alert = fail_a_job(alerting)
+    alert = fail_a_job(alerting, marker())
     alerting.wait(lambda: alerting.slack(alert, accepted=False), "Slack refused it")
     alerting.wait(lambda: alerting.pagerduty(alert), "PagerDuty took it")
     alerting.wait(lambda: alerting.state("JobFailed") == "inactive", "the rule is over")
@@ -61,11 +80,11 @@ def test_a_page_outlives_the_outage_of_its_receiver(alerting: AlertingStack) -> 
 
 def test_a_restart_leaves_no_incident_open(alerting: AlertingStack) -> None:
     """What was over meanwhile is resolved under the same key."""
-    alert = fail_a_job(alerting)
-    (fired,) = alerting.wait(lambda: alerting.pagerduty(alert), "PagerDuty took it")
-    seen = alerting.stack.target.storage_dir("monitor") / "state.json"
-    alerting.wait(lambda: alert.split()[1] in seen.read_text(), "the monitor has seen it")
-    assert alerting.stack.run("down").returncode == 0
+    mark, seen = marker(), alerting.stack.target.storage_dir("monitor") / "state.json"
+    with failing_jobs(alerting, mark) as alert:
+        (fired,) = alerting.wait(lambda: alerting.pagerduty(alert), "PagerDuty took it")
+        alerting.wait(lambda: mark in seen.read_text(), "the monitor has seen it")
+        assert alerting.stack.run("down").returncode == 0
     began = time.monotonic()
     poll(lambda: time.monotonic() - began > WINDOW_S + 5, "the rule would be over")
     alerting.stack.up()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from stack.records.timestamps import nanoseconds
+from stack.records.timestamps import format_time, nanoseconds
 from stack.records.timestamps import rfc3339 as from_nanoseconds
 
 ENVIRONMENT = "parity"
@@ -185,3 +185,31 @@ def line_bytes(record: Json) -> int:
         return len(record["message"].encode())
     written = {name: value for name, value in record.items() if name != "host"}
     return len(json.dumps(written, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+HEALTH: tuple[Json, ...] = (
+    {"component": "otelcol", "up": 1, "queue_bytes": 10, "disk_free_bytes": 7},
+    {"component": "otelcol", "queue_bytes": 30, "disk_free_bytes": 5, "disk_full_in_s": 9},
+    {"component": "otelcol", "accepted_records_10m": 2, "sent_records_10m": 1, "queue_age_s": 3},
+    {"component": "otelcol", "unsendable_records_10m": 0, "unqueued_records_10m": 0},
+    {"component": "loki", "rows_taken_10m": 1, "dropped_rows_10m": 0, "lost_rows_10m": 0},
+    {"component": "loki", "disk_free_bytes": 9, "dropped_records_10m": 0},
+    {"component": "loki", "problem": "disk_full"},
+)
+
+
+def health_records(at: datetime, environment: str) -> list[Json]:
+    """Records of a monitor within the ten minutes before `at`."""
+    frame = {
+        "level": "INFO",
+        "logger_name": "logstack.monitor",
+        "message": "seen",
+        "service_name": "logstack-monitor",
+        "environment": environment,
+        "event_type": "component_health",
+        "host": "logs-1",
+    }
+    return [
+        {**frame, "timestamp": format_time(at - timedelta(minutes=10 - number)), **values}
+        for number, values in enumerate(HEALTH)
+    ]
