@@ -22,6 +22,7 @@ from stack.alerting.loaded import LoadedRule, loaded_rules
 from stack.alerting.rules import load_rules, load_rules_for
 from stack.cli.console import AsJson, note, out, plain, print_json
 from stack.cli.environment import Environment, Reader, open_target, require_this_machine
+from stack.common.counted import counted
 from stack.runtimes import selection as runtime
 from stack.settings.targets import Target
 from stack.settings.targets import native as native_target
@@ -89,7 +90,7 @@ def check() -> None:
     target = native_target(settings.load())
     count = lint.check_files(target)
     channels = read_channels(target.settings.receivers, target.run_dir)
-    out.print(f"{count} rules and Alertmanager's configuration are valid.")
+    out.print(f"{counted(count, 'rule')} and Alertmanager's configuration are valid.")
     for remark in lint.remarks(channels):
         note(remark, "yellow")
 
