@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 
 from pyinfra.api.state import State
 
-from stack.cli.console import note, out
+from stack.archive.checks import Finding
+from stack.cli.console import note, out, plain, print_json
+from stack.common.counted import counted
 
 
 @dataclass(frozen=True)
 class HostFinding:
-    """The result of one check on one host, and its duration in seconds."""
+    """The result of one check on one host, and after how many seconds it was known."""
 
     host: str
-    ok: bool
-    text: str
-    seconds: float
+    finding: Finding
+    seconds: float = 0.0
+
+    @property
+    def where(self) -> str:
+        """Where its command is run, unless it is the control machine."""
+        is_here = self.finding.command.startswith(("make ", "./logstack ", "ssh "))
+        return "" if is_here else f" on {self.host}"
 
 
 @dataclass
@@ -31,6 +38,7 @@ class Report:
     changes: dict[str, list[str]] = field(default_factory=dict)
     sentences: dict[str, list[str]] = field(default_factory=dict)
     findings: list[HostFinding] = field(default_factory=list)
+    as_json: bool = False  # findings, and nothing else on standard output
     failed_checks: dict[str, list[str]] = field(default_factory=dict)  # of preflight
     failures: dict[str, list[str]] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
@@ -63,28 +71,55 @@ class Report:
 
     def print(self) -> None:
         """Everything, in the order of the inventory."""
+        if self.as_json:
+            found = [*self._ordered(), *self._failures()]
+            rows = [{"host": item.host, **asdict(item.finding)} for item in found]
+            print_json(rows, indent=2)
+            return
         executed = self.state.is_executing
         self._print_notes()
         self._print_changes(self.changes if executed else self.planned)
         if executed and self.counts and self.entered and not self.stopped:
             total = sum(map(len, self.changes.values()))
             seconds = time.monotonic() - self._began
-            hosts = _counted(len(self.changes), "host")
-            out.print(f"{_counted(total)} on {hosts} in {seconds:.0f} s")
+            hosts = counted(len(self.changes), "host")
+            out.print(f"{counted(total, 'change')} on {hosts} in {seconds:.0f} s")
         for name in self._names(self.sentences):
             for sentence in self.sentences[name]:
                 out.print(f"{name}: {sentence}", highlight=False)
         if executed and self.nothing and not (self.sentences or self.failures):
             out.print(self.nothing)
-        order = [host.name for host in self.state.inventory]
-        for finding in sorted(
-            self.findings, key=lambda item: order.index(item.host) if item.host in order else -1
-        ):
-            mark = "ok    " if finding.ok else "FAILED"
-            seconds_text = f" ({finding.seconds:.1f} s)" if finding.seconds else ""
-            text = f"{mark} {finding.host}: {finding.text}{seconds_text}"
-            out.print(text, highlight=False, markup=False)
+        for item in self._ordered():
+            self._print_finding(item)
         self._print_failures()
+
+    def _ordered(self) -> list[HostFinding]:
+        order = [host.name for host in self.state.inventory]
+        return sorted(
+            self.findings, key=lambda item: order.index(item.host) if item.host in order else -1
+        )
+
+    def _print_finding(self, item: HostFinding) -> None:
+        found = item.finding
+        mark = "ok    " if found.ok else "FAILED"
+        seconds_text = f" ({item.seconds:.1f} s)" if item.seconds else ""
+        text = f"{mark} {item.host}: {found.check}: {found.text}{seconds_text}"
+        command = f"Run{item.where}: {found.command}" if found.command else ""
+        lines = filter(None, (text, found.evidence, command))
+        out.print(plain("\n".join(lines).replace("\n", "\n       ")))
+
+    def _failures(self) -> Iterator[HostFinding]:
+        """Hosts that were not, or not completely, looked at, as findings."""
+        for name in self._names(self.failures):
+            for text in self.failures[name]:
+                yield HostFinding(name, Finding("run", False, text))
+        for name in self._names(self.unreachable):
+            data = self.state.inventory.get_host(name).data
+            user = f"{data.get('ssh_user')}@" if data.get("ssh_user") else ""
+            command = (
+                f"ssh -p {data.get('ssh_port') or 22} {user}{data.get('ssh_hostname') or name}"
+            )
+            yield HostFinding(name, Finding("ssh", False, self.unreachable[name], "", command))
 
     def _print_notes(self) -> None:
         """Each once, with the hosts that it is about."""
@@ -99,7 +134,7 @@ class Report:
         for name in self._names(changes):
             if self.stopped and not changes[name]:
                 continue  # it may be in the middle of a change
-            out.print(f"{name}: {_counted(len(changes[name]))}", highlight=False)
+            out.print(f"{name}: {counted(len(changes[name]), 'change')}", highlight=False)
             for change in changes[name]:
                 out.print(f"  {change}", highlight=False, markup=False)
 
@@ -135,7 +170,3 @@ class Report:
 
     def _names(self, found: Container[str]) -> list[str]:
         return [host.name for host in self.state.inventory if host.name in found]
-
-
-def _counted(count: int, noun: str = "change") -> str:
-    return f"1 {noun}" if count == 1 else f"{count} {noun}s"

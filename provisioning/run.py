@@ -35,6 +35,8 @@ from stack.cli.console import note
 from stack.hosts.plan import HostPlan
 from stack.records.timestamps import format_time
 
+# Data of pyinfra's command: `--data logstack_json=true` prints the findings as JSON.
+AS_JSON = "logstack_json"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -57,7 +59,8 @@ class Run:
 
     def __post_init__(self) -> None:
         self.own = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.report = Report(self.state)
+        as_json = bool(self.state.inventory.get_override_data().get(AS_JSON))
+        self.report = Report(self.state, as_json=as_json)
         for host in self.state.inventory:
             if self.state.is_host_in_limit(host) and not host.connected:
                 self.report.unreachable[host.name] = "cannot connect by SSH: see the error above"
@@ -166,14 +169,15 @@ class Run:
         with self.mutex:
             found = self.report.failed_checks
             if not self.state.is_executing:
-                found[name] = self._check(name)
+                found[name] = self.failed_checks(name)
             elif not self._checked:
                 self._checked = True
-                jobs = {other: gevent.spawn(self._check, other) for other in self.sessions}
+                jobs = {other: gevent.spawn(self.failed_checks, other) for other in self.sessions}
                 found |= {other: job.get() for other, job in jobs.items()}
             return found.get(name, [])
 
-    def _check(self, name: str) -> list[str]:
+    def failed_checks(self, name: str) -> list[str]:
+        """The failed preflight checks of a host, checked now."""
         try:
             facts = self.sessions[name].fact(HostFacts)
         except DeployError as error:
@@ -293,6 +297,11 @@ class _Ordered(set[Host]):
 
 
 _RUNS: dict[int, Run] = {}
+
+
+def has_run(state: State) -> bool:
+    """Whether a deploy file was read."""
+    return id(state) in _RUNS
 
 
 def current_run() -> Run:

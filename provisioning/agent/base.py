@@ -19,6 +19,9 @@ PREVIOUS = ETC + "/.previous"
 # the mode and the owner are kept.
 SHARED = {"/etc/docker/daemon.json": ("log-driver", "log-opts")}
 
+# What decides which files a service can read.
+RIGHTS = ("User", "Group", "SupplementaryGroups", "ProtectHome", "PrivateTmp")
+
 
 def unit_of(name: str) -> str:
     return "logstack-%s.service" % name
@@ -65,11 +68,24 @@ def has_table(name: str) -> bool:
     return result.returncode == 0
 
 
-def run_as(user: str, argv: list[str], seconds: int = 60) -> Tuple[bool, str]:
+def run_as_service(name: str, argv: list[str]) -> Tuple[bool, str]:
+    """Run a program with the rights of a service, and with the folders that it sees."""
+    show = ["systemctl", "show", "-p", ",".join(RIGHTS), unit_of(name)]
+    lines = subprocess.run(show, stdout=subprocess.PIPE).stdout.decode().splitlines()
+    rights = ["--property=" + line for line in lines if line.partition("=")[2]]
+    return run_text(["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *rights, *argv])
+
+
+def run_as(user: str, argv: list[str]) -> Tuple[bool, str]:
     """Run a program as a user; whether it succeeded, and its output."""
+    return run_text(["runuser", "-u", user, "--", *argv])
+
+
+def run_text(argv: list[str], seconds: int = 60) -> Tuple[bool, str]:
+    """Run a program; whether it succeeded, and its output."""
     try:
         result = subprocess.run(
-            ["runuser", "-u", user, "--", *argv],
+            argv,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=seconds,

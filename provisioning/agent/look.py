@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.request
 
-from provisioning.agent.base import Json, owner_of, run_as
+from provisioning.agent.base import Json, owner_of, run_as, run_as_service
 
 APPEND_SECONDS = 10
 
@@ -63,6 +63,9 @@ def append(request: Json) -> Json:
 
 
 def check(request: Json) -> Json:
-    """Run a program as a user; `text` is the end of its output."""
-    ok, text = run_as(request["user"], request["argv"])
-    return {"ok": ok, "text": text[-20_000:]}
+    """Run a program as a user, or as a service would run it; `text` is the end of its output."""
+    if "name" in request:
+        ok, text = run_as_service(request["name"], request["argv"])
+    else:
+        ok, text = run_as(request["user"], request["argv"])
+    return {"ok": ok, "text": text[-200_000:]}

@@ -15,9 +15,12 @@ from provisioning.checks import readback
 from provisioning.run import Run
 from provisioning.session import Session
 from stack.alerting.rules import load_rules_for
+from stack.common.counted import counted
+from stack.engines.kinds import kind_of
 from stack.hosts.files import PYTHON
+from stack.hosts.gateway import certificate_command
 from stack.hosts.roles import hosts_with_role, is_archived
-from stack.monitor.logs import DELIVERY
+from stack.monitor.logs import delivery_cause
 from stack.records.timestamps import format_time
 from stack.settings.targets import host as host_target
 
@@ -65,11 +68,11 @@ def _wait_for_record(run: Run, app: Session, session: Session, mark: str) -> dic
         if record := readback.find_record(session, settings, mark):
             return record
         time.sleep(0.3)
-    said = app.ask("journal", name=settings.stack.agent, lines=100)["text"]
-    causes = (cause for text, cause in DELIVERY if text in said)
+    said = app.ask("journal", name=settings.stack.agent, lines=100)["text"].splitlines()
+    causes = (cause for line in reversed(said) if (cause := delivery_cause(line, "")))
     raise DeployError(
         f"expected the canary record on {session.name} within {CANARY_SECONDS} s, got none: "
-        f"{next(causes, 'the agent of the host says nothing')}. "
+        f"{next(causes, 'the agent of the host names no error of delivery')}. "
         f"Run on {app.name}: journalctl -u logstack-{settings.stack.agent} -n 20"
     )
 
@@ -80,8 +83,12 @@ def check_retention(run: Run, session: Session) -> str:
     expected = run.deployment.settings.retention.engine_days(archived=archived)
     found = readback.retention(session, run.deployment.settings)
     if found == timedelta(days=expected):
-        return f"records are kept {expected} days"
-    raise DeployError(f"retention: expected {expected} days, got {found}")
+        return f"records are kept {counted(expected, 'day')}"
+    raise DeployError(
+        f"the engine's retention: expected {counted(expected, 'day')}, got "
+        f"{counted(found.days, 'day')}. "
+        f"Run: make deploy ENV={run.environment}"
+    )
 
 
 def check_rules(run: Run, session: Session) -> str:
@@ -97,12 +104,17 @@ def check_rules(run: Run, session: Session) -> str:
     loaded = {rule.name for rule in found}
     if loaded != shipped or len(found) != len(shipped):
         raise DeployError(
-            f"rules: expected the {len(shipped)} shipped ones, got {len(found)}; not loaded: "
+            f"expected the {len(shipped)} shipped ones, got {len(found)}; not loaded: "
             f"{', '.join(sorted(shipped - loaded)) or 'none'}; not shipped: "
-            f"{', '.join(sorted(loaded - shipped)) or 'none'}"
+            f"{', '.join(sorted(loaded - shipped)) or 'none'}. "
+            f"Run: make deploy ENV={run.environment}"
         )
-    if failing := [rule.name for rule in found if rule.error]:
-        raise DeployError(f"rules with evaluation errors: {', '.join(failing)}")
+    if failing := [f"{rule.name} ({rule.error})" for rule in found if rule.error]:
+        name = kind_of(run.deployment.settings).evaluator
+        raise DeployError(
+            f"evaluation errors of {', '.join(failing)}. "
+            f"Run on {session.name}: journalctl -u logstack-{name}"
+        )
     return f"exactly the {len(shipped)} shipped rules are loaded"
 
 
@@ -124,8 +136,8 @@ def check_archive(run: Run, session: Session) -> str:
     except (ValueError, IndexError, TypeError):
         raise DeployError(f"cannot read the archiver's checks: {answer['text']}") from None
     if bad:
-        raise DeployError(f"archive: {'; '.join(bad)}")
-    return f"archive: checks passed: {', '.join(item['check'] for item in findings)}"
+        raise DeployError("; ".join(bad))
+    return f"checks passed: {', '.join(item['check'] for item in findings)}"
 
 
 def check_certificate(run: Run, session: Session) -> str:
@@ -138,19 +150,14 @@ def check_certificate(run: Run, session: Session) -> str:
     found = x509.load_pem_x509_certificate(answer["text"].encode())
     left = (found.not_valid_after_utc - datetime.now(UTC)).days
     if left < CERTIFICATE_DAYS:
-        environment = run.deployment.settings.stack.environment
-        remedy = {
-            "own_ca": f"Run: ./logstack secrets rotate {environment} certificate_{session.name}",
-            "files": f"Renew gateway.certificate_file. Run: make deploy ENV={environment}",
-            "acme": f"See why on {session.name}. Run: journalctl -u logstack-gateway",
-        }[run.deployment.settings.gateway.tls]
         raise DeployError(
-            f"certificate: expected {CERTIFICATE_DAYS} or more valid days, got {left}. {remedy}"
+            f"expected {CERTIFICATE_DAYS} or more valid days, got {left}. "
+            f"Run: {certificate_command(run.deployment.settings, session.name)}"
         )
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     known = {str(item.value) for item in names}
     if name not in known and run.deployment.settings.gateway.name not in known:
-        raise DeployError(f"certificate: expected the name {name}, got {', '.join(known)}")
+        raise DeployError(f"expected the name {name}, got {', '.join(known)}")
     return f"the certificate is valid for {left} more days"
 
 
@@ -162,3 +169,5 @@ CHECKS = (
     ("archive", check_archive),
 )
 """The checks of each role, in order."""
+WAITING = (check_canary, check_archive)
+"""Those that wait for what does not come."""

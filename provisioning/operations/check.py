@@ -9,11 +9,13 @@ from pyinfra import host
 
 from provisioning import DeployError
 from provisioning.checks import doctor
-from provisioning.checks.verify import CHECKS
+from provisioning.checks.verify import CHECKS, WAITING
 from provisioning.operations.commands import Commands, Fail, step
 from provisioning.report import HostFinding
 from provisioning.run import Run
 from provisioning.session import Session
+from stack.archive.checks import Finding
+from stack.checks.doctor import with_command
 from stack.cli.console import out
 from stack.hosts import HostsError, secrets
 from stack.hosts.roles import roles_of
@@ -31,45 +33,52 @@ def check(run: Run, function: Check) -> Commands:
 
 
 def _finding(run: Run, function: Check) -> HostFinding:
-    began = time.monotonic()
+    began, name = time.monotonic(), function.__name__.removeprefix("check_")
     try:
-        text, ok = function(run, run.sessions[host.name]), True
+        found = Finding(name, True, function(run, run.sessions[host.name]))
     except DeployError as error:
-        text, ok = str(error), False
-    return HostFinding(host.name, ok, text, time.monotonic() - began)
+        found = with_command(Finding(name, False, str(error)))
+    return HostFinding(host.name, found, time.monotonic() - began)
 
 
 @step
 def examine(run: Run) -> Commands:
     """Run every check of checks/doctor.py."""
     if run.state.is_executing:
+        began = time.monotonic()
         try:
-            run.report.findings += list(doctor.examine(run, run.sessions[host.name]))
+            for found in doctor.examine(run, run.sessions[host.name]):
+                item = HostFinding(host.name, found, time.monotonic() - began)
+                run.report.findings.append(item)
         except DeployError as error:
-            run.report.findings.append(HostFinding(host.name, False, str(error), 0.0))
+            found = Finding("host", False, f"cannot examine it: {error}")
+            run.report.findings.append(HostFinding(host.name, found, time.monotonic() - began))
+        host.log(f"examined in {time.monotonic() - began:.0f} s")
     yield from ()
 
 
 @step
 def records(run: Run) -> Commands:
-    """Run the checks of checks/verify.py, where no check of any host has failed."""
+    """Run the checks of checks/verify.py; those that wait only where none of any host failed."""
     found = run.report.findings
     if run.state.is_executing:
-        failed = any(not item.ok for item in found)
+        failed = any(not item.finding.ok for item in found)
         roles = roles_of(run.deployment.settings, host.name)
         for role, function in CHECKS:
-            if role in roles and not failed:
+            if role in roles and not (failed and function in WAITING):
                 found.append(_finding(run, function))
         if failed and all(item.host != "records" for item in found):
-            text = f"skipped: fix the failed checks first. Run: make verify ENV={run.environment}"
-            found.append(HostFinding("records", False, text, 0.0))
+            names = " and ".join(item.__name__.removeprefix("check_") for item in WAITING)
+            text = f"{names} were not checked, because other checks failed"
+            command = f"make verify ENV={run.environment}"
+            found.append(HostFinding("records", Finding("records", False, text, "", command)))
     yield from ()
 
 
 @step
 def conclude(run: Run) -> Commands:
     """Fail on a host of which a check failed: not earlier, so that all checks are run."""
-    failed = any(item.host == host.name and not item.ok for item in run.report.findings)
+    failed = any(item.host == host.name and not item.finding.ok for item in run.report.findings)
     if failed and run.state.is_executing:
         yield Fail()
 

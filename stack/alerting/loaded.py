@@ -11,6 +11,7 @@ from stack.alerting import AlertError
 from stack.alerting.http import ask
 from stack.alerting.rule_files import names_and_expressions
 from stack.alerting.rules import load_rules_for
+from stack.common.counted import counted
 from stack.engines.http import open_session
 from stack.engines.kinds import kind_of
 from stack.settings.targets import Target
@@ -80,7 +81,7 @@ def differences(shipped: Mapping[str, str], found: Mapping[str, str], count: int
     if other:
         problems.append(f"rules loaded with another expression: {', '.join(other)}")
     if not problems and count != len(shipped):
-        problems.append(f"expected {len(shipped)} rules, got {count}")
+        problems.append(f"expected {counted(len(shipped), 'rule')}, got {count}")
     return [f"{problem}. Run: make up" for problem in problems]
 
 

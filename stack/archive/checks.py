@@ -14,6 +14,7 @@ from stack.archive.context import Archive
 from stack.archive.format.layout import HOUR, day_name, hour_of
 from stack.archive.storage.bucket import expiry_of, lock_of
 from stack.archive.storage.store import WITH_READER
+from stack.common.counted import counted
 from stack.engines import EngineError
 from stack.engines.kinds import KINDS
 from stack.settings.units import format_bytes, parse_bytes, parse_duration
@@ -67,9 +68,11 @@ def check_hot_retention(archive: Archive) -> tuple[bool, str]:
     expected = retention.engine_days(archived=True)
     days = archive.engine.retention().days
     if days != expected:
-        return False, _differs("the engine's retention", f"{expected} days", f"{days} days", RENEW)
+        return False, _differs(
+            "the engine's retention", counted(expected, "day"), counted(days, "day"), RENEW
+        )
     return True, (
-        f"the engine keeps {days} days; the archiver deletes verified days after "
+        f"the engine keeps {counted(days, 'day')}; the archiver deletes verified days after "
         f"{retention.hot_days}"
     )
 
@@ -81,9 +84,9 @@ def check_shorter_retention(archive: Archive) -> tuple[bool, str]:
         return True, "every record stays as long as its day"
     if not archive.engine.supports_delete():
         return False, _differs("-delete.enable", "true", "false", RENEW)
-    rules = ", ".join(f"{kind.name} after {kind.days} days" for kind in kinds)
+    rules = ", ".join(f"{kind.name} after {counted(kind.days, 'day')}" for kind in kinds)
     days = len(early_expiry.shortened_days(archive))
-    return True, f"once verified, deleted in the engine: {rules}; so far on {days} days"
+    return True, f"once verified, deleted in the engine: {rules}; so far on {counted(days, 'day')}"
 
 
 def check_lateness(archive: Archive) -> tuple[bool, str]:
@@ -114,8 +117,8 @@ def check_object_lock(archive: Archive) -> tuple[bool, str]:
         return True, NO_ADMIN
     actual = lock_of(archive.store, values.bucket)
     if actual == expected:
-        return True, f"new objects are locked: {actual[0]}, {actual[1]} days"
-    before, now = (f"{mode}, {days} days" for mode, days in (expected, actual))
+        return True, f"new objects are locked: {actual[0]}, {counted(actual[1], 'day')}"
+    before, now = (f"{mode}, {counted(days, 'day')}" for mode, days in (expected, actual))
     return False, _differs("the lock of new objects", before, now, "./logstack archive run")
 
 
@@ -126,10 +129,10 @@ def check_expiry(archive: Archive) -> tuple[bool, str]:
         return True, NO_ADMIN
     days = expiry_of(archive.store, archive.settings.archive)
     if days == expected:
-        return True, f"parts expire after {days} days, manifests stay"
-    actual = f"{days} days" if days else "no rule"
-    text = f"the expiry of parts: expected {expected} days, got {actual}. See docs/archive.md"
-    return False, text
+        return True, f"parts expire after {counted(days, 'day')}, manifests stay"
+    actual = counted(days, "day") if days else "no rule"
+    text = f"the expiry of parts: expected {counted(expected, 'day')}, got {actual}"
+    return False, f"{text}. See docs/archive.md"
 
 
 def _differs(what: str, expected: object, actual: object, command: str) -> str:
@@ -182,8 +185,11 @@ def check_gate(archive: Archive) -> tuple[bool, str]:
         first = min(at_risk)
         command = "./logstack archive verify --deep" if archive.store.can_read else WITH_READER
         return False, (
-            f"{len(at_risk)} days from {first:%Y-%m-%d} on are not verified; the engine deletes "
-            f"that day on {expire.forced(archive, first):%Y-%m-%d %H:%M} UTC. Run: {command}"
+            f"not verified: {counted(len(at_risk), 'day')} from {first:%Y-%m-%d} on; the engine "
+            f"deletes that day on {expire.forced(archive, first):%Y-%m-%d %H:%M} UTC. "
+            f"Run: {command}"
         )
-    text = f"{len(verified)} days verified, {len(waiting)} younger or waiting, none at risk"
+    text = (
+        f"{counted(len(verified), 'day')} verified, {len(waiting)} younger or waiting, none at risk"
+    )
     return True, text

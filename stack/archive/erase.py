@@ -23,6 +23,7 @@ from stack.archive.search import Matcher
 from stack.archive.storage.ledger import LISTED_ONLY, HourState, Ledger
 from stack.archive.storage.parts import PartWriter, decompress, fetch, fetch_lines, send_part
 from stack.archive.suppression import match_hmac
+from stack.common.counted import counted
 from stack.engines import Selection
 
 
@@ -78,8 +79,9 @@ def run(
         archive.part_cache.tidy(ledger.part_keys, hour_of(archive.now() - archive.lateness))
     if again:
         raise ArchiveError(
-            f"cannot erase every record: {result.records} records of {result.hours} hours are "
-            f"erased, {len(result.deleted)} objects deleted.\n" + "\n".join(again)
+            f"cannot erase every record: {counted(result.records, 'record')} of "
+            f"{counted(result.hours, 'hour')} {'was' if result.records == 1 else 'were'} erased, "
+            f"{counted(len(result.deleted), 'object')} deleted.\n" + "\n".join(again)
         )
     return result
 

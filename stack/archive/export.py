@@ -32,6 +32,7 @@ from stack.archive.storage.ledger import HourState, Ledger
 from stack.archive.storage.part_cache import NotCachedError
 from stack.archive.storage.parts import HourParts, PartSpec, fetch_lines, own_parts
 from stack.archive.suppression import Suppression
+from stack.common.counted import counted
 from stack.settings.units import parse_bytes, parse_duration
 
 ATTEMPTS = 4
@@ -186,16 +187,16 @@ def export_hour(
     start: datetime,
     until: datetime,
     result: Exported,
-    counted: Counts | None = None,
+    known_counts: Counts | None = None,
 ) -> None:
     """Archive what is missing of [start, until), which lies in one hour. Raises ArchiveError.
 
-    `counted`: what the engine has of it at least.
+    `known_counts`: what the engine has of it at least.
     """
     failpoint("export-started")
     for _ in range(ATTEMPTS):
-        diff = _diff(archive, ledger, start, until, counted)
-        counted = None
+        diff = _diff(archive, ledger, start, until, known_counts)
+        known_counts = None
         if not diff.is_consistent:
             continue  # records arrived meanwhile, or the answer was cut off
         if diff.is_empty:
@@ -210,18 +211,19 @@ def export_hour(
         if known is not None and known.until >= until and not has_more(diff.after, known):
             return
     raise ArchiveError(
-        f"cannot archive {rfc3339(start)}: expected the {sum(diff.before.values())} records that "
-        f"the engine counts, got {sum(diff.accounted.values())} in {ATTEMPTS} attempts. Nothing "
+        f"cannot archive {rfc3339(start)}: expected the "
+        f"{counted(sum(diff.before.values()), 'record')} that the engine "
+        f"counts, got {sum(diff.accounted.values())} in {ATTEMPTS} attempts. Nothing "
         "was sealed; the next run tries again"
     )
 
 
 def _diff(
-    archive: Archive, ledger: Ledger, start: datetime, until: datetime, counted: Counts | None
+    archive: Archive, ledger: Ledger, start: datetime, until: datetime, known_counts: Counts | None
 ) -> HourDiff:
     """Store what the archive lacks of [start, until) as parts that no manifest names yet."""
     known = ledger.hours.get(start)
-    before = _counts(archive, start, until) if counted is None else counted
+    before = _counts(archive, start, until) if known_counts is None else known_counts
     suppression = Suppression(archive.key, archive.engine.name, ledger.erasures)
     missing = _missing(archive, known, (start, until), before, suppression)
     parts = _store_parts(archive, (start, known.numbers if known else 0), before, missing)

@@ -14,6 +14,7 @@ from datetime import timedelta
 from stack.archive.context import Archive
 from stack.archive.format.manifest import Part
 from stack.archive.storage.ledger import READERS, HourState
+from stack.common.counted import counted
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,6 @@ def find_expired(archive: Archive, hours: Iterable[HourState]) -> Expired:
 
 def describe(archive: Archive, hours: int) -> str:
     """The sentence to print about expired hours of a range."""
-    which = "1 hour of this range has" if hours == 1 else f"{hours} hours of this range have"
+    which = counted(hours, "hour of this range has", "hours of this range have")
     days = archive.settings.archive.days
-    return f"{which} expired: the archive keeps records for {days} days (archive.days)."
+    return f"{which} expired: the archive keeps records for {counted(days, 'day')} (archive.days)."

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from stack.archive import ArchiveError, checks, service, verify
 from stack.archive.context import Archive, open_with
+from stack.common.counted import counted
 from stack.engines import EngineError
 from stack.settings import Settings
 from stack.settings.secrets import ARCHIVE_SECRETS
@@ -105,7 +106,7 @@ def _run() -> int:
 
 def _once() -> int:
     exported = service.run(open_archive()).exported
-    _print(f"archived {exported.records} records of {exported.hours} hours")
+    _print(f"archived {counted(exported.records, 'record')} of {counted(exported.hours, 'hour')}")
     return 0
 
 

@@ -22,6 +22,7 @@ from stack.archive.lifecycle import find_expired
 from stack.archive.storage.ledger import HourState, Ledger
 from stack.archive.storage.parts import fetch_lines, service_of
 from stack.archive.suppression import Suppression
+from stack.common.counted import counted
 from stack.records.timestamps import nanoseconds
 
 # Measured by bench/archive.py on two busy cores; used for the estimate before a restore.
@@ -134,10 +135,10 @@ def _restore_hour(
             f"from {hour.engine}. Run: ./logstack archive search"
         )
     failpoint("restore-started")
-    counted: Counts = {}
+    streams: Counts = {}
     suppression = Suppression(archive.key, archive.restored.name, ledger.erasures)
     merged = heapq.merge(*(fetch_lines(archive.store, part, archive.work) for part in parts))
-    archived = _count(suppression.filter(_within(merged, scope)), counted)
+    archived = _count(suppression.filter(_within(merged, scope)), streams)
     present = archive.restored.hourly_counts(hour.start, hour.start + HOUR).get(hour.start, {})
     missing = archived
     if present:
@@ -146,23 +147,24 @@ def _restore_hour(
     inserted: Counts = {}
     archive.restored.insert(_count(missing, inserted))
     present = archive.restored.hourly_counts(hour.start, hour.start + HOUR).get(hour.start, {})
-    for stream, count in counted.items():
+    for stream, count in streams.items():
         if present.get(stream, 0) < count:
             raise ArchiveError(
-                f"cannot restore {rfc3339(hour.start)}: expected {count} records of {stream} in "
-                f"the engine, got {present.get(stream, 0)}. Run the same command again"
+                f"cannot restore {rfc3339(hour.start)}: expected {counted(count, 'record')} of "
+                f"{stream} in the engine, got {present.get(stream, 0)}. Run the same command again"
             )
     whole = len(parts) == len(hour.parts)  # none has expired
     whole &= not scope.services and scope.since <= hour.start and scope.until >= hour.until
-    if whole and sum(counted.values()) + sum(suppression.streams.values()) != hour.records:
+    if whole and sum(streams.values()) + sum(suppression.streams.values()) != hour.records:
         raise ArchiveError(
-            f"cannot restore {rfc3339(hour.start)}: expected the {hour.records} records of its "
-            f"manifests, got {sum(counted.values())} from its parts. "
+            f"cannot restore {rfc3339(hour.start)}: expected the "
+            f"{counted(hour.records, 'record')} of its manifests, got "
+            f"{sum(streams.values())} from its parts. "
             "Run: ./logstack archive verify --deep"
         )
     result.hours += 1
     result.records += sum(inserted.values())
-    result.present += sum(counted.values())
+    result.present += sum(streams.values())
 
 
 def _within(stored: Iterator[bytes], scope: RestoreFilter) -> Iterator[bytes]:

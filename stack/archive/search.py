@@ -25,6 +25,7 @@ from stack.archive.lifecycle import find_expired
 from stack.archive.scan import SpooledLines, scan_all
 from stack.archive.storage.ledger import Ledger
 from stack.archive.suppression import Suppression, text_in
+from stack.common.counted import counted
 from stack.engines import Record, Selection
 from stack.records.contract import SEARCHED_FIELDS, levels_from
 from stack.records.timestamps import nanoseconds
@@ -178,7 +179,8 @@ def merged(
             yield from _earlier(heap, int(candidate.part.first_ns))
             found = next(scanned)
             on_progress(
-                "search", f"{number + 1} of {len(chosen)} parts, {hour_name(candidate.hour)}"
+                "search",
+                f"{number + 1} of {counted(len(chosen), 'part')}, {hour_name(candidate.hour)}",
             )
             coming = found.lines()
             line = next(coming, None)

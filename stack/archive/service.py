@@ -19,6 +19,7 @@ from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.events import record_event
 from stack.archive.format.layout import day_of
 from stack.common import wait_until
+from stack.common.counted import counted
 from stack.engines import EngineError
 from stack.settings.units import parse_duration
 
@@ -52,7 +53,7 @@ def run(
         archive,
         "INFO",
         "archive_run_finished",
-        f"Archived {exported.records} records of {exported.hours} hours",
+        f"Archived {counted(exported.records, 'record')} of {counted(exported.hours, 'hour')}",
         archived_hours=exported.hours,
         archived_records=exported.records,
         compressed_bytes=exported.compressed_bytes,
@@ -69,7 +70,10 @@ def run_forever(open_archive: Callable[[], Archive], note: Callable[[str], None]
         now = archive.now()
         try:
             result = run(archive)
-            note(f"archived {result.exported.records} records of {result.exported.hours} hours")
+            note(
+                f"archived {counted(result.exported.records, 'record')} of "
+                f"{counted(result.exported.hours, 'hour')}"
+            )
             wake = next_run(now, parse_duration(values.interval), parse_duration(values.settle))
         except FAILURES as error:
             note(str(error))
@@ -111,7 +115,7 @@ def _log_expiry(archive: Archive, expiry: expire.ExpiryResult) -> None:
             day=day,
         )
     for day, count in expiry.shortened.items():
-        text = f"Deleting {count} records of {day} from the engine (retention.shorter)"
+        text = f"Deleting {counted(count, 'record')} of {day} from the engine (retention.shorter)"
         record_event(
             archive, "INFO", "archive_records_dropped", text, day=day, dropped_records=count
         )

@@ -29,6 +29,7 @@ from stack.archive.lifecycle import may_have_expired
 from stack.archive.storage.ledger import LISTED_ONLY, HourState, Ledger, read_documents
 from stack.archive.storage.parts import decompress
 from stack.archive.storage.store import MissingError, StoreError
+from stack.common.counted import counted
 from stack.engines import EngineError
 
 NOT_IN_STORE = "it is not in the store (404)"
@@ -226,8 +227,9 @@ def _compare(part: Part, reader: PartReader) -> tuple[str, str]:
     sha256 = reader.compressed.hexdigest()
     if sha256 != part.compressed_sha256:
         return "part-changed", (
-            f"expected the SHA-256 {part.compressed_sha256} of {part.compressed_bytes} bytes, "
-            f"got {sha256} of {reader.size} bytes"
+            f"expected the SHA-256 {part.compressed_sha256} of "
+            f"{counted(part.compressed_bytes, 'byte')}, "
+            f"got {sha256} of {counted(reader.size, 'byte')}"
         )
     if reader.damage:
         return "part-damaged", reader.damage
@@ -236,7 +238,7 @@ def _compare(part: Part, reader: PartReader) -> tuple[str, str]:
         return "part-changed", text
     if reader.streams != part.streams or reader.rest:
         count = sum(reader.counts.values())
-        return "part-counts", f"expected {part.records} records, got {count}"
+        return "part-counts", f"expected {counted(part.records, 'record')}, got {count}"
     if not reader.in_order or reader.times != (part.first_ns, part.last_ns):
         return "part-order", "its records are not sorted or not between its first and last time"
     return "", ""
@@ -271,7 +273,9 @@ def _check_objects(
                 report.add("part-missing", key, f"{key}: {NOT_IN_STORE}")
         for key, part in hour.parts.items():
             if key in stored and stored[key] != part.compressed_bytes:
-                text = f"{key}: expected {part.compressed_bytes} bytes, got {stored[key]}"
+                text = (
+                    f"{key}: expected {counted(part.compressed_bytes, 'byte')}, got {stored[key]}"
+                )
                 report.add("part-size", key, text)
         for key in hour.replaced:
             if key in stored:
@@ -320,7 +324,7 @@ def _compare_counts(archive: Archive, hour: HourState, counts: Counts, report: R
             continue
         name = rfc3339(hour.start)
         text = (
-            f"{name}: the archive has {accounted.get(stream, 0)} records of {stream}, "
+            f"{name}: the archive has {counted(accounted.get(stream, 0), 'record')} of {stream}, "
             f"the engine {counts.get(stream, 0)}"
         )
         if count > 0 and hour.start + HOUR > archive.now() - archive.lateness:

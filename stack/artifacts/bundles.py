@@ -189,7 +189,8 @@ def _sources() -> list[Path]:
 
 def _monitor_sources() -> list[Path]:
     stack = ROOT / "stack"
-    return [stack / "__init__.py", *sorted((stack / "monitor").glob("*.py"))]
+    rooms = (stack / "common", stack / "monitor")
+    return [stack / "__init__.py", *(path for room in rooms for path in sorted(room.glob("*.py")))]
 
 
 def _locked() -> str:

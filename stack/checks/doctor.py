@@ -6,6 +6,7 @@ is what the monitor sees (stack/monitor), looked at once, with what it saw in th
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from stack.alerting.loaded import rule_differences
 from stack.archive.checks import Finding, archive_findings
 from stack.archive.context import Archive
+from stack.common.counted import counted
 from stack.components.monitor import plan_of
 from stack.engines import EngineError
 from stack.engines.http import open_session, send_request
@@ -26,6 +28,8 @@ from stack.runtimes.selection import Running
 from stack.settings.targets import Target
 from stack.settings.units import format_bytes
 
+# A cause that ends with its command.
+COMMAND = re.compile(r"(.*)\. Run(?: on [\w.-]+(?: host)?)?: (.*)", re.DOTALL)
 # What a check covers, and the problems that it reports (docs/monitoring.md).
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
     "programs": ("component_restarting", "unclean_exit", "component_down", "memory_limit"),
@@ -95,8 +99,10 @@ def check_retention(target: Target) -> Finding:
     except EngineError as error:
         return Finding("retention", False, str(error))
     if days == expected:
-        return Finding("retention", True, f"the engine keeps {days} days")
-    text = f"the engine's retention: expected {expected} days, got {days} days"
+        return Finding("retention", True, f"the engine keeps {counted(days, 'day')}")
+    text = (
+        f"the engine's retention: expected {counted(expected, 'day')}, got {counted(days, 'day')}"
+    )
     return Finding("retention", False, text, f"{kind.title} says so", "make up")
 
 
@@ -141,10 +147,10 @@ def _summary(subject: str, seen: Iterable[Observation]) -> str:
 
 def with_command(finding: Finding) -> Finding:
     """A finding whose text ends with the command has it apart."""
-    text, separator, command = finding.text.rpartition(". Run: ")
-    if finding.ok or finding.command or not separator:
+    found = COMMAND.fullmatch(finding.text)
+    if finding.ok or finding.command or not found:
         return finding
-    return replace(finding, text=text, command=command)
+    return replace(finding, text=found[1], command=found[2])
 
 
 def check_alert_rules(target: Target) -> Finding:

@@ -26,6 +26,7 @@ from stack.cli.console import AsJson, note, out, plain, print_json, progress
 from stack.cli.environment import Environment, Reader, open_target, require_this_machine
 from stack.cli.text import visible
 from stack.cli.time_range import time_range
+from stack.common.counted import counted
 from stack.queries.evaluate import evaluator_of
 from stack.records.timestamps import format_time, to_local
 from stack.runtimes import selection as runtime
@@ -96,7 +97,7 @@ def check() -> None:
     target = native_target(settings.load())
     count = lint.check_files(target)
     channels = read_channels(target.settings.receivers, target.run_dir)
-    out.print(f"{count} rules and Alertmanager's configuration are valid.")
+    out.print(f"{counted(count, 'rule')} and Alertmanager's configuration are valid.")
     for remark in lint.remarks(channels, target.settings):
         note(remark, "yellow")
 

@@ -19,6 +19,7 @@ from stack.cli.console import AsJson, note, out, plain, print_json, progress
 from stack.cli.filters import Grep, JsonLines, Level, RequestId, Service, selection_of
 from stack.cli.record_format import print_record
 from stack.cli.time_range import FROM_TO, clock, time_range
+from stack.common.counted import counted
 from stack.components.catalogue import by_name
 from stack.engines.kinds import kind_of
 from stack.runtimes.work_lock import work_lock
@@ -77,11 +78,14 @@ def run(
         return
     exported = result.exported
     out.print(
-        f"Archived {exported.records} records of {exported.hours} hours in {exported.parts} parts: "
+        f"Archived {counted(exported.records, 'record')} of {counted(exported.hours, 'hour')} "
+        f"in {counted(exported.parts, 'part')}: "
         f"{format_bytes(exported.raw_bytes)}, {format_bytes(exported.compressed_bytes)} compressed."
     )
     for day, count in result.expiry.shortened.items():
-        out.print(f"Deleting {count} records of {day} from the engine (retention.shorter).")
+        out.print(
+            f"Deleting {counted(count, 'record')} of {day} from the engine (retention.shorter)."
+        )
     for day, problems in result.expiry.blocked.items():
         note(f"{day} exceeded retention and stays in the engine: {problems[0]}", "red")
 
@@ -110,8 +114,9 @@ def check(
         print_json(report.as_dict(), indent=2)
     else:
         out.print(
-            f"{report.manifests} manifests, {report.hours} hours, {report.parts} parts, "
-            f"{report.records} records; {report.hours_compared_with_engine} hours compared with "
+            f"{counted(report.manifests, 'manifest')}, {counted(report.hours, 'hour')}, "
+            f"{counted(report.parts, 'part')}, {counted(report.records, 'record')}; "
+            f"{counted(report.hours_compared_with_engine, 'hour')} compared with "
             f"the engine; parts {'read back' if deep else 'listed (--deep reads them)'}."
         )
         note_expired(archive, report.hours_expired)
@@ -119,7 +124,7 @@ def check(
             out.print(plain(f"note: {remark.text}", "dim"))
         for problem in report.problems:
             out.print(plain(f"{problem.kind}: {problem.text}", "red"))
-        out.print("No problems." if report.ok else f"{len(report.problems)} problems.")
+        out.print("No problems." if report.ok else f"{counted(len(report.problems), 'problem')}.")
     if not report.ok:
         raise typer.Exit(1)
 
@@ -160,7 +165,7 @@ def find(
     ):
         for record in records:
             if found == number:
-                note(f"Showing the oldest {number} records; -n shows more.", "dim")
+                note(f"Showing the oldest {counted(number, 'record')}; -n shows more.", "dim")
                 break
             found += 1
             display.stop_on_terminal()
@@ -191,7 +196,7 @@ def bring_back(
     with open_archive() as archive:
         planned = restore.estimate(archive, scope)
         note(
-            f"{planned.records} records of {planned.hours} hours, "
+            f"{counted(planned.records, 'record')} of {counted(planned.hours, 'hour')}, "
             f"{format_bytes(planned.compressed_bytes)} to read, "
             f"{format_bytes(planned.raw_bytes)} of lines, about {max(1, round(planned.seconds))} s."
         )
@@ -209,7 +214,10 @@ def bring_back(
     if as_json:
         print_json(asdict(result))
         return
-    out.print(f"{result.records} records restored, {result.present} in the engine. Read them with")
+    out.print(
+        f"{counted(result.records, 'record')} restored, {result.present} in the engine. Read "
+        "them with"
+    )
     out.print(f"  ./logstack logs --restored --since {since} --until {until}")
     out.print("and delete them with\n  ./logstack archive unrestore")
 
@@ -255,8 +263,8 @@ def forget(
         print_json(asdict(result))
         return
     out.print(
-        f"Erased {result.records} records of {result.hours} hours; deleted {len(result.deleted)} "
-        "objects."
+        f"Erased {counted(result.records, 'record')} of {counted(result.hours, 'hour')}; "
+        f"deleted {counted(len(result.deleted), 'object')}."
     )
     out.print("The engine keeps its copy until it expires; restored records stay until")
     out.print("  ./logstack archive unrestore")
@@ -297,7 +305,7 @@ def hold(
             f"cannot {'release' if off else 'hold'} parts from {since} to {until}: there are none. "
             "Run: ./logstack archive run --now"
         )
-    note(f"{count} parts are {'released' if off else 'held'}.")
+    note(f"{counted(count, 'part is', 'parts are')} {'released' if off else 'held'}.")
 
 
 @group.command("key")

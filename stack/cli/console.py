@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PIPE_WIDTH = 250  # columns when the output is not a terminal
 KEPT = "\n\t"  # control characters that are printed as they are
-NARROW = 110  # columns below which the paths of log files do not fit into a row
+UNLIMITED = 10_000  # columns
+KEPT_COLUMNS = 2  # of the table of components, on any terminal
+LOG_FILE = "log file"
 
 
 class _Console(Console):
@@ -70,27 +72,42 @@ def print_json(value: object, *, indent: int | None = None) -> None:
 
 
 def print_statuses(statuses: list[Status], *, detailed: bool = True) -> None:
-    """One row per component; `detailed` adds uptime and number of restarts."""
-    narrow = out.width < NARROW
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    history = ("up", "restarts") if detailed else ()
-    for heading in ("component", "state", *history, "address", *(() if narrow else ("log file",))):
-        table.add_column(heading, no_wrap=True)
-    for item in statuses:
-        state = f"{item.state} ({item.note})" if item.note else item.state
-        cells: list[str | Text] = [
-            item.name,
-            plain(state, STATE_STYLES.get(item.state, "bold red")),
-        ]
-        if detailed:
-            cells += [_uptime(item.uptime_s) if item.pid else "-", str(item.restarts)]
-        cells.append(item.address)
-        if not narrow:
-            cells.append(shorten_path(item.log))
-        table.add_row(*cells)
-    out.print(table)
-    if narrow:
+    """One row per component; `detailed` adds uptime and number of restarts.
+
+    Columns for which the terminal is too narrow are left out, from the right.
+    """
+    rows = [_status_cells(item) for item in statuses]
+    columns = [name for name in rows[0] if detailed or name not in ("up", "restarts")]
+    everything = out.options.update(width=UNLIMITED)
+    while len(columns) > KEPT_COLUMNS and (
+        out.measure(_status_table(rows, columns), options=everything).minimum > out.width
+    ):
+        columns.pop()
+    out.print(_status_table(rows, columns))
+    if LOG_FILE not in columns:
         out.print(f"Log files: {os.path.dirname(shorten_path(statuses[0].log))}/<component>.log")  # noqa: PTH120
+
+
+def _status_cells(item: Status) -> dict[str, Text]:
+    """The cell of each column, in their order."""
+    state = f"{item.state} ({item.note})" if item.note else item.state
+    return {
+        "component": plain(item.name),
+        "state": plain(state, STATE_STYLES.get(item.state, "bold red")),
+        "up": plain(_uptime(item.uptime_s) if item.pid else "-"),
+        "restarts": plain(str(item.restarts)),
+        "address": plain(item.address),
+        LOG_FILE: plain(shorten_path(item.log)),
+    }
+
+
+def _status_table(rows: list[dict[str, Text]], columns: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name != "state")
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
+    return table
 
 
 def shorten_path(path: str) -> str:

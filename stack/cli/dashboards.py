@@ -21,6 +21,7 @@ from stack import settings
 from stack.cli.console import AsJson, note, out, plain, print_json, progress
 from stack.cli.environment import Environment, Reader, open_target, require_this_machine
 from stack.cli.time_range import time_range
+from stack.common.counted import counted
 from stack.engines.kinds import KINDS
 from stack.queries.evaluate import Evaluator, evaluator_of
 from stack.queries.language import Scope
@@ -83,7 +84,7 @@ def check_command(as_json: AsJson = False) -> None:
         for finding in bad:
             text = f"{finding.span} {finding.page}: {finding.panel}: {finding.problem}"
             note(text, "red")
-        out.print(f"{len(findings)} panels checked, {len(bad)} with a problem.")
+        out.print(f"{counted(len(findings), 'panel')} checked, {len(bad)} with a problem.")
     if bad:
         raise typer.Exit(1)
 

@@ -42,7 +42,7 @@ def diagnose(
     if environment:
         from stack.cli import hosts  # slow to import, and needed here alone
 
-        hosts.run_on_hosts("doctor.py", environment, "--yes")
+        hosts.run_on_hosts("doctor.py", environment, "--yes", *(["--json"] if as_json else []))
         return
     now = runtime.running(settings.load())
     if now.docker:

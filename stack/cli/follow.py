@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from stack.common.counted import counted
 from stack.engines import Engine, Record, Selection
 from stack.records.timestamps import nanoseconds, rfc3339
 
@@ -78,7 +79,8 @@ class Follower:
         if late > self._late:
             since, until = (rfc3339(nanoseconds(moment)) for moment in (over.since, over.until))
             self._on_late(
-                f"Skipped {late - self._late} records that arrived more than {OVERLAP.seconds} s "
+                f"Skipped {counted(late - self._late, 'record')} that arrived more than "
+                f"{OVERLAP.seconds} s "
                 "after they were created. To see them, run with the same options: "
                 f"./logstack logs --since {since} --until {until} -n 100000"
             )

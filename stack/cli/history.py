@@ -14,6 +14,7 @@ from stack import settings
 from stack.checks.explain import entry_of
 from stack.cli.console import note, out, plain, progress, shorten_path
 from stack.cli.environment import require_this_machine
+from stack.common.counted import counted
 from stack.components.log_sources import import_window
 from stack.engines import EngineError
 from stack.runtimes.history import HistoryError
@@ -107,19 +108,27 @@ def _print(outcome: Outcome, target: Target, *, dry_run: bool) -> None:
     plan = outcome.delivery.plan
     verb = "would import" if dry_run else "imported"
     times = f" ({plan.sent.text})" if plan.sent.count else ""
-    out.print(plain(f"{verb} {plan.sent.count} records of {plan.lines} lines from {file}{times}"))
+    out.print(
+        plain(
+            f"{verb} {counted(plan.sent.count, 'record')} of {counted(plan.lines, 'line')} from "
+            f"{file}{times}"
+        )
+    )
     for text in _left_out(plan, target):
         note(f"  {text}", "yellow")
     if outcome.is_continued:
         note("  an import of this file that was interrupted before was continued", "dim")
     if plan.untimed:
         note(
-            f"  without a time: {plan.untimed} records, which have that of the record before", "dim"
+            f"  without a time: {counted(plan.untimed, 'record')}, which have that of the "
+            "record before",
+            "dim",
         )
     lacking = plan.sent.count - outcome.delivery.counted
     if not dry_run and lacking > 0:
         note(
-            f"  the engine counts {lacking} records fewer than were sent: it dropped them, or "
+            f"  the engine counts {counted(lacking, 'record')} fewer than were sent: it dropped "
+            "them, or "
             "keeps one of equal ones. Its log says more. Run: ./logstack doctor",
             "yellow",
         )
@@ -142,12 +151,14 @@ def _left_out(plan: Plan, target: Target) -> list[str]:
             _describe(plan.ahead, f"more than {_length(ahead)} ahead of this machine's clock")
         )
     if plan.lost_time:
-        found.append(f"not sent: {plan.lost_time} records whose time is in no usable range")
+        found.append(
+            f"not sent: {counted(plan.lost_time, 'record')} whose time is in no usable range"
+        )
     return found
 
 
 def _describe(span: Span, why: str) -> str:
-    return f"not sent: {span.count} records {span.text}, {why}"
+    return f"not sent: {counted(span.count, 'record')} {span.text}, {why}"
 
 
 def _length(length: timedelta) -> str:

@@ -21,6 +21,7 @@ from stack.cli.follow import Follower
 from stack.cli.record_format import print_record
 from stack.cli.text import visible
 from stack.cli.time_range import time_range
+from stack.common.counted import counted
 from stack.engines import Engine, EngineError, Selection
 from stack.engines.factory import engine_of, restored_engine_of
 from stack.engines.kinds import kind_of
@@ -103,7 +104,7 @@ def logs(
     found = list(engine.records(selection, limit=number + 1))
     shown = found[-number:]
     if len(found) > number:
-        note(f"Showing the newest {number} records; -n shows more.", "dim")
+        note(f"Showing the newest {counted(number, 'record')}; -n shows more.", "dim")
     for record in shown:
         print_record(record, as_json)
     if not found and not follow:

@@ -10,6 +10,7 @@ from stack import settings
 from stack.checks import smoke
 from stack.cli.console import AsJson, out, print_json
 from stack.cli.environment import require_this_machine
+from stack.common.counted import counted
 from stack.engines.factory import engine_of
 from stack.runtimes import selection as runtime
 
@@ -30,6 +31,7 @@ def run(as_json: AsJson = False) -> None:
         print_json(asdict(result))
         return
     out.print(
-        f"One record with {result.fields} fields came back unchanged, {result.seconds:.2f} s "
+        f"One record with {counted(result.fields, 'field')} came back unchanged, "
+        f"{result.seconds:.2f} s "
         f"after it was written ({result.marker})."
     )

@@ -10,6 +10,7 @@ import typer
 from stack import settings
 from stack.cli.console import AsJson, out, print_json, progress
 from stack.cli.environment import require_this_machine
+from stack.common.counted import counted
 from stack.runtimes import selection as runtime
 from stack.traffic import run as traffic
 
@@ -52,7 +53,8 @@ def run(
 
 def _print(report: traffic.TrafficReport) -> None:
     out.print(
-        f"{report.requests} of {report.planned} requests at {report.achieved_rate:.1f}/s, "
+        f"{report.requests} of {counted(report.planned, 'request')} at "
+        f"{report.achieved_rate:.1f}/s, "
         f"p50 {report.p50_ms:.0f} ms, p95 {report.p95_ms:.0f} ms"
     )
     for heading, counts in (

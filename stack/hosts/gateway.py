@@ -153,6 +153,18 @@ def certificate_files(
     }
 
 
+def certificate_command(settings: Settings, name: str) -> str:
+    """What to run for a new certificate of a log server."""
+    deploy = f"make deploy ENV={settings.stack.environment}"
+    return {
+        "own_ca": (
+            f"./logstack secrets rotate {settings.stack.environment} certificate_{name} && {deploy}"
+        ),
+        "files": f"{deploy} # once gateway.certificate_file is a new one",
+        "acme": "journalctl -u logstack-gateway",
+    }[settings.gateway.tls]
+
+
 def _check_names(settings: Settings, name: str) -> None:
     """Public authorities certify DNS names; Caddy would certify addresses by itself."""
     names = gateway_names(settings, find_host(settings, name))

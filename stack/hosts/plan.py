@@ -11,6 +11,7 @@ from stack.artifacts import host_programs as programs
 from stack.components import catalogue as components
 from stack.components.component import Artifact, Component
 from stack.components.grafana_files import grafana_files
+from stack.components.log_sources import app_log_dir
 from stack.components.loki import render_loki
 from stack.components.monitor import plan_of
 from stack.components.otelcol import render_otelcol
@@ -23,6 +24,7 @@ from stack.hosts.firewall import Loopback, firewall_files
 from stack.hosts.gateway import (
     GRAFANA_PATH,
     basic_authorization,
+    certificate_command,
     certificate_files,
     render_caddyfile,
 )
@@ -35,7 +37,7 @@ from stack.hosts.secrets import (
     writer_secret,
 )
 from stack.hosts.systemd import render_unit
-from stack.monitor.plan import FILE, to_text
+from stack.monitor.plan import FILE, Server, to_text
 from stack.render.templates import render_template
 from stack.settings import ROOT, Settings
 from stack.settings.hosts import Role
@@ -217,8 +219,10 @@ def _component(name: str, context: _Context) -> HostComponent:
     target, settings = context.target, context.settings
     component = components.by_name(name)
     is_archiver = name == "archiver"
-    # The archiver deletes days from the engine's folder, so it runs as the engine's user.
-    user = f"logstack-{settings.stack.engine if is_archiver else name}"
+    # The archiver deletes days from the engine's folder, so it runs as the engine's user; the
+    # monitor sees log files with the agent's rights.
+    users = {"archiver": settings.stack.engine, "monitor": settings.stack.agent}
+    user = f"logstack-{users.get(name, name)}"
     texts, private = FILES_OF.get(name, _alert_files)(context, name)
     artifact = _artifact(component, settings)
     start = _start(name, context, f"{OPT}/{artifact.name}/current", artifact.binaries[0])
@@ -354,9 +358,19 @@ def _monitor(context: _Context, name: str) -> Texts:
     servers = roles.hosts_with_role(settings, "log_server")
     own = (join_host_port(settings.hosts[host].peer_address, port),) if host in servers else ()
     first = settings.hosts[servers[0]].peer_address
-    clock = "" if host == servers[0] else roles.gateway_url(settings, first, "/")
-    # Another user than the agent's reads no log file.
-    plan = replace(plan, files=(), certificates=own, clock=clock)
+    apps = settings.app_hosts.apps if context.target.runs_apps else ()
+    plan = replace(
+        plan,
+        certificates=own,
+        renew=certificate_command(settings, host),
+        servers=tuple(
+            Server(item.url, item.user, item.authorization_file, item.ca_file)
+            for item in context.target.destinations
+        ),
+        clock="" if host == servers[0] else roles.gateway_url(settings, first, "/"),
+        logs=("/var/log/journal", *(app_log_dir(app.service) for app in apps)),
+        links=False,
+    )
     return {f"{name}/{FILE}": to_text(plan)}, set()
 
 

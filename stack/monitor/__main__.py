@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stack.common.counted import counted
 from stack.monitor import history, notifications
 from stack.monitor.look import look
 from stack.monitor.model import Observation, to_json
@@ -69,13 +70,14 @@ def records(plan: Plan, found: Iterable[Observation], now: float) -> Iterator[di
     }
     for item in found:
         name = item.component + (f" to {item.destination}" if item.destination else "")
+        count = counted(len(item.problems), "problem") if item.problems else "no problems"
         place = {"component": item.component}
         if item.destination:
             place["destination"] = item.destination
         yield {
             **frame,
             "level": "INFO",
-            "message": f"{name}: {_problems(len(item.problems))}",
+            "message": f"{name}: {count}",
             **place,
             **item.values,
         }
@@ -88,10 +90,6 @@ def records(plan: Plan, found: Iterable[Observation], now: float) -> Iterator[di
                 "problem": problem.name,
                 **({"watched_service": problem.service} if problem.service else {}),
             }
-
-
-def _problems(count: int) -> str:
-    return f"{count or 'no'} problem{'' if count == 1 else 's'}"
 
 
 def write(plan: Plan, rows: Iterable[dict[str, Any]]) -> None:

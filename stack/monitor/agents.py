@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stack.common.counted import counted
 from stack.monitor import accounts, logs
 from stack.monitor.disks import size, span
 from stack.monitor.model import Observation, Problem, Value
@@ -66,7 +67,8 @@ def _destination(view: View, destination: str) -> Observation:
     problems = [
         Problem(
             "records_dropped",
-            f"{number} records were dropped in ten minutes: {REFUSED[field]}",
+            f"{counted(number, 'record was', 'records were')} dropped in ten minutes: "
+            f"{REFUSED[field]}",
             next((line for _, line in _errors(view)), f"{field} of {agent}"),
             view.plan.show(agent),
         )
@@ -77,8 +79,8 @@ def _destination(view: View, destination: str) -> Observation:
         problems.append(
             Problem(
                 "records_dropped",
-                f"{silent} records were accepted in ten minutes and neither sent nor refused: the "
-                "queue could not read them back",
+                f"{counted(silent, 'record was', 'records were')} accepted in ten minutes and "
+                "neither sent nor refused: the queue could not read them back",
                 f"accepted, sent and refused records of {agent} differ, its queue has "
                 f"{queue:.0f} bytes",
                 view.plan.show(agent),

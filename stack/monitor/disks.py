@@ -10,7 +10,7 @@ from pathlib import Path
 from stack.monitor.model import Observation, Problem, Value
 from stack.monitor.view import View
 
-LEAST_INODES = 0.02  # as a share
+LEAST_FREE = 0.02  # of inodes, and of a disk for logs, as a share
 # Free space is remembered at this interval and for so long. A forecast looks no further ahead than
 # SPANS times as far as it looked back: an hour of a restore says nothing of the week.
 EVERY_S, KEPT_S, SPANS = 300.0, 86_400.0, 12
@@ -44,7 +44,7 @@ def file_system(folder: Path) -> FileSystem:
 def look(view: View) -> Iterator[Observation]:
     """One observation per program that stores something; a problem once per file system."""
     known: dict[str, Points] = view.history.notes.setdefault("disks", {})
-    reported = set()
+    reported: set[int] = set()
     for program in view.plan.programs:
         try:
             found = file_system(Path(program.folder)) if program.folder else None
@@ -64,6 +64,27 @@ def look(view: View) -> Iterator[Observation]:
         reported.add(found.device)
         problem = _problem(view, program.folder, found, left) if first else None
         yield Observation(program.name, values=values, problems=(problem,) if problem else ())
+    yield from _logs(view, reported)
+
+
+def _logs(view: View, reported: set[int]) -> Iterator[Observation]:
+    """One observation per full file system that others write logs to, and no program stores on."""
+    for folder in view.plan.logs:
+        try:
+            found = file_system(Path(folder))
+        except OSError:
+            continue
+        least = min(LEAST_FREE * found.total, float(view.plan.limits.free_disk_bytes))
+        if found.free >= least or found.device in reported:
+            continue
+        reported.add(found.device)
+        problem = Problem(
+            "disk_full",
+            f"the disk of {folder} is full: what is logged there may be lost",
+            f"{size(found.free)} of {size(found.total)} are free",
+            f"df -h '{folder}'",
+        )
+        yield Observation("logs", folder, problems=(problem,))
 
 
 def _problem(view: View, folder: str, found: FileSystem, left: float | None) -> Problem | None:
@@ -73,7 +94,7 @@ def _problem(view: View, folder: str, found: FileSystem, left: float | None) -> 
         return Problem(
             "disk_full", "the disk is full: less than limits.free_disk is free", evidence, show
         )
-    if found.all_inodes and found.inodes < LEAST_INODES * found.all_inodes:
+    if found.all_inodes and found.inodes < LEAST_FREE * found.all_inodes:
         evidence = f"{found.inodes:.0f} of {found.all_inodes:.0f} inodes are free in {folder}"
         return Problem("disk_full", "no more files fit on the disk", evidence, f"df -i '{folder}'")
     if left is not None and left < view.plan.limits.disk_s:

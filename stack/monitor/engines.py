@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stack.common.counted import counted
 from stack.monitor import accounts, logs
 from stack.monitor.model import Observation, Problem, Value
 from stack.monitor.view import View
@@ -66,7 +67,8 @@ def _problems(
         if number:
             yield Problem(
                 "records_dropped",
-                f"{engine} dropped {number} records in ten minutes: {REASONS.get(reason, reason)}",
+                f"{engine} dropped {counted(number, 'record')} in ten minutes: "
+                f"{REASONS.get(reason, reason)}",
                 _warning(view) or f"rows dropped for {reason}",
                 show,
             )
@@ -75,7 +77,7 @@ def _problems(
         why = "it ended by itself" if ended else "it accepted them and does not have them"
         yield Problem(
             "records_dropped",
-            f"{engine} lost at least {missing} records in ten minutes: {why}",
+            f"{engine} lost at least {counted(missing, 'record')} in ten minutes: {why}",
             _warning(view) or "the records that it took and those that it stores differ",
             show,
         )

@@ -9,6 +9,7 @@ from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 
+from stack.common.counted import counted
 from stack.monitor.model import Observation, Problem
 from stack.monitor.plan import Files, Plan
 from stack.monitor.view import View
@@ -50,24 +51,36 @@ def examine(plan: Plan) -> tuple[list[Problem], int]:
         doubled = sorted(path for path in found if path in seen)
         if doubled and entry.expected:
             first = seen[doubled[0]]
+            match = "matches" if len(doubled) == 1 else "match"
             problems.append(
                 problem(
                     "file_matched_twice",
-                    f"{len(doubled)} files of {entry.service} match an earlier entry, too, and are "
-                    f"read as {first.service} alone",
+                    f"{counted(len(doubled), 'file')} of {entry.service} also {match} an earlier "
+                    f"entry, read as {first.service} alone",
                     f"{entry.patterns[0]} and {first.patterns[0]}: {', '.join(doubled[:SHOWN])}",
                     "./logstack settings",
                     note=True,
                 )
             )
         seen |= dict.fromkeys(rotated - seen.keys(), entry)
-        unreadable = sorted(path for path in found - excluded if not os.access(path, os.R_OK))
-        watched += len(found - excluded) - len(unreadable)
+        links = {p for p in found - excluded if not plan.links and Path(p).is_symlink()}
+        unreadable = sorted(p for p in found - excluded - links if not os.access(p, os.R_OK))
+        watched += len(found - excluded - links) - len(unreadable)
+        if links:
+            problems.append(
+                problem(
+                    "file_refused",
+                    f"{counted(len(links), 'log file')} of {entry.service} cannot be read: the "
+                    "agent of a host follows no links",
+                    f"symbolic links: {', '.join(sorted(links)[:SHOWN])}",
+                    f"ls -l {min(links)}",
+                )
+            )
         if unreadable:
             problems.append(
                 problem(
                     "file_refused",
-                    f"{len(unreadable)} log files of {entry.service} cannot be read",
+                    f"{counted(len(unreadable), 'log file')} of {entry.service} cannot be read",
                     f"permission denied: {', '.join(unreadable[:SHOWN])}",
                     f"ls -l {unreadable[0]}",
                 )

@@ -31,21 +31,25 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
 """Texts in such a line, the cause that they mean, and the command that shows more than the log."""
 DELIVERY: tuple[tuple[str, str], ...] = (
     ("connection refused", "nothing listens there"),
-    ("Code 401", "the destination refuses the password"),
-    ("Code 403", "the destination refuses the password"),
+    ("code 401", "the destination refuses the password"),
+    ("code 403", "the destination refuses the password"),
     ("status 401", "the destination refuses the password"),
     ("certificate has expired", "the destination's certificate has expired"),
     ("x509", "the destination's certificate is not trusted"),
+    ("certificate verify failed", "the destination's certificate is not trusted"),
     ("no such host", "the destination's name cannot be resolved"),
+    ("name or service not known", "the destination's name cannot be resolved"),
+    ("timed out", "no answer: a firewall, or a destination that hangs"),
     ("deadline exceeded", "no answer: a firewall, or a destination that hangs"),
     ("i/o timeout", "no answer: a firewall, or a destination that hangs"),
     ("no route to host", "there is no route to the destination"),
     ("network is unreachable", "there is no route to the destination"),
     ("storage is in read-only mode", "the engine accepts no records, its disk is full"),
-    ("Code 429", "the destination accepts no more records now, or its disk is full"),
+    ("code 503", "the gateway refuses the password, or the engine does not answer"),
+    ("code 429", "the destination accepts no more records now, or its disk is full"),
     ("connection reset", "the destination ended the connection"),
 )
-"""Texts in an agent's error of delivery, and the cause that they mean."""
+"""Texts in an error of delivery, in small letters, and the cause that they mean."""
 # Agents try again after half a minute at most.
 NEW_S = 90.0
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)")
@@ -118,8 +122,13 @@ def delivery_errors(program: Program, plan: Plan, now: float) -> Iterator[tuple[
     """The causes and the lines of an agent's failed deliveries within NEW_S, the newest first."""
     for line in reversed(lines_of(program, plan)):
         if _DELIVERY_ERROR.search(line) and _age(line, now) < NEW_S:
-            cause = next((cause for text, cause in DELIVERY if text in line), "it was refused")
-            yield cause, line
+            yield delivery_cause(line), line
+
+
+def delivery_cause(error: str, otherwise: str = "it was refused") -> str:
+    """What an error of delivery means."""
+    small = error.lower()
+    return next((cause for text, cause in DELIVERY if text in small), otherwise)
 
 
 def _age(line: str, now: float) -> float:

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stack.common.counted import counted
 from stack.monitor import logs, metrics
 from stack.monitor.model import Observation, Problem
 from stack.monitor.view import View
@@ -40,7 +41,8 @@ def look(view: View) -> Iterator[Observation]:
         problems: tuple[Problem, ...] = ()
         if failed:
             receiver, _, name = channel.partition("/")
-            text = f"{failed} of {tried} notifications by {name} ({receiver}) failed in ten minutes"
+            count = f"{failed} of {counted(tried, 'notification')}"
+            text = f"{count} by {name} ({receiver}) failed in ten minutes"
             problems = (Problem("notifications_failing", text, _reason(view, channel), show),)
         values = {"notifications_10m": tried, "notifications_failed_10m": failed}
         yield Observation(ALERTMANAGER, channel, values, problems)

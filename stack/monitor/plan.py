@@ -57,6 +57,20 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Server:
+    """An address that the agent delivers to, as `user`.
+
+    `authorization` is the file with its password or header, `authority` that of the certificate
+    authority; empty: the system's.
+    """
+
+    url: str
+    user: str
+    authorization: str
+    authority: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that one monitor watches.
 
@@ -64,8 +78,10 @@ class Plan:
     `evaluator` evaluates the rules, empty where the engine does. `supervisor` is supervisord's log;
     `units`: the programs are units of systemd. `apply` is the command that brings the programs to
     the settings. `sole_writer`: only this agent writes to this engine; `keeps`: the engine deletes
-    nothing but whole days. `certificates` are addresses of servers, `host:port`, `clock` is that of
-    a server whose time counts.
+    nothing but whole days. `certificates` are addresses of servers, `host:port`, `renew` is the
+    command for a new one; `servers` are those that the agent delivers to through a gateway, `clock`
+    is the address of one whose time counts. `logs` are folders that others write logs to. With
+    `links` the agent follows symbolic links.
     """
 
     environment: str
@@ -84,7 +100,11 @@ class Plan:
     sole_writer: bool = True
     keeps: bool = True
     certificates: tuple[str, ...] = ()
+    renew: str = ""
+    servers: tuple[Server, ...] = ()
     clock: str = ""
+    logs: tuple[str, ...] = ()
+    links: bool = True
 
     def program(self, name: str) -> Program | None:
         """The program called `name`, if it is watched."""
@@ -119,7 +139,8 @@ def read_plan(folder: Path) -> Plan:
                     for item in values["files"]
                 ),
                 "limits": Limits(**values["limits"]),
-                "certificates": tuple(values["certificates"]),
+                **{name: tuple(values[name]) for name in ("certificates", "logs")},
+                "servers": tuple(Server(**item) for item in values["servers"]),
             }
         )
     except (KeyError, TypeError) as error:

@@ -126,7 +126,8 @@ def look(view: View) -> Iterator[Observation]:
         process = view.processes[program.name]
         if program.on_demand and not process.pid:
             continue
-        is_up = not process.answer and (bool(process.pid) or not view.plan.supervisor)
+        knows = bool(view.plan.supervisor) or view.plan.units
+        is_up = not process.answer and (bool(process.pid) or not knows)
         values: dict[str, Any] = {
             "up": int(is_up),
             "restarts_5m": len(recent(process.exits, view.now, RESTARTS_S)),
@@ -233,6 +234,7 @@ def _count_restarts(plan: Plan, samples: dict[str, Samples], now: float) -> None
         found["restarts"] = {"": float(values.get("NRestarts") or 0)}
         found["pid"] = {"": float(values.get("MainPID") or 0)}
         found["exit_status"] = {"": float(values.get("ExecMainStatus") or 0)}
+        found["starts"] = {"": float(values.get("ActiveState") == "activating")}
         if (limit := values.get("MemoryMax", UNLIMITED)).isdigit():
             found["memory_limit_bytes"] = {"": float(limit)}
 
@@ -254,4 +256,5 @@ def _noticed(name: str, history: History, samples: Samples | None, now: float) -
         "started": started or known.get("started", 0.0),
     }
     pid = int(values.get("pid", 0))
-    return Process(pid, started or 0.0, tuple(exits), stopped="pid" in values and not pid)
+    stopped = "pid" in values and not pid and not values.get("starts")
+    return Process(pid, started or 0.0, tuple(exits), stopped=stopped)

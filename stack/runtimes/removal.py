@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from stack.common.counted import counted
 from stack.runtimes.native import NativeError
 from stack.runtimes.preflight import describe_writers
 from stack.settings import Settings
@@ -34,8 +35,8 @@ def describe_losses(settings: Settings) -> list[str]:
         lock = (
             "without a lock (archive.lock)"
             if archive.lock == "none"
-            else f"each hour locked for {archive.days} days (archive.lock = {archive.lock}), which "
-            "does not protect its files"
+            else f"each hour locked for {counted(archive.days, 'day')} (archive.lock = "
+            f"{archive.lock}), which does not protect its files"
         )
         losses.append(f"the archive: {format_bytes(size)} in {store}, {lock}")
     if archive.endpoint and _has_signing_key(target):

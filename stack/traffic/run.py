@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from stack.common.counted import counted
 from stack.traffic.plan import CLIENTS, KINDS, Request, address_of, plan_requests, request_for
 
 HIGHEST_RATE = 500.0  # requests per second
@@ -107,7 +108,7 @@ def run(
     elapsed = max(last_sent - started, 0.001 if interrupted else duration)
     report = summarize(answers, planned, elapsed)
     if report.errors and not report.by_status:
-        raise _unreachable(base_url, f"no answer to {report.requests} requests")
+        raise _unreachable(base_url, f"no answer to {counted(report.requests, 'request')}")
     return replace(report, interrupted=interrupted)
 
 

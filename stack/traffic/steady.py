@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 
+from stack.common.counted import counted
 from stack.traffic.run import AppUnreachableError, run
 
 ROUND = 600.0  # seconds; then a new seed, so that the requests are not always the same
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
             print(error, flush=True)  # noqa: T201 -- this program's log
             time.sleep(PAUSE)
             continue
-        print(f"{report.requests} requests, {report.by_status}", flush=True)  # noqa: T201
+        print(f"{counted(report.requests, 'request')}, {report.by_status}", flush=True)  # noqa: T201
         if report.interrupted:
             return
 

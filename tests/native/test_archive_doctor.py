@@ -105,4 +105,4 @@ def test_doctor_reads_the_buckets_rules_back(archived: ArchiveUnderTest) -> None
     store.close()
     findings = archived.findings()
     assert "got no rule" in findings["expiry"]["text"]
-    assert "got governance, 1 days" in findings["object lock"]["text"]
+    assert "got governance, 1 day" in findings["object lock"]["text"]

@@ -101,7 +101,7 @@ def test_records_are_erased_from_orphaned_parts(archive: ArchiveUnderTest) -> No
     result = archive.run(*command, "user_id=2")
     assert result.returncode == 1
     text = " ".join(result.stderr.split())
-    assert "1 records of 1 hours are erased" in text
+    assert "1 record of 1 hour was erased" in text
     assert f"{orphan}: no manifest names it" in text
     assert "Run the same erase again at 20" in text
     assert erase_later(archive, "2").deleted == [orphan]

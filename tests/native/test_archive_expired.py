@@ -96,7 +96,7 @@ def test_expired_hours_are_passed_over_and_counted(archive: ArchiveUnderTest) ->
         result = archive.run("archive", "hold", *RANGE, *options)
         assert result.returncode == 0, result.stderr
         assert said in result.stderr
-        assert "1 parts are" in result.stderr
+        assert "1 part is" in result.stderr
     result = archive.run(*ERASE, "user_id=1", "--json")
     values = json.loads(result.stdout)
     assert (values["records"], values["expired_hours"]) == (1, 2)

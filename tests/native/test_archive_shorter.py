@@ -107,8 +107,8 @@ def test_doctor_shows_the_rules_and_asks_the_engine(archive: ArchiveUnderTest) -
 
     expiry(archive)
     assert finding()["ok"]
-    assert "DEBUG of noisy after 1 days, CRITICAL after 20 days" in finding()["text"]
-    assert "so far on 1 days" in finding()["text"]
+    assert "DEBUG of noisy after 1 day, CRITICAL after 20 days" in finding()["text"]
+    assert "so far on 1 day" in finding()["text"]
     if archive.engine_name == "victorialogs":
         archive.stop("victorialogs")
         archive.start("victorialogs", extra=["-delete.enable=false"])

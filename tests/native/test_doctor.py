@@ -137,7 +137,7 @@ def test_rows_that_the_engine_drops_are_counted_with_their_reason(
     assert "victorialogs dropped 7 records in ten minutes: their time is older" in found["message"]
     named(own_stack, "victorialogs dropped 7 records in ten minutes")
     own_stack.write(line(record(mark, **{f"{mark}-{number}": number for number in range(2000)})))
-    shown = named(own_stack, "victorialogs dropped 1 records in ten minutes: they have too many")
+    shown = named(own_stack, "victorialogs dropped 1 record in ten minutes: they have too many")
     assert "maxFieldsPerLine" in shown["evidence"]
     assert mark not in str(shown), "what was in a record is not repeated"
 
@@ -164,7 +164,7 @@ def test_up_says_what_it_does_not_read_and_that_nobody_is_told(own_stack: StackU
     result = own_stack.run("up")
     assert result.returncode == 0, result.stderr
     for text in (
-        "1 files of second match an earlier entry, too, and are read as first alone",
+        "1 file of second also matches an earlier entry, read as first alone",
         "no log file of typo exists: /nosuch/* matches nothing: there is no folder /nosuch",
         "Alerts reach nobody: no channel is set up.",
     ):

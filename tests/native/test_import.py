@@ -117,7 +117,7 @@ def test_what_the_engine_would_not_keep_is_named_and_not_sent(
     assert f"not sent: 4 records from {first} to {last}, more than 6 days ago" in result.stderr
     assert "archive.lateness = 7d" in result.stderr
     assert "not sent: 3 records" in result.stderr
-    assert "not sent: 1 records whose time is in no usable range" in result.stderr
+    assert "not sent: 1 record whose time is in no usable range" in result.stderr
     assert numbers(stack, service, timedelta(days=40)) == [*range(20)]
 
 

@@ -19,6 +19,7 @@ from stack import artifacts
 from stack.alerting.files import SECRETS, alert_files
 from stack.alerting.loaded import rule_differences
 from stack.common import wait_until
+from stack.common.counted import counted
 from stack.components.catalogue import by_name, selected
 from stack.components.component import Component
 from stack.engines.kinds import kind_of
@@ -338,7 +339,7 @@ def _status(component: Component, target: Target, item: Mapping[str, Any] | None
     note = "" if name in ("healthy", "starting") else f"exit status {state['ExitCode']}"
     seconds = int((datetime.now(UTC) - started).total_seconds()) if _runs(item) else 0
     if name == "healthy" and item["RestartCount"] >= RESTARTS and seconds < RESTARTS_S:
-        name, note = "restarting", f"restarted {item['RestartCount']} times"
+        name, note = "restarting", f"restarted {counted(item['RestartCount'], 'time')}"
     evaluates = name == "healthy" and component.name == kind_of(target.settings).evaluator
     if evaluates and (problems := rule_differences(target)):
         name, note = "unhealthy", problems[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 import zstandard
 from pydantic import BaseModel
 
+from stack.common.counted import counted
 from stack.records.timestamps import rfc3339
 from stack.runtimes.history import HistoryError
 from stack.runtimes.history.batches import Stamp, sift, stamps
@@ -175,7 +176,8 @@ def make_plan(run: SingleRun, lines: int, window: tuple[int, int], on_records: O
         plan = planner.finish()
     except UntimedError as error:
         raise HistoryError(
-            f"cannot import {run.source.path}: none of its first {error.records} records has a "
+            f"cannot import {run.source.path}: none of its first "
+            f"{counted(error.records, 'record')} has a "
             "time that the agent reads, and under the time of the import they would be found at "
             "the wrong place. Run: ./logstack explain --file with the same file"
         ) from None

@@ -15,7 +15,9 @@ from provisioning import changes
 from provisioning.operations.host_files import FILE_HOOKS
 from stack.archive import on_host
 from stack.hosts import HostsError, firewall, log_files, secrets
+from stack.hosts.gateway import certificate_command
 from stack.hosts.plan import plan_for, set_password_script
+from stack.monitor.network import WRONG_PASSWORD
 from stack.settings.secrets import ARCHIVE_SECRETS
 from tests.support.example import PORTS
 from tests.support.host_plans import names, plans, text_of, values_of
@@ -197,8 +199,8 @@ def test_a_unit_is_hardened_and_has_only_the_rights_that_it_needs(tmp_path: Path
     found = plans(tmp_path, "staging", **ports, app_hosts={"docker_logs": True})
     units = {c.name: c.unit.text for p in found.values() for c in p.components}
     for name, unit in units.items():
-        # The archiver removes days from the engine's folder.
-        user = "victorialogs" if name == "archiver" else name
+        # The archiver removes days from the engine's folder, the monitor sees what the agent sees.
+        user = {"archiver": "victorialogs", "monitor": "otelcol"}.get(name, name)
         assert f"User=logstack-{user}\n" in unit
         folders = {"archiver": "archive /var/lib/logstack/victorialogs"}.get(name, name)
         assert f"ReadWritePaths=/var/lib/logstack/{folders}\n" in unit
@@ -325,3 +327,30 @@ def test_the_monitor_of_a_host_watches_what_runs_there(tmp_path: Path) -> None:
     assert (found["app-1"]["certificates"], found["app-1"]["clock"]) == ([], f"https://{address}/")
     assert found["app-1"]["apply"] == "make deploy ENV=staging"
     assert found["app-1"]["records"] == ""  # to the journal
+    (server,) = found["app-1"]["servers"]
+    assert server["url"].startswith(f"https://{address}/")
+    assert server["user"] == "app-1"
+    assert found["app-1"]["files"][0]["service"] == "erp-backend-api"
+    assert found["app-1"]["logs"] == ["/var/log/journal", "/var/log/erp-backend-api"]
+
+
+@pytest.mark.parametrize(
+    ("tls", "command"),
+    [
+        (
+            "own_ca",
+            "./logstack secrets rotate staging certificate_logs-1 && make deploy ENV=staging",
+        ),
+        ("files", "make deploy ENV=staging # once gateway.certificate_file is a new one"),
+        ("acme", "journalctl -u logstack-gateway"),
+    ],
+)
+def test_a_new_certificate_comes_from_where_the_old_one_did(tls: str, command: str) -> None:
+    values = values_of("staging", gateway={"tls": tls})
+    assert certificate_command(values, "logs-1") == command
+
+
+def test_the_monitor_knows_what_the_gateway_says_of_a_wrong_password(tmp_path: Path) -> None:
+    """In place of a 401, which agents take for final."""
+    text = text_of(plans(tmp_path, "staging")["logs-1"], "/etc/logstack/gateway/Caddyfile")
+    assert f'respond "{WRONG_PASSWORD}" 503' in text

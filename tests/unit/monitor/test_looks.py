@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from stack.hosts.certificates import make_authority
 from stack.monitor import accounts, disks, files, history, logs, metrics, network, plan, processes
 from stack.monitor.history import History
 from stack.monitor.metrics import METRICS
 from stack.monitor.model import Observation, Problem, merged
-from stack.monitor.plan import Files, Limits, Plan, Program
+from stack.monitor.plan import Files, Limits, Plan, Program, Server
 from stack.monitor.view import View
 
 LIMITS = Limits(300, 259_200, 5, 14, 1, 720, 360)
@@ -305,6 +307,17 @@ def test_patterns_without_files_and_files_of_two_entries_are_said(tmp_path: Path
     ]
 
 
+def test_a_link_is_refused_where_the_agent_follows_none(tmp_path: Path) -> None:
+    """As on hosts; elsewhere it is a log file."""
+    (tmp_path / "a.log").touch()
+    link = tmp_path / "b.log"
+    link.symlink_to(tmp_path / "a.log")
+    entries = (entry("a", f"{tmp_path}/*.log"),)
+    assert files.examine(replace(EMPTY, files=entries)) == ([], 2)
+    (found,), watched = files.examine(replace(EMPTY, files=entries, links=False))
+    assert (found.name, found.evidence, watched) == ("file_refused", f"symbolic links: {link}", 1)
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root reads every file")
 def test_what_may_not_be_read_is_said(tmp_path: Path) -> None:
     """A file, and a folder."""
@@ -321,10 +334,13 @@ def test_what_may_not_be_read_is_said(tmp_path: Path) -> None:
 
 def test_the_days_of_a_certificate_are_those_of_its_second_time() -> None:
     """Whatever precedes them in the certificate."""
-    pem = make_authority("lab").certificate
-    ends_at = x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
-    assert network.days_left(pem, ends_at - 10.5 * 86_400) == 10
-    assert network.days_left(pem, ends_at + 86_400 / 2) == -1
+    made = x509.load_pem_x509_certificate(make_authority("lab").certificate.encode())
+    ends_at = made.not_valid_after_utc.timestamp()
+    data = made.public_bytes(Encoding.DER)
+    assert network.seconds_left(data, ends_at - 10.5 * 86_400) == 10.5 * 86_400
+    assert network.seconds_left(data, ends_at + 60) == -60
+    with pytest.raises(ValueError, match="expected a certificate"):
+        network.seconds_left(b"other data", ends_at)
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -335,6 +351,8 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
             "programs": (Program("otelcol", "http://h", "http://m", "/f", "/l"),),
             "files": (entry("a", "/a"),),
             "certificates": ("h:443",),
+            "servers": (Server("https://h/", "app-1", "/file"),),
+            "logs": ("/var/log/journal",),
         }
     )
     (tmp_path / plan.FILE).write_text(plan.to_text(values))

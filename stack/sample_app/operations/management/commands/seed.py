@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, transaction
 
+from stack.common.counted import counted
 from stack.sample_app.demo_data import (
     CUSTOMERS,
     INVOICES_PER_ORGANIZATION,
@@ -39,7 +40,9 @@ class Command(BaseCommand):
             ) from error
         if verbosity:
             self.stdout.write(
-                f"demo data: {changed} changes" if changed else "demo data: nothing to do"
+                f"demo data: {counted(changed, 'change')}"
+                if changed
+                else "demo data: nothing to do"
             )
 
 
