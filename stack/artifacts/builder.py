@@ -131,7 +131,10 @@ class Builder:
         Raises ArtifactError.
         """
         modules = list(dict.fromkeys(patch.module for patch in artifact.patches))
-        copies = {module: self._copy_module(artifact, module, scratch) for module in modules}
+        copies: dict[str, Path] = {}
+        for module in modules:
+            required_by = copies[modules[0]] if copies and not artifact.manifest else None
+            copies[module] = self._copy_module(artifact, module, scratch, required_by)
         for patch in artifact.patches:
             path = copies[patch.module] / patch.file
             text = path.read_text(encoding="utf-8")
@@ -143,9 +146,18 @@ class Builder:
             path.write_text(text.replace(patch.before, patch.after), encoding="utf-8")
         return copies[modules[0]] if modules else None
 
-    def _copy_module(self, artifact: Artifact, module: str, scratch: Path) -> Path:
-        """A module that can be changed. Raises ArtifactError."""
-        versioned = f"{module}@v{artifact.version}"
+    def _copy_module(
+        self, artifact: Artifact, module: str, scratch: Path, required_by: Path | None
+    ) -> Path:
+        """A module that can be changed, in the place of the one that another copy requires.
+
+        Raises ArtifactError.
+        """
+        version = f"v{artifact.version}"
+        if required_by:
+            argv = [self.environment.go, "list", "-m", "-f", "{{.Version}}", module]
+            version = self._run(artifact, argv, required_by).strip()
+        versioned = f"{module}@{version}"
         argv = [self.environment.go, "mod", "download", "-json", versioned]
         printed = self._run(artifact, argv, scratch)
         found = re.search(r'"Dir": "(.+)"', printed)
@@ -157,6 +169,9 @@ class Builder:
         shutil.copytree(found[1], copy, copy_function=shutil.copyfile)
         for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):  # Go's cache is read-only
             folder.chmod(0o755)
+        if required_by:
+            replace = f"-replace={module}={copy}"
+            self._run(artifact, [self.environment.go, "mod", "edit", replace], required_by)
         return copy
 
     def _check(self, artifact: Artifact, folder: Path) -> None:

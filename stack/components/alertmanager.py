@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stack.components.component import IMAGE_USER, Artifact, Component, Container
+from stack.components.host_names import FUNCTION
 from stack.settings import ROOT, Settings
 from stack.settings.targets import Target
 from stack.settings.units import (
@@ -53,7 +54,7 @@ def program(settings: Settings) -> Artifact:
         packages=(f"{module}/cmd/alertmanager", f"{module}/cmd/amtool"),
         binaries=("alertmanager", "amtool"),
         required=module,
-        replaced=("github.com/rs/cors", CORS.read_text(encoding="utf-8")),
+        replaced=("github.com/rs/cors", CORS.read_text(encoding="utf-8") + FUNCTION),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stack.components.component import Artifact, Component, config_check
+from stack.components.gateway_passwords import PATCHES
 from stack.settings import Settings
 from stack.settings.targets import Target
 
@@ -26,6 +27,7 @@ COMPONENTS = (
             settings.versions["caddy"],
             packages=("github.com/caddyserver/caddy/v2/cmd/caddy",),
             binaries=("caddy",),
+            patches=PATCHES,
         ),
         port="gateway",
         health="/health",

@@ -58,7 +58,8 @@ QUEUE = Patch(
 
 
 # A FIFO whose name matches a pattern would be opened without end, and with it no other file of the
-# pattern be read. What is not a file is refused and named, as what cannot be read is.
+# pattern be read. What is not a file is refused and named, as what cannot be read is. So is a link
+# to a file of another folder: who may write to a folder could let the agent read its own secrets.
 REGULAR = Patch(
     "github.com/open-telemetry/opentelemetry-collector-contrib/pkg/stanza",
     "fileconsumer/file_other.go",
@@ -74,12 +75,39 @@ REGULAR = Patch(
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = &os.PathError{Op: "not a regular file", Path: path, Err: fs.ErrPermission}
+	} else if err == nil && !isInFolder(file, path) {
+		err = &os.PathError{Op: "a link out of its folder", Path: path, Err: fs.ErrPermission}
 	}
 	if err != nil {
 		file.Close()
 		return nil, err
 	}
 	return file, nil
+}
+
+// isInFolder tells whether the open file is in the folder of its path. Of that, only links of root
+// and of this user are followed: others could plant one.
+func isInFolder(file *os.File, path string) bool {
+	real, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(file.Fd())))
+	if err != nil || filepath.Dir(real) == filepath.Dir(path) {
+		return err == nil || runtime.GOOS != "linux"
+	}
+	folder, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return false
+	}
+	for above := folder; above != "/"; above = filepath.Dir(above) {
+		info, err := os.Lstat(above)
+		if err != nil {
+			return false
+		}
+		owner := info.Sys().(*syscall.Stat_t).Uid
+		if info.Mode()&fs.ModeSymlink != 0 && owner != 0 && int(owner) != os.Geteuid() {
+			return false
+		}
+	}
+	folder, err = filepath.EvalSymlinks(folder)
+	return err == nil && filepath.Dir(real) == folder
 """,
 )
 IMPORTS = Patch(
@@ -96,6 +124,8 @@ IMPORTS = Patch(
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 """,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stack.components.component import IMAGE_USER, Artifact, Component, Container
+from stack.components.host_names import VICTORIA_METRICS
 from stack.components.victorialogs_patches import PATCHES
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_MOST_FIELDS
 from stack.engines.kinds import kind_of
@@ -77,7 +78,7 @@ def program(settings: Settings) -> Artifact:
         settings.versions["victorialogs"],
         packages=("github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs",),
         binaries=("victoria-logs",),
-        patches=PATCHES,
+        patches=(*PATCHES, VICTORIA_METRICS),
     )
 
 

@@ -192,8 +192,9 @@ KIND = EngineKind(
     ahead=timedelta(days=2),
     write_headers={
         "VL-Stream-Fields": ",".join(VL_STREAM_FIELDS),
-        # Replaces the host in the batch: a host can only write as itself.
-        "VL-Extra-Fields": "host={http.auth.user.id}",
+        # Replaces the host in the batch: a host can only write as itself. The gateway defines
+        # {of_service}, which is empty for a host with several services.
+        "VL-Extra-Fields": "host={http.auth.user.id}{of_service}",
         "VL-Ignore-Fields": ",".join(VL_IGNORED_FIELDS),
     },
     restored_component="restored",

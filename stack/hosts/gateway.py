@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bcrypt
 
+from stack.components.gateway_passwords import MOST_PER_MINUTE
 from stack.engines.kinds import kind_of
 from stack.hosts import HostsError
 from stack.hosts.roles import find_host, gateway_names, hosts_with_agent, roles_of, runs_grafana
@@ -20,6 +21,10 @@ from stack.settings.targets import Target
 from stack.settings.units import is_ip_address, join_host_port, parse_bytes
 
 GRAFANA_PATH = "/grafana"
+REFUSAL = (
+    f"wrong user or password; after {MOST_PER_MINUTE} of them in a minute, none is compared for "
+    "the rest of it"
+)
 # Passwords are 32 random bytes: more rounds do not make them harder to guess.
 BCRYPT_COST = 10
 
@@ -57,6 +62,8 @@ def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> s
         key=folder / "key.pem",
         request_limit=parse_bytes(settings.gateway.request_limit),
         routes=routes(settings, target, name, secrets),
+        services=only_services(settings),
+        refusal=REFUSAL,
         ingestion=sorted(kind_of(settings).ingestion.values()),
         grafana=target.address("grafana") if has_grafana else "",
         grafana_path=GRAFANA_PATH,
@@ -110,6 +117,16 @@ def routes(
         ),
     )
     return [route for route in found if route.users]
+
+
+def only_services(settings: Settings) -> dict[str, str]:
+    """The hosts that run one application and ship nothing else, each with its service."""
+    apps = settings.app_hosts
+    is_only = not (apps.docker_logs or apps.journal or settings.agent.files)
+    if len(apps.apps) != 1 or not is_only:
+        return {}
+    hosts = (name for name in settings.hosts if roles_of(settings, name) == ("app_host",))
+    return dict.fromkeys(hosts, apps.apps[0].service)
 
 
 def basic_authorization(user: str, password: str) -> str:

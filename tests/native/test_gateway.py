@@ -206,8 +206,8 @@ def test_batches_that_are_taken_are_not_logged(gateway: Gateway) -> None:
     assert 200 not in logged()
 
 
-STREAM = (("service_name", "erp"), ("environment", "staging"), ("host", "app-1"))
-WHOLE = '{environment="staging",host="app-1",service_name="erp"}'
+STREAM = (("service_name", "erp-backend-api"), ("environment", "staging"), ("host", "app-1"))
+WHOLE = '{environment="staging",host="app-1",service_name="erp-backend-api"}'
 
 
 def _writer(gateway: Gateway) -> tuple[str, str]:
@@ -255,7 +255,14 @@ def test_a_host_writes_as_itself(gateway: Gateway) -> None:
     rows = _written(gateway, forged, [("host", "app-2")], [])
     rows += _written(gateway, [("service_name", "billing")], [("n", "1")])
     assert [row["host"] for row in rows] == ["app-1"] * 3
-    assert {row["_stream"] for row in rows} == {'{host="app-1",service_name="billing"}'}
+
+
+def test_a_host_with_one_service_writes_as_that(gateway: Gateway) -> None:
+    """Not as one of the stack, which rules believe, nor as that of another host."""
+    for claimed in ("logstack-archiver", "billing"):
+        forged = [("service_name", claimed), ("environment", "staging")]
+        (row, other) = _written(gateway, forged, [("service_name", claimed)], [])
+        assert row["service_name"] == other["service_name"] == "erp-backend-api"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stack.components import otelcol, victorialogs_patches
+from stack.components import host_names, otelcol, victorialogs_patches
 
 SCRIPT = """#!/bin/sh
 calls=$(dirname "$0")/calls
@@ -21,6 +21,9 @@ env)
     exit ;;
 mod)
     echo "{\\"Dir\\": \\"$(dirname "$0")/module\\"}"
+    exit ;;
+list)
+    echo v1.2.3
     exit ;;
 install)
     for last; do :; done
@@ -58,7 +61,8 @@ class FakeGo:
         self.program = folder / "go"
         write_program(self.program, SCRIPT)
         self.module = folder / "module"  # those that are patched, in Go's cache
-        for patch in (*otelcol.PATCHES, *victorialogs_patches.PATCHES):
+        of_engine = (*victorialogs_patches.PATCHES, host_names.VICTORIA_METRICS)
+        for patch in (*otelcol.PATCHES, *of_engine):
             patched = self.module / patch.file
             patched.parent.mkdir(parents=True, exist_ok=True)
             with patched.open("a", encoding="utf-8") as file:

@@ -164,6 +164,7 @@ def test_a_replaced_module_is_in_the_build_and_in_the_folders_name(
     alertmanager = required(values)["alertmanager"]
     assert alertmanager.replaced is not None
     module, source = alertmanager.replaced
+    assert "isNameOfOthers(r.Host)" in source
     folder = ensure_all(values, silent)["alertmanager"]
     assert f"replace {module} => ./replaced\n" in (folder / "go.mod").read_text(encoding="utf-8")
     assert (folder / "replaced" / "replaced.go").read_text(encoding="utf-8") == source
