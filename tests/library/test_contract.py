@@ -212,9 +212,9 @@ def test_both_paths_of_the_formatter_agree() -> None:
     formatter = JsonFormatter(OPTIONS)
     with context(request_id="abcdef12", user_id=7, plan="pro"):
         record = make_record("%s of %d", "one", 2, event_type="done", duration_ms=1.5, own="é")
-        fast = formatter._fast_path.try_format(record)
+        fast = formatter._format_plainly(record)
         assert fast is not None
-        assert fast == formatter._format_fully(record)
+        assert fast == formatter._format_carefully(record)
 
 
 def test_an_encoded_context_is_used_again_only_for_the_same_fields() -> None:

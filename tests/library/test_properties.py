@@ -175,9 +175,9 @@ def test_the_fast_path_writes_what_the_full_one_writes(
     formatter = JsonFormatter(OPTIONS)
     record = make_record(message, fields=extra)
     current.set(Context(context))
-    full = formatter._format_fully(record)
+    full = formatter._format_carefully(record)
     for _ in range(2):  # with fresh pieces, and with kept ones
-        fast = formatter._fast_path.try_format(record)
+        fast = formatter._format_plainly(record)
         if fast is not None:
             event("fast")
         assert fast in (None, full)
