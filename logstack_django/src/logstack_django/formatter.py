@@ -17,8 +17,8 @@ from logstack_django import encoding
 from logstack_django.config import make_redactor
 from logstack_django.contexts import current as current_context_var
 from logstack_django.encoding import escape_unseen
-from logstack_django.field_split import split_fields
-from logstack_django.fields import FIELD_ORDER, level_name
+from logstack_django.field_split import in_order, split_fields
+from logstack_django.fields import level_name
 from logstack_django.key_rules import KeyRules
 from logstack_django.messages import message_text
 from logstack_django.options import Options, to_options
@@ -127,8 +127,7 @@ class JsonFormatter(logging.Formatter):
         known, others = split_fields(given, sanitizer, self._encode)
         if not fits:
             others["format_error"] = "the arguments do not fit the message"
-        known = {name: known[name] for name in FIELD_ORDER if name in known}
-        return self._encode(sanitizer.message(message)), known, others
+        return self._encode(sanitizer.message(message)), in_order({**known, **others})
 
     def _write(
         self,
@@ -141,26 +140,21 @@ class JsonFormatter(logging.Formatter):
     ) -> bytes:
         """The line, newline included."""
         encode = self._encode
-        message, known, others = draft
-        shared, rest, shared_others, merged, _, cut, shared_known, shared_free = context
+        message, fields = draft
+        shared, rest, shared_others, merged, _, cut, shared_fields = context
         live = live_trace_id()
-        if (known and not merged.isdisjoint(known)) or (others and not merged.isdisjoint(others)):
-            known = {**shared_known, **known}
-            known = {name: known[name] for name in FIELD_ORDER if name in known}
-            others = {**shared_free, **others}
-            shared = rest = self._pieces.encoded_service
-            shared_others = b""
+        if fields and not merged.isdisjoint(fields):
+            fields = in_order({**shared_fields, **fields})
+            shared, rest, shared_others = self._pieces.encoded_service, b"", b""
         if live is not None:
             shared = b'%b,"trace_id":"%b"%b' % (self._pieces.encoded_service, live.encode(), rest)
-            if "trace_id" in known:
-                known = {name: value for name, value in known.items() if name != "trace_id"}
-        tail = b""
+            if "trace_id" in fields:
+                fields = {name: value for name, value in fields.items() if name != "trace_id"}
         if error or truncated or cut:
+            fields = {**fields, **error}
             if truncated or cut:
-                error = {**error, "truncated": True}
-            tail = b"," + encode(error)[1:-1]
-        elif known and others:  # encoded in one call
-            known, others = {**known, **others}, _NO_FIELDS
+                fields["truncated"] = True
+            fields = in_order(fields)
         line = b"".join(
             (
                 b'{"timestamp":"',
@@ -168,9 +162,7 @@ class JsonFormatter(logging.Formatter):
                 head,
                 message,
                 shared,
-                b"," + encode(known)[1:-1] if known else b"",
-                tail,
-                b"," + encode(others)[1:-1] if others else b"",
+                b"," + encode(fields)[1:-1] if fields else b"",
                 shared_others,
                 b"}\n",
             )

@@ -42,9 +42,7 @@ _LONGEST = 256
 # those fields without the trace; other fields. Each begins with a comma or is empty. Then the
 # names with which a record's fields have to be merged with them, the texts that records may not
 # show, whether something was cut, and the fields again. A plain tuple: made and unpacked fastest.
-ContextPieces = tuple[
-    bytes, bytes, bytes, frozenset[str], tuple[str, ...], bool, dict[str, Any], dict[str, Any]
-]
+ContextPieces = tuple[bytes, bytes, bytes, frozenset[str], tuple[str, ...], bool, dict[str, Any]]
 # Of the names of a context: those of the contract with their types, in its order; the others; and
 # the names of `ContextPieces`.
 _Layout = tuple[tuple[tuple[str, str], ...], tuple[str, ...], frozenset[str]]
@@ -65,7 +63,7 @@ class Pieces:
         # records.
         self.heads: dict[tuple[str, int], tuple[bytes, Translator | None]] = {}
         self._no_context: ContextPieces = (
-            *(self.encoded_service, b"", b"", frozenset(), (), False, {}, {}),
+            *(self.encoded_service, b"", b"", frozenset(), (), False, {}),
         )
         self._encode = encode
         self._redactor = redactor
@@ -149,8 +147,7 @@ class Pieces:
             merged,
             secrets,
             truncated,
-            known,
-            others,
+            {**known, **others},
         )
 
     def _make_layout(self, names: tuple[str, ...]) -> _Layout | None:

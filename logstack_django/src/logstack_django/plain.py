@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Any
 
 from logstack_django.encoding import Encoder
-from logstack_django.field_split import MAX_FIELDS
-from logstack_django.key_rules import KeyRules
+from logstack_django.field_split import MAX_FIELDS, in_order
+from logstack_django.key_rules import LAST, KeyRules
 from logstack_django.records import PLAIN_TYPES, STANDARD_COUNT, STANDARD_LAST
 from logstack_django.redaction import Redactor
 from logstack_django.sanitize import MAX_ITEMS, MAX_STRING
@@ -33,8 +33,8 @@ _READERS: dict[type, Callable[[Any], str]] = {
     datetime.date: iso_text,
 }
 _NO_FIELDS: dict[str, Any] = {}
-# The message as JSON, fields of the contract in its order, other fields.
-Draft = tuple[bytes, dict[str, Any], dict[str, Any]]
+# The message as JSON, and the fields.
+Draft = tuple[bytes, dict[str, Any]]
 
 
 class PlainReader:
@@ -66,14 +66,14 @@ class PlainReader:
         else:
             encoded = self._messages.get(message)
             text = message if encoded is None else ""
-        known = others = _NO_FIELDS
+        fields = _NO_FIELDS
         attributes = record.__dict__
         if len(attributes) != STANDARD_COUNT or next(reversed(attributes)) != STANDARD_LAST:
             texts = [text] if text else []
-            split = self._split(attributes, texts)
-            if split is None:
+            added = self._read_extras(attributes, texts)
+            if added is None:
                 return None
-            known, others = split
+            fields = added
             text = "\n".join(texts)
         if text and (len(text) > MAX_STRING or (self._may_hold(text) and self._is_changed(text))):
             return None
@@ -83,20 +83,17 @@ class PlainReader:
                 if len(self._messages) > _MOST_MESSAGES:
                     self._messages.clear()
                 self._messages[message] = encoded
-        return encoded, known, others
+        return encoded, fields
 
-    def _split(
-        self, attributes: dict[str, Any], texts: list[str]
-    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def _read_extras(self, attributes: dict[str, Any], texts: list[str]) -> dict[str, Any] | None:
         """The fields that the caller added; their text is added to `texts`."""
         added = islice(attributes.items(), STANDARD_COUNT - 1, None)
         if next(added, ("", None))[0] != STANDARD_LAST:
             return None
         rules = self._rules
-        known: dict[str, Any] = {}
-        others: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         left = [_MOST_MEMBERS]
-        last_place = 0
+        last_place, ordered = 0, True
         for key, value in added:
             if value is None:
                 continue
@@ -105,7 +102,7 @@ class PlainReader:
             if kind not in rule.types:
                 if rule.hidden:
                     continue
-                if rule.event_place or not rule.types:
+                if rule.place != LAST or not rule.types:
                     return None
                 read = _READERS.get(kind)
                 if read is not None:
@@ -123,14 +120,12 @@ class PlainReader:
                     return None
             elif kind is float and not math.isfinite(value):
                 return None
-            if not rule.event_place:
-                others[key] = value
-            elif rule.event_place < last_place:
-                return None
-            else:
-                last_place = rule.event_place
-                known[key] = value
-        return None if len(others) > MAX_FIELDS else (known, others)
+            fields[key] = value
+            ordered = ordered and last_place <= rule.place
+            last_place = rule.place
+        if len(fields) > MAX_FIELDS:
+            return None
+        return fields if ordered else in_order(fields)
 
     def _is_plain(
         self, key: str, value: Any, texts: list[str], left: list[int], depth: int
