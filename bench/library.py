@@ -45,6 +45,7 @@ CONTEXT = {
 EXTRAS = {"event_type": "organization_created", "duration_ms": 55.6, "plan": "enterprise"}
 MESSAGE, ARGUMENTS = "Organization %s created by %s", ("ABC Corporation", "admin_user")
 REPEATS = 9
+TURNS = 20
 FIRST = " (first record of a request)"
 # As applications write them: message, arguments, extra.
 MIX: tuple[tuple[str, tuple[Any, ...], dict[str, Any]], ...] = (
@@ -77,25 +78,27 @@ Case = Callable[[], Any]
 
 
 def measure(cases: dict[str, Case], repeats: int, number: int) -> dict[str, float]:
-    """Median microseconds of CPU time per call of each case; the cases take turns.
+    """Microseconds of CPU time per call of each case; the cases take turns.
 
-    CPU time of this thread, because the machine may be shared.
+    CPU time of this thread, and of many short turns the one that a tenth of them stays below: the
+    machine may be shared, and other processes take the caches from a turn.
     """
     times: dict[str, list[float]] = {name: [] for name in cases}
+    short = max(number // TURNS, 1)
     for case in cases.values():
         case()
     gc.collect()
     gc.disable()
     try:
-        for _ in range(repeats):
+        for _ in range(repeats * TURNS):
             for name, case in cases.items():
                 started = time.thread_time()
-                for _ in range(number):
+                for _ in range(short):
                     case()
-                times[name].append((time.thread_time() - started) / number * 1e6)
+                times[name].append((time.thread_time() - started) / short * 1e6)
     finally:
         gc.enable()
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.quantiles(found, n=10)[0] for name, found in times.items()}
 
 
 def make_record(with_context: bool, error: BaseException | None = None) -> logging.LogRecord:
@@ -240,17 +243,18 @@ def run(repeats: int = REPEATS) -> dict[str, dict[str, float]]:
 def verdicts(results: dict[str, dict[str, float]]) -> list[tuple[str, float, float]]:
     """(figure, ratio found, ratio allowed) for each figure that the project promises."""
     own = "logstack_django"
-    info, mix, end, error, off = results.values()
+    info, mix, end, error, off, served = results.values()
     fastest = min(time for name, time in info.items() if name.startswith("python-json-logger"))
     return [
-        ("INFO format / stdlib text", info[own] / info["stdlib text"], 2.0),
-        ("INFO format, 20 messages / stdlib text", mix[own] / mix["stdlib text"], 2.5),
-        ("first record of a request / a later one", info[f"{own}{FIRST}"] / info[own], 3.0),
+        ("INFO format / stdlib text", info[own] / info["stdlib text"], 1.5),
+        ("INFO format, 20 messages / stdlib text", mix[own] / mix["stdlib text"], 2.0),
+        ("first record of a request / a later one", info[f"{own}{FIRST}"] / info[own], 2.0),
         ("INFO format / fastest python-json-logger", info[own] / fastest, 1.0),
         ("INFO end to end / python-json-logger orjson", end[own] / end[peers.PJL_ORJSON], 1.0),
         # The standard library has computed caret positions, which cost most, since 3.11.
-        ("ERROR format / stdlib text", error[own] / error["stdlib text"], 0.2),
+        ("ERROR format / stdlib text", error[own] / error["stdlib text"], 0.1),
         ("disabled level / stdlib", off[own] / off["stdlib text"], 1.1),
+        ("middleware, µs of a request", served[own] - served["no log middleware"], 50.0),
     ]
 
 
@@ -262,17 +266,17 @@ def report(
 ) -> str:
     """The tables as text."""
     version = sys.version.split()[0]
-    lines = [f"Python {version}, CPU time, medians of {repeats} repeats"]
+    lines = [f"Python {version}, CPU time, the fastest tenth of {repeats * TURNS} turns"]
     for group, times in results.items():
         lines.append(f"\n{group:<46} {'µs':>8} {'to the first':>13}")
         first = next(iter(times.values()))
         for name, found in times.items():
             shown = f" {queries[name]} queries" if group.startswith("middleware") else ""
             lines.append(f"  {name:<44} {found:8.2f} {found / first:12.2f}x{shown}")
-    lines.append(f"\n{'figure':<46} {'ratio':>8} {'at most':>13}")
+    lines.append(f"\n{'figure':<46} {'found':>8} {'at most':>13}")
     for figure, ratio, limit in checked:
         mark = "" if ratio <= limit else "  MISSED"
-        lines.append(f"  {figure:<44} {ratio:8.2f} {limit:12.2f}x{mark}")
+        lines.append(f"  {figure:<44} {ratio:8.2f} {limit:13.2f}{mark}")
     return "\n".join(lines)
 
 
@@ -284,8 +288,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     options = parser.parse_args(arguments)
     repeats = max(options.repeats, 7)
     results = run(repeats)
-    checked = verdicts(results)
     results["middleware, per request"], queries = peers.middleware_costs(measure, repeats)
+    checked = verdicts(results)
     if options.json:
         text = json.dumps({"microseconds": results, "queries": queries}, indent=2)
     else:

@@ -308,7 +308,7 @@ def test_a_formatter_that_fails_gives_a_constant_line(monkeypatch: pytest.Monkey
     def fail(*args: object) -> None:
         raise RecursionError("deep")
 
-    monkeypatch.setattr(formatter._fast_path, "try_format", fail)
+    monkeypatch.setattr(formatter._plain, "read", fail)
     found = parse(formatter.format_line(make_record("password %s", "hunter2", name="app")))
     assert found["event_type"] == "log_record_unformattable"
     assert found["logger_name"] == "app"

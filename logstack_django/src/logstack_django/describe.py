@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -56,13 +57,14 @@ def _describe_manager(value: Any, redactor: Redactor | None) -> str:
 
 def resolved(value: Any) -> Any:
     """The object in a Django lazy object, None while it is not loaded; other values unchanged."""
-    if not _is_lazy(type(value)):
+    if not _is_lazy(type(value)):  # type: ignore[arg-type]
         return value
     wrapped = value.__dict__.get("_wrapped")
     empty = getattr(sys.modules.get("django.utils.functional"), "empty", None)
     return None if wrapped is empty else wrapped
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_lazy(kind: type) -> bool:
     return any(
         base.__qualname__ == "LazyObject" and base.__module__ == "django.utils.functional"

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from logstack_django.encoding import Encoder
-from logstack_django.fields import COERCE, COERCED_FIELDS, ID, OWNED_FIELDS, UnfitError
+from logstack_django.fields import (
+    COERCE,
+    COERCED_FIELDS,
+    FIELD_ORDER,
+    ID,
+    OWNED_FIELDS,
+    UnfitError,
+)
 from logstack_django.sanitize import CUT, MAX_KEY, Sanitizer
 from logstack_django.text import safe_text
 
@@ -73,3 +80,9 @@ def _shorten_names(
             value = _shorten_names(value, encode, left - 1) or encode(value).decode()
         out[name] = value
     return out
+
+
+def in_order(fields: dict[str, Any]) -> dict[str, Any]:
+    """Those of the contract first, in its order."""
+    known = {name: fields[name] for name in FIELD_ORDER if name in fields}
+    return {**known, **fields}

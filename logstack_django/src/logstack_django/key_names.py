@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 
 Words = tuple[str, ...]
 
 
-def any_of(parts: Iterable[str]) -> Callable[[str], bool]:
-    """Whether one of `parts` is in a text.
+def finder(parts: Iterable[str]) -> Callable[[str], object]:
+    """Finds one of `parts` in a text: a truthy value if one is there.
 
-    Written out as `'a' in text or 'b' in text ...`, which is three times as fast as a loop; most
-    of the time of a plain record was here.
+    One regular expression, in which parts with the same beginning share it: a place in the text is
+    compared with each letter that a part can start with, not with each part.
     """
-    tests = " or ".join(f"{part!r} in text" for part in dict.fromkeys(parts)) or "False"
-    return eval(f"lambda text: {tests}", {})  # type: ignore[no-any-return] # noqa: S307 (literals)
+    tree: dict[str, Any] = {}
+    for part in parts:
+        node = tree
+        for letter in part:
+            node = node.setdefault(letter, {})
+        node[""] = {}
+    return re.compile(_branches(tree) if tree else r"(?!)").search
+
+
+def _branches(node: dict[str, Any]) -> str:
+    if "" in node:
+        return ""
+    found = [re.escape(letter) + _branches(below) for letter, below in node.items()]
+    return found[0] if len(found) == 1 else f"(?:{'|'.join(found)})"
 
 
 def vocabulary(text: str) -> frozenset[str]:
@@ -107,7 +120,7 @@ class KeyNames:
         self._keys = frozenset(filter(None, map(key_words, keys)))
         self._keep = frozenset(filter(None, map(key_words, keep)))
         # Whether text in lower case can hold a secret key.
-        self.may_be_in = any_of((*KEY_HINTS, *(key[0] for key in self._keys)))
+        self.may_be_in = finder((*KEY_HINTS, *(key[0] for key in self._keys)))
         self._kinds: dict[str, str] = {}
 
     def is_secret(self, key: str) -> bool:

@@ -19,6 +19,7 @@ from logstack_django.redaction import Redactor
 from logstack_django.sanitize import MAX_KEY
 from logstack_django.sources.registry import HIDDEN
 
+LAST = len(EVENT_FIELDS)
 _MAX_RULES = 4096  # keys may come from a client
 _EVENT_TYPES: dict[str, frozenset[type]] = {
     TEXT: frozenset({str}),
@@ -37,7 +38,7 @@ class KeyRule:
 
     types: frozenset[type]  # of the values that it takes
     hidden: bool = False  # no field
-    event_place: int = 0  # among the event fields of the contract, from 1; 0 for every other key
+    place: int = LAST  # among the event fields of the contract, from 0; LAST for every other key
     is_id: bool = False  # text may have to become an integer
 
 
@@ -45,8 +46,8 @@ _FULL_PATH_ONLY = KeyRule(frozenset())
 _HIDDEN = KeyRule(frozenset(), hidden=True)
 _OTHER = KeyRule(PLAIN_TYPES)
 _EVENT_RULES = {
-    name: KeyRule(_EVENT_TYPES[kind], event_place=place, is_id=kind == ID)
-    for place, (name, kind) in enumerate(EVENT_FIELDS.items(), 1)
+    name: KeyRule(_EVENT_TYPES[kind], place=place, is_id=kind == ID)
+    for place, (name, kind) in enumerate(EVENT_FIELDS.items())
 }
 
 

@@ -11,14 +11,14 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
-from logstack_django.card_numbers import CARD_CANDIDATE
-from logstack_django.key_names import KeyNames, any_of
+from logstack_django.key_names import KeyNames, finder
 from logstack_django.secret_rules import MASK, PROSE, Rule
 from logstack_django.secret_texts import CREDENTIALS, DATABASES, NOTATIONS
-from logstack_django.secret_tokens import BLOCKS, CARDS, PERSONAL, TOKENS
+from logstack_django.secret_tokens import BLOCKS, CARD_CANDIDATE, CARDS, PERSONAL, TOKENS
 
 __all__ = ["MASK", "RULES", "Redactor"]
-RULES = (*BLOCKS, *CREDENTIALS, *DATABASES, *NOTATIONS, *TOKENS)
+_TEXTS = (*BLOCKS, *CREDENTIALS, *DATABASES, *NOTATIONS)
+RULES = (*_TEXTS, *TOKENS)
 
 # Values that say whether a secret is set.
 _PLAIN_FACTS = frozenset({"true", "false", "none", "null"})
@@ -32,9 +32,20 @@ _CLASSES = bytes(
     for code in range(256)
 )  # fmt: skip
 _FEWEST = 8
-_has_dashed_token = any_of(hint for rule in TOKENS if rule.mark == "-" for hint in rule.hints)
-_has_spelled_token = any_of(("k_live_", "k_test_", "whsec_"))
-_has_key_sign = any_of(("=", ":", "%", "->"))
+# Another one tells whether there is a run of characters as long as the shortest of TOKENS, and how
+# many digits there are.
+_RUNS = bytes(
+    b"0"[0] if code in b"0123456789"
+    else b"a"[0] if code in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-./+"
+    or code > 127
+    else b" "[0]
+    for code in range(256)
+)  # fmt: skip
+_ALL_RUN = bytes.maketrans(b"0", b"a")
+_LONG_RUN = "a" * 16
+_FEWEST_DIGITS = 13
+_has_dashed_token = finder(hint for rule in TOKENS if rule.mark == "-" for hint in rule.hints)
+_has_spelled_token = finder(("k_live_", "k_test_", "whsec_"))
 
 # A key starts where its run of characters does, so that each run is read once. In an encoded URL
 # (%3Ftoken%3D) it stands behind two hexadecimal digits.
@@ -90,6 +101,19 @@ _SPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
 )
 
 
+RulesByMark = list[tuple[str, list[Rule]]]
+
+
+def _by_mark(rules: Iterable[Rule]) -> RulesByMark:
+    found: dict[str, list[Rule]] = {}
+    for rule in rules:
+        found.setdefault(rule.mark, []).append(rule)
+    return list(found.items())
+
+
+_TOKEN_RULES = _by_mark(TOKENS)
+
+
 class Redactor:
     """The rules of one configuration.
 
@@ -112,9 +136,8 @@ class Redactor:
         self._any_pattern: Callable[[str], bool] | None = None
         if self._patterns:
             self._any_pattern = lambda text: any(found.search(text) for found in self._patterns)
-        self._rules = _by_mark(
-            [*RULES, *(rule for name, rule in PERSONAL.items() if name in personal)]
-        )
+        rows = [rule for name, rule in PERSONAL.items() if name in personal]
+        self._rules = _by_mark([*_TEXTS, *rows])
 
     def may_hold_secret(self, text: str) -> bool:
         """Whether `text` has to go through `text`; never False for text that would be changed.
@@ -136,8 +159,10 @@ class Redactor:
 
     def holds_secret(self, text: str) -> bool:
         """Whether `text` would be changed, or the rules fail for it."""
-        if not self.may_hold_secret(text):
-            return False
+        return self.may_hold_secret(text) and self.is_changed(text)
+
+    def is_changed(self, text: str) -> bool:
+        """The same for text for which `may_hold_secret` is true."""
         try:
             return self.text(text) != text
         except Exception:
@@ -146,16 +171,17 @@ class Redactor:
     def text(self, text: str) -> str:
         """`text` with every secret masked; the same object if there is none."""
         lowered = text.lower()
-        for mark, has_hint, rules in self._rules:
-            if mark in text and has_hint(lowered):
-                for rule in rules:
-                    if any(map(lowered.__contains__, rule.hints)):
-                        text = rule.apply(text, self.is_secret_key)
+        text = self._apply(self._rules, text, lowered)
+        runs = text.encode("utf-8", "surrogatepass").translate(_RUNS)
+        if _LONG_RUN in runs.translate(_ALL_RUN).decode():
+            text = self._apply(_TOKEN_RULES, text, lowered)
         if "@" in text and "://" in text:
             text = _BEFORE_AT.sub(_mask_userinfo_with_slash, text)
         if "-----end" in lowered:
             text = _mask_ends_of_blocks(text)
-        if _has_key_sign(text) and self._names.may_be_in(lowered):
+        if (
+            "=" in text or ":" in text or "->" in text or "%3" in text or "%2" in text
+        ) and self._names.may_be_in(lowered):
             text = self._mask_key_values(text)
             if "input_value=" in text:
                 text = self._mask_input_values(text)
@@ -163,10 +189,20 @@ class Redactor:
                 text = _QUERY_KEY.sub(rf"\1{MASK}", text)
         if "%2" in text or "\\u" in text or "&" in text:
             text = self._mask_spelled(text)
-        if self._search_card(text) is not None:
+        if runs.count(b"0") >= _FEWEST_DIGITS and self._search_card(text) is not None:
             text = CARDS.apply(text, self.is_secret_key)
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
+        return text
+
+    def _apply(self, rules: RulesByMark, text: str, lowered: str) -> str:
+        for mark, group in rules:
+            if mark in text:
+                for rule in group:
+                    for hint in rule.hints:
+                        if hint in lowered:
+                            text = rule.apply(text, self.is_secret_key)
+                            break
         return text
 
     def _mask_spelled(self, text: str) -> str:
@@ -217,17 +253,6 @@ class Redactor:
                 pieces += (text[done : match.start("value")], MASK)
                 done = match.end("value")
         return "".join((*pieces, text[done:])) if pieces else text
-
-
-def _by_mark(rules: Iterable[Rule]) -> list[tuple[str, Callable[[str], bool], list[Rule]]]:
-    """Mark, whether one of all hints is in a text, rules."""
-    found: dict[str, list[Rule]] = {}
-    for rule in rules:
-        found.setdefault(rule.mark, []).append(rule)
-    return [
-        (mark, any_of(hint for rule in group for hint in rule.hints), group)
-        for mark, group in found.items()
-    ]
 
 
 def _is_no_secret(value: re.Match[str], kind: str, sign: str) -> bool:

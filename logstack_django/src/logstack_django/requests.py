@@ -47,14 +47,11 @@ class RequestState:
         self._client_ip = {"client_ip": address} if address else {}
         self._options = options
         self._request: HttpRequest | None = request
-        self._organization_paths = tuple(
-            tuple(path.split(".")) for path in options.organization_fields
-        )
+        self._organization_paths, self._watched = _watched_names(options.organization_fields)
         self._redactor = redactor
         # Secret parts of the path, which records of this request do not show.
         self.secrets: tuple[str, ...] = ()
         self.failed = False  # whether an exception was logged that the response does not carry
-        self._watched = ("resolver_match", "user", *(path[0] for path in self._organization_paths))
         self._seen: list[Any] = []
         self._count = -1
         self._fields: dict[str, Any] | None = None
@@ -66,7 +63,7 @@ class RequestState:
             return self._fields or {}
         attributes = request.__dict__
         # Identity only: comparing a user, or asking for its class, would load it.
-        seen = [attributes.get(name) for name in self._watched]
+        seen = list(map(attributes.get, self._watched))
         count = len(attributes)
         if self._fields is None or count != self._count or any(map(is_not, seen, self._seen)):
             self._seen = seen
@@ -102,8 +99,9 @@ class RequestState:
         for path in self._organization_paths:
             found: Any = request
             for place, name in enumerate(path):
-                if place == 0 and name == "user":
-                    found = loaded_user(request)
+                if place == 0:
+                    given = request.__dict__.get(name)
+                    found = loaded_user(request) if name == "user" else resolved(given)
                 elif place == 1 and path[0] == "user":
                     found = user_attribute(found, name)
                 else:
@@ -118,6 +116,16 @@ class RequestState:
                 if key is not None:
                     return key
         return None
+
+
+@functools.lru_cache(maxsize=8)
+def _watched_names(
+    organization_fields: tuple[str, ...],
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The options' paths to the organization, and the attributes of a request that matter."""
+    paths = tuple(tuple(path.split(".")) for path in organization_fields)
+    names = dict.fromkeys(("resolver_match", "user", *(path[0] for path in paths)))
+    return paths, tuple(names)
 
 
 def read_request_id(request: HttpRequest, header: str, trusted: bool) -> str:
@@ -173,6 +181,12 @@ def _parse_address(text: str) -> Address | None:
     return address
 
 
+@functools.lru_cache(maxsize=1024)
+def _address_text(peer: str) -> str | None:
+    address = parse_address(peer) if peer else None
+    return str(address) if address is not None else None
+
+
 def is_trusted(peer: str, proxies: tuple[str, ...]) -> bool:
     """Whether `peer` is one of the proxies; "unix" stands for a peer without an address."""
     if not proxies:
@@ -186,9 +200,9 @@ def is_trusted(peer: str, proxies: tuple[str, ...]) -> bool:
 def client_ip(peer: str, forwarded_for: str, options: Options) -> str | None:
     """Address of the client: the first one from the right that is not a trusted proxy."""
     proxies = options.trusted_proxies
-    address = parse_address(peer) if peer else None
     if not proxies or not forwarded_for or not is_trusted(peer, proxies):
-        return str(address) if address is not None else None
+        return _address_text(peer)
+    address = parse_address(peer) if peer else None
     for hop in reversed(forwarded_for.rsplit(",", _MAX_HOPS)[-_MAX_HOPS:]):
         found = parse_address(hop)
         if found is None:

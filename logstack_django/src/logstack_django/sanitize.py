@@ -24,10 +24,10 @@ from urllib.parse import (
     SplitResultBytes,
 )
 
-from logstack_django.card_numbers import CARD_INT_MAX, CARD_INT_MIN, is_card_number
 from logstack_django.describe import describe
 from logstack_django.fields import INT_MAX, INT_MIN
 from logstack_django.redaction import MASK, Redactor
+from logstack_django.secret_tokens import CARD_INT_MAX, CARD_INT_MIN, is_card_number
 from logstack_django.text import encodable, iso_text, safe_text, type_name
 
 MAX_STRING = 8192

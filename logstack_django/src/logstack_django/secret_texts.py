@@ -164,8 +164,8 @@ NOTATIONS = (
     rule(
         "form fields",
         "=",
-        "name",
-        r"\bname\s?=\s?[\"'](?P<key>[\w.\-]{1,100}+)[\"']"
+        "name=|name =",
+        r"\bname[ ]?=\s?[\"'](?P<key>[\w.\-]{1,100}+)[\"']"
         r"[^<>]{0,60}?\bvalue\s?=\s?[\"'](?P<value>[^\"'<>]*)",
         [
             (
