@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from stack.common import quote
 from stack.components.component import HOST_PYTHON, Component, Container
 from stack.components.log_sources import log_sources
 from stack.engines.kinds import kind_of
-from stack.monitor.plan import FILE, Files, Limits, Plan, Program, to_text
+from stack.monitor.plan import FILE, Files, Limits, Plan, Program, Services, to_text
 from stack.settings.targets import Target
 from stack.settings.units import parse_bytes, parse_duration
 
@@ -46,6 +47,21 @@ def plan_of(target: Target, names: tuple[str, ...] = ()) -> Plan:
         units=target.on_host,
         sole_writer=not target.on_host,
         keeps=not settings.retention.shorter,
+        services=_services(target) if any(item.name == engine.name for item in chosen) else None,
+    )
+
+
+def _services(target: Target) -> Services:
+    settings, engine = target.settings, kind_of(target.settings)
+    path, query = engine.services
+    values = settings.alerts
+    return Services(
+        url=target.peer(engine.name, path),
+        query=query.replace("ENVIRONMENT", quote(settings.stack.environment)),
+        headers={"X-Scope-OrgID": engine.tenant} if engine.tenant else {},
+        silent_s=seconds(settings.thresholds.silent),
+        silent_after={name: seconds(length) for name, length in values.silent_after.items()},
+        retired=values.retired,
     )
 
 

@@ -32,7 +32,9 @@ class EngineKind:
     `grafana_plugin` the plugin that it needs. The engine takes records up to `ahead` of its clock.
     A gateway sets `write_headers`, in Caddy's syntax, on every batch. `from_otlp` makes of a record
     of the collector what the engine returns of it. A request to `flush` makes what has arrived
-    visible to queries; empty: it is at once.
+    visible to queries; empty: it is at once. `services` is the path and the query that give the
+    services of an ENVIRONMENT that logged as applications do within a WINDOW: text only if it names
+    its logger, as that of other programs in a host's journal does not.
     """
 
     name: str
@@ -45,6 +47,7 @@ class EngineKind:
     find: Callable[[Fetch, str, str], dict[str, str] | None]
     from_otlp: Callable[[OtlpRecord], Record]
     evaluator: str
+    services: tuple[str, str]
     restored_component: str
     grafana_type: str
     grafana_plugin: str = ""

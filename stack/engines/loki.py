@@ -321,6 +321,13 @@ KIND = EngineKind(
     find=find_record,
     from_otlp=from_otlp,
     evaluator="loki",
+    services=(
+        "/loki/api/v1/query",
+        "sum by (service_name) (count_over_time({environment=ENVIRONMENT} "
+        '| json format="format", logger_name="logger_name" '
+        # A line that is not JSON is text.
+        '| (__error__="" and format!="text") or logger_name!="" [WINDOW]))',
+    ),
     restored_component="loki",
     grafana_type="loki",
     tenant=LOKI_TENANT,

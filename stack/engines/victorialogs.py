@@ -189,6 +189,11 @@ KIND = EngineKind(
     from_otlp=from_otlp,
     flush="/internal/force_flush",
     evaluator="vmalert",
+    services=(
+        "/select/logsql/stats_query",
+        "_time:WINDOW {environment=ENVIRONMENT} (logger_name:* or -format:=text) "
+        "| stats by (service_name) count() as value",
+    ),
     ahead=timedelta(days=2),
     write_headers={
         "VL-Stream-Fields": ",".join(VL_STREAM_FIELDS),

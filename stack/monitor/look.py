@@ -16,6 +16,7 @@ from stack.monitor import (
     network,
     notifications,
     processes,
+    services,
 )
 from stack.monitor.history import History
 from stack.monitor.metrics import METRICS, Samples
@@ -31,6 +32,7 @@ PROBES: tuple[Callable[[View], Iterator[Observation]], ...] = (
     files.look,
     agents.look,
     engines.look,
+    services.look,
     notifications.look,
     network.look,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,22 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Services:
+    """How the engine is asked which services log, and for how many seconds they may be silent.
+
+    `query` has WINDOW for the length of time. `retired` are not watched.
+    """
+
+    url: str
+    query: str
+    headers: Mapping[str, str]
+    silent_s: float
+    silent_after: Mapping[str, float]
+    retired: tuple[str, ...]
+    timeout_s: float = 20.0
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that one monitor watches.
 
@@ -81,7 +98,7 @@ class Plan:
     nothing but whole days. `certificates` are addresses of servers, `host:port`, `renew` is the
     command for a new one; `servers` are those that the agent delivers to through a gateway, `clock`
     is the address of one whose time counts. `logs` are folders that others write logs to. With
-    `links` the agent follows symbolic links.
+    `links` the agent follows symbolic links. `services`: the engine is here, and is asked for them.
     """
 
     environment: str
@@ -105,6 +122,7 @@ class Plan:
     clock: str = ""
     logs: tuple[str, ...] = ()
     links: bool = True
+    services: Services | None = None
 
     def program(self, name: str) -> Program | None:
         """The program called `name`, if it is watched."""
@@ -141,7 +159,12 @@ def read_plan(folder: Path) -> Plan:
                 "limits": Limits(**values["limits"]),
                 **{name: tuple(values[name]) for name in ("certificates", "logs")},
                 "servers": tuple(Server(**item) for item in values["servers"]),
+                "services": _services(values["services"]),
             }
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / FILE}: expected the plan of a monitor, got {error}") from None
+
+
+def _services(values: dict[str, Any] | None) -> Services | None:
+    return Services(**{**values, "retired": tuple(values["retired"])}) if values else None

@@ -14,7 +14,6 @@ from stack.queries.language import (
     Query,
     Scope,
     Window,
-    differs,
     equals,
     group,
     over,
@@ -45,13 +44,6 @@ PERSONAL_DATA = (
 # agents get 503, because they drop records on 401.
 GATEWAY_SERVICE, REFUSALS = "logstack-gateway", ("401", "503")
 
-# In Loki a line that is not JSON is text.
-OF_APPLICATIONS = (
-    ' | json format="format", logger_name="logger_name" '
-    '| (__error__="" and format!="text") or logger_name!=""',
-    " (logger_name:* or -format:=text)",
-)
-
 
 def heartbeat(scope: Scope, window: Window) -> Query:
     """The number of records, which is 0 rather than missing while the engine works."""
@@ -78,22 +70,16 @@ def fell_silent(
     against: str = "24h",
     events: Sequence[str] = (),
     begun: Sequence[str] = (),
-    of_applications: bool = False,
-    apart_from: Sequence[str] = (),
 ) -> Query:
     """Records in the time `against` before the window, of series that have none within it.
 
     With `events`, only records of these event types count; before the window also those of the
-    types `begun`. `of_applications`: text counts only if it names its logger, as that of other
-    programs in a host's journal does not. Records of the services `apart_from` never count. `by` is
-    one field, or several labels.
+    types `begun`. `by` is one field, or several labels.
     """
     before = over(against)
-    has = (differs("service_name", *apart_from),) if apart_from else ()
-    expected = Filter(scope, (*has, *((equals("event_type", *events),) if events else ())))
-    where = Filter(scope, (*has, *((equals("event_type", *events, *begun),) if events else ())))
-    logql_of, logsql_of = OF_APPLICATIONS if of_applications else ("", "")
-    total = f"sum {group(by)}(count_over_time(%s{logql_of} [%s]%s))"
+    expected = Filter(scope, (equals("event_type", *events),) if events else ())
+    where = Filter(scope, (equals("event_type", *events, *begun),) if events else ())
+    total = f"sum {group(by)}(count_over_time(%s [%s]%s))"
     earlier = total % (where.logql(), before.length, f" offset {window.length}")
     recent = total % (expected.logql(), window.length, "")
     of_events = f" {equals('event_type', *events).logsql()}" if events else ""
@@ -105,7 +91,7 @@ def fell_silent(
     return Query(
         "fell_silent",
         logql=f"{earlier} unless {recent}",
-        logsql=f"_time:{sum_lengths(window.length, before.length)} {where.logsql()}{logsql_of} "
+        logsql=f"_time:{sum_lengths(window.length, before.length)} {where.logsql()} "
         f"| {counts} | filter recent:=0 | delete recent",
         by=tuple(by),
     )

@@ -44,6 +44,21 @@ def problem_count(
     return count("problem_count", _problems(scope, problems), window, by)
 
 
+def silent_services(scope: Scope, window: Window) -> Query:
+    """Looks of the monitor at which a service was silent for longer than it may be, per service."""
+    name = "watched_service"
+    conditions = (HEALTH, equals("problem", "service_silent"), present(name))
+    where = Filter(scope, conditions, (name,))
+    source = f"{where.logql()} | label_format service_name={name} [{window.length}]"
+    return Query(
+        "silent_services",
+        logql=f"sum by (service_name) (count_over_time({source}))",
+        logsql=f"{where.logsql(window)} | {stats((name,), 'count() as value')} "
+        f"| rename {name} as service_name",
+        by=("service_name",),
+    )
+
+
 def problem_records(scope: Scope, *, problems: Sequence[str] = (), readable: bool = False) -> Query:
     """Records of the monitor about some problems, or any."""
     return whole_records("problem_records", _problems(scope, problems), readable)

@@ -88,7 +88,8 @@ class AlertSettings(Section):
     runbooks_url: BaseUrl
     grafana_url: BaseUrl
     alertmanager_url: BaseUrl
-    may_be_silent: tuple[ServiceName, ...] = Field(strict=False)
+    retired: tuple[ServiceName, ...] = Field(strict=False)
+    silent_after: dict[ServiceName, Annotated[Duration, between("1m", "32d")]]
     mute_times: tuple[MuteTime, ...] = Field(default=(), strict=False)
     rules: dict[str, RuleOverride] = Field(default={})
 

@@ -16,7 +16,9 @@ import pytest
 from stack.alerting.expressions import expression
 from stack.alerting.rule_tests import as_query
 from stack.alerting.rules import load_rules
+from stack.components.monitor import plan_of
 from stack.engines import Selection
+from stack.monitor import services
 from stack.queries.catalogue import ERROR_LEVELS
 from stack.queries.evaluate import evaluator_of
 from stack.settings import variable_name
@@ -114,10 +116,16 @@ def test_errors_of_every_library_are_counted_as_errors(written: Written) -> None
     assert written.services - written.alerts_at("ErrorRatioHigh", datetime.now(UTC)) == set()
 
 
-def test_a_service_that_stops_logging_is_named_whatever_library_it_uses(written: Written) -> None:
-    """ServiceSilent, after its time, for JSON and for text that names its logger."""
-    later = datetime.now(UTC) + timedelta(minutes=15)
-    assert written.alerts_at("ServiceSilent", later) & written.services == written.watched
+def test_a_service_that_stops_logging_is_watched_whatever_library_it_uses(
+    written: Written,
+) -> None:
+    """As the monitor asks: JSON, and text that names its logger; nobody logs a quarter later."""
+    plan = plan_of(written.stack.target).services
+    assert plan is not None
+    assert services.logged(plan, 3600) & written.services == written.watched
+    later = time.time() + 900
+    assert services.logged(plan, plan.silent_s, later) & written.services == set()
+    assert services.logged(plan, 3600, later) & written.services == written.watched
 
 
 def test_errors_of_every_library_are_printed_by_their_level(written: Written) -> None:

@@ -1,0 +1,80 @@
+"""Services that log no more: known from their records, silent for longer than they may be."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+
+from stack.monitor import metrics
+from stack.monitor.model import Observation, Problem
+from stack.monitor.plan import Services
+from stack.monitor.view import View
+
+KNOWN = "services"  # the note with the names
+# How far back services are searched when none is known yet.
+FIRST_S = 7 * 86_400.0
+OWN = "logstack-"  # the stack's own services: other problems and rules are about them
+MOST = 10_000  # names that are remembered
+
+
+def look(view: View) -> Iterator[Observation]:
+    """One observation, with a note for each service that is silent; none without an answer."""
+    plan, notes = view.plan.services, view.history.notes
+    if plan is None or view.plan.engine not in view.samples:
+        return
+    try:
+        recent = logged(plan, plan.silent_s)
+        before = notes[KNOWN] if KNOWN in notes else logged(plan, FIRST_S)
+        known = sorted({*before, *recent} - set(plan.retired))[:MOST]
+        silent = list(_silent(plan, known, {plan.silent_s: recent}))
+    except (OSError, ValueError, KeyError):
+        return  # the engine does not answer: other probes say so
+    notes[KNOWN] = known
+    problems = tuple(
+        Problem(
+            "service_silent",
+            f"{name} has stopped logging",
+            f"no record within {plan.silent_after.get(name, plan.silent_s):g} s",
+            f"./logstack logs --since 1d --service {shlex.quote(name)}",
+            service=name,
+            note=True,
+        )
+        for name in silent
+    )
+    values = {"services": len(known), "silent_services": len(silent)}
+    yield Observation(view.plan.engine, "services", values, problems)
+
+
+def _silent(plan: Services, known: list[str], alive: dict[float, set[str]]) -> Iterator[str]:
+    """The known services without a record in their time; `alive` has the answers so far.
+
+    Raises OSError, ValueError, KeyError.
+    """
+    for name in known:
+        length = plan.silent_after.get(name, plan.silent_s)
+        if length not in alive:
+            alive[length] = logged(plan, length)
+        if name not in alive[length]:
+            yield name
+
+
+def logged(plan: Services, seconds: float, at: float | None = None) -> set[str]:
+    """The services that logged within `seconds` before now, or before `at`, as applications do.
+
+    Text counts only if it names its logger, as that of other programs in a host's journal does not.
+    Raises OSError, ValueError, KeyError.
+    """
+    query = plan.query.replace("WINDOW", f"{round(seconds * 1000)}ms")
+    moment = {} if at is None else {"time": f"{at:.3f}"}
+    request = urllib.request.Request(  # noqa: S310 -- the address is that of the plan
+        plan.url,
+        data=urllib.parse.urlencode({"query": query, **moment}).encode(),
+        headers=dict(plan.headers),
+    )
+    with metrics.OPENER.open(request, timeout=plan.timeout_s) as answer:
+        rows = json.load(answer)["data"]["result"]
+    names = {str(row["metric"].get("service_name", "")) for row in rows}
+    return {name for name in names if name and not name.startswith(OWN)}
