@@ -42,7 +42,7 @@ def start(file: str, *flags: str) -> None:
 def report_without_a_run() -> None:
     """Where no host could be connected to, pyinfra ends before it reads the deploy file."""
     state = ctx_state.get()
-    if state is not None and state.failed_hosts and not has_run(state):
+    if getattr(state, "failed_hosts", None) and not has_run(state):
         Run(state).report.print()
 
 

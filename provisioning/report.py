@@ -119,7 +119,8 @@ class Report:
             command = (
                 f"ssh -p {data.get('ssh_port') or 22} {user}{data.get('ssh_hostname') or name}"
             )
-            yield HostFinding(name, Finding("ssh", False, self.unreachable[name], "", command))
+            text, _, evidence = self.unreachable[name].partition(": ")
+            yield HostFinding(name, Finding("ssh", False, text, evidence, command))
 
     def _print_notes(self) -> None:
         """Each once, with the hosts that it is about."""

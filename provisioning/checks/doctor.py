@@ -41,7 +41,7 @@ def _watched(run: Run, session: Session, plan: HostPlan) -> Iterator[Finding]:
     """What the host's monitor sees, looked at once; states of services where it sees nothing."""
     monitor = next(c for c in plan.components if c.name == "monitor")
     folder = str(CONFIG_DIR / monitor.name)
-    argv = [PYTHON, "-I", f"{changes.target_of(monitor)}/lib", "look", folder]
+    argv = [PYTHON, "-I", f"{changes.link_of(monitor)}/lib", "look", folder]
     answer = session.ask("check", name=monitor.name, argv=argv)
     try:
         yield from health(from_json(answer["text"].strip().rpartition("\n")[2]))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 
 from provisioning import DeployError
-from provisioning.changes import target_of
+from provisioning.changes import link_of
 from provisioning.checks import readback
 from provisioning.run import Run
 from provisioning.session import Session
@@ -123,7 +123,7 @@ def check_archive(run: Run, session: Session) -> str:
     (component,) = (
         c for c in run.deployment.plans[session.name].components if c.name == "archiver"
     )
-    argv = [PYTHON, "-I", f"{target_of(component)}/lib", "doctor"]
+    argv = [PYTHON, "-I", f"{link_of(component)}/lib", "doctor"]
     deadline = time.monotonic() + ARCHIVE_SECONDS
     while True:
         answer = session.ask("check", user=component.user, argv=argv, most=20_000)

@@ -37,7 +37,7 @@ def _finding(run: Run, function: Check) -> HostFinding:
     try:
         found = Finding(name, True, function(run, run.sessions[host.name]))
     except DeployError as error:
-        found = with_command(Finding(name, False, str(error)))
+        found = with_command(Finding(name, False, str(error), "it was read back on the host"))
     return HostFinding(host.name, found, time.monotonic() - began)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -46,64 +45,63 @@ def examine(plan: Plan) -> tuple[list[Problem], int]:
     for entry in plan.files:
         excluded = set().union(*map(matching, entry.excluded)) if entry.excluded else set()
         found = matching(entry.patterns[0])
+        if entry.expected and (doubled := sorted(path for path in found if path in seen)):
+            problems.append(_matched_twice(entry, seen[doubled[0]], doubled))
         rotated = set().union(*map(matching, entry.patterns))
-        problem = partial(Problem, service=entry.service)
-        doubled = sorted(path for path in found if path in seen)
-        if doubled and entry.expected:
-            first = seen[doubled[0]]
-            match = "matches" if len(doubled) == 1 else "match"
-            problems.append(
-                problem(
-                    "file_matched_twice",
-                    f"{counted(len(doubled), 'file')} of {entry.service} also {match} an earlier "
-                    f"entry, read as {first.service} alone",
-                    f"{entry.patterns[0]} and {first.patterns[0]}: {', '.join(doubled[:SHOWN])}",
-                    "./logstack settings",
-                    note=True,
-                )
-            )
         seen |= dict.fromkeys(rotated - seen.keys(), entry)
         links = {p for p in found - excluded if not plan.links and Path(p).is_symlink()}
-        unreadable = sorted(p for p in found - excluded - links if not os.access(p, os.R_OK))
-        watched += len(found - excluded - links) - len(unreadable)
+        unreadable = {p for p in found - excluded - links if not os.access(p, os.R_OK)}
+        watched += len(found - excluded - links - unreadable)
         if links:
-            problems.append(
-                problem(
-                    "file_refused",
-                    f"{counted(len(links), 'log file')} of {entry.service} cannot be read: the "
-                    "agent of a host follows no links",
-                    f"symbolic links: {', '.join(sorted(links)[:SHOWN])}",
-                    f"ls -l {min(links)}",
-                )
-            )
+            why = "the agent of a host follows no links"
+            problems.append(_refused(entry, sorted(links), why, "symbolic links"))
         if unreadable:
-            problems.append(
-                problem(
-                    "file_refused",
-                    f"{counted(len(unreadable), 'log file')} of {entry.service} cannot be read",
-                    f"permission denied: {', '.join(unreadable[:SHOWN])}",
-                    f"ls -l {unreadable[0]}",
-                )
-            )
+            problems.append(_refused(entry, sorted(unreadable), "", "permission denied"))
         elif (closed := _closed_folder(entry.patterns[0])) is not None:
             problems.append(
-                problem(
+                Problem(
                     "file_refused",
                     f"the folder of the log files of {entry.service} cannot be read",
                     f"permission denied: {closed}",
                     f"ls -ld {closed}",
+                    entry.service,
                 )
             )
         elif not found and entry.expected:
             problems.append(
-                problem(
+                Problem(
                     "no_files",
                     f"no log file of {entry.service} exists",
                     f"{entry.patterns[0]} matches nothing{_first_missing(entry.patterns[0])}",
                     f"ls -l {_fixed(entry.patterns[0])}",
+                    entry.service,
                 )
             )
     return problems, watched
+
+
+def _matched_twice(entry: Files, first: Files, doubled: list[str]) -> Problem:
+    verb = "matches" if len(doubled) == 1 else "match"
+    return Problem(
+        "file_matched_twice",
+        f"{counted(len(doubled), 'file')} of {entry.service} also {verb} an earlier entry, read as "
+        f"{first.service} alone",
+        f"{entry.patterns[0]} and {first.patterns[0]}: {', '.join(doubled[:SHOWN])}",
+        "./logstack settings",
+        entry.service,
+        note=True,
+    )
+
+
+def _refused(entry: Files, paths: list[str], why: str, evidence: str) -> Problem:
+    text = f"{counted(len(paths), 'log file')} of {entry.service} cannot be read"
+    return Problem(
+        "file_refused",
+        f"{text}: {why}" if why else text,
+        f"{evidence}: {', '.join(paths[:SHOWN])}",
+        f"ls -l {paths[0]}",
+        entry.service,
+    )
 
 
 def _fixed(pattern: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stack.hosts import certificates, secrets
-from tests.support.host_containers import FleetUnderTest, TestHost
+from tests.support.host_containers import FleetUnderTest
 from tests.support.native_stack import poll
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
@@ -27,7 +27,7 @@ DEPLOY = "make deploy ENV=staging"
 @dataclass(frozen=True)
 class Breakage:
     """What is done to a host, and what is said of it there, in this order: the finding's check,
-    and texts of its cause, evidence and command. With `waits` a record waits on app-1."""
+    and texts of its cause, evidence and command."""
 
     name: str
     host: str
@@ -37,7 +37,6 @@ class Breakage:
     text: str
     evidence: str
     command: str
-    waits: bool = False
 
 
 def small_disk(folder: str, user: str, size: str, fill: str) -> str:
@@ -59,114 +58,148 @@ WRONG_FLAG = (
     "$(systemctl show -P ExecStart logstack-victorialogs | sed 's/.*path=//; s/ ;.*//') "
     f"> {ENGINE}.d/test.conf; systemctl daemon-reload; systemctl restart logstack-victorialogs"
 )
-BREAKAGES = (
-    Breakage(
-        "an agent is stopped",
-        "app-1",
-        "systemctl stop logstack-otelcol",
-        "systemctl start logstack-otelcol",
-        *("programs", "otelcol is stopped", "", DEPLOY),
+# Those of one round are there together, on different hosts or in different parts of one.
+ROUNDS = (
+    (
+        Breakage(
+            "an agent is stopped",
+            "app-1",
+            "systemctl stop logstack-otelcol",
+            "systemctl start logstack-otelcol",
+            *("programs", "otelcol is stopped", "", DEPLOY),
+        ),
+        Breakage(
+            "the disk of the journal is full",
+            "app-2",
+            small_disk("/var/log/journal", "root", "1m", "2M"),
+            "umount /var/log/journal",
+            *("disks", "the disk of /var/log/journal is full", "0 MiB of 1 MiB are free", "df -h "),
+        ),
+        Breakage(
+            "retention was changed by hand",
+            "logs-1",
+            f"sed -i s/retentionPeriod=44d/retentionPeriod=43d/ {ENGINE}; systemctl daemon-reload; "
+            "systemctl restart logstack-victorialogs",
+            f"sed -i s/retentionPeriod=43d/retentionPeriod=44d/ {ENGINE}; systemctl daemon-reload; "
+            "systemctl restart logstack-victorialogs",
+            *("retention", "the engine's retention: expected 44 days, got 43 days", "", DEPLOY),
+        ),
     ),
-    Breakage(
-        "the data disk of the engine is full",
-        "logs-1",
-        restart("victorialogs", small_disk(DATA, "logstack-victorialogs", "300m", "80M")),
-        restart("victorialogs", f"umount {DATA}"),
-        *("disks", "victorialogs accepts no records", DATA, f"df -h '{DATA}'"),
-        waits=True,
+    (
+        Breakage(
+            "a log file cannot be read",
+            "app-1",
+            f"install -m 0600 -o root -g root /dev/null {APP_LOGS}/secret.log",
+            f"rm {APP_LOGS}/secret.log",
+            *("log files", "1 log file of erp-backend-api cannot be read"),
+            *(f"permission denied: {APP_LOGS}/secret.log", f"ls -l {APP_LOGS}/secret.log"),
+        ),
+        Breakage(
+            "a log file is a link",
+            "app-1",
+            f"runuser -u erp -- ln -s /etc/hostname {APP_LOGS}/link.log",
+            f"rm {APP_LOGS}/link.log",
+            *(
+                "log files",
+                "the agent of a host follows no links",
+                f"{APP_LOGS}/link.log",
+                "ls -l ",
+            ),
+        ),
+        Breakage(
+            "the folder of the log files cannot be read",
+            "app-2",
+            f"chown erp:erp {APP_LOGS}; chmod 0700 {APP_LOGS}",
+            f"chown erp:logstack-otelcol {APP_LOGS}; chmod 2750 {APP_LOGS}",
+            *("log files", "the folder of the log files of erp-backend-api cannot be read"),
+            *(f"permission denied: {APP_LOGS}", f"ls -ld {APP_LOGS}"),
+        ),
+        Breakage(
+            "a file of rules is gone",
+            "logs-1",
+            f"mv /etc/logstack/vmalert/rules/logstack.yaml /root/; {RELOAD_RULES}",
+            f"mv /root/logstack.yaml /etc/logstack/vmalert/rules/; {RELOAD_RULES}",
+            *("rules", "not loaded: ", "", DEPLOY),
+        ),
     ),
-    Breakage(
-        "the data disk of an agent is full",
-        "app-2",
-        restart("otelcol", small_disk("/var/lib/logstack/otelcol", "logstack-otelcol", "1m", "2M")),
-        restart("otelcol", "umount /var/lib/logstack/otelcol"),
-        *("disks", "the disk is full", "0 MiB of 1 MiB are free", "df -h '/var/lib/logstack/otel"),
+    (
+        Breakage(
+            "an agent has a wrong password",
+            "app-1",
+            f"cp -p {OTELCOL}/authorization /root/kept; printf 'Basic YXBwLTE6d3Jvbmc=' > "
+            f"{OTELCOL}/authorization; systemctl restart logstack-otelcol",
+            f"cp -p /root/kept {OTELCOL}/authorization; systemctl restart logstack-otelcol",
+            *("records", "the destination refuses the password", "wrong user or password", DEPLOY),
+        ),
+        Breakage(
+            "the data disk of an agent is full",
+            "app-2",
+            restart(
+                "otelcol", small_disk("/var/lib/logstack/otelcol", "logstack-otelcol", "1m", "2M")
+            ),
+            restart("otelcol", "umount /var/lib/logstack/otelcol"),
+            *(
+                "disks",
+                "the disk is full",
+                "0 MiB of 1 MiB are free",
+                "df -h '/var/lib/logstack/otel",
+            ),
+        ),
     ),
-    Breakage(
-        "the clock is 15 minutes ahead",
-        "app-2",
-        # Of Python alone: the clock is that of every container.
-        "printf 'import time as t\\nreal = t.time\\nt.time = lambda: real() + 900\\n' "
-        "> /etc/python3.11/sitecustomize.py",
-        ": > /etc/python3.11/sitecustomize.py",
-        *("clock", "this clock is 900 s ahead of the log server's", "", "timedatectl set-ntp true"),
+    (
+        Breakage(
+            "a firewall drops the port of the gateway",
+            "app-1",
+            "nft 'add table inet test; add chain inet test out { type filter hook output "
+            "priority 0; }; add rule inet test out tcp dport 443 drop'",
+            "nft delete table inet test",
+            *("records", ":443: no answer: a firewall", "timed out", "openssl s_client -connect "),
+        ),
+        Breakage(
+            "the clock is 15 minutes ahead",
+            "app-2",
+            # Of Python alone: the clock is that of every container.
+            "printf 'import time as t\\nreal = t.time\\nt.time = lambda: real() + 900\\n' "
+            "> /etc/python3.11/sitecustomize.py",
+            ": > /etc/python3.11/sitecustomize.py",
+            *(
+                "clock",
+                "this clock is 900 s ahead of the log server's",
+                "",
+                "timedatectl set-ntp true",
+            ),
+        ),
+        Breakage(
+            "the data disk of the engine is full",
+            "logs-1",
+            restart("victorialogs", small_disk(DATA, "logstack-victorialogs", "300m", "80M")),
+            restart("victorialogs", f"umount {DATA}"),
+            *("disks", "victorialogs accepts no records", DATA, f"df -h '{DATA}'"),
+        ),
     ),
-    Breakage(
-        "an agent has a wrong password",
-        "app-1",
-        f"cp -p {OTELCOL}/authorization /root/kept; printf 'Basic YXBwLTE6d3Jvbmc=' > "
-        f"{OTELCOL}/authorization; systemctl restart logstack-otelcol",
-        f"cp -p /root/kept {OTELCOL}/authorization; systemctl restart logstack-otelcol",
-        *("records", "the destination refuses the password", "wrong user or password", DEPLOY),
+    (
+        Breakage(
+            "nothing listens on the port of the gateway",
+            "logs-1",
+            "systemctl stop logstack-gateway",
+            "systemctl start logstack-gateway",
+            *("programs", "gateway is stopped", "", DEPLOY),
+        ),
     ),
-    Breakage(
-        "a firewall drops the port of the gateway",
-        "app-1",
-        "nft 'add table inet test; add chain inet test out { type filter hook output priority 0; }"
-        "; add rule inet test out tcp dport 443 drop'",
-        "nft delete table inet test",
-        *("records", ":443: no answer: a firewall", "timed out", "openssl s_client -connect "),
-    ),
-    Breakage(
-        "nothing listens on the port of the gateway",
-        "logs-1",
-        "systemctl stop logstack-gateway",
-        "systemctl start logstack-gateway",
-        *("programs", "gateway is stopped", "", DEPLOY),
-    ),
-    Breakage(
-        "retention was changed by hand",
-        "logs-1",
-        f"sed -i s/retentionPeriod=44d/retentionPeriod=43d/ {ENGINE}; systemctl daemon-reload; "
-        "systemctl restart logstack-victorialogs",
-        f"sed -i s/retentionPeriod=43d/retentionPeriod=44d/ {ENGINE}; systemctl daemon-reload; "
-        "systemctl restart logstack-victorialogs",
-        *("retention", "the engine's retention: expected 44 days, got 43 days", "", DEPLOY),
-    ),
-    Breakage(
-        "a file of rules is gone",
-        "logs-1",
-        f"mv /etc/logstack/vmalert/rules/logstack.yaml /root/; {RELOAD_RULES}",
-        f"mv /root/logstack.yaml /etc/logstack/vmalert/rules/; {RELOAD_RULES}",
-        *("rules", "not loaded: ", "", DEPLOY),
-    ),
-    Breakage(
-        "the folder of the log files cannot be read",
-        "app-2",
-        f"chown erp:erp {APP_LOGS}; chmod 0700 {APP_LOGS}",
-        f"chown erp:logstack-otelcol {APP_LOGS}; chmod 2750 {APP_LOGS}",
-        *("log files", "the folder of the log files of erp-backend-api cannot be read"),
-        *(f"permission denied: {APP_LOGS}", f"ls -ld {APP_LOGS}"),
-    ),
-    Breakage(
-        "a log file cannot be read",
-        "app-1",
-        f"install -m 0600 -o root -g root /dev/null {APP_LOGS}/secret.log",
-        f"rm {APP_LOGS}/secret.log",
-        *("log files", "1 log file of erp-backend-api cannot be read"),
-        *(f"permission denied: {APP_LOGS}/secret.log", f"ls -l {APP_LOGS}/secret.log"),
-    ),
-    Breakage(
-        "a log file is a link",
-        "app-1",
-        f"runuser -u erp -- ln -s /etc/hostname {APP_LOGS}/link.log",
-        f"rm {APP_LOGS}/link.log",
-        *("log files", "the agent of a host follows no links", f"{APP_LOGS}/link.log", "ls -l "),
-    ),
-    Breakage(
-        "the disk of the journal is full",
-        "app-2",
-        small_disk("/var/log/journal", "root", "1m", "2M"),
-        "umount /var/log/journal",
-        *("disks", "the disk of /var/log/journal is full", "0 MiB of 1 MiB are free", "df -h "),
-    ),
-    # The last: for minutes it is said of an engine how often it ended.
-    Breakage(
-        "the engine ends again and again",
-        "logs-1",
-        WRONG_FLAG,
-        f"rm -r {ENGINE}.d; systemctl daemon-reload; systemctl restart logstack-victorialogs",
-        *("programs", "victorialogs ended ", "nosuchflag", "journalctl -u logstack-victorialogs"),
+    (
+        # The last: for minutes it is said of an engine how often it ended.
+        Breakage(
+            "the engine ends again and again",
+            "logs-1",
+            WRONG_FLAG,
+            f"rm -r {ENGINE}.d; systemctl daemon-reload; systemctl restart logstack-victorialogs",
+            *(
+                "programs",
+                "victorialogs ended ",
+                "nosuchflag",
+                "journalctl -u logstack-victorialogs",
+            ),
+        ),
     ),
 )
 
@@ -180,37 +213,35 @@ def diagnose(fleet: FleetUnderTest) -> tuple[int, list[dict[str, Any]]]:
         raise AssertionError(result.stdout + result.stderr) from None
 
 
-def log_a_line(host: TestHost) -> None:
-    host.sh(f"runuser -u erp -- sh -c 'umask 027; echo hello >> {APP_LOGS}/erp.log'")
+def named(fleet: FleetUnderTest, *expected: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """The failed findings about hosts, of checks, whose causes have these texts."""
 
-
-def named(fleet: FleetUnderTest, host: str, check: str, text: str) -> dict[str, Any]:
-    """The failed finding about a host whose cause has this text."""
-
-    def there() -> dict[str, Any]:
+    def there() -> list[dict[str, Any]]:
         status, findings = diagnose(fleet)
         last[:] = [item for item in findings if not item["ok"]]
         assert status == (1 if last else 0)
-        mine = (item for item in last if (item["host"], item["check"]) == (host, check))
-        return next((item for item in mine if text in item["text"]), {})
+        found = [
+            next(
+                (i for i in last if (i["host"], i["check"]) == (host, check) and text in i["text"]),
+                {},
+            )
+            for host, check, text in expected
+        ]
+        return found if all(found) else []
 
     last: list[dict[str, Any]] = []
-    return poll(there, lambda: f"{text}, got {json.dumps(last, indent=1)}", timeout=120)
+    return poll(there, lambda: f"{expected}, got {json.dumps(last, indent=1)}", timeout=120)
 
 
 @contextmanager
-def broken(fleet: FleetUnderTest, breakage: Breakage) -> Iterator[None]:
-    """A breakage that is undone, whatever happens."""
-    host = fleet.hosts[breakage.host]
-    try:
-        host.sh(breakage.broken)
-        if breakage.waits:
-            log_a_line(fleet.hosts["app-1"])
+def broken(fleet: FleetUnderTest, *breakages: Breakage) -> Iterator[None]:
+    """Breakages that are undone, whatever happens."""
+    with ExitStack() as undone:
+        for breakage in breakages:
+            host = fleet.hosts[breakage.host]
+            undone.callback(host.sh, breakage.undone)
+            host.sh(breakage.broken)
         yield
-    finally:
-        host.sh(breakage.undone)
-        if breakage.waits:
-            log_a_line(fleet.hosts["app-1"])
 
 
 def test_nothing_is_wrong_at_first(fleet: FleetUnderTest) -> None:
@@ -221,13 +252,23 @@ def test_nothing_is_wrong_at_first(fleet: FleetUnderTest) -> None:
     assert {item["host"] for item in findings} == set(fleet.hosts)
 
 
-@pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda item: item.name.replace(" ", "-"))
-def test_the_cause_is_named(fleet: FleetUnderTest, breakage: Breakage) -> None:
+@pytest.mark.parametrize("number", range(len(ROUNDS)))
+def test_each_cause_is_named(fleet: FleetUnderTest, number: int) -> None:
     """On its host, with the evidence and what to run."""
+    breakages = ROUNDS[number]
+    with broken(fleet, *breakages):
+        found = named(fleet, *((item.host, item.check, item.text) for item in breakages))
+    for breakage, finding in zip(breakages, found, strict=True):
+        assert breakage.evidence in finding["evidence"], breakage.name
+        assert finding["command"].startswith(breakage.command), breakage.name
+
+
+def test_the_log_server_learns_of_a_file_that_cannot_be_read(fleet: FleetUnderTest) -> None:
+    """As a record of the monitor, for which AgentRefusesFile looks."""
+    (breakage,) = (item for item in ROUNDS[1] if item.name == "a log file cannot be read")
+    query = "_time:5m problem:=file_refused host:=app-1 watched_service:=erp-backend-api"
     with broken(fleet, breakage):
-        found = named(fleet, breakage.host, breakage.check, breakage.text)
-    assert breakage.evidence in found["evidence"]
-    assert found["command"].startswith(breakage.command)
+        poll(lambda: fleet.query(query), fleet.journals, timeout=120)
 
 
 def test_a_certificate_that_expired_is_named(
@@ -245,9 +286,11 @@ def test_a_certificate_that_expired_is_named(
     path.write_text(json.dumps({**known, **new}), encoding="utf-8")
     try:
         fleet.deploy()
-        log_a_line(fleet.hosts["app-1"])
-        found = named(fleet, "logs-1", "certificates", " expired 60 minutes ago")
-        agent = named(fleet, "app-1", "records", "the destination's certificate has expired")
+        found, agent = named(
+            fleet,
+            ("logs-1", "certificates", " expired "),
+            ("app-1", "records", "the destination's certificate has expired"),
+        )
     finally:
         path.write_text(kept, encoding="utf-8")
         fleet.deploy()
@@ -260,7 +303,7 @@ def test_a_host_that_does_not_answer_is_a_finding(fleet: FleetUnderTest) -> None
     host = fleet.hosts["app-2"]
     host.sh("systemctl stop ssh.socket ssh")
     try:
-        found = named(fleet, "app-2", "ssh", "cannot connect by SSH")
+        (found,) = named(fleet, ("app-2", "ssh", "cannot connect by SSH"))
     finally:
         host.sh("systemctl start ssh")
     assert found["command"] == f"ssh -p 22 deploy@{host.address}"

@@ -47,6 +47,8 @@ def test_the_command_of_a_policy_stands_apart() -> None:
     found = with_command(Finding("x", False, "expected 1 day, got 2. Run: make up"))
     assert (found.text, found.command) == ("expected 1 day, got 2", "make up")
     assert with_command(Finding("x", True, "a. Run: b")).command == ""
+    for place in ("on the host", "on it", "on app-1.example.net"):
+        assert with_command(Finding("x", False, f"a. Run {place}: b -c")).command == "b -c"
 
 
 def test_every_problem_has_a_subject_and_is_documented() -> None:
