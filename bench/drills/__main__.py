@@ -59,7 +59,8 @@ def add(table: Table, drill: Drill, seconds: float) -> bool:
     try:
         outcome = run(drill, seconds)
     except AssertionError as error:
-        cause = str(error).splitlines()[0]
+        lines = str(error).splitlines()
+        cause = next((line for line in lines if line.startswith("cannot ")), lines[0])
         table.add_row(drill.name, f"{seconds:g} s", "", "", "", "", f"stopped: {cause}")
         return False
     table.add_row(*row(drill, seconds, outcome))

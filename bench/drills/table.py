@@ -32,7 +32,7 @@ DRILLS = (
           Names("otelcol ended", "ComponentRestarting")),
     Drill("server-down", "one of two log servers is killed, and its queue is full",
           components.one_server_down, 12, 600,
-          Names("wait in the queue of otelcol", f"{NONE}no rules run in this drill")),
+          Names("wait in the queue of otelcol for logs-2", f"{NONE}no rules run in this drill")),
     Drill("queue-full", "the engine is stopped, and the agent's queue of 4 MiB is full",
           under_load(files.queue_full, 5000, 400, QUEUE_FULL), 8, 60,
           Names("wait in the queue of otelcol", "AgentQueueGrowing")),

@@ -16,6 +16,9 @@ from stack.monitor.view import View
 
 # A record takes more bytes than this in a queue.
 LEAST_RECORD = 64
+# What Loki has less in memory after a start counts from this share on: it ignores repeated records,
+# and what it stored after the last look need not be read back.
+LEAST_SHARE = 0.01
 # The name among the samples of what counts() adds.
 ACCOUNT = "account"
 # The counters of an agent of what has left its queue, with and without success.
@@ -129,6 +132,38 @@ def _engine_bounds(history: History, engine: str) -> Iterator[Bounds]:
         least = taken - dropped - mine["rows_stored"][""]
         found.append((moment, least, least + counted["later"][""] - now[0]))
     yield from found
+
+
+def lost_at_start(history: History, engine: str) -> int:
+    """Records that the engine had in memory and did not read back from its write-ahead log.
+
+    Loki says nothing of it where the log is damaged or ends early. It has read everything back once
+    two looks agree.
+    """
+    lives: list[list[Samples]] = []
+    for _, samples in history.looks:
+        mine = samples.get(engine, {})
+        if "rows_recovered" not in mine or "started_s" not in mine:
+            continue
+        if not lives or mine["started_s"][""] > lives[-1][-1]["started_s"][""] + 2:
+            lives.append([])
+        lives[-1].append(mine)
+    missing = 0
+    for before, after in zip(lives, lives[1:]):
+        back = [mine["rows_recovered"][""] for mine in after[-2:]]
+        kept = _in_memory(before[-1])
+        if len(back) == 2 and back[0] == back[1] and kept - back[1] > LEAST_SHARE * kept:
+            missing += round(kept - back[1])
+    return missing
+
+
+def _in_memory(mine: Samples) -> float:
+    """How many records Loki has not stored yet."""
+    taken, dropped, flushed = (
+        sum(mine.get(field, {}).values())
+        for field in ("rows_taken", "rows_dropped", "rows_flushed")
+    )
+    return mine["rows_recovered"][""] + taken - dropped - flushed
 
 
 def _grown(before: float, now: float) -> float:

@@ -88,10 +88,12 @@ def _destination(view: View, destination: str) -> Observation:
         )
     if age > limits.queue_s or (limit and queue > FULL * limit):
         cause = next((cause for cause, _ in _errors(view)), "the destination is slower than it")
+        name = destination.partition("/")[2]  # of one log server among several
+        receiver = f" for {name}" if name else ""
         problems.append(
             Problem(
                 "queue_growing",
-                f"records of up to {span(age)} wait in the queue of {agent}: {cause}",
+                f"records of up to {span(age)} wait in the queue of {agent}{receiver}: {cause}",
                 f"{size(queue)} of {size(limit)} are used",
                 view.plan.show(agent),
             )

@@ -39,6 +39,8 @@ def look(view: View) -> Iterator[Observation]:
     }
     values["dropped_rows_10m"] = sum(dropped.values())
     missing = accounts.lost_by_engine(view.history, engine) if view.plan.keeps else 0
+    if engine in view.processes and not view.processes[engine].answer:
+        missing += accounts.lost_at_start(view.history, engine)
     values["lost_rows_10m"] = missing
     read_only = bool(view.value(engine, "is_read_only")) or bool(
         view.history.increase(engine, "disk_full_failures")

@@ -54,6 +54,8 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
         Metric("loki_distributor_lines_received_total", "rows_taken"),
         Metric("loki_discarded_samples_total", "rows_dropped", "reason"),
         Metric("loki_ingester_wal_disk_full_failures_total", "disk_full_failures"),
+        Metric("loki_ingester_chunk_entries_sum", "rows_flushed"),
+        _gauge("loki_ingester_wal_recovered_entries_total", "rows_recovered"),
         _gauge("loki_ingester_memory_streams", "streams"),
     ),
     "otelcol": (

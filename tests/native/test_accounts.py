@@ -13,11 +13,11 @@ import requests
 from stack.engines import Selection
 from stack.records.contract import MONITOR_SERVICE
 from stack.runtimes.supervisor import Supervisor
-from tests.support.native_stack import StackUnderTest, burst, marker, poll
+from tests.support.native_stack import LOKI, StackUnderTest, burst, marker, on, poll
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 RECORDS = 2000
-LOST = re.compile(r"victorialogs lost at least (\d+) records in ten minutes")
+LOST = re.compile(r"(?:victorialogs|loki) lost at least (\d+) records in ten minutes")
 SENT = re.compile(r"(?m)^otelcol_exporter_sent_log_records\S* (\S+)$")
 
 
@@ -67,3 +67,26 @@ def test_records_that_the_engine_had_and_has_no_more_are_counted(own_stack: Stac
         lambda: f"{RECORDS} lost, counted {counted(own_stack)}\n{own_stack.logs()}",
     )
     assert own_stack.count({"mark": mark}) == 0
+
+
+@on(LOKI)
+def test_records_that_loki_does_not_read_back_are_counted(own_stack: StackUnderTest) -> None:
+    """Its write-ahead log is damaged; it starts without a word and is healthy."""
+    own_stack.variables["LOGSTACK_MONITOR__INTERVAL"] = "1s"
+    own_stack.up()
+    mark = marker()
+    deliver(own_stack, mark)
+    own_stack.wait_for({"service_name": MONITOR_SERVICE, "component": "loki"}, 3)
+    time.sleep(5)  # until the monitor has seen them
+    supervisor = Supervisor(own_stack.target)
+    supervisor.stop("loki")
+    for segment in (own_stack.target.storage_dir("loki") / "wal").glob("0*"):
+        data = segment.read_bytes()
+        segment.write_bytes(data[: len(data) // 10] + b"\xff" * (len(data) - len(data) // 10))
+    supervisor.start_program("loki")
+    poll(
+        lambda: counted(own_stack) >= RECORDS / 2,
+        lambda: f"{RECORDS} lost, counted {counted(own_stack)}\n{own_stack.logs()}",
+        timeout=90,
+    )
+    assert own_stack.count({"mark": mark}) < RECORDS / 2
