@@ -76,6 +76,8 @@ class RuleText(Section):
     always_fires: bool = False
     scans: bool = False  # reads whole texts or a week: evaluated every alerts.scan_interval
     archiver: bool = False  # only where an archiver runs
+    log_servers: bool = False  # of hosts, only the records of log servers count
+    service: str = ""  # only records of this service of the stack count
     inhibits: Inhibits | None = None
 
     @field_validator("window", mode="before")
@@ -106,7 +108,10 @@ class RuleText(Section):
 
 @dataclass(frozen=True)
 class Rule:
-    """One alert rule, with the values of one environment. `query(scope)` builds its query."""
+    """One alert rule, with the values of one environment. `query(scope)` builds its query.
+
+    `hosts`: those whose records count; empty: all.
+    """
 
     file: str
     text: RuleText
@@ -116,6 +121,7 @@ class Rule:
     operator: str
     threshold: float
     arguments: Mapping[str, Any]
+    hosts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -124,14 +130,18 @@ class Rule:
     def query(self, environment: str) -> Query:
         """The query whose number is compared with the threshold."""
         return function_named(self.text.query)(
-            Scope(environment), over(self.window), **self.arguments
+            self._scope(environment), over(self.window), **self.arguments
         )
 
     def lines(self, environment: str) -> Query:
         """The records behind the alert."""
         return function_named(self.text.lines.query)(
-            Scope(environment), **self.text.lines.arguments
+            self._scope(environment), **self.text.lines.arguments
         )
+
+    def _scope(self, environment: str) -> Scope:
+        services = (self.text.service,) if self.text.service else ()
+        return Scope(environment, services, hosts=self.hosts)
 
 
 def load_rules(
@@ -237,12 +247,17 @@ def _rule(file: str, text: RuleText, settings: Settings) -> Rule:
         operator=">" if text.above is not None else ">=",
         threshold=float(number),
         arguments=arguments,
+        hosts=_log_servers(settings) if text.log_servers else (),
     )
     _check_query(f"{where}: query", text.query, arguments, "metric", rule.query)
     _check_query(
         f"{where}: lines.query", text.lines.query, text.lines.arguments, "records", rule.lines
     )
     return rule
+
+
+def _log_servers(settings: Settings) -> tuple[str, ...]:
+    return tuple(name for name, host in settings.hosts.items() if "log_server" in host.roles)
 
 
 def _check_query(

@@ -6,6 +6,7 @@ Like those of catalogue.py, each is one query in every dialect.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stack.common import quote
 from stack.engines.facts import VL_SEARCHED_FIELDS
@@ -24,6 +25,7 @@ from stack.queries.language import (
     stats,
 )
 from stack.queries.shapes import count, count_events, select_levels, whole_records
+from stack.records.contract import MONITOR_SERVICE
 from stack.settings.units import parse_duration
 
 HEALTH = "component_health"  # the event type of the monitor's records
@@ -93,7 +95,8 @@ def problem_records(scope: Scope, *, problems: Sequence[str]) -> Query:
 
 
 def _problems(scope: Scope, problems: Sequence[str]) -> Filter:
-    return Filter(scope, (equals("event_type", HEALTH), equals("problem", *problems)))
+    own = replace(scope, services=(MONITOR_SERVICE,))
+    return Filter(own, (equals("event_type", HEALTH), equals("problem", *problems)))
 
 
 def server_errors(scope: Scope, window: Window, *, by: Sequence[str] = ("service_name",)) -> Query:
@@ -164,7 +167,7 @@ def never_reported(
     before the window prove that the stack has run that long; without any there is no number.
     """
     earlier, whole = over(before), sum_lengths(window.length, against)
-    everything, own = Filter(scope), Filter(Scope(scope.environment, (service,)))
+    everything, own = Filter(scope), Filter(replace(scope, services=(service,)))
     total = f"sum(count_over_time({everything.logql()} [{earlier.length}] offset {window.length}))"
     reported = f"sum(count_over_time({own.logql()} [{whole}]))"
     of_service = equals("service_name", service).logsql()

@@ -13,6 +13,7 @@ from typing import Any
 
 from stack.components.component import Component
 from stack.components.log_sources import CONTAINER_LOGS, SERVICE_LABEL
+from stack.records.contract import MONITOR_SERVICE
 from stack.settings.targets import Target
 from stack.settings.units import parse_bytes
 
@@ -83,7 +84,8 @@ def _labels(component: Component, target: Target) -> dict[str, str]:
     """The agent ships what a container with the label prints, as records of that service."""
     if not component.container.is_labelled:
         return {}
-    return {SERVICE_LABEL: target.settings.sample_app.service}
+    is_own = component.name == "monitor"
+    return {SERVICE_LABEL: MONITOR_SERVICE if is_own else target.settings.sample_app.service}
 
 
 def _volumes(component: Component, mounts: Mapping[str, Path]) -> list[dict[str, Any]]:
