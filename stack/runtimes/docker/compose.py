@@ -57,7 +57,12 @@ def compose_document(
             "volumes": _volumes(component, mounts),
         }
     stored = [component.name for component in components if component.container.storage]
-    return {"services": services, "volumes": {name: {} for name in stored}}
+    joined = (name for component in components for name in component.container.networks)
+    return {
+        "services": services,
+        "volumes": {name: {} for name in stored},
+        "networks": {name: {} for name in dict.fromkeys(joined)},
+    }
 
 
 def _optional(
@@ -74,7 +79,9 @@ def _optional(
         service["depends_on"] = {container.after: {"condition": "service_healthy"}}
     if container.network_of:
         service["network_mode"] = f"service:{container.network_of}"
-    elif component.port:
+        return service
+    service["networks"] = list(container.networks)
+    if component.port:
         port = target.port(component.health_port or component.port)
         service["ports"] = [f"{LOOPBACK}:{port}:{port}"]
     return service
