@@ -64,6 +64,8 @@ class RuleText(Section):
     always_fires: bool = False
     scans: bool = False  # reads whole texts or a week: evaluated every alerts.scan_interval
     archiver: bool = False  # only where an archiver runs
+    log_servers: bool = False  # of hosts, only the records of log servers count
+    service: str = ""  # only records of this service of the stack count
     inhibits: Inhibits | None = None
 
     @model_validator(mode="before")

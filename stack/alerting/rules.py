@@ -40,7 +40,10 @@ QueryFunction = Callable[..., Query]
 
 @dataclass(frozen=True)
 class Rule:
-    """One alert rule, with the values of one environment. `query(scope)` builds its query."""
+    """One alert rule, with the values of one environment. `query(scope)` builds its query.
+
+    `hosts`: those whose records count; empty: all.
+    """
 
     file: str
     text: RuleText
@@ -52,6 +55,7 @@ class Rule:
     arguments: Mapping[str, Any]
     line_arguments: Mapping[str, Any]
     enabled: bool = True
+    hosts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,12 +64,18 @@ class Rule:
     def query(self, environment: str) -> Query:
         """The query whose number is compared with the threshold."""
         return function_named(self.text.query)(
-            Scope(environment), over(self.window), **self.arguments
+            self._scope(environment), over(self.window), **self.arguments
         )
 
     def lines(self, environment: str) -> Query:
         """The records behind the alert."""
-        return function_named(self.text.lines.query)(Scope(environment), **self.line_arguments)
+        return function_named(self.text.lines.query)(
+            self._scope(environment), **self.line_arguments
+        )
+
+    def _scope(self, environment: str) -> Scope:
+        services = (self.text.service,) if self.text.service else ()
+        return Scope(environment, services, hosts=self.hosts)
 
 
 def load_rules(
@@ -151,12 +161,17 @@ def _rule(file: str, text: RuleText, settings: Settings) -> Rule:
         arguments=arguments,
         line_arguments=line_arguments,
         enabled=text.enabled if override is None or override.enabled is None else override.enabled,
+        hosts=_log_servers(settings) if text.log_servers else (),
     )
     _check_query(f"{where}: query", text.query, arguments, "metric", rule.query)
     _check_query(
         f"{where}: lines.query", text.lines.query, text.lines.arguments, "records", rule.lines
     )
     return rule
+
+
+def _log_servers(settings: Settings) -> tuple[str, ...]:
+    return tuple(name for name, host in settings.hosts.items() if "log_server" in host.roles)
 
 
 def _check_query(

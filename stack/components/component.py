@@ -82,7 +82,7 @@ class Container:
     the image's. `storage` is where the volume is mounted; empty: none. `is_built`: `logstack images
     build` makes the image. `reads_logs`: the component reads Docker's log files. `network_of` names
     the container whose network it shares, `after` the one that must be healthy first.
-    `is_labelled`: the agent ships its output.
+    `is_labelled`: the agent ships its output. Only containers of a common network reach each other.
     """
 
     image: str = ""
@@ -94,6 +94,7 @@ class Container:
     network_of: str = ""
     after: str = ""
     is_labelled: bool = False
+    networks: tuple[str, ...] = ("stack",)
 
 
 @dataclass(frozen=True)

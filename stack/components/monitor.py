@@ -127,6 +127,6 @@ COMPONENTS = (
         arguments,
         files=lambda target, secrets: {f"monitor/{FILE}": to_text(plan_of(target))},
         check=(HOST_PYTHON, "-I", "{folder}/lib", "check", "{config}"),
-        container=Container(image="sample_app", is_labelled=True),
+        container=Container(image="sample_app", is_labelled=True, networks=("stack", "apps")),
     ),
 )

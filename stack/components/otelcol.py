@@ -35,6 +35,14 @@ MOST_REPLACED = 480_000
 MOST_NAMES = 100
 # The agent's systemd unit on hosts.
 AGENT_UNIT = "logstack-otelcol.service"
+# The service of an entry of the journal: its unit without instance, number of a session, or ending.
+SERVICE_OF_UNIT = (
+    'let unit = string(body._SYSTEMD_UNIT ?? ""); '
+    'unit == "" ? (body._TRANSPORT == "kernel" ? "kernel" : "journal") : '
+    '(unit == "init.scope" ? "systemd" : '
+    '(unit matches "^(session|run)-[0-9a-z]+[.]" ? split(unit, "-")[0] : '
+    'trimSuffix(trimSuffix(split(unit, "@")[0], ".service"), ".scope")))'
+)
 
 
 # The Go module proxy does not have it, and only a test of the journald receiver imports it.
@@ -181,6 +189,9 @@ def render_otelcol(
         loki_tenant=LOKI_TENANT,
         label_length=LOKI_LABEL_LENGTH,
         service_label=SERVICE_LABEL,
+        service_of_unit=SERVICE_OF_UNIT,
+        own_services=contract.OWN_SERVICES,
+        aside=contract.ASIDE,
         most_lines=MOST_LINES,
         most_replaced=MOST_REPLACED,
         is_plain=expressions.is_plain(),

@@ -85,6 +85,8 @@ def render_promtail(target: Target) -> str:
         window=[f"{length.total_seconds():.0f}s" for length in window(target)],
         most_lines=MOST_LINES,
         service_label=SERVICE_LABEL,
+        own_services=contract.OWN_SERVICES,
+        aside=contract.ASIDE,
     )
 
 

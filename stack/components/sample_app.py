@@ -48,7 +48,8 @@ COMPONENTS = (
         health="/healthz",
         env=sample_app_env,
         variables=SAMPLE_APP_SECRETS,
-        container=Container(has_tmp=True, is_labelled=True),
+        # An application that was taken over reaches no engine and no Alertmanager.
+        container=Container(has_tmp=True, is_labelled=True, networks=("apps",)),
     ),
     Component(
         "traffic",

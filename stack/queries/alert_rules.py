@@ -6,6 +6,7 @@ Like those of catalogue.py, each is one query in every dialect.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stack.common import quote
 from stack.engines.facts import VL_SEARCHED_FIELDS
@@ -106,7 +107,7 @@ def never_reported(
     before the window prove that the stack has run that long; without any there is no number.
     """
     earlier, whole = over(before), sum_lengths(window.length, against)
-    everything, own = Filter(scope), Filter(Scope(scope.environment, (service,)))
+    everything, own = Filter(scope), Filter(replace(scope, services=(service,)))
     total = f"sum(count_over_time({everything.logql()} [{earlier.length}] offset {window.length}))"
     reported = f"sum(count_over_time({own.logql()} [{whole}]))"
     of_service = equals("service_name", service).logsql()

@@ -70,11 +70,15 @@ def per_step(length: str) -> Window:
 
 @dataclass(frozen=True)
 class Scope:
-    """Records of one environment, of all or some services, of all organizations or one."""
+    """Records of one environment, of all or some services, of all organizations or one.
+
+    `hosts`: only records of these hosts; a gateway sets the field `host` from the credential.
+    """
 
     environment: str
     services: tuple[str, ...] = ()
     organization_id: str = ""
+    hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.environment:
@@ -194,6 +198,8 @@ class Filter:
             selector.append(f"service_name in ({scope.services[0]})")
         elif scope.services:
             selector.append(f"service_name in ({','.join(map(quote, scope.services))})")
+        if scope.hosts:
+            selector.append(f"host in ({','.join(map(quote, scope.hosts))})")
         time = [f"_time:{window.length}"] if window and not window.steps else []
         conditions = [condition.logsql() for condition in self._all_conditions()]
         return " ".join([*time, f"{{{','.join(selector)}}}", *conditions])
@@ -207,6 +213,8 @@ class Filter:
         if self.scope.services:
             services = Condition("service_name", "=", self.scope.services)
             matchers.append(services.logql())
+        if self.scope.hosts:
+            matchers.append(Condition("host", "=", self.scope.hosts).logql())
         matchers += [c.logql() for c in conditions if c.placement == "label"]
         return f"{{{','.join(matchers)}}}"
 

@@ -202,5 +202,6 @@ def _as_text(value: Any) -> str:
 
 
 # The service_name of the archiver's and of the monitor's records; alert rules use them.
+OWN_SERVICES = "logstack-"  # begins the names of the stack's services, and of their units
 ARCHIVER_SERVICE = "logstack-archiver"
 MONITOR_SERVICE = "logstack-monitor"

@@ -224,12 +224,17 @@ def docker_entry(case: Case, text: str, ns: int) -> str:
     return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
 
 
+def unit_of(case: Case) -> str:
+    """A unit of its own, an instance of the service."""
+    return case.fields.get("_SYSTEMD_UNIT", f"{SERVICE}@{case_key(case)}.service")
+
+
 def journal_entries(case: Case, now: int) -> list[dict[str, Any]]:
     """Entries as `journalctl --output=json` prints them, a case's unit with its name."""
     own = {
         "PRIORITY": "6",
         "SYSLOG_IDENTIFIER": SERVICE,
-        "_SYSTEMD_UNIT": f"{case_key(case)}.service",
+        "_SYSTEMD_UNIT": unit_of(case),
     }
     messages = list(case.entries) or expand_messages(case, now)
     return [
@@ -270,7 +275,7 @@ def by_case(
 
     A record of the contract has no file's name: such cases have the field, with their name.
     """
-    sources = {f"journal:{case_key(case)}.service": case.id for case in cases}
+    sources = {f"journal:{unit_of(case)}": case.id for case in cases}
     sources |= {str(fleet.path_of(case)): case.id for case in cases if case.read != "journal"}
     ids = {case.id for case in cases}
     records: dict[str, list[Record]] = defaultdict(list)

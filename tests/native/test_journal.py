@@ -100,7 +100,7 @@ def test_entries_become_records(records: Any) -> None:
         entry(list(f"bytes {mark}".encode())),
         entry(line(record(f"from an app {mark}", user_id=7)), unit="app.service"),
         entry(f"of the agent {mark}", unit="logstack-otelcol.service"),
-        json.dumps({"MESSAGE": f"kernel {mark}", "PRIORITY": "6", "SYSLOG_IDENTIFIER": "kernel"}),
+        json.dumps({"MESSAGE": f"kernel {mark}", "PRIORITY": "6", "_TRANSPORT": "kernel"}),
     ]
     found = {
         item["_msg"].replace(f" {mark}", ""): item for item in records(entries, f'"{mark}"', 5)
@@ -162,7 +162,7 @@ def test_entries_with_the_names_of_the_agent_are_stored(records: Any) -> None:
     mark = marker()
     entries = [entry(text, unit="app.service") for text in odd_lines(mark)]
     found = records(entries, f'"{mark}"', len(entries))
-    check_odd_lines(found, "backup")
+    check_odd_lines(found, "app")
 
 
 def test_lines_of_containers_with_the_names_of_the_agent_are_stored(

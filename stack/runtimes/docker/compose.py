@@ -13,6 +13,7 @@ from typing import Any
 
 from stack.components.component import Component
 from stack.components.log_sources import CONTAINER_LOGS, SERVICE_LABEL
+from stack.records.contract import MONITOR_SERVICE
 from stack.settings.targets import Target
 from stack.settings.units import parse_bytes
 
@@ -56,7 +57,12 @@ def compose_document(
             "volumes": _volumes(component, mounts),
         }
     stored = [component.name for component in components if component.container.storage]
-    return {"services": services, "volumes": {name: {} for name in stored}}
+    joined = (name for component in components for name in component.container.networks)
+    return {
+        "services": services,
+        "volumes": {name: {} for name in stored},
+        "networks": {name: {} for name in dict.fromkeys(joined)},
+    }
 
 
 def _optional(
@@ -73,7 +79,9 @@ def _optional(
         service["depends_on"] = {container.after: {"condition": "service_healthy"}}
     if container.network_of:
         service["network_mode"] = f"service:{container.network_of}"
-    elif component.port:
+        return service
+    service["networks"] = list(container.networks)
+    if component.port:
         port = target.port(component.health_port or component.port)
         service["ports"] = [f"{LOOPBACK}:{port}:{port}"]
     return service
@@ -83,7 +91,8 @@ def _labels(component: Component, target: Target) -> dict[str, str]:
     """The agent ships what a container with the label prints, as records of that service."""
     if not component.container.is_labelled:
         return {}
-    return {SERVICE_LABEL: target.settings.sample_app.service}
+    is_own = component.name == "monitor"
+    return {SERVICE_LABEL: MONITOR_SERVICE if is_own else target.settings.sample_app.service}
 
 
 def _volumes(component: Component, mounts: Mapping[str, Path]) -> list[dict[str, Any]]:
