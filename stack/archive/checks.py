@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from stack.archive import ArchiveError, early_expiry, expire
 from stack.archive.context import Archive
 from stack.archive.format.layout import HOUR, day_name, hour_of
-from stack.archive.storage.bucket import expiry_of, lock_of
+from stack.archive.storage.bucket import expiry_of, foreign_rules, lock_of
 from stack.archive.storage.store import WITH_READER
 from stack.engines import EngineError
 from stack.engines.kinds import KINDS
@@ -125,6 +125,11 @@ def check_expiry(archive: Archive) -> tuple[bool, str]:
     if not archive.store.access.admin:
         return True, NO_ADMIN
     days = expiry_of(archive.store, archive.settings.archive)
+    if foreign := foreign_rules(archive.store, archive.settings.archive):
+        return False, (
+            f"the bucket has rules that are not of the archive: {'; '.join(foreign)}. "
+            "Run: ./logstack archive repair"
+        )
     if days == expected:
         return True, f"parts expire after {days} days, manifests stay"
     actual = f"{days} days" if days else "no rule"

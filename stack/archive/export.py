@@ -44,11 +44,12 @@ ON_THE_WAY = timedelta(seconds=5)
 
 @dataclass
 class Exported:
-    """What a run archived."""
+    """What a run archived. `erased_before` records were left out, because tombstones name them."""
 
     hours: int = 0
     late_hours: int = 0
     records: int = 0
+    erased_before: int = 0
     parts: int = 0
     raw_bytes: int = 0
     compressed_bytes: int = 0
@@ -199,11 +200,13 @@ def export_hour(
         if not diff.is_consistent:
             continue  # records arrived meanwhile, or the answer was cut off
         if diff.is_empty:
+            result.erased_before += sum(diff.suppressed.values())
             return
         late = diff.is_late  # the hour is complete once the manifest is written
         if ledger.write(_manifest(archive, ledger, diff)):
             failpoint("manifest-uploaded")
             result.add(start, diff.parts, late=late)
+            result.erased_before += sum(diff.suppressed.values())
             return
         ledger.refresh()  # another exporter was faster
         known = ledger.hours.get(start)
@@ -253,7 +256,7 @@ def _missing(
     """Lines of the engine, in order, that the archive lacks and no tombstone names."""
     records = sum(counts.values())
     batches = _in_order(archive, *window, records) if records else iter(())
-    if not (known or suppression.digests):
+    if not (known or suppression.ends):
         return batches
     allowed = suppression.filter(chain.from_iterable(batches))
     return in_batches(difference(allowed, archived_lines(archive, known)) if known else allowed)

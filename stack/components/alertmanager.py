@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stack.components.component import IMAGE_USER, Artifact, Component, Container
+from stack.components.component import IMAGE_USER, Added, Artifact, Component, Container
 from stack.settings import ROOT, Settings
 from stack.settings.targets import Target
 from stack.settings.units import (
@@ -10,8 +10,11 @@ from stack.settings.units import (
     join_host_port,
 )
 
-# Replaces the module that allows requests from pages of every origin.
-CORS = ROOT / "stack" / "artifacts" / "cors.go"
+MODULE = "github.com/prometheus/alertmanager"
+# The last version whose module has the built pages. Later ones have their source alone, in Elm, and
+# no registry that Go, pip or npm use has its packages: docs/decisions/0043.
+PAGES = "0.31.1"
+SERVES_PAGES = ROOT / "stack" / "artifacts" / "pages.go"
 
 
 def arguments(target: Target) -> list[str]:
@@ -46,14 +49,15 @@ def cluster_arguments(target: Target) -> list[str]:
 
 
 def program(settings: Settings) -> Artifact:
-    module = "github.com/prometheus/alertmanager"
     return Artifact(
         "alertmanager",
         settings.versions["alertmanager"],
-        packages=(f"{module}/cmd/alertmanager", f"{module}/cmd/amtool"),
+        packages=(f"{MODULE}/cmd/alertmanager", f"{MODULE}/cmd/amtool"),
         binaries=("alertmanager", "amtool"),
-        required=module,
-        replaced=("github.com/rs/cors", CORS.read_text(encoding="utf-8")),
+        added=(
+            Added(MODULE, "asset/assets_vfsdata.go", of=PAGES),
+            Added(MODULE, "ui/web.go", SERVES_PAGES.read_text(encoding="utf-8")),
+        ),
     )
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stack.components import otelcol, victorialogs_patches
+from stack.components import alertmanager, otelcol, victorialogs_patches
+from stack.settings import load
 
 SCRIPT = """#!/bin/sh
 calls=$(dirname "$0")/calls
@@ -63,6 +64,11 @@ class FakeGo:
             patched.parent.mkdir(parents=True, exist_ok=True)
             with patched.open("a", encoding="utf-8") as file:
                 file.write(patch.before)
+        for added in alertmanager.program(load({})).added:
+            if added.of:
+                complete = self.module / added.file
+                complete.parent.mkdir(parents=True, exist_ok=True)
+                complete.touch()
         self._calls = folder / "calls"
         self._go_on = folder / "calls.go-on"
         self.hangs = folder / "calls.hangs"

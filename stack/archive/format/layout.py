@@ -42,6 +42,12 @@ def manifest_key(tenant: str, sequence: int) -> str:
     return f"{manifests_prefix(tenant)}{sequence:08d}.json"
 
 
+def sequence_of(tenant: str, key: str) -> int | None:
+    """The number of a manifest by its key; None for a key that no manifest has."""
+    found = re.fullmatch(re.escape(manifests_prefix(tenant)) + r"(\d{8})\.json", key)
+    return int(found[1]) if found else None
+
+
 def hour_of(moment: datetime) -> datetime:
     """The start of the hour of a moment, in UTC."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

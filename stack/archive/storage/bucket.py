@@ -110,6 +110,37 @@ def expiry_of(store: Store, settings: Archive) -> int:
     return 0
 
 
+def foreign_rules(store: Store, settings: Archive) -> list[str]:
+    """What the bucket's rules do that is not of the archive: expire more, or let web pages read."""
+    lifecycle = store.ask_optional(
+        "read the expiry of objects",
+        lambda: store.admin.get_bucket_lifecycle_configuration(Bucket=settings.bucket),
+    )
+    cors = store.ask_optional(
+        "read the origins that may use the bucket",
+        lambda: store.admin.get_bucket_cors(Bucket=settings.bucket),
+    )
+    found = []
+    for rule in lifecycle.get("Rules", []):
+        prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
+        own = tenant_prefix(settings.tenant)
+        concerns = prefix.startswith(own) or own.startswith(prefix)
+        if rule["Status"] == "Enabled" and concerns and prefix != parts_prefix(settings):
+            found.append(f"the lifecycle rule {rule.get('ID', '')!r} for the prefix {prefix!r}")
+    for rule in cors.get("CORSRules", []):
+        found.append(f"CORS for {', '.join(rule.get('AllowedOrigins', []))}")
+    return found
+
+
+def remove_foreign_rules(store: Store, settings: Archive) -> None:
+    """Set the bucket's expiry again and delete its CORS rules; needs the admin's key."""
+    prepare(store, settings)
+    store.ask(
+        "delete the origins that may use the bucket",
+        lambda: store.admin.delete_bucket_cors(Bucket=settings.bucket),
+    )
+
+
 def parts_prefix(settings: Archive) -> str:
     """The prefix of the keys of all parts, and of no manifest."""
     return f"{tenant_prefix(settings.tenant)}dt="

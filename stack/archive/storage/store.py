@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -33,6 +33,7 @@ CHUNK = 1024 * 1024
 READ_SECONDS = 60  # the longest pause in the middle of an answer
 # The command to run where the reader's key is needed.
 WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
+VersionKind = Literal["Versions", "DeleteMarkers"]
 ABSENT = {"NoSuchKey", "404", "NoSuchBucket", "NoSuchVersion"}
 
 
@@ -140,12 +141,12 @@ class Store:
         """A small object, whole. Raises MissingError when it does not exist."""
         return b"".join(self.chunks(key))
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """An object in chunks. Raises MissingError when it does not exist."""
-        bucket = self.access.bucket
-        body = self.ask(
-            f"read {key}", lambda: self.reader.get_object(Bucket=bucket, Key=key)["Body"]
-        )
+    def chunks(self, key: str, version: str = "") -> Iterator[bytes]:
+        """An object, or one version of it, in chunks. Raises MissingError without one."""
+        where: Any = {"Bucket": self.access.bucket, "Key": key}
+        if version:
+            where["VersionId"] = version
+        body = self.ask(f"read {key}", lambda: self.reader.get_object(**where)["Body"])
         try:
             yield from body.iter_chunks(CHUNK)
         except FlexibleChecksumError as error:
@@ -172,10 +173,10 @@ class Store:
             return False
         return True
 
-    def hash(self, key: str) -> tuple[str, int]:
-        """SHA-256 in hexadecimal and size of an object, read back."""
+    def hash(self, key: str, version: str = "") -> tuple[str, int]:
+        """SHA-256 in hexadecimal and size of an object or of a version, read back."""
         digest, size = hashlib.sha256(), 0
-        for chunk in self.chunks(key):
+        for chunk in self.chunks(key, version):
             digest.update(chunk)
             size += len(chunk)
         return digest.hexdigest(), size
@@ -194,14 +195,17 @@ class Store:
             ],
         )
 
-    def versions(self, prefix: str) -> dict[str, list[str]]:
-        """Every version of every object with a prefix, newest first; needs the reader's key."""
+    def versions(self, prefix: str, kind: VersionKind = "Versions") -> dict[str, list[str]]:
+        """Every version, or delete marker, of every object with a prefix, newest first.
+
+        Needs the reader's key.
+        """
         pages = self.reader.get_paginator("list_object_versions")
 
         def all_of() -> dict[str, list[str]]:
             found: dict[str, list[str]] = {}
             for page in pages.paginate(Bucket=self.access.bucket, Prefix=prefix):
-                for item in page.get("Versions", []):
+                for item in page.get(kind, []):
                     found.setdefault(item["Key"], []).append(item["VersionId"])
             return found
 
