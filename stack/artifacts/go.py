@@ -34,7 +34,7 @@ def go_environment(
 
     Where HOME is not usable, Go keeps its own caches in `cache`.
     """
-    lowest = _numbers(settings.versions.go)
+    lowest = version_numbers(settings.versions.go)
     beside_python = str(Path(sys.executable).parent / "go")
     for candidate in (shutil.which("go"), beside_python):
         if candidate and _version(candidate) >= lowest:
@@ -83,9 +83,9 @@ def _version(go: str) -> tuple[int, ...]:
         )
     except OSError:
         return (0,)
-    return _numbers(result.stdout)
+    return version_numbers(result.stdout)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def version_numbers(text: str) -> tuple[int, ...]:
     match = re.search(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else (0,)
