@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
 
-from stack.archive import ArchiveError
+from stack.archive import ArchiveError, anchors
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
 from stack.archive.format.layout import DAY, HOUR, hour_name, hour_of, hours, rfc3339
@@ -54,6 +54,7 @@ class Exported:
     raw_bytes: int = 0
     compressed_bytes: int = 0
     starts: list[datetime] = field(default_factory=list)
+    chain_head: str = ""
 
     def add(self, start: datetime, parts: list[Part], *, late: bool) -> None:
         self.hours += 1
@@ -89,6 +90,7 @@ def run(
                 continue
             on_progress(hour_name(start), "archived")
         archive.save_state(length=ledger.length, head=ledger.head)
+        result.chain_head = anchors.head_of(ledger)
         archive.part_cache.tidy(ledger.part_keys, hour_of(now - archive.lateness))
         if failures:
             raise ArchiveError("\n".join(failures))

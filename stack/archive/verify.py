@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
-from stack.archive import ArchiveError, early_expiry
+from stack.archive import ArchiveError, anchors, early_expiry
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.format import lines
 from stack.archive.format.layout import (
@@ -59,6 +59,7 @@ class Report:
 
     since: str = ""
     until: str = ""
+    head: str = ""
     deep: bool = False
     manifests: int = 0
     hours: int = 0
@@ -89,15 +90,22 @@ def run(
     until: datetime | None = None,
     *,
     deep: bool = False,
+    head: str = "",
     on_progress: OnProgress = no_progress,
 ) -> Report:
     """Check the hours that overlap [since, until), the whole chain in any case.
+
+    `head`: a head of the chain that somebody wrote down, which it must have.
 
     `deep` reads every part back and counts its records; one that cannot be read is a problem in the
     report. Raises StoreError when the store cannot be listed or a manifest cannot be read.
     """
     report = Report(deep=deep)
     ledger = check_chain(archive, report)
+    report.head = anchors.head_of(ledger)
+    for anchor in anchors.known(archive, head):
+        if problem := anchor.problem(ledger):
+            report.add("rolled-back", anchor.source, problem)
     chosen = [
         hour
         for start, hour in sorted(ledger.hours.items())
@@ -170,6 +178,7 @@ def check_chain(archive: Archive, report: Report) -> Ledger:
             report.add("manifest-changed", listed.key, text)
         ledger.take(manifest)
         head, expected, head_known = sha256(document), manifest.sequence + 1, True
+        ledger.heads[manifest.sequence] = ledger.head = head
     _report_changed(unsigned, report)
     for absent in range(expected, archive.state().get("length", 0)):
         name = manifest_key(archive.tenant, absent)

@@ -95,6 +95,7 @@ def check(
     since: From = "",
     until: To = "",
     deep: Annotated[bool, typer.Option("--deep", help="Read every part back.")] = False,
+    head: Annotated[str, typer.Option(help="A head that an earlier verify printed.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check manifests, parts and counts; exits with 1 on a problem.
@@ -108,6 +109,7 @@ def check(
             start if since else None,
             end if until else None,
             deep=deep,
+            head=head,
             on_progress=display.update,
         )
     if as_json:
@@ -118,6 +120,7 @@ def check(
             f"{report.records} records; {report.hours_compared_with_engine} hours compared with "
             f"the engine; parts {'read back' if deep else 'listed (--deep reads them)'}."
         )
+        out.print(plain(f"Head: {report.head or 'none'}", "dim"))
         note_expired(archive, report.hours_expired)
         for remark in report.notes:
             out.print(plain(f"note: {remark.text}", "dim"))

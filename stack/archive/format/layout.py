@@ -26,6 +26,12 @@ def part_key(tenant: str, hour: datetime, number: int, sha256: str) -> str:
     return f"{hour_prefix(tenant, hour)}part-{number}-{sha256[:12]}.ndjson.zst"
 
 
+def hour_of_part(key: str) -> datetime | None:
+    """The hour of a part by its key; None for another key."""
+    found = re.search(r"/dt=(\d{4}-\d\d-\d\d)/hr=(\d\d)/part-", key)
+    return datetime.strptime(f"{found[1]} {found[2]}Z", "%Y-%m-%d %H%z") if found else None
+
+
 def further_part_key(key: str) -> str:
     """The key with the next number, for a part whose key exists."""
     found = re.fullmatch(r"(.*/part-)(\d+)(-[0-9a-f]{12}\.ndjson\.zst)", key)

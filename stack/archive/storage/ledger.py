@@ -98,6 +98,7 @@ class Ledger:
         self.strays: set[int] = set()  # numbers under which others stored something
         self.length = 0
         self.head = ""
+        self.heads: dict[int, str] = {}  # the hash of each manifest by its number
 
     def refresh(self) -> Ledger:
         """Read what was added to the store; without a reader's key, to this machine's cache.
@@ -234,7 +235,7 @@ class Ledger:
         if manifest.tenant != self.tenant:  # a cached manifest may be another tenant's
             raise ArchiveError(f"{name}: expected tenant {self.tenant}, got {manifest.tenant}")
         self.take(manifest)
-        self.head = sha256(document)
+        self.head = self.heads[manifest.sequence] = sha256(document)
         return manifest
 
     @property

@@ -47,8 +47,15 @@ class MissingError(StoreError):
     """The object does not exist."""
 
 
+class LockedError(StoreError):
+    """A lock or a legal hold forbids it, or the key has no right to do it."""
+
+
 class UnprovenError(StoreError):
     """The store accepted an object without confirming its hash."""
+
+
+KINDS: dict[str, type[StoreError]] = {"AccessDenied": LockedError}
 
 
 @dataclass(frozen=True)
@@ -195,6 +202,14 @@ class Store:
             ],
         )
 
+    def first(self, prefix: str) -> list[str]:
+        """The first keys with a prefix, at most a thousand, in one request."""
+        bucket = self.access.bucket
+        answer = self.ask(
+            f"list {prefix}", lambda: self.reader.list_objects_v2(Bucket=bucket, Prefix=prefix)
+        )
+        return [item["Key"] for item in answer.get("Contents", [])]
+
     def versions(self, prefix: str, kind: VersionKind = "Versions") -> dict[str, list[str]]:
         """Every version, or delete marker, of every object with a prefix, newest first.
 
@@ -243,15 +258,15 @@ class Store:
             ),
         )
 
-    def delete(self, key: str, version: str) -> None:
-        """Delete a version, also under a governance lock; needs the admin's key."""
+    def delete(self, key: str, version: str, *, bypass: bool = True) -> None:
+        """Delete a version, with `bypass` under a governance lock; needs the admin's key."""
         self.ask(
             f"delete {key}",
             lambda: self.admin.delete_object(
                 Bucket=self.access.bucket,
                 Key=key,
                 VersionId=version,
-                BypassGovernanceRetention=True,
+                BypassGovernanceRetention=bypass,
             ),
         )
 
@@ -264,7 +279,7 @@ class Store:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             if status == 412 or code == "ConditionalRequestConflict":
                 raise _TakenError(what) from None
-            kind = MissingError if code in ABSENT else StoreError
+            kind = KINDS.get(code, MissingError if code in ABSENT else StoreError)
             hint = f". Run: {self._set_up}" if code == "NoSuchBucket" else ""
             refusal = kind(f"cannot {what} in {self._where}: {_explain(error)}{hint}")
             refusal.status = status
