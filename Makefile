@@ -94,6 +94,14 @@ bench: ## measure start, latency, throughput, memory and the library; BENCH=name
 drill: ## break things under load and count what arrives; LONG=1: hours; DRILL=name for one
 	@$(IN_ROOT)python -m bench.drills $(if $(LONG),--long) $(DRILL)
 
+.PHONY: outdated
+outdated: ## list packages and programs that are behind in the registries
+	@$(IN_ROOT)python -m stack.artifacts.outdated
+
+.PHONY: audit
+audit: ## ask for known vulnerabilities in packages and programs; 2: could not ask
+	@$(IN_ROOT)python -m stack.artifacts.audit
+
 .PHONY: lock
 lock: ## update requirements.lock
 	@$(IN_ROOT)python -m pip install --quiet --require-hashes -r requirements-uv.lock

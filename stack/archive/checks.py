@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from stack.archive import ArchiveError, early_expiry, expire
 from stack.archive.context import Archive
 from stack.archive.format.layout import HOUR, day_name, hour_of
-from stack.archive.storage.bucket import expiry_of, lock_of
+from stack.archive.lifecycle import overdue
+from stack.archive.storage.bucket import expiry_of, foreign_rules, lock_of
 from stack.archive.storage.store import WITH_READER
 from stack.common.counted import counted
 from stack.engines import EngineError
@@ -23,6 +24,7 @@ from stack.settings.units import format_bytes, parse_bytes, parse_duration
 AHEAD = timedelta(days=7)
 # How many runs may be missed before the archive is behind.
 MISSED_RUNS = 3
+EXPIRY_GRACE = timedelta(days=2)
 RENEW = "make up, or on hosts make deploy"
 NO_ADMIN = "not checked: it needs the admin's key"
 
@@ -123,16 +125,31 @@ def check_object_lock(archive: Archive) -> tuple[bool, str]:
 
 
 def check_expiry(archive: Archive) -> tuple[bool, str]:
-    """The bucket deletes parts after archive.days."""
+    """The bucket deletes parts after archive.days, by its rule and by what is there."""
     expected = archive.settings.archive.days
     if not archive.store.access.admin:
         return True, NO_ADMIN
     days = expiry_of(archive.store, archive.settings.archive)
+    if foreign := foreign_rules(archive.store, archive.settings.archive):
+        return False, (
+            f"the bucket has rules that are not of the archive: {'; '.join(foreign)}. "
+            "Run: ./logstack archive repair"
+        )
+    grace = archive.lateness + EXPIRY_GRACE  # a late part is locked for as long as any other
+    if late := [key for key in overdue(archive, grace) if not _is_held(archive, key)]:
+        return False, (
+            f"parts of more than {expected} days ago are still stored, the first is {late[0]}. "
+            "Run: ./logstack archive run"
+        )
     if days == expected:
         return True, f"parts expire after {counted(days, 'day')}, manifests stay"
     actual = counted(days, "day") if days else "no rule"
     text = f"the expiry of parts: expected {counted(expected, 'day')}, got {actual}"
     return False, f"{text}. See docs/archive.md"
+
+
+def _is_held(archive: Archive, key: str) -> bool:
+    return any(archive.store.lock(key, v).legal_hold for v in archive.store.versions_of(key))
 
 
 def _differs(what: str, expected: object, actual: object, command: str) -> str:
@@ -158,6 +175,12 @@ def check_archive_is_current(archive: Archive) -> tuple[bool, str]:
         text = "no run has finished yet, the first records are of {since}, {ago} ago"
     behind = archive.now() - since
     moment = f"{since:%Y-%m-%d %H:%M} UTC"
+    if behind < timedelta(0):
+        return False, (
+            f"archived up to {moment}, which is {-behind / HOUR:.1f} h ahead: the clock of a run "
+            "was ahead. Until then this check sees nothing; records of these hours are archived as "
+            "late ones. Run: timedatectl"
+        )
     return behind <= allowed, text.format(since=moment, ago=f"{behind / HOUR:.1f} h")
 
 
@@ -175,6 +198,7 @@ def check_gate(archive: Archive) -> tuple[bool, str]:
     """The engine is not about to delete a day that is not verified."""
     verified = expire.verified_days(archive)
     waiting = [day for day in archive.engine.days() if day_name(day) not in verified]
+    names = {day_name(day) for day in waiting}
     late = [day for day in waiting if expire.is_final(archive, day)]
     at_risk = [
         day
@@ -188,6 +212,12 @@ def check_gate(archive: Archive) -> tuple[bool, str]:
             f"not verified: {counted(len(at_risk), 'day')} from {first:%Y-%m-%d} on; the engine "
             f"deletes that day on {expire.forced(archive, first):%Y-%m-%d %H:%M} UTC. "
             f"Run: {command}"
+        )
+    if failed := {day: item for day, item in expire.failed_days(archive).items() if day in names}:
+        oldest, item = min(failed.items())
+        return False, (
+            f"{counted(len(failed), 'day')} cannot be verified, {oldest} since {item['since']}: "
+            f"{item['problems'][0]}. Run: ./logstack archive verify --deep"
         )
     text = (
         f"{counted(len(verified), 'day')} verified, {len(waiting)} younger or waiting, none at risk"

@@ -83,7 +83,7 @@ class Archive:
         ledger = self._new_ledger().refresh()
         seen = self.state().get("length", 0)
         if ledger.length < seen:
-            where = "the store" if self.store.can_read else self._manifests
+            where = "the store" if self.store.can_read else self.manifests
             command = "./logstack archive verify" if self.store.can_read else WITH_READER
             raise ArchiveError(
                 f"cannot read the chain of manifests: expected at least {seen}, which this machine "
@@ -100,11 +100,12 @@ class Archive:
             return self.ledger()
 
     @property
-    def _manifests(self) -> Path:
+    def manifests(self) -> Path:
+        """The folder of copies of manifests."""
         return _made(self.folder / "manifests")
 
     def _new_ledger(self) -> Ledger:
-        return Ledger(self.store, self.tenant, self.key, self._manifests)
+        return Ledger(self.store, self.tenant, self.key, self.manifests)
 
     @property
     def part_cache(self) -> PartCache:

@@ -31,30 +31,39 @@ from stack.engines import Selection
 class Erased:
     """What an erase did. `deleted` are the keys of deleted parts.
 
-    `expired_hours` of the archive had been deleted before, after archive.days.
+    `expired_hours` of the archive had been deleted before, after archive.days. `filters` of request
+    and trace ids stay in manifests, which are never changed.
     """
 
     records: int = 0
     hours: int = 0
     expired_hours: int = 0
+    filters: int = 0
     deleted: list[str] = field(default_factory=list)
 
 
-def run(
-    archive: Archive,
-    name: str,
-    value: str,
-    reason: str,
-    *,
-    on_progress: OnProgress = no_progress,
-) -> Erased:
-    """Erase every archived record whose field `name` is `value`.
+@dataclass(frozen=True)
+class Request:
+    """Which records to erase, those whose field `name` is `value`, and why.
+
+    `future`: those that come later, too, are never archived.
+    """
+
+    name: str
+    value: str
+    reason: str
+    future: bool = False
+
+
+def run(archive: Archive, request: Request, *, on_progress: OnProgress = no_progress) -> Erased:
+    """Erase every archived record that is asked for.
 
     Raises ArchiveError, before anything is changed, when a part is under a compliance lock or a
     legal hold; the text says until when. Raises it also after all else was erased, where the same
     erase has to run again later; the text says when and why.
     """
     result = Erased()
+    name, value = request.name, request.value
     with archive.exclusive_lock():
         ledger = archive.ledger()
         _delete_replaced(archive, ledger, result)  # of an erase that was killed
@@ -71,7 +80,7 @@ def run(
         check_locks(archive, [*sealed, *orphaned.old])
         for hour, parts in found:
             on_progress(hour_name(hour.start), "erasing")
-            _erase_hour(archive, ledger, hour, parts, (name, value, reason), result)
+            _erase_hour(archive, ledger, hour, parts, request, result)
         _delete_replaced(archive, ledger, result)
         digest = match_hmac(archive.key, name, value)
         again = _delete_orphans(archive, ledger, orphaned, digest, result)
@@ -128,11 +137,10 @@ def _erase_hour(
     ledger: Ledger,
     hour: HourState,
     parts: tuple[Part, ...],
-    request: tuple[str, str, str],
+    request: Request,
     result: Erased,
 ) -> None:
-    name, value, reason = request
-    matcher = _matcher(hour, name, value)
+    matcher = _matcher(hour, request.name, request.value)
     record_of = reader_of(hour.engine)
     taken: dict[str, int] = {}
 
@@ -159,11 +167,12 @@ def _erase_hour(
         archived_streams=subtract(hour.streams, taken),
         parts=tuple(written),
         erasure=Erasure(
-            field=name,
-            match_hmac=match_hmac(archive.key, name, value),
-            reason=reason,
+            field=request.name,
+            match_hmac=match_hmac(archive.key, request.name, request.value),
+            reason=request.reason,
             streams=taken,
-            replaced=parts,
+            replaced=tuple(part.model_copy(update={"ids": ""}) for part in parts),
+            future=request.future,
         ),
     )
     if not ledger.write(manifest):
@@ -172,6 +181,7 @@ def _erase_hour(
         )
     failpoint("erase-manifest-uploaded")
     result.hours += 1
+    result.filters += sum(bool(part.ids) for part in parts)
     result.records += sum(taken.values())
 
 
@@ -225,7 +235,7 @@ def _delete_orphans(
         moment = orphaned.old_from.replace(microsecond=0) + timedelta(seconds=1)
         reasons.append(f"Run the same erase again at {rfc3339(moment)} or later")
     elif len(result.deleted) > deleted_before and not any(
-        item.match_hmac == digest for item in ledger.erasures
+        item.erasure.match_hmac == digest for item in ledger.erasures
     ):
         reasons.append(
             "No archived hour held such records, so there is no tombstone: the next `./logstack "

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import Any
 
 from stack.archive import ArchiveError, early_expiry
 from stack.archive.context import Archive, OnProgress, no_progress
@@ -16,6 +17,7 @@ from stack.archive.export import Exported, export_hour, has_more
 from stack.archive.failpoints import failpoint
 from stack.archive.format.layout import DAY, HOUR, day_name, hours, manifest_key
 from stack.archive.format.manifest import parse
+from stack.archive.lifecycle import remove_overdue
 from stack.archive.storage.ledger import Ledger
 from stack.archive.storage.part_cache import NotCachedError
 from stack.archive.storage.store import WITH_READER, MissingError
@@ -27,15 +29,24 @@ from stack.settings.units import parse_bytes
 class ExpiryResult:
     """What a run verified and deleted in the engine, days as `2026-01-31`.
 
-    `blocked` days exceeded retention.hot_days and cannot be deleted, with the reasons; `shortened`
-    counts the records that are deleted before their day (retention.shorter).
+    `unverified` days could not be verified and are younger than retention.hot_days, `blocked` ones
+    exceeded it and cannot be deleted, both with the reasons; `shortened` counts the records that
+    are deleted before their day (retention.shorter). `expired_parts` were deleted in the local
+    store, after archive.days.
     """
 
     verified: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     dropped_for_space: list[str] = field(default_factory=list)
+    unverified: dict[str, list[str]] = field(default_factory=dict)
     blocked: dict[str, list[str]] = field(default_factory=dict)
     shortened: dict[str, int] = field(default_factory=dict)
+    expired_parts: int = 0
+
+
+# A day that failed so often is read again after AGAIN: all of it, from a store that costs money.
+ATTEMPTS, AGAIN = 3, timedelta(hours=6)
+MOST_PROBLEMS = 20  # of a day in the state file
 
 
 class Decision(Enum):
@@ -56,12 +67,14 @@ def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> ExpiryRes
     with archive.exclusive_lock():
         ledger = archive.ledger()
         for day in archive.engine.days():
-            if day_name(day) not in verified_days(archive) and is_final(archive, day):
+            unverified = day_name(day) not in verified_days(archive)
+            if unverified and is_final(archive, day) and not _waits(archive, day, result):
                 on_progress(day_name(day), "verifying")
                 _verify(archive, ledger, day, result)
         for day in archive.engine.days():
             _apply(archive, ledger, day, decide(archive, day), result)
         _free_disk(archive, ledger, result)
+        result.expired_parts = remove_overdue(archive)
     return result
 
 
@@ -90,15 +103,52 @@ def _apply(
 
 
 def _verify(archive: Archive, ledger: Ledger, day: datetime, result: ExpiryResult) -> None:
-    """Read a day back and save that it is verified."""
+    """Read a day back and save that it is verified.
+
+    What came to it and no run looked for, because none finished within archive.lateness, is
+    archived first.
+    """
     name = day_name(day)
-    if problems := check_day(archive, ledger, day):
-        if is_over(archive, day):
-            result.blocked[name] = problems
+    failed = failed_days(archive)
+    problems = (
+        _archive_latest(archive, ledger, day)
+        if archive.store.can_read and uncounted(archive, ledger, day)
+        else check_day(archive, ledger, day)
+    )
+    if problems:
+        _report_unverified(archive, day, problems, result)
+        before = failed.get(name, {"since": _moment(archive), "attempts": 0})
+        entry = {
+            **before,
+            "last": _moment(archive),
+            "attempts": before["attempts"] + 1,
+            "problems": problems[:MOST_PROBLEMS],
+        }
+        archive.save_state(unverified={**failed, name: entry})
         return
-    archive.save_state(verified={**verified_days(archive), name: _moment(archive)})
+    failed.pop(name, None)
+    verified = {**verified_days(archive), name: _moment(archive)}
+    archive.save_state(verified=verified, unverified=failed)
     result.verified.append(name)
     failpoint("day-verified")
+
+
+def _waits(archive: Archive, day: datetime, result: ExpiryResult) -> bool:
+    """Whether a day failed so often that it is read again later; reported in any case."""
+    entry = failed_days(archive).get(day_name(day))
+    if entry is None or entry["attempts"] < ATTEMPTS:
+        return False
+    if datetime.fromisoformat(entry["last"]) + AGAIN <= archive.now():
+        return False
+    _report_unverified(archive, day, entry["problems"], result)
+    return True
+
+
+def _report_unverified(
+    archive: Archive, day: datetime, problems: list[str], result: ExpiryResult
+) -> None:
+    reported = result.blocked if is_over(archive, day) else result.unverified
+    reported[day_name(day)] = problems
 
 
 def _drop_records(archive: Archive, ledger: Ledger, day: datetime, result: ExpiryResult) -> None:
@@ -194,6 +244,11 @@ def forced(archive: Archive, day: datetime) -> datetime:
     """When the engine deletes the day, archived or not."""
     retention = archive.settings.retention
     return day + DAY + timedelta(days=retention.engine_days(archived=True))
+
+
+def failed_days(archive: Archive) -> dict[str, Any]:
+    """The days that could not be verified: `since`, `last`, number of `attempts`, `problems`."""
+    return dict(archive.state().get("unverified", {}))
 
 
 def verified_days(archive: Archive) -> dict[str, str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, pairwise
 
-from stack.archive import ArchiveError
+from stack.archive import ArchiveError, anchors
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.failpoints import failpoint
 from stack.archive.format.layout import DAY, HOUR, hour_name, hour_of, hours, rfc3339
@@ -45,15 +45,17 @@ ON_THE_WAY = timedelta(seconds=5)
 
 @dataclass
 class Exported:
-    """What a run archived."""
+    """What a run archived. `erased_before` records were left out, because tombstones name them."""
 
     hours: int = 0
     late_hours: int = 0
     records: int = 0
+    erased_before: int = 0
     parts: int = 0
     raw_bytes: int = 0
     compressed_bytes: int = 0
     starts: list[datetime] = field(default_factory=list)
+    chain_head: str = ""
 
     def add(self, start: datetime, parts: list[Part], *, late: bool) -> None:
         self.hours += 1
@@ -89,6 +91,7 @@ def run(
                 continue
             on_progress(hour_name(start), "archived")
         archive.save_state(length=ledger.length, head=ledger.head)
+        result.chain_head = anchors.head_of(ledger)
         archive.part_cache.tidy(ledger.part_keys, hour_of(now - archive.lateness))
         if failures:
             raise ArchiveError("\n".join(failures))
@@ -200,11 +203,13 @@ def export_hour(
         if not diff.is_consistent:
             continue  # records arrived meanwhile, or the answer was cut off
         if diff.is_empty:
+            result.erased_before += sum(diff.suppressed.values())
             return
         late = diff.is_late  # the hour is complete once the manifest is written
         if ledger.write(_manifest(archive, ledger, diff)):
             failpoint("manifest-uploaded")
             result.add(start, diff.parts, late=late)
+            result.erased_before += sum(diff.suppressed.values())
             return
         ledger.refresh()  # another exporter was faster
         known = ledger.hours.get(start)
@@ -255,7 +260,7 @@ def _missing(
     """Lines of the engine, in order, that the archive lacks and no tombstone names."""
     records = sum(counts.values())
     batches = _in_order(archive, *window, records) if records else iter(())
-    if not (known or suppression.digests):
+    if not (known or suppression.ends):
         return batches
     allowed = suppression.filter(chain.from_iterable(batches))
     return in_batches(difference(allowed, archived_lines(archive, known)) if known else allowed)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from stack.archive.context import Archive
+from stack.archive.format.layout import HOUR, hour_of_part
 from stack.archive.format.manifest import Part
+from stack.archive.storage.bucket import parts_prefix
 from stack.archive.storage.ledger import READERS, HourState
+from stack.archive.storage.store import LockedError
 from stack.common.counted import counted
 
 
@@ -49,6 +53,40 @@ def find_expired(archive: Archive, hours: Iterable[HourState]) -> Expired:
         stored = pool.map(archive.store.has, [key for _, key in old])
         gone = [part for part, exists in zip(old, stored, strict=True) if not exists]
     return Expired(frozenset(key for _, key in gone), len({start for start, _ in gone}))
+
+
+def overdue(archive: Archive, grace: timedelta = timedelta(0)) -> list[str]:
+    """The first stored parts whose hour ended more than archive.days and `grace` ago, in order."""
+    before = archive.now() - timedelta(days=archive.settings.archive.days) - grace
+    found = []
+    for key in archive.store.first(parts_prefix(archive.settings.archive)):
+        hour = hour_of_part(key)
+        if hour is not None and hour + HOUR > before:
+            break  # keys are in the order of their hours
+        if hour is not None:
+            found.append(key)
+    return found
+
+
+def remove_overdue(archive: Archive) -> int:
+    """Delete expired parts from the local store, which carries out no lifecycle rules; how many.
+
+    Other stores do it themselves. Parts under a lock or a legal hold stay. Needs the admin's key.
+    """
+    store = archive.store
+    if archive.settings.archive.endpoint or not (store.access.admin and store.can_read):
+        return 0
+    removed = 0
+    while keys := overdue(archive):
+        before = removed
+        for key in keys:
+            with suppress(LockedError):
+                for version in store.versions_of(key):
+                    store.delete(key, version, bypass=False)
+                removed += 1
+        if removed == before:
+            break
+    return removed
 
 
 def describe(archive: Archive, hours: int) -> str:

@@ -19,17 +19,19 @@ from threading import Event
 from stack.archive import ArchiveError
 from stack.archive.context import Archive
 from stack.archive.format.manifest import Part
-from stack.archive.storage.parts import decompress
-from stack.archive.storage.store import StoreError
+from stack.archive.storage.parts import decompress, sealed_version
+from stack.archive.storage.store import MissingError, StoreError
 
 SCANNERS = 4
 MOST_WAITING = 2 * SCANNERS
 HELD_BYTES = 1024 * 1024  # of the lines of one part in memory
 AHEAD_BYTES = 64 * 1024 * 1024  # of waiting lines, above which no further part is started
-
-
 Pick = Callable[[Part, Iterator[bytes]], Iterator[bytes]]
 """Selects lines of a part's raw bytes, which come in blocks, in order."""
+
+
+class ChangedError(ArchiveError):
+    """A part is not as its manifest says."""
 
 
 class SpooledLines:
@@ -118,8 +120,21 @@ def scan(
 ) -> SpooledLines:
     """What `pick` takes of one part; raises StoppedError soon after `stopped` is set.
 
-    Raises ArchiveError when the part was changed.
+    Of a part that was overwritten or deleted, an older version that is as the manifest says. Raises
+    ArchiveError where there is none.
     """
+    try:
+        return _scan(archive, part, "", pick, limit, stopped)
+    except (ChangedError, MissingError):
+        version = sealed_version(archive.store, part)
+        if not version:
+            raise
+        return _scan(archive, part, version, pick, limit, stopped)
+
+
+def _scan(
+    archive: Archive, part: Part, version: str, pick: Pick, limit: int | None, stopped: Event
+) -> SpooledLines:
     digest = hashlib.sha256()
 
     def until_stopped(data: Iterator[bytes]) -> Iterator[bytes]:
@@ -129,7 +144,7 @@ def scan(
             yield piece
 
     def chunks() -> Generator[bytes, None, None]:
-        for chunk in until_stopped(archive.store.chunks(part.key)):
+        for chunk in until_stopped(archive.store.chunks(part.key, version)):
             digest.update(chunk)
             yield chunk
 
@@ -147,9 +162,9 @@ def scan(
         except StoreError:
             raise
         except (ArchiveError, ValueError) as error:
-            raise ArchiveError(f"{part.key}: {error}") from None
+            raise ChangedError(f"{part.key}: {error}") from None
         if digest.hexdigest() != part.compressed_sha256:
-            raise ArchiveError(
+            raise ChangedError(
                 f"{part.key}: it was changed since it was archived. "
                 "Run: ./logstack archive verify --deep"
             )

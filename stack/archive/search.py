@@ -156,7 +156,7 @@ def run(
     def pick(part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]:
         for line in matcher.candidates(blocks):
             record = matcher.record(line, readers[part.key])
-            if record is not None and not suppression.excludes(record):
+            if record is not None and not suppression.excludes(line, record):
                 yield line
 
     with closing(scan_all(archive, [item.part for item in chosen], pick, limit)) as found:

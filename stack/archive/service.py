@@ -42,10 +42,11 @@ def run(
         record_event(archive, "INFO", "archive_run_started", "Archiving began")
         exported = export.run(archive, include_current=include_current, on_progress=on_progress)
         expiry = expire.run(archive, on_progress=on_progress)
-    except FAILURES as error:
+    except FAILURES as caught:
+        error = _with_folder(archive, caught)
         with suppress(OSError):  # the first error is raised, also where the log cannot be written
             record_event(archive, "ERROR", "archive_run_failed", f"Archiving failed: {error}")
-        raise
+        raise error from caught
     finally:
         archive.store.close()
     _log_expiry(archive, expiry)
@@ -57,8 +58,21 @@ def run(
         archived_hours=exported.hours,
         archived_records=exported.records,
         compressed_bytes=exported.compressed_bytes,
+        erased_records=exported.erased_before,
+        chain_head=exported.chain_head,
     )
     return RunResult(exported, expiry)
+
+
+def _with_folder(archive: Archive, error: Exception) -> Exception:
+    """An error of this machine's disk with the folder that the archive writes to."""
+    if not isinstance(error, OSError):
+        return error
+    cause = (error.strerror or str(error)).lower()
+    return ArchiveError(
+        f"cannot write to {error.filename or archive.folder}: {cause}. An hour's parts take up to "
+        f"{archive.settings.archive.part} there. Run: df -h {archive.folder}"
+    )
 
 
 def run_forever(open_archive: Callable[[], Archive], note: Callable[[str], None]) -> None:
@@ -114,6 +128,9 @@ def _log_expiry(archive: Archive, expiry: expire.ExpiryResult) -> None:
             f"{day} exceeded retention but is not verified in the archive: {problems[0]}",
             day=day,
         )
+    for day, problems in expiry.unverified.items():
+        text = f"{day} cannot be verified in the archive: {problems[0]}"
+        record_event(archive, "ERROR", "archive_day_unverified", text, day=day)
     for day, count in expiry.shortened.items():
         text = f"Deleting {counted(count, 'record')} of {day} from the engine (retention.shorter)"
         record_event(

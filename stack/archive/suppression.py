@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
+from math import inf
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -15,8 +16,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from stack.archive.engines import reader_of
 from stack.archive.format import lines
-from stack.archive.format.manifest import Erasure, canonical
+from stack.archive.format.manifest import canonical
+from stack.archive.storage.ledger import Tombstone
 from stack.engines import Record
+from stack.records.timestamps import nanoseconds
 
 MOST_KNOWN = 20_000  # cached values; each record may have another one
 
@@ -55,30 +58,38 @@ def match_hmac(key: Ed25519PrivateKey, field: str, value: str) -> str:
 
 
 class Suppression:
-    """The records of an engine that tombstones name. `streams` counts what `filter` excluded."""
+    """The records of an engine that tombstones name. `streams` counts what `filter` excluded.
 
-    def __init__(self, key: Ed25519PrivateKey, engine: str, erasures: Iterable[Erasure]) -> None:
+    A tombstone excludes records from before its erasure, unless it was asked to exclude all.
+    """
+
+    def __init__(
+        self, key: Ed25519PrivateKey, engine: str, tombstones: Iterable[Tombstone]
+    ) -> None:
         self._record_of = reader_of(engine)
-        self.digests: dict[str, set[str]] = {}
-        for erasure in erasures:
-            self.digests.setdefault(erasure.field, set()).add(erasure.match_hmac)
+        self.ends: dict[str, dict[str, float]] = {}
+        for item in tombstones:
+            ends = self.ends.setdefault(item.erasure.field, {})
+            until = nanoseconds(item.until) if item.until else inf
+            ends[item.erasure.match_hmac] = max(until, ends.get(item.erasure.match_hmac, until))
         self.streams: dict[str, int] = {}
-        self._names = lru_cache(MOST_KNOWN)(
-            lambda field, value: match_hmac(key, field, value) in self.digests[field]
+        self._end_of = lru_cache(MOST_KNOWN)(
+            lambda field, value: self.ends[field].get(match_hmac(key, field, value), -inf)
         )
 
-    def excludes(self, record: Record) -> bool:
-        """Whether a tombstone names the record."""
-        found = ((field, text_in(record, field)) for field in self.digests)
-        return any(text is not None and self._names(field, text) for field, text in found)
+    def excludes(self, line: bytes, record: Record) -> bool:
+        """Whether a tombstone names the record of a line."""
+        moment = lines.timestamp(line)
+        found = ((field, text_in(record, field)) for field in self.ends)
+        return any(text is not None and moment < self._end_of(field, text) for field, text in found)
 
     def filter(self, stored: Iterable[bytes]) -> Iterator[bytes]:
         """The lines that no tombstone names."""
-        if not self.digests:
+        if not self.ends:
             yield from stored
             return
         for line in stored:
-            if self.excludes(self._record_of(line)):
+            if self.excludes(line, self._record_of(line)):
                 lines.count(line, self.streams)
             else:
                 yield line

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
-from stack.archive import ArchiveError, early_expiry
+from stack.archive import ArchiveError, anchors, early_expiry
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.format import lines
 from stack.archive.format.layout import (
@@ -22,16 +23,25 @@ from stack.archive.format.layout import (
     manifest_key,
     manifests_prefix,
     rfc3339,
+    sequence_of,
     tenant_prefix,
 )
-from stack.archive.format.manifest import Counts, Part, add, parse, sha256, subtract
+from stack.archive.format.manifest import Counts, Manifest, Part, add, parse, sha256, subtract
 from stack.archive.lifecycle import may_have_expired
-from stack.archive.storage.ledger import LISTED_ONLY, HourState, Ledger, read_documents
+from stack.archive.storage.ledger import (
+    LISTED_ONLY,
+    HourState,
+    Ledger,
+    older_documents,
+    read_documents,
+)
 from stack.archive.storage.parts import decompress
 from stack.archive.storage.store import MissingError, StoreError
 from stack.common.counted import counted
 from stack.engines import EngineError
 
+REPAIR = "Run: ./logstack archive repair"
+STRAY = f"it is not a manifest. Somebody stored it with the writer's or admin's key. {REPAIR}"
 NOT_IN_STORE = "it is not in the store (404)"
 
 
@@ -50,6 +60,7 @@ class Report:
 
     since: str = ""
     until: str = ""
+    head: str = ""
     deep: bool = False
     manifests: int = 0
     hours: int = 0
@@ -61,6 +72,7 @@ class Report:
     hours_compared_with_engine: int = 0
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -79,15 +91,22 @@ def run(
     until: datetime | None = None,
     *,
     deep: bool = False,
+    head: str = "",
     on_progress: OnProgress = no_progress,
 ) -> Report:
     """Check the hours that overlap [since, until), the whole chain in any case.
+
+    `head`: a head of the chain that somebody wrote down, which it must have.
 
     `deep` reads every part back and counts its records; one that cannot be read is a problem in the
     report. Raises StoreError when the store cannot be listed or a manifest cannot be read.
     """
     report = Report(deep=deep)
     ledger = check_chain(archive, report)
+    report.head = anchors.head_of(ledger)
+    for anchor in anchors.known(archive, head):
+        if problem := anchor.problem(ledger):
+            report.add("rolled-back", anchor.source, problem)
     chosen = [
         hour
         for start, hour in sorted(ledger.hours.items())
@@ -115,41 +134,81 @@ def run(
 
 
 def check_chain(archive: Archive, report: Report) -> Ledger:
-    """Read every manifest from the store; one with a problem is reported and skipped."""
+    """Read every manifest from the store; one with a problem is reported and skipped.
+
+    Where a manifest follows the last valid one directly, what has no valid signature between them
+    is a stray: no manifest was changed.
+    """
     ledger = Ledger(archive.store, archive.tenant, archive.key)
-    expected = 0
-    head: str | None = ""  # None: the previous manifest is missing
+    expected, head, head_known = 0, "", True
+    unsigned: list[tuple[str, str]] = []
     for listed, document in read_documents(archive.store, archive.tenant):
         report.manifests += 1
+        number = sequence_of(archive.tenant, listed.key)
+        if number is None:
+            _report_strays([listed.key], report)
+            continue
         if document is None:
             report.add("manifest-missing", listed.key, f"{listed.key}: {LISTED_ONLY}")
-            expected, head = expected + 1, None
+            expected, head_known = expected + 1, False
             continue
         try:
-            manifest = parse(document, archive.key.public_key())
+            manifest, document = _newest_signed(archive, listed.key, document)
         except ArchiveError as error:
-            report.add("manifest-changed", listed.key, f"{listed.key}: {error}")
-            expected, head = expected + 1, sha256(document)
+            if number == expected:
+                unsigned.append((listed.key, str(error)))
+                expected += 1
+            else:  # no manifest precedes it
+                _report_strays([listed.key], report)
             continue
-        for number in range(expected, manifest.sequence):
-            name = manifest_key(archive.tenant, number)
+        follows = manifest.previous_sha256 == head
+        for absent in range(expected, manifest.sequence) if not follows else ():
+            name = manifest_key(archive.tenant, absent)
             report.add("manifest-missing", name, f"{name}: this manifest is missing")
-            head = None
-        if head is not None and manifest.previous_sha256 != head:
+            head_known = False
+        if follows:
+            _report_strays([key for key, _ in unsigned], report)
+        else:
+            _report_changed(unsigned, report)
+        unsigned.clear()
+        if head_known and not follows:
             text = f"{listed.key}: its previous_sha256 is not the hash of the previous manifest"
             report.add("chain-broken", listed.key, text)
         if listed.key != manifest_key(archive.tenant, manifest.sequence):
             text = f"{listed.key}: it holds manifest {manifest.sequence}"
             report.add("manifest-changed", listed.key, text)
         ledger.take(manifest)
-        head, expected = sha256(document), manifest.sequence + 1
-    state = archive.state()
-    for number in range(expected, state.get("length", 0)):
-        name = manifest_key(archive.tenant, number)
+        head, expected, head_known = sha256(document), manifest.sequence + 1, True
+        ledger.heads[manifest.sequence] = ledger.head = head
+    _report_changed(unsigned, report)
+    for absent in range(expected, archive.state().get("length", 0)):
+        name = manifest_key(archive.tenant, absent)
         report.add(
             "manifest-missing", name, f"{name}: this machine has written it, but it is missing"
         )
     return ledger
+
+
+def _newest_signed(archive: Archive, key: str, document: bytes) -> tuple[Manifest, bytes]:
+    """The newest version under a manifest's key that this archive's key signed. ArchiveError."""
+    try:
+        return parse(document, archive.key.public_key()), document
+    except ArchiveError:
+        for older in older_documents(archive.store, key):
+            with suppress(ArchiveError):
+                return parse(older, archive.key.public_key()), older
+        raise
+
+
+def _report_strays(keys: list[str], report: Report) -> None:
+    for key in keys:
+        report.strays.append(key)
+        report.add("stray-object", key, f"{key}: {STRAY}")
+
+
+def _report_changed(unsigned: list[tuple[str, str]], report: Report) -> None:
+    for key, error in unsigned:
+        report.add("manifest-changed", key, f"{key}: {error}")
 
 
 class PartReader:
@@ -283,7 +342,10 @@ def _check_objects(
                 report.add("erased-part-there", key, text)
     for key, numbers in versions.items():
         if len(numbers) > 1:
-            text = f"{key}: it was overwritten: the store has {len(numbers)} versions"
+            text = (
+                f"{key}: it was overwritten: the store has {len(numbers)} versions. Search and "
+                f"restore use the one that the manifest states. {REPAIR}"
+            )
             report.add("written-over", key, text)
     for key in sorted(stored.keys() - ledger.named_keys):
         if not key.startswith(manifests_prefix(archive.tenant)):

@@ -18,7 +18,7 @@ from stack.artifacts.artifact import ArtifactError, OnProgress, find
 from stack.artifacts.builder import Builder
 from stack.artifacts.go import GoError, go_environment
 from stack.artifacts.release import fetch_program, is_released_alone, release_of
-from stack.components.catalogue import CATALOGUE, by_name, programs, selected
+from stack.components.catalogue import CATALOGUE, by_name, programs, selected, with_go
 from stack.components.component import Artifact
 from stack.settings import ROOT, Settings, variable_name
 
@@ -42,25 +42,27 @@ PROBE = ROOT / "stack" / "runtimes" / "docker" / "probe.go"
 def list_for_images(settings: Settings) -> dict[str, Artifact]:
     """The artifacts in images that are built here: static binaries and the health probe."""
     probe = Artifact("probe", "1", source=PROBE.read_text(encoding="utf-8"), binaries=("probe",))
+    known = programs(settings)
     built = {
         component.name: program if program.manifest else replace(program, static=True)
         for component in CATALOGUE
         if component.container.is_built and component.program
-        for program in [component.program(settings)]
+        for program in [known[component.artifact]]
     }
-    return {**built, "probe": probe}
+    return {**built, "probe": with_go(probe, settings)}
 
 
 def compose_plugin(settings: Settings) -> Artifact:
     """Docker Compose v2, for machines whose distribution has no package of it."""
     module = "github.com/docker/compose/v2"
-    return Artifact(
+    compose = Artifact(
         "compose",
         settings.versions["compose"],
         packages=(f"{module}/cmd",),
         binaries=("docker-compose",),
         required=module,
     )
+    return with_go(compose, settings)
 
 
 def required(settings: Settings) -> dict[str, Artifact]:

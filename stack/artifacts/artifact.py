@@ -23,7 +23,7 @@ def find(artifact: Artifact, cache: Path) -> Path | None:
     folder = cache / artifact.name / artifact.key
     if all(os.access(folder / binary, os.X_OK) for binary in artifact.binaries):
         return folder
-    changed = artifact.manifest or artifact.source or artifact.replaced or artifact.patches
+    changed = artifact.manifest or artifact.source or artifact.patches
     return None if changed or artifact.static else _find_on_path(artifact)
 
 

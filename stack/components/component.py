@@ -31,6 +31,19 @@ class Patch:
 
 
 @dataclass(frozen=True)
+class Added:
+    """A file that a module's releases have and that its version in the Go proxy lacks.
+
+    `text`, or the same file of version `of` of the module, whose sum Go checks.
+    """
+
+    module: str
+    file: str
+    text: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A set of binaries that belong together and share a version.
 
@@ -38,10 +51,10 @@ class Artifact:
     builder makes the binary from that text, in which `modules` are Go files as `logstack/<name>`,
     and `source` is a program of one Go file. With none of
     them the binary is on PATH, or fetched (settings.releases). `required` is a module that is built
-    as a dependency of a generated module, because `go install` refuses it (it replaces modules) or
-    because one of its modules is replaced: `replaced` has the path of that module and the Go file
-    to use instead. `emptied` are modules that only tests of the source import; `patches` change
-    one module of the version. `static` binaries need no C library. With `wheel` the binary is part
+    as a dependency of a generated module, because `go install` refuses it (it replaces modules).
+    `emptied` are modules that only tests of the source import; `patches` change one module of the
+    version, and `added` makes it complete. `go` is the lowest version of Go that builds it, because
+    that is part of the binary. `static` binaries need no C library. With `wheel` the binary is part
     of a Python package.
     """
 
@@ -54,7 +67,8 @@ class Artifact:
     required: str = ""
     emptied: tuple[str, ...] = ()
     patches: tuple[Patch, ...] = ()
-    replaced: tuple[str, str] | None = None
+    added: tuple[Added, ...] = ()
+    go: str = ""
     source: str = ""
     static: bool = False
     wheel: bool = False
@@ -66,10 +80,12 @@ class Artifact:
 
     @property
     def key(self) -> str:
-        """The name of the cache folder: the version, and a hash of all other inputs."""
+        """The name of the cache folder: the versions, and a hash of all other inputs."""
         version = f"{self.version}-static" if self.static else self.version
-        text = self.manifest or self.source or (self.replaced or ("", ""))[1]
+        version += f"-go{self.go}" if self.go else ""
+        text = self.manifest or self.source
         text += "".join(patch.after for patch in self.patches)
+        text += "".join(f"{added.text}{added.of}" for added in self.added)
         text += "".join(file for _, file in self.modules)
         return f"{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}" if text else version
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from stack.components.component import Artifact, Component
-from stack.settings.secrets import store_security
+from stack.components.seaweedfs_keys import store_security
+from stack.settings.secrets import WRITER_PREFIXES
 from stack.settings.targets import SOCKET_PATH_BYTES, Target
 from stack.settings.units import (
     parse_bytes,
@@ -20,7 +21,7 @@ def arguments(target: Target) -> list[str]:
 
     Any page in a browser can send requests to loopback. Only S3 and the volume server, which both
     require a key, listen for HTTP. The HTTP servers of master and filer, which require none (a GET
-    deletes the archive's volumes), are off.
+    deletes the archive's volumes), are off; their gRPC ports require a certificate.
     """
     ports = target.settings.ports
     free = parse_bytes(target.settings.limits.free_disk)
@@ -60,6 +61,9 @@ def arguments(target: Target) -> list[str]:
         "-master.peers=none",
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=1024",
+        # Deleted bytes stay in a volume until it is rewritten: by default not before they are 30 %
+        # of it. Those of an erasure have to go, however few they are.
+        "-master.garbageThreshold=0.000001",
         "-volume.max=0",  # as many volumes as the disk has room for
         "-volume.preStopSeconds=1",  # there is no other volume server to notify
         f"-volume.minFreeSpace={max(1, free // 1024**2)}MiB",
@@ -76,15 +80,35 @@ def _sockets(target: Target) -> list[str]:
     return [f"-{name}.localSocket={path}" for name, path in paths.items() if is_short]
 
 
+def vacuum_arguments(target: Target) -> list[str]:
+    """The arguments of a shell of the store, which reads VACUUM from standard input."""
+    ports = target.settings.ports
+    servers = {
+        server: f"{target.host}:{ports.effective(port)}.{ports.effective(f'{port}_grpc')}"
+        for server, port in (("master", "seaweedfs_master"), ("filer", "seaweedfs_filer"))
+    }
+    return [
+        f"-config_dir={target.config_dir('seaweedfs')}",
+        "shell",
+        *(f"-{server}={address}" for server, address in servers.items()),
+    ]
+
+
+# Rewrites every volume that has deleted bytes.
+VACUUM = "lock\nvolume.vacuum -garbageThreshold 0.000001\nunlock\n"
+
+
 def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> dict[str, str]:
     """The object store's users, and the keys that its servers require of each other.
 
-    The bucket's policy limits the writer further.
+    The writer's rights begin below two prefixes, so that none of them is one on the bucket: with
+    `Write` on the bucket it could replace the lifecycle rules. The bucket's policy limits it
+    further.
     """
     bucket = target.settings.archive.bucket
     rights = {
         "admin": ["Admin", "Read", "Write", "List", "Tagging"],
-        "writer": [f"Write:{bucket}"],
+        "writer": [f"Write:{bucket}/{prefix}*" for prefix in WRITER_PREFIXES],
         "reader": [f"Read:{bucket}", f"List:{bucket}"],
     }
     identities = []
@@ -94,7 +118,7 @@ def render_seaweedfs(target: Target, secrets: Mapping[str, str]) -> dict[str, st
         identities.append({"name": role, "credentials": credentials, "actions": actions})
     return {
         "seaweedfs/s3.json": json.dumps({"identities": identities}, indent=2) + "\n",
-        "seaweedfs/security.toml": store_security(secrets["LOGSTACK_ARCHIVE_ADMIN"]),
+        **store_security(target.config_dir("seaweedfs"), secrets["LOGSTACK_ARCHIVE_ADMIN"]),
     }
 
 

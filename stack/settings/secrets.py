@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 import os
 import secrets
@@ -78,19 +77,6 @@ def access_key() -> str:
     return f"{secrets.token_hex(10)}:{secrets.token_urlsafe(32)}"
 
 
-def store_security(admin: str) -> str:
-    """SeaweedFS's security.toml, with the keys that its servers require of each other.
-
-    Without them its volume server lets every client read, write and delete. They are derived from
-    the administrator's key, which allows all of that, so there is nothing more to store.
-    """
-    return "# Rendered by stack/settings/secrets.py: change it there.\n" + "".join(
-        f'[{table}]\nkey = "{hmac.digest(admin.encode(), table.encode(), "sha256").hex()}"\n'
-        "expires_after_seconds = 60\n"
-        for table in ("jwt.signing", "jwt.signing.read")
-    )
-
-
 def signing_key() -> str:
     """A new Ed25519 key: 32 bytes in base64."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
@@ -98,6 +84,8 @@ def signing_key() -> str:
 
 STORE_KEYS = ("LOGSTACK_ARCHIVE_WRITER", "LOGSTACK_ARCHIVE_READER", "LOGSTACK_ARCHIVE_ADMIN")
 SIGNING_KEY = "LOGSTACK_ARCHIVE_SIGNING_KEY"
+# Of the keys of all objects that the writer stores.
+WRITER_PREFIXES = ("v1/", "probes/")
 ARCHIVE_SECRETS: dict[str, Callable[[], str]] = {
     **dict.fromkeys(STORE_KEYS, access_key),
     SIGNING_KEY: signing_key,

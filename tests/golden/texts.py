@@ -52,6 +52,7 @@ FLEETS: Mapping[str, tuple[str, Mapping[str, Mapping[str, Any]]]] = {
 }
 # Keys that are made from a secret.
 DERIVED = re.compile(r'key = "[0-9a-f]{64}"')
+PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 # What a change of a source file changes, and nothing else about what is rendered.
 ARCHIVER_VERSION = re.compile(r"0\.1\.0-[0-9a-f]{12}")
@@ -176,7 +177,7 @@ def _without(known: Mapping[str, str], text: str) -> str:
             for part in (value, *(p for p in value.split(":", 1) if len(p) > 15)):
                 text = text.replace(part, f"<{name}>")
     text = re.sub(r"Basic ([A-Za-z0-9+/=]+)", _user_of, text)
-    text = DERIVED.sub('key = "<derived>"', text)
+    text = PEM.sub(r"<\1>", DERIVED.sub('key = "<derived>"', text))
     return ARCHIVER_VERSION.sub("0.1.0-<sources>", BCRYPT.sub("<bcrypt>", text))
 
 

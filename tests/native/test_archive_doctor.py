@@ -106,3 +106,17 @@ def test_doctor_reads_the_buckets_rules_back(archived: ArchiveUnderTest) -> None
     findings = archived.findings()
     assert "got no rule" in findings["expiry"]["text"]
     assert "got governance, 1 day" in findings["object lock"]["text"]
+
+
+def test_hours_that_were_sealed_by_a_clock_ahead_are_not_called_current(
+    archived: ArchiveUnderTest,
+) -> None:
+    """It said that the archive was -5 h behind, and saw nothing for as long."""
+    archived.now = NOW + timedelta(hours=5)
+    archived.ok("archive", "run")
+    archived.now = NOW
+    ok, text = is_current(archived)
+    assert not ok
+    assert "h ahead: the clock of a run was ahead" in text
+    archived.now = NOW + timedelta(hours=5)
+    assert is_current(archived)[0]

@@ -83,6 +83,29 @@ def test_the_store_being_down_loses_nothing(archive_and_store: ArchiveUnderTest)
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
+        ("no versions", "It supports no ListObjectVersions"),
+        ("no conditions", "It supports no conditional writes (If-None-Match: *)"),
+        ("no SHA-256", "It supports no checksums (x-amz-checksum-sha256)"),
+        ("no lock", "cannot set the lock of new objects"),
+    ],
+)
+def test_a_store_that_lacks_what_later_steps_need_is_refused_by_the_first_run(
+    archive: ArchiveUnderTest, fault: str, text: str
+) -> None:
+    """It was accepted, exported to for a week, and then every run failed."""
+    archive.push([at(yesterday(3))])
+    with faulty_store(archive, fault):
+        result = archive.run("archive", "run")
+    assert result.returncode == 1
+    assert text in " ".join(result.stderr.split())
+    store = archive.store()
+    assert keys_of(store, "/manifests/") == []
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
         ("full", "InsufficientStorage"),
         ("wrong bytes", "corrupts"),
         ("wrong bytes, no checksum", "corrupts"),

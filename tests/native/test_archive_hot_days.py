@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from datetime import timedelta
 
 import pytest
 
-from stack.archive import failpoints
+from stack.archive import expire, export, failpoints
 from stack.archive.format.layout import DAY, day_of
+from stack.archive.storage import parts
 from tests.support.archives import (
     NOW,
     SHORT_LIVED,
@@ -86,6 +88,65 @@ def test_a_day_whose_archive_is_damaged_stays_and_doctor_reports_it(
     kept = [e for e in map(json.loads, events) if e["event_type"] == "archive_day_kept"]
     # ArchiveDayKept pages for it; for CRITICAL another alert would page as well.
     assert {event["level"] for event in kept} == {"ERROR"}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"LOGSTACK_RETENTION__HOT_DAYS": "9", "LOGSTACK_ARCHIVE__LATENESS": "1h"}],
+    ids=["nine days"],
+)
+def test_a_damaged_part_is_reported_while_the_engine_has_its_records(
+    archive: ArchiveUnderTest,
+) -> None:
+    """At the first attempt to verify its day, not when the day is over; then less often read."""
+    day = day_of(yesterday()) - DAY
+    archive.push([at(day + timedelta(hours=3), "old"), at(yesterday(3), "young")])
+    view = archive.archive
+    export.run(view)
+    [key] = keys_of(view.store, f"dt={day:%Y-%m-%d}/hr=03/part")
+    lost = view.store.get(key)
+    view.store.delete(key, view.store.versions_of(key)[0])
+    for _ in range(expire.ATTEMPTS):
+        result = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
+        assert list(result["unverified"]) == [f"{day:%Y-%m-%d}"]
+    assert archive.target.archiver_log_file.read_text().count("archive_day_unverified") == 3
+    found = archive.findings()["gate"]
+    assert not found["ok"]
+    assert f"1 days cannot be verified, {day:%Y-%m-%d} since" in found["text"]
+    assert found["command"] == "./logstack archive verify --deep"
+    view.store.admin.put_object(Bucket=view.store.access.bucket, Key=key, Body=lost)
+    result = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
+    assert list(result["unverified"]) == [f"{day:%Y-%m-%d}"]  # it was read often enough
+    assert archive.now is not None
+    archive.now += expire.AGAIN
+    result = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
+    assert f"{day:%Y-%m-%d}" in result["verified"]
+    assert archive.findings()["gate"]["ok"]
+    view.store.close()
+
+
+def test_a_full_disk_is_reported_with_its_folder(
+    archive: ArchiveUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error of a file without a name has no folder, and the run's record quotes it."""
+    archive.push(old_rows())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(parts, "TemporaryFile", full)
+    result = archive.run("archive", "run")
+    assert result.returncode == 1
+    text = " ".join(result.stderr.split())
+    folder = archive.target.archive_dir
+    assert f"cannot write to {folder}: no space left on device" in text
+    assert f"Run: df -h {folder}" in text
+    [failed] = [
+        event
+        for event in map(json.loads, archive.target.archiver_log_file.read_text().splitlines())
+        if event["event_type"] == "archive_run_failed"
+    ]
+    assert str(folder) in failed["message"]
 
 
 @pytest.mark.parametrize(

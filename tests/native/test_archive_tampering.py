@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +106,33 @@ def test_a_count_that_differs_from_the_engine_is_named(
     archived.push([at(yesterday(3), "user 1", user_id=1)])
     kinds = {kind for kind, _ in archived.problems()}
     assert kinds == {"engine-counts"}
+
+
+def test_a_store_that_was_set_back_as_a_whole_is_reported(
+    archived: ArchiveUnderTest, tmp_path: Path
+) -> None:
+    """By this machine, and on any other by the head that a verify printed or a run logged."""
+    head = archived.verify()["head"]
+    number, _, digest = head.partition(":")
+    events = archived.target.archiver_log_file.read_text(encoding="utf-8").splitlines()
+    assert json.loads(events[-1])["chain_head"] == head
+    assert archived.verify("--head", head)["ok"]
+    store = archived.store()
+    last = keys_of(store, "/manifests/")[-1]
+    document = store.get(last)
+    destroy(store, last)
+    folder = archived.target.archive_dir
+    assert {kind for kind, _ in archived.problems()} == {"manifest-missing", "rolled-back"}
+    folder.rename(tmp_path / "the machine's")  # an auditor's has none
+    assert archived.verify()["ok"]
+    assert archived.problems("--head", head) == {("rolled-back", "--head")}
+    other = f"{int(number) - 1}:{digest}"
+    assert archived.problems("--head", other) == {("rolled-back", "--head")}
+    result = archived.run("archive", "verify", "--head", "yesterday")
+    assert "--head: expected <number>:<SHA-256>" in result.stderr
+    shutil.rmtree(folder, ignore_errors=True)
+    (tmp_path / "the machine's").rename(folder)
+    assert store.get(keys_of(store, "/manifests/")[-1]) != document
+    store.close()
+    archived.ok("archive", "repair")
+    assert archived.verify("--head", head)["ok"]

@@ -248,7 +248,7 @@ class SharedStore(ArchiveUnderTest):
         identities = files["seaweedfs/s3.json"]
         return {
             **files,
-            "seaweedfs/s3.json": identities.replace(f':{BUCKETS}"', f':{BUCKETS}*"'),
+            "seaweedfs/s3.json": re.sub(rf":{BUCKETS}(?=[/\"])", f":{BUCKETS}*", identities),
             "seaweedfs/master.toml": "[master.volume_growth]\ncopy_1 = 1\n",
         }
 

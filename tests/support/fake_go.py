@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stack.components import host_names, otelcol, victorialogs_patches
+from stack.components import alertmanager, host_names, otelcol, victorialogs_patches
+from stack.settings import load
 
 SCRIPT = """#!/bin/sh
 calls=$(dirname "$0")/calls
@@ -62,11 +63,16 @@ class FakeGo:
         write_program(self.program, SCRIPT)
         self.module = folder / "module"  # those that are patched, in Go's cache
         of_engine = (*victorialogs_patches.PATCHES, host_names.VICTORIA_METRICS)
-        for patch in (*otelcol.PATCHES, *of_engine):
+        for patch in (*otelcol.PATCHES, *of_engine, alertmanager.REFUSES_NAMES):
             patched = self.module / patch.file
             patched.parent.mkdir(parents=True, exist_ok=True)
             with patched.open("a", encoding="utf-8") as file:
                 file.write(patch.before)
+        for added in alertmanager.program(load({})).added:
+            if added.of:
+                complete = self.module / added.file
+                complete.parent.mkdir(parents=True, exist_ok=True)
+                complete.touch()
         self._calls = folder / "calls"
         self._go_on = folder / "calls.go-on"
         self.hangs = folder / "calls.hangs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
@@ -12,8 +13,8 @@ class Proxy(ThreadingHTTPServer):
     """Stands between the archive and SeaweedFS and does one thing to what passes.
 
     `fault`: breaks off, full, slow, wrong bytes (with or without `, no checksum`), no checksum,
-    short, silent, or an error's status and code such as `404 NoSuchKey`. `of`: what the path of an
-    object has in it for which reading it has the fault; empty: each part and probe.
+    short, silent, one of LACKS, or an error's status and code such as `404 NoSuchKey`. `of`: what
+    the path of an object has in it for which reading it has the fault; empty: each part and probe.
     """
 
     daemon_threads = True
@@ -33,6 +34,15 @@ class Proxy(ThreadingHTTPServer):
         self.server_close()
 
 
+LACKS: dict[str, Callable[[BaseHTTPRequestHandler], bool]] = {
+    "no versions": lambda request: "versions" in request.path.partition("?")[2],
+    "no conditions": lambda request: "If-None-Match" in request.headers,
+    "no SHA-256": lambda request: "x-amz-checksum-sha256" in request.headers,
+    "no lock": lambda request: "object-lock" in request.path.partition("?")[2],
+}
+"""What a store that lacks something answers with 501, by the fault."""
+
+
 class Passing(BaseHTTPRequestHandler):
     """Forwards a request with its Host, which is signed, and answers with what came back."""
 
@@ -45,6 +55,10 @@ class Passing(BaseHTTPRequestHandler):
     def forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests += 1
+        lacks = LACKS.get(self.server.fault)
+        if lacks and lacks(self):
+            self.reply(501, b"<Error><Code>NotImplemented</Code></Error>", {})
+            return
         part = "/part-" in self.path or "/probes/" in self.path
         if self.server.fault == "full" and self.command == "PUT" and part:
             self.reply(507, b"<Error><Code>InsufficientStorage</Code></Error>", {})

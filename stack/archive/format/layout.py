@@ -26,6 +26,12 @@ def part_key(tenant: str, hour: datetime, number: int, sha256: str) -> str:
     return f"{hour_prefix(tenant, hour)}part-{number}-{sha256[:12]}.ndjson.zst"
 
 
+def hour_of_part(key: str) -> datetime | None:
+    """The hour of a part by its key; None for another key."""
+    found = re.search(r"/dt=(\d{4}-\d\d-\d\d)/hr=(\d\d)/part-", key)
+    return datetime.strptime(f"{found[1]} {found[2]}Z", "%Y-%m-%d %H%z") if found else None
+
+
 def further_part_key(key: str) -> str:
     """The key with the next number, for a part whose key exists."""
     found = re.fullmatch(r"(.*/part-)(\d+)(-[0-9a-f]{12}\.ndjson\.zst)", key)
@@ -40,6 +46,12 @@ def manifests_prefix(tenant: str) -> str:
 
 def manifest_key(tenant: str, sequence: int) -> str:
     return f"{manifests_prefix(tenant)}{sequence:08d}.json"
+
+
+def sequence_of(tenant: str, key: str) -> int | None:
+    """The number of a manifest by its key; None for a key that no manifest has."""
+    found = re.fullmatch(re.escape(manifests_prefix(tenant)) + r"(\d{8})\.json", key)
+    return int(found[1]) if found else None
 
 
 def hour_of(moment: datetime) -> datetime:

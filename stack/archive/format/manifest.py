@@ -23,6 +23,10 @@ Counts = dict[str, int]
 """Records by stream: labels as JSON (lines.stream_key)."""
 
 
+class SignatureError(ArchiveError):
+    """It has the form of a manifest, and another key signed it, or it was changed since."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +58,8 @@ class Erasure(_Model):
     """A tombstone: which records were erased, why, and how many of each stream.
 
     `match_hmac` is the HMAC-SHA256 of the erased field's value, so that the tombstone does not hold
-    the value itself; with the archive's key it excludes such records permanently.
+    the value itself; with the archive's key it excludes such records. `future`: also those of after
+    the erasure.
     """
 
     field: str
@@ -62,6 +67,7 @@ class Erasure(_Model):
     reason: str
     streams: dict[str, int]
     replaced: tuple[Part, ...]
+    future: bool = False
 
 
 class Manifest(_Model):
@@ -110,7 +116,7 @@ def parse(document: bytes, key: Ed25519PublicKey) -> Manifest:
         key.verify(signature, canonical(values))
         return Manifest.model_validate(values)
     except InvalidSignature:
-        raise ArchiveError(
+        raise SignatureError(
             "the signature is not valid: the manifest was rewritten, or "
             "LOGSTACK_ARCHIVE_SIGNING_KEY is not the key that it was signed with"
         ) from None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import secrets
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from stack.archive import ArchiveError
@@ -14,6 +17,7 @@ from stack.settings.tables import Archive
 
 PROBE_BYTES = 1024 * 1024
 PROBES = "probes/"
+NOT_SUPPORTED = (400, 404, 405, 501)
 CHECKS_NO_HASHES = (
     "cannot use the store: it accepted an object with a wrong SHA-256, so it does not check hashes"
 )
@@ -63,7 +67,13 @@ def probe(store: Store) -> None:
     body = secrets.token_bytes(PROBE_BYTES)
     digest = hashlib.sha256(body).hexdigest()
     key = f"{PROBES}{digest[:12]}"
-    if not store.put(key, body, digest):
+    try:
+        stored = store.put(key, body, digest)
+    except UnprovenError:
+        raise
+    except StoreError as error:
+        raise ArchiveError(f"{error}{_explain_refusal(store, key, error)}") from None
+    if not stored:
         raise ArchiveError(f"cannot use the store: {key} exists before it was first stored")
     if store.can_read and (found := store.hash(key)) != (digest, PROBE_BYTES):
         raise ArchiveError(
@@ -79,11 +89,43 @@ def probe(store: Store) -> None:
         pass
     else:
         raise ArchiveError(CHECKS_NO_HASHES)
+    if store.can_read:
+        _probe_versions(store)
     if store.put(key, body, digest):
         raise ArchiveError(
             "cannot use the store: it overwrote an object in spite of If-None-Match: *, so two "
             "exporters could overwrite each other's manifests"
         )
+
+
+def _explain_refusal(store: Store, key: str, error: StoreError) -> str:
+    """What a store lacks that refuses the probe: nothing where it refuses every object."""
+    if error.status not in NOT_SUPPORTED:
+        return ""
+    where: Any = {"Bucket": store.access.bucket, "Key": f"{key}-plain", "Body": b"probe"}
+    checksum = base64.b64encode(hashlib.sha256(b"probe").digest()).decode()
+    features: dict[str, dict[str, Any]] = {
+        "conditional writes (If-None-Match: *)": {"ChecksumSHA256": checksum},
+        "checksums (x-amz-checksum-sha256)": {"IfNoneMatch": "*"},
+    }
+    for name, options in features.items():
+        with suppress(StoreError):
+            store.ask("probe", partial(store.writer.put_object, **where, **options))
+            return f". It supports no {name}, which the archive needs: docs/archive.md, Stores"
+    return ""
+
+
+def _probe_versions(store: Store) -> None:
+    """Raises ArchiveError where versions of objects cannot be listed."""
+    try:
+        store.versions(PROBES)
+    except StoreError as error:
+        if error.status in NOT_SUPPORTED:
+            raise ArchiveError(
+                f"{error}. It supports no ListObjectVersions, without which no day could be "
+                "verified, erased or deleted in the engine: docs/archive.md, Stores"
+            ) from None
+        raise
 
 
 def lock_of(store: Store, bucket: str) -> tuple[str, int]:
@@ -108,6 +150,37 @@ def expiry_of(store: Store, settings: Archive) -> int:
         if rule["Status"] == "Enabled" and prefix == parts_prefix(settings):
             return int(rule.get("Expiration", {}).get("Days", 0))
     return 0
+
+
+def foreign_rules(store: Store, settings: Archive) -> list[str]:
+    """What the bucket's rules do that is not of the archive: expire more, or let web pages read."""
+    lifecycle = store.ask_optional(
+        "read the expiry of objects",
+        lambda: store.admin.get_bucket_lifecycle_configuration(Bucket=settings.bucket),
+    )
+    cors = store.ask_optional(
+        "read the origins that may use the bucket",
+        lambda: store.admin.get_bucket_cors(Bucket=settings.bucket),
+    )
+    found = []
+    for rule in lifecycle.get("Rules", []):
+        prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
+        own = tenant_prefix(settings.tenant)
+        concerns = prefix.startswith(own) or own.startswith(prefix)
+        if rule["Status"] == "Enabled" and concerns and prefix != parts_prefix(settings):
+            found.append(f"the lifecycle rule {rule.get('ID', '')!r} for the prefix {prefix!r}")
+    for rule in cors.get("CORSRules", []):
+        found.append(f"CORS for {', '.join(rule.get('AllowedOrigins', []))}")
+    return found
+
+
+def remove_foreign_rules(store: Store, settings: Archive) -> None:
+    """Set the bucket's expiry again and delete its CORS rules; needs the admin's key."""
+    prepare(store, settings)
+    store.ask(
+        "delete the origins that may use the bucket",
+        lambda: store.admin.delete_bucket_cors(Bucket=settings.bucket),
+    )
 
 
 def parts_prefix(settings: Archive) -> str:

@@ -7,7 +7,7 @@ same number one is refused, reads the chain again and continues from there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,11 +20,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from stack.archive import ArchiveError
 from stack.archive.failpoints import failpoint
-from stack.archive.format.layout import manifest_key, manifests_prefix
+from stack.archive.format.layout import manifest_key, manifests_prefix, sequence_of
 from stack.archive.format.manifest import (
     Erasure,
     Manifest,
     Part,
+    SignatureError,
     add,
     max_by_stream,
     parse,
@@ -36,6 +37,23 @@ from stack.settings.secrets import write_private
 
 READERS = 8
 LISTED_ONLY = "the store lists it, but does not have it (404)"
+
+
+class UnsignedError(ArchiveError):
+    """An object under a manifest's key that this archive's key did not sign."""
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """An erasure and its moment, from which on records are archived again."""
+
+    erasure: Erasure
+    created: datetime
+
+    @property
+    def until(self) -> datetime | None:
+        """The moment before which records are excluded; None: all are."""
+        return None if self.erasure.future else self.created
 
 
 @dataclass
@@ -76,9 +94,11 @@ class Ledger:
         self.key = key
         self.cache = cache
         self.hours: dict[datetime, HourState] = {}
-        self.erasures: list[Erasure] = []
+        self.erasures: list[Tombstone] = []
+        self.strays: set[int] = set()  # numbers under which others stored something
         self.length = 0
         self.head = ""
+        self.heads: dict[int, str] = {}  # the hash of each manifest by its number
 
     def refresh(self) -> Ledger:
         """Read what was added to the store; without a reader's key, to this machine's cache.
@@ -103,10 +123,24 @@ class Ledger:
 
     def _read_store(self) -> None:
         last = manifest_key(self.tenant, self.length - 1) if self.length else ""
+        found: dict[int, list[bytes]] = {}
         for listed, document in read_documents(self.store, self.tenant, self.cache, after=last):
+            number = sequence_of(self.tenant, listed.key)
+            if number is None:
+                continue  # no manifest has such a key: verify reports it
             if document is None:
                 raise ArchiveError(f"cannot read {listed.key}: {LISTED_ONLY}")
-            self.append(listed.key, document)
+            found[number] = [document]
+            if not self._is_signed(document):
+                found[number] += older_documents(self.store, listed.key)
+        self._extend(found)
+
+    def _is_signed(self, document: bytes) -> bool:
+        try:
+            parse(document, self.key.public_key())
+        except ArchiveError:
+            return False
+        return True
 
     def _read_cache(self, cache: Path) -> None:
         """Append the cached manifests as far as they go.
@@ -114,32 +148,86 @@ class Ledger:
         A number has several files where a manifest was rewritten, or where a store's ETag is not
         an MD5: the one that continues the chain counts.
         """
-        files: dict[str, list[Path]] = {}
-        for path in sorted(cache.glob("*.json")):
-            files.setdefault(path.stem.partition("-")[0], []).append(path)
-        while paths := files.get(f"{self.length:08d}"):
-            self._append_one_of(paths)
+        files = _cached_files(cache)
+        known: dict[int, list[bytes]] = {}
+        while (number := self.length + len(known)) in files:
+            known[number] = [path.read_bytes() for path in files[number]]
+        self._extend(known)
 
-    def _append_one_of(self, paths: list[Path]) -> None:
-        """Append the first that is next in the chain. Raises the ArchiveError of the last one."""
-        name = manifest_key(self.tenant, self.length)
-        *others, last = paths
-        for path in others:
-            with suppress(ArchiveError):
-                self.append(name, path.read_bytes())
-                return
-        self.append(name, last.read_bytes())
+    def cached_only(self, stored: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Keys and documents of this machine's manifests that are not `stored`, in order.
 
-    def append(self, name: str, document: bytes) -> Manifest:
-        """Add the next manifest. Raises ArchiveError when it is not the next one."""
-        expected = manifest_key(self.tenant, self.length)
-        if name != expected:
-            raise ArchiveError(f"{expected}: this manifest is missing; the next one is {name}")
+        They are those that continue the chain, which this ledger appends; it has to be new.
+        """
+        for number, paths in sorted(_cached_files(self.cache).items() if self.cache else ()):
+            key = manifest_key(self.tenant, number)
+            for document in (path.read_bytes() for path in paths):
+                with suppress(ArchiveError):
+                    self.append(key, document)
+                    if key not in stored:
+                        yield key, document
+                    break
+            else:
+                self.strays.add(number)
+
+    def _extend(self, documents: Mapping[int, list[bytes]]) -> None:
+        """Append manifests by their numbers, each with the documents that it may be.
+
+        The writer's key can store anything under the next number. What has no valid signature is a
+        stray where the next manifest follows the one before it, or where none follows, so that it
+        stops nothing: the chain continues under the number after it. Raises ArchiveError.
+        """
+        strays: dict[int, ArchiveError] = {}
+        for number in sorted(documents.keys() - self.strays):
+            name = manifest_key(self.tenant, number)
+            error = self._append_one_of(name, documents[number], strays)
+            if error is None:
+                self.strays |= set(strays)
+                strays = {}
+            elif isinstance(error, UnsignedError):
+                strays[number] = error
+            else:
+                raise next(iter(strays.values()), error)
+        causes = (error.__cause__ for error in strays.values())
+        foreign = [cause for cause in causes if isinstance(cause, SignatureError)]
+        if foreign and not self.length:  # a wrong signing key rather than strays
+            raise foreign[0]
+        self.strays |= set(strays)
+
+    def _append_one_of(
+        self, name: str, documents: list[bytes], strays: Collection[int]
+    ) -> ArchiveError | None:
+        """Append the first that is next in the chain; the error of the last one where none is."""
+        error = None
+        for document in documents:
+            try:
+                self.append(name, document, strays)
+            except ArchiveError as caught:
+                error = caught
+            else:
+                return None
+        return error
+
+    def append(self, name: str, document: bytes, strays: Collection[int] = ()) -> Manifest:
+        """Add the next manifest; `strays` are numbers after the last one that others took.
+
+        Numbers may be absent where a stray was deleted: the hash of the manifest before says that
+        none is missing. Raises ArchiveError when it is not the next one, UnsignedError when this
+        archive's key did not sign it.
+        """
         try:
             manifest = parse(document, self.key.public_key())
         except ArchiveError as error:
-            raise ArchiveError(f"{name}: {error}") from None
-        if (manifest.sequence, manifest.previous_sha256) != (self.length, self.head):
+            raise UnsignedError(f"{name}: {error}") from error
+        number = self.length
+        while number in strays or number in self.strays:
+            number += 1
+        expected = manifest_key(self.tenant, number)
+        if name != expected and manifest.previous_sha256 != self.head:
+            raise ArchiveError(f"{expected}: this manifest is missing; the next one is {name}")
+        if manifest_key(self.tenant, manifest.sequence) != name:
+            raise ArchiveError(f"{name}: it holds manifest {manifest.sequence}")
+        if manifest.previous_sha256 != self.head:
             raise ArchiveError(
                 f"{name}: the chain is broken: expected previous_sha256 {self.head or 'empty'}, "
                 f"got {manifest.previous_sha256 or 'empty'}"
@@ -147,8 +235,16 @@ class Ledger:
         if manifest.tenant != self.tenant:  # a cached manifest may be another tenant's
             raise ArchiveError(f"{name}: expected tenant {self.tenant}, got {manifest.tenant}")
         self.take(manifest)
-        self.head = sha256(document)
+        self.head = self.heads[manifest.sequence] = sha256(document)
         return manifest
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next manifest: the first that is free."""
+        number = self.length
+        while number in self.strays:
+            number += 1
+        return number
 
     def take(self, manifest: Manifest) -> None:
         """Apply a manifest to the state of its hour."""
@@ -159,7 +255,7 @@ class Ledger:
         hour.until = max(hour.until, manifest.until)
         hour.complete = hour.complete or manifest.complete
         if manifest.erasure is not None:
-            self.erasures.append(manifest.erasure)
+            self.erasures.append(Tombstone(manifest.erasure, manifest.created))
             hour.erased = add(hour.erased, manifest.erasure.streams)
             for part in manifest.erasure.replaced:
                 hour.parts.pop(part.key, None)
@@ -174,7 +270,7 @@ class Ledger:
         """The next manifest, yet to be written. Its numbers of records are those of its streams."""
         return Manifest(
             tenant=self.tenant,
-            sequence=self.length,
+            sequence=self.next_number,
             previous_sha256=self.head,
             exporter_version=version("logstack"),
             engine_records=sum(values["engine_streams"].values()),
@@ -187,7 +283,7 @@ class Ledger:
 
         Raises ArchiveError where it was and its manifest cannot be read.
         """
-        name = manifest_key(self.tenant, self.length)
+        name = manifest_key(self.tenant, manifest.sequence)
         document = signed(manifest, self.key)
         stored = self.store.put(name, document, sha256(document))
         if self.store.can_read:
@@ -228,7 +324,7 @@ def read_documents(
     store: Store, tenant: str, cache: Path | None = None, *, after: str = ""
 ) -> list[tuple[Listed, bytes | None]]:
     """Every manifest's text in the order of the keys, or those after one; None for one that the
-    store lists but does not have.
+    store lists but does not have, empty for an object that has no manifest's key.
 
     `cache` is a folder with those read before; a file there is used when the store lists the same
     ETag. The signature of each is checked in any case.
@@ -237,6 +333,9 @@ def read_documents(
     found: dict[str, bytes | None] = {}
     missing: list[Listed] = []
     for item in listed:
+        if sequence_of(tenant, item.key) is None:
+            found[item.key] = b""
+            continue
         path = _cached(cache, item.key, item.etag) if cache else None
         if path and path.is_file():
             found[item.key] = path.read_bytes()
@@ -261,6 +360,12 @@ def read_documents(
     return [(item, found[item.key]) for item in listed]
 
 
+def older_documents(store: Store, key: str) -> list[bytes]:
+    """What is stored under a manifest's key below the newest version, which anybody with the
+    writer's key may have stored over it."""
+    return [b"".join(store.chunks(key, version)) for version in store.versions_of(key)[1:]]
+
+
 @contextmanager
 def _hint() -> Iterator[None]:
     """Add the command to run to an ArchiveError that has none."""
@@ -269,6 +374,13 @@ def _hint() -> Iterator[None]:
     except ArchiveError as error:
         hint = "" if "Run: " in str(error) else ". Run: ./logstack archive verify"
         raise ArchiveError(f"{error}{hint}") from None
+
+
+def _cached_files(cache: Path) -> dict[int, list[Path]]:
+    files: dict[int, list[Path]] = {}
+    for path in sorted(cache.glob("*.json")):
+        files.setdefault(int(path.stem.partition("-")[0]), []).append(path)
+    return files
 
 
 def _cached(cache: Path, key: str, etag: str) -> Path:

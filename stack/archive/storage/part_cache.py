@@ -39,8 +39,8 @@ class PartCache:
             shutil.copyfileobj(file, copy, CHUNK)
         scratch.rename(self.folder / _name(key))
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """A copy in chunks. Raises NotCachedError, also for a damaged one."""
+    def chunks(self, key: str, version: str = "") -> Iterator[bytes]:
+        """A copy in chunks; each part has one. Raises NotCachedError, also for a damaged one."""
         try:
             file = (self.folder / _name(key)).open("rb")
         except FileNotFoundError:

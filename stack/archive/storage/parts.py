@@ -21,7 +21,7 @@ from stack.archive.format import id_filter, lines
 from stack.archive.format.layout import further_part_key, part_key
 from stack.archive.format.manifest import Part
 from stack.archive.storage.part_cache import PartCache
-from stack.archive.storage.store import Store
+from stack.archive.storage.store import MissingError, Store
 
 MOST_OWN_PARTS = 16  # services with own parts: each has a compressor with its buffers
 MOST_THREADED = 1  # up to so many own parts are compressed in a second thread
@@ -35,8 +35,8 @@ DECOMPRESS_BYTES = 4 * 1024
 class Source(Protocol):
     """Gives the bytes of parts: the store, or this machine's copies."""
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """An object piece by piece. Raises ArchiveError."""
+    def chunks(self, key: str, version: str = "") -> Iterator[bytes]:
+        """An object, or one version of it, piece by piece. Raises ArchiveError."""
 
 
 class FixedBlockWriter:
@@ -290,21 +290,46 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def fetch(source: Source, part: Part, folder: Path) -> Iterator[bytes]:
     """The compressed bytes of a part, from a file, once the hash of all of them is verified.
 
-    Raises ArchiveError, which names the part, when it is not as the manifest says.
+    Of a part that was overwritten or deleted, an older version that is as the manifest says. Raises
+    ArchiveError, which names the part, where there is none.
     """
-    digest = hashlib.sha256()
     with TemporaryFile(dir=folder) as file:
-        for chunk in source.chunks(part.key):
-            digest.update(chunk)
-            file.write(chunk)
-        if digest.hexdigest() != part.compressed_sha256:
-            raise ArchiveError(
-                f"{part.key}: expected the SHA-256 {part.compressed_sha256}, got "
-                f"{digest.hexdigest()}: it was changed. Run: ./logstack archive verify --deep"
-            )
+        try:
+            digest, error = _spool(source.chunks(part.key), file), None
+        except MissingError as missing:
+            digest, error = "", missing
+        if digest != part.compressed_sha256:
+            version = sealed_version(source, part) if isinstance(source, Store) else ""
+            if not version:
+                raise error or ArchiveError(
+                    f"{part.key}: expected the SHA-256 {part.compressed_sha256}, got {digest}: it "
+                    "was changed. Run: ./logstack archive verify --deep"
+                )
+            _spool(source.chunks(part.key, version), file)
         file.seek(0)
         while chunk := file.read(READ_BYTES):
             yield chunk
+
+
+def _spool(chunks: Iterable[bytes], file: IO[bytes]) -> str:
+    """Write chunks to an emptied file; their SHA-256."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    file.truncate()
+    for chunk in chunks:
+        digest.update(chunk)
+        file.write(chunk)
+    return digest.hexdigest()
+
+
+def sealed_version(store: Store, part: Part) -> str:
+    """The version of a part that is as its manifest says; empty where the store has none.
+
+    The writer's key can store a newer version over a part, and a delete marker hides all of them.
+    """
+    sealed = part.compressed_sha256, part.compressed_bytes
+    found = (v for v in store.versions_of(part.key) if store.hash(part.key, v) == sealed)
+    return next(found, "")
 
 
 def fetch_lines(source: Source, part: Part, folder: Path) -> Iterator[bytes]:

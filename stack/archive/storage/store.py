@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -33,6 +33,7 @@ CHUNK = 1024 * 1024
 READ_SECONDS = 60  # the longest pause in the middle of an answer
 # The command to run where the reader's key is needed.
 WITH_READER = "LOGSTACK_ARCHIVE_READER=key:secret ./logstack archive run"
+VersionKind = Literal["Versions", "DeleteMarkers"]
 ABSENT = {"NoSuchKey", "404", "NoSuchBucket", "NoSuchVersion"}
 
 
@@ -46,8 +47,15 @@ class MissingError(StoreError):
     """The object does not exist."""
 
 
+class LockedError(StoreError):
+    """A lock or a legal hold forbids it, or the key has no right to do it."""
+
+
 class UnprovenError(StoreError):
     """The store accepted an object without confirming its hash."""
+
+
+KINDS: dict[str, type[StoreError]] = {"AccessDenied": LockedError}
 
 
 @dataclass(frozen=True)
@@ -140,12 +148,12 @@ class Store:
         """A small object, whole. Raises MissingError when it does not exist."""
         return b"".join(self.chunks(key))
 
-    def chunks(self, key: str) -> Iterator[bytes]:
-        """An object in chunks. Raises MissingError when it does not exist."""
-        bucket = self.access.bucket
-        body = self.ask(
-            f"read {key}", lambda: self.reader.get_object(Bucket=bucket, Key=key)["Body"]
-        )
+    def chunks(self, key: str, version: str = "") -> Iterator[bytes]:
+        """An object, or one version of it, in chunks. Raises MissingError without one."""
+        where: Any = {"Bucket": self.access.bucket, "Key": key}
+        if version:
+            where["VersionId"] = version
+        body = self.ask(f"read {key}", lambda: self.reader.get_object(**where)["Body"])
         try:
             yield from body.iter_chunks(CHUNK)
         except FlexibleChecksumError as error:
@@ -172,10 +180,10 @@ class Store:
             return False
         return True
 
-    def hash(self, key: str) -> tuple[str, int]:
-        """SHA-256 in hexadecimal and size of an object, read back."""
+    def hash(self, key: str, version: str = "") -> tuple[str, int]:
+        """SHA-256 in hexadecimal and size of an object or of a version, read back."""
         digest, size = hashlib.sha256(), 0
-        for chunk in self.chunks(key):
+        for chunk in self.chunks(key, version):
             digest.update(chunk)
             size += len(chunk)
         return digest.hexdigest(), size
@@ -194,14 +202,25 @@ class Store:
             ],
         )
 
-    def versions(self, prefix: str) -> dict[str, list[str]]:
-        """Every version of every object with a prefix, newest first; needs the reader's key."""
+    def first(self, prefix: str) -> list[str]:
+        """The first keys with a prefix, at most a thousand, in one request."""
+        bucket = self.access.bucket
+        answer = self.ask(
+            f"list {prefix}", lambda: self.reader.list_objects_v2(Bucket=bucket, Prefix=prefix)
+        )
+        return [item["Key"] for item in answer.get("Contents", [])]
+
+    def versions(self, prefix: str, kind: VersionKind = "Versions") -> dict[str, list[str]]:
+        """Every version, or delete marker, of every object with a prefix, newest first.
+
+        Needs the reader's key.
+        """
         pages = self.reader.get_paginator("list_object_versions")
 
         def all_of() -> dict[str, list[str]]:
             found: dict[str, list[str]] = {}
             for page in pages.paginate(Bucket=self.access.bucket, Prefix=prefix):
-                for item in page.get("Versions", []):
+                for item in page.get(kind, []):
                     found.setdefault(item["Key"], []).append(item["VersionId"])
             return found
 
@@ -239,15 +258,15 @@ class Store:
             ),
         )
 
-    def delete(self, key: str, version: str) -> None:
-        """Delete a version, also under a governance lock; needs the admin's key."""
+    def delete(self, key: str, version: str, *, bypass: bool = True) -> None:
+        """Delete a version, with `bypass` under a governance lock; needs the admin's key."""
         self.ask(
             f"delete {key}",
             lambda: self.admin.delete_object(
                 Bucket=self.access.bucket,
                 Key=key,
                 VersionId=version,
-                BypassGovernanceRetention=True,
+                BypassGovernanceRetention=bypass,
             ),
         )
 
@@ -260,7 +279,7 @@ class Store:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             if status == 412 or code == "ConditionalRequestConflict":
                 raise _TakenError(what) from None
-            kind = MissingError if code in ABSENT else StoreError
+            kind = KINDS.get(code, MissingError if code in ABSENT else StoreError)
             hint = f". Run: {self._set_up}" if code == "NoSuchBucket" else ""
             refusal = kind(f"cannot {what} in {self._where}: {_explain(error)}{hint}")
             refusal.status = status

@@ -18,8 +18,10 @@ from stack.archive.format import lines
 from stack.archive.format.manifest import Erasure, Part
 from stack.archive.scan import SpooledLines, StoppedError, run_ahead
 from stack.archive.search import Candidate, Matcher, merged
+from stack.archive.storage.ledger import Tombstone
 from stack.archive.suppression import Suppression, match_hmac, text_in
 from stack.engines import Record, Selection
+from stack.records.timestamps import nanoseconds
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MOMENTS = st.lists(st.integers(0, 30), min_size=1, max_size=20).map(sorted)
@@ -199,4 +201,10 @@ def test_a_dotted_name_is_a_path(field: str, text: str | None) -> None:
     key = Ed25519PrivateKey.generate()
     digest = match_hmac(key, field, text or "")
     erasure = Erasure(field=field, match_hmac=digest, reason="asked for", streams={}, replaced=())
-    assert Suppression(key, "victorialogs", [erasure]).excludes(NESTED) == (text is not None)
+    suppression = Suppression(key, "victorialogs", [Tombstone(erasure, NOON)])
+    before, after = line(0), line(nanoseconds(NOON))
+    assert suppression.excludes(before, NESTED) == (text is not None)
+    assert not suppression.excludes(after, NESTED)  # what comes later is archived
+    ever = Tombstone(erasure.model_copy(update={"future": True}), NOON)
+    suppression = Suppression(key, "victorialogs", [ever])
+    assert suppression.excludes(after, NESTED) == (text is not None)

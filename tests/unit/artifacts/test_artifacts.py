@@ -61,8 +61,9 @@ def test_another_version_is_built_beside_the_first(go: FakeGo, values: Settings)
 def test_the_collectors_folder_depends_on_what_is_in_it(values: Settings) -> None:
     """A component more in the manifest is another collector of the same version."""
     collector = required(values)["otelcol"]
-    version, _, digest = collector.key.partition("-")
-    assert (version, len(digest)) == (collector.version, 12)
+    version, go_version, digest = collector.key.split("-")
+    expected = (collector.version, f"go{values.versions.go}", 12)
+    assert (version, go_version, len(digest)) == expected
     assert f"filelogreceiver v{version}" in collector.manifest
 
 
@@ -149,28 +150,29 @@ def test_half_of_a_set_on_path_is_not_used(go: FakeGo, values: Settings) -> None
     assert find(pair, Path(values.paths.cache)) == go.program.parent
 
 
-def test_an_alertmanager_of_others_is_not_used(go: FakeGo, values: Settings) -> None:
-    """Every page that a browser shows could read its alerts and silence them."""
+def test_an_alertmanager_of_others_is_used(go: FakeGo, values: Settings) -> None:
+    """Since 0.34.2 it lets no page of another origin read; it has newer pages than ours."""
     for binary in ("alertmanager", "amtool"):
         text = f"#!/bin/sh\necho {binary}, version {values.versions.alertmanager}\n"
         write_program(go.program.parent / binary, text)
-    assert find(required(values)["alertmanager"], Path(values.paths.cache)) is None
+    found = find(required(values)["alertmanager"], Path(values.paths.cache))
+    assert found == go.program.parent
 
 
-def test_a_replaced_module_is_in_the_build_and_in_the_folders_name(
-    go: FakeGo, values: Settings
-) -> None:
+def test_what_is_added_to_a_module_is_in_the_folders_name(go: FakeGo, values: Settings) -> None:
     """So that what was built without it is not taken for the same."""
     alertmanager = required(values)["alertmanager"]
-    assert alertmanager.replaced is not None
-    module, source = alertmanager.replaced
-    assert "isNameOfOthers(r.Host)" in source
-    folder = ensure_all(values, silent)["alertmanager"]
-    assert f"replace {module} => ./replaced\n" in (folder / "go.mod").read_text(encoding="utf-8")
-    assert (folder / "replaced" / "replaced.go").read_text(encoding="utf-8") == source
-    without = replace(alertmanager, replaced=None)
-    assert (without.key, folder.name.partition("-")[0]) == (alertmanager.version,) * 2
-    assert folder.name != without.key
+    assert ensure_all(values, silent)["alertmanager"].name == alertmanager.key
+    assert replace(alertmanager, added=()).key == (f"{alertmanager.version}-go{values.versions.go}")
+    assert alertmanager.key.startswith(f"{alertmanager.version}-go{values.versions.go}-")
+
+
+def test_a_newer_lowest_go_builds_everything_again(go: FakeGo, values: Settings) -> None:
+    """Its security fixes are in the programs; a Python package brings its own."""
+    newer = settings_with(paths={"cache": values.paths.cache}, versions={"go": "98.0.0"})
+    before, after = to_build(values), to_build(newer)
+    assert not {item.key for item in before.values()} & {item.key for item in after.values()}
+    assert required(values)["seaweedfs"].key == required(newer)["seaweedfs"].key
 
 
 def test_a_patched_module_is_in_the_build_and_in_the_folders_name(

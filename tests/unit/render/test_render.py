@@ -70,6 +70,8 @@ def test_exactly_these_files_are_rendered(tmp_path: Path) -> None:
         "otelcol/config.yaml",
         "seaweedfs/s3.json",
         "seaweedfs/security.toml",
+        "seaweedfs/grpc.crt",
+        "seaweedfs/grpc.key",
         "monitor/monitor.json",
         "supervisord.conf",
     ]
@@ -82,7 +84,7 @@ def test_the_object_store_knows_three_users_with_the_least_rights(tmp_path: Path
     users = json.loads(text["seaweedfs/s3.json"])["identities"]
     assert {user["name"]: user["actions"] for user in users} == {
         "admin": ["Admin", "Read", "Write", "List", "Tagging"],
-        "writer": ["Write:shelf"],
+        "writer": ["Write:shelf/v1/*", "Write:shelf/probes/*"],
         "reader": ["Read:shelf", "List:shelf"],
     }
     assert [user["credentials"] for user in users] == [
@@ -112,6 +114,8 @@ def test_loki_and_promtail_have_files_of_their_own(tmp_path: Path) -> None:
         "promtail/config.yaml",
         "seaweedfs/s3.json",
         "seaweedfs/security.toml",
+        "seaweedfs/grpc.crt",
+        "seaweedfs/grpc.key",
         "monitor/monitor.json",
         "supervisord.conf",
     ]
