@@ -62,11 +62,11 @@ test-library: ## PYTHON=/usr/bin/python3: run the tests of the library on anothe
 	@cd $(call quote,$(ROOT)) && LOGSTACK_PYTHON="$(PYTHON)" LOGSTACK_VENV=$(OTHER_VENV) ./logstack --prepare && \
 		$(OTHER_VENV)/bin/python -m pytest tests/library
 
-# All others that are there; those that are not are named.
+# All others that are there, also pyenv's; those that are not are named.
 PYTHONS ?= /usr/bin/python3 python3.11 python3.12 python3.13 python3.14
 .PHONY: test-pythons
 test-pythons: ## PYTHONS="python3.12 ...": run the tests of the library on each of them
-	@for python in $(PYTHONS); do \
+	@PATH="$$(printf '%s:' "$$HOME"/.pyenv/versions/*/bin)$$PATH"; for python in $(PYTHONS); do \
 		path=$$("$$python" -c 'import sys; print(sys.executable)' 2>/dev/null) || { echo "$$python: not here"; continue; }; \
 		"$$path" -V && $(MAKE) --no-print-directory -f "$(ROOT)/Makefile" test-library PYTHON="$$path" || exit 1; \
 	done

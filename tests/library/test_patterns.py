@@ -39,6 +39,9 @@ def end_of_value(text: str, start: int) -> int | None:
             return place
     for opening, closing in ("[]", "{}", "()"):
         if text[start : start + 1] == opening:
+            nested = _end_of_nested(text, start, opening, closing)
+            if nested is not None and opening != "(":
+                return nested
             found = text.find(closing, start)
             return len(text) if found < 0 else found + 1
     called = re.match(r"[A-Za-z_][\w.]{0,60}\((?=[\"'])[^)\n]*\)?", text[start:])
@@ -48,6 +51,18 @@ def end_of_value(text: str, start: int) -> int | None:
     while place < len(text) and text[place] not in ENDS:
         place += 1
     return None if place == start else _end_of_list(text, place)
+
+
+def _end_of_nested(text: str, start: int, opening: str, closing: str) -> int | None:
+    """Behind the bracket that closes the first, where the others are closed in one level."""
+    depth = 0
+    for place in range(start, len(text)):
+        depth += (text[place] == opening) - (text[place] == closing)
+        if depth > 2:
+            return None
+        if depth == 0:
+            return place + 1
+    return None
 
 
 def _end_of_list(text: str, place: int) -> int:

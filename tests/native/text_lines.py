@@ -265,6 +265,10 @@ CASES = {
             "http://db:80/a@b"
         },
     ),
+    "tokens of the library's table": Case(
+        "{mark} clone ghp_aB3dE6gH9jK2aB3dE6gH9jK2aB3dE6gH9jK2 then sk_live_aB3dE6gH9jK2, done",
+        {"message": "{mark} clone [redacted] then [redacted], done"},
+    ),
     "no secret": Case(
         "{mark} monkey=1 spin: 3 tokens: 5 keyword=x author: y",
         {"message": "{mark} monkey=1 spin: 3 tokens: 5 keyword=x author: y"},

@@ -58,12 +58,18 @@ _KEY = re.compile(
 # A value may be a call, as in a repr: SecretStr('**********').
 _VALUE = re.compile(
     r"""[bru]?(?P<open>(?P<quote>'''|\"""|\\{0,8}["'])(?:(?!(?<!\\)(?P=quote)).)*)
+      | \[(?:[^\[\]]++|\[[^\[\]]*+\])*\] | \{(?:[^{}]++|\{[^{}]*+\})*\}
       | \[[^\]]*+\]? | \{[^}]*+\}? | \([^)]*+\)?
       | [A-Za-z_][\w.]{0,60}\((?=["'])[^)\n]*+\)?
       | [^\s,;&"'<>)\]}\\]++(?:[,;&)\]}]+[^\s,;&"'<>)\]}\\=:]++(?![=:]))*
     """,
     re.VERBOSE | re.DOTALL,
 )
+# A number in JSON, which ends before what `_VALUE` takes as the rest of an unquoted password.
+_NUMBER = re.compile(r"-?[0-9][0-9.eE+\-]{0,40}(?=[\s,}\]\\]|$)")
+# A mask in the place of a number, an array or an object: JSON needs quotes there, as the key has.
+_BARE_MEMBER = re.compile(r"""((\\{0,8}["'])\s{0,32}:\s{0,32})-?\[redacted\](?:\.[0-9]{1,20})?""")
+_BARE_ITEM = re.compile(r"([\[,]\s{0,32})-?\[redacted\](?:\.[0-9]{1,20})?(?=\s{0,32}[,\]])")
 # The words after which a second word belongs to the value: `Authorization: Bearer abc`.
 _SCHEME = re.compile(
     r"(?i)\s{0,2}(?:bearer|basic|token|digest|negotiate|apikey|api-key|jwt|key)(?![A-Za-z0-9])"
@@ -170,6 +176,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` with every secret masked; the same object if there is none."""
+        given = text
         lowered = text.lower()
         text = self._apply(self._rules, text, lowered)
         runs = text.encode("utf-8", "surrogatepass").translate(_RUNS)
@@ -193,7 +200,7 @@ class Redactor:
             text = CARDS.apply(text, self.is_secret_key)
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
-        return text
+        return text if text is given else _quote_masks(text)
 
     def _apply(self, rules: RulesByMark, text: str, lowered: str) -> str:
         for mark, group in rules:
@@ -228,9 +235,10 @@ class Redactor:
             if not kind:
                 continue
             value = _VALUE.match(text, position)
+            number = _NUMBER.match(text, position) if '"' in key[2] else None
             if value is None or _is_no_secret(value, kind, key[2]):
                 continue
-            end = _end_of_value(text, value, kind)
+            end = number.end() if number else _end_of_value(text, value, kind)
             if not text.startswith(MASK, position):
                 pieces += (text[done:position], value["quote"] or "", MASK)
                 done = end
@@ -284,6 +292,14 @@ def _end_of_value(text: str, value: re.Match[str], kind: str) -> int:
         following = _NEXT_WORD.match(text, end)
         return following.end() if following else end
     return end
+
+
+def _quote_masks(text: str) -> str:
+    if ": " + MASK in text or ":" + MASK in text:
+        text = _BARE_MEMBER.sub(rf"\1\2{MASK}\2", text)
+    if text.startswith(("[", "{")):
+        text = _BARE_ITEM.sub(rf'\1"{MASK}"', text)
+    return text
 
 
 def _mask_userinfo_with_slash(match: re.Match[str]) -> str:

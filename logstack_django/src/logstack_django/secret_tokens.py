@@ -85,7 +85,7 @@ TOKENS = (
     rule(
         "GitHub",
         "_",
-        "gh|github_pat_",
+        "ghp_|gho_|ghs_|ghu_|ghr_|github_pat_",
         rf"{_B}(?:gh[opsur]_[A-Za-z0-9]{{36,255}}|github_pat_[A-Za-z0-9_]{{22,255}})",
         [(f"clone ghp_{_A36} now", f"clone {MASK} now"), (f"github_pat_{_A36[:22]}_{_A36}", MASK)],
         ["ghp_short", "the ghs_table", "lengthghp_1"],
@@ -94,7 +94,7 @@ TOKENS = (
     rule(
         "GitLab",
         "-",
-        "gl",
+        "glpat-|gloas-|gldt-|glrt-|glcbt-|glptt-|glft-|glimt-|glagent-|glsoat-",
         rf"{_B}gl(?:pat|oas|dt|rt|cbt|ptt|ft|imt|agent|soat)-[\w\-.]{{20,255}}",
         [(f"glpat-{_A36[:20]}", MASK)],
         ["glpat-short", "a glrt-runner"],
@@ -129,7 +129,7 @@ TOKENS = (
     rule(
         "Stripe",
         "_",
-        "sk_|rk_|whsec_",
+        "sk_live_|sk_test_|rk_live_|rk_test_|whsec_",
         rf"{_B}(?:[rs]k_(?:live|test)_[A-Za-z0-9]{{10,255}}|whsec_[A-Za-z0-9+/]{{16,255}}=*)",
         [(f"sk_live_{_A36}", MASK), (f"rk_test_{_A36}", MASK), (f"whsec_{_A36}", MASK)],
         [f"pk_live_{_A36}", "disk_live_migration_done"],
@@ -190,7 +190,7 @@ TOKENS = (
     rule(
         "other hosts of code and models",
         "_",
-        "hf_|dop_|dor_|doo_|shp|dckr_|glsa_|lin_",
+        "hf_|dop_v1_|dor_v1_|doo_v1_|shpat_|shpca_|shppa_|shpss_|dckr_pat_|glsa_|lin_api_",
         rf"{_B}(?:hf_[A-Za-z0-9]{{30,64}}|do[opr]_v1_[0-9a-f]{{64}}"
         rf"|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{{32}}"
         rf"|dckr_pat_[\w\-]{{20,64}}|glsa_[A-Za-z0-9_]{{32,64}}|lin_api_[A-Za-z0-9]{{32,64}}){_E}",
@@ -208,7 +208,7 @@ TOKENS = (
     rule(
         "Vault, age, Databricks, Mailgun",
         "",
-        "hv|age-s|dapi|key-",
+        "hvb.|hvs.|hvr.|age-s|dapi|key-",
         rf"{_B}(?:hv[bsr]\.[\w\-]{{24,255}}|AGE-SECRET-KEY-1[0-9A-Z]{{50,64}}|dapi[0-9a-f]{{32}}"
         rf"|key-[0-9a-f]{{32}}){_E}",
         [

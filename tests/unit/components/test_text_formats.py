@@ -6,10 +6,12 @@ import re
 
 import pytest
 from logstack_django.redaction import MASK, Redactor
+from logstack_django.secret_rules import Rule
+from logstack_django.secret_tokens import TOKENS
 
 from stack import settings
 from stack.components import text_formats
-from stack.components.secret_patterns import SECRETS
+from stack.components.secret_patterns import NOT_IN_GO, SECRETS, tokens
 from stack.records import contract
 
 HELPERS = {"time", "zone", "named", "priority", "seconds", "microseconds"}
@@ -104,3 +106,19 @@ def test_a_setting_that_cannot_work_is_refused(variables: dict[str, str], messag
 def test_a_time_zone_is_a_name_of_the_database(name: str) -> None:
     """UTC needs none."""
     assert settings.load({"LOGSTACK_AGENT__TIMEZONE": name}).agent.timezone == name
+
+
+@pytest.mark.parametrize("row", TOKENS, ids=lambda row: row.name)
+@pytest.mark.parametrize("around", ["{}", "see {} ok", "a={} b={}"])
+def test_a_token_of_the_librarys_table_is_masked_by_the_agent(row: Rule, around: str) -> None:
+    """So a new token is one edit; what only looks like one stays."""
+    for text, shown in row.examples:
+        assert masked(around.format(text, text)) == around.format(shown, shown)
+    for text in row.kept:
+        assert masked(text) == text
+
+
+def test_rows_that_go_cannot_express_are_named() -> None:
+    """Their tokens have another pattern; RE2 neither looks around nor refers back."""
+    assert {row.name for row in TOKENS} >= set(NOT_IN_GO)
+    assert not re.search(r"\(\?[=!<]|\\[1-9]|[+*?}]\+", tokens().pattern)
