@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
@@ -156,9 +155,7 @@ def in_order(rows: Iterable[Mapping[str, str]], query: str) -> list[Mapping[str,
     found = list(rows)
     if SORTED.search(query) or not all("_time" in row for row in found):
         return found
-    return sorted(
-        found, key=lambda row: (row["_time"].rstrip("Z"), json.dumps(row, sort_keys=True))
-    )
+    return sorted(found, key=lambda row: (row["_time"].rstrip("Z"), sorted(row.items())))
 
 
 def _cell(text: str) -> Text:

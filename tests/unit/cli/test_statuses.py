@@ -11,8 +11,8 @@ from stack.runtimes.native import Status
 
 NOTE = "ended 3 times in five minutes: another program uses its port"
 STATUSES = [
-    Status("victorialogs", "restarting", "http://127.0.0.1:9428", "/run/a.log", note=NOTE),
-    Status("otelcol", "unsupervised", "http://127.0.0.1:13133", "/run/b.log", 7, 90, 2),
+    Status("victorialogs", "restarting", "http://127.0.0.1:8001", "/run/a.log", note=NOTE),
+    Status("otelcol", "unsupervised", "http://127.0.0.1:8002", "/run/b.log", 7, 90, 2),
 ]
 
 
@@ -32,5 +32,5 @@ def test_states_and_what_is_shown_beside_them_are_whole(
     table, _, below = text.partition("Log files: ")
     assert bool(below) == ("log file" not in table)
     assert all(len(line) <= columns for line in table.splitlines())
-    for heading, value in (("address", "http://127.0.0.1:9428"), ("restarts", " 2 ")):
+    for heading, value in (("address", "http://127.0.0.1:8001"), ("restarts", " 2 ")):
         assert (heading in table) == (value in f"{table} ")
