@@ -67,6 +67,8 @@ def _ensure_bundle(
     home = artifacts.cache_dir(settings) / artifact.name
     home.mkdir(parents=True, exist_ok=True)
     path = home / artifact.key / artifact.binaries[0]
+    if path.is_file():  # whoever packs another version does not hold this up
+        return path.parent
     with exclusive_lock(home / ".lock"):
         if not path.is_file() and not artifacts.fetch_from_mirror(artifact, settings, on_progress):
             path.parent.mkdir(exist_ok=True)

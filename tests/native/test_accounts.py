@@ -17,7 +17,7 @@ from tests.support.native_stack import LOKI, StackUnderTest, burst, marker, on, 
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 RECORDS = 2000
-LOST = re.compile(r"(?:victorialogs|loki) lost at least (\d+) records in ten minutes")
+LOST = re.compile(r"(?:victorialogs|loki) lost at least (\d+) records? in ten minutes")
 SENT = re.compile(r"(?m)^otelcol_exporter_sent_log_records\S* (\S+)$")
 
 

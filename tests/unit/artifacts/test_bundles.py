@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from stack.artifacts import bundles
+from stack.artifacts import bundles, host_programs
 from stack.artifacts.lockfile import locked_packages
+from stack.common import exclusive_lock
+from tests.support.example import settings_with
 
 IMPORTED = """
 import json, sys
@@ -85,3 +88,13 @@ def test_the_same_files_give_the_same_bundle(tmp_path: Path) -> None:
         "lib/botocore/data/s3/service.json": 0o644,
         "lib/stack/a.py": 0o644,
     }
+
+
+def test_a_bundle_that_is_there_waits_for_nobody_who_packs_another(tmp_path: Path) -> None:
+    """Another checkout may pack its version for minutes."""
+    values = settings_with(paths={"cache": str(tmp_path)})
+    first = host_programs.ensure(values, ["monitor"], lambda name, text: None)
+    lock = first["monitor"].parent / ".lock"
+    with ThreadPoolExecutor(1) as pool, exclusive_lock(lock):
+        waiting = pool.submit(host_programs.ensure, values, ["monitor"], lambda name, text: None)
+        assert waiting.result(timeout=30) == first
