@@ -21,8 +21,9 @@ SWITCH = "dead man's switch"
 WATCHDOG = "Watchdog"
 NONE = "none: "
 PATIENCE = 90.0  # seconds until a fault has to be named
-# The monitor looks and rules are evaluated more often than usual.
+# The monitor looks and rules are evaluated more often than usual; the machine may be busy.
 QUICK = {
+    ("timing", "start_timeout"): "180s",
     ("monitor", "interval"): "2s",
     ("timing", "alert_interval"): "1s",
     ("alerts", "delay"): "0s",
