@@ -154,9 +154,7 @@ def in_order(rows: Iterable[Mapping[str, str]], query: str) -> list[Mapping[str,
     found = list(rows)
     if SORTED.search(query) or not all("_time" in row for row in found):
         return found
-    return sorted(
-        found, key=lambda row: (row["_time"].rstrip("Z"), json.dumps(row, sort_keys=True))
-    )
+    return sorted(found, key=lambda row: (row["_time"].rstrip("Z"), sorted(row.items())))
 
 
 def _cell(text: str) -> Text:
