@@ -19,7 +19,7 @@ from bench.drills.table import DRILLS
 from tests.support.native_stack import ROOT, poll
 from tests.support.require import unavailable
 
-pytestmark = [pytest.mark.native, pytest.mark.own_stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.native, pytest.mark.own_stack, pytest.mark.timeout(600)]
 SHORT = [drill for drill in DRILLS if drill.short is not None]
 
 
