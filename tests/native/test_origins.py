@@ -66,7 +66,11 @@ STORE = (
 PAGE = """<!doctype html><pre id="result"></pre><script>
 const attempts = %s;
 const outcomes = attempts.map(([url, options]) =>
-  fetch(url, options).then((answer) => answer.text()).then(() => "read", () => "blocked"));
+  fetch(url, options).then(async (answer) => {
+    const text = await answer.text();
+    // SeaweedFS lets every origin read its refusals.
+    return answer.ok || answer.type === "opaque" ? "read" : "refused: " + text.slice(0, 100);
+  }).catch(() => "blocked"));
 Promise.all(outcomes).then((all) => {
   document.getElementById("result").textContent = JSON.stringify(all);
 });
