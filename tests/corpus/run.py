@@ -226,7 +226,7 @@ def docker_entry(case: Case, text: str, ns: int) -> str:
 
 def unit_of(case: Case) -> str:
     """A unit of its own, an instance of the service."""
-    return case.fields.get("_SYSTEMD_UNIT", f"{SERVICE}@{case_key(case)}.service")
+    return str(case.fields.get("_SYSTEMD_UNIT", f"{SERVICE}@{case_key(case)}.service"))
 
 
 def journal_entries(case: Case, now: int) -> list[dict[str, Any]]:
