@@ -7,15 +7,17 @@ import json
 import pytest
 
 from stack import settings
+from stack.hosts.secrets import reader_secret
 from tests.support.host_containers import FleetUnderTest
+from tests.support.permissions import REFUSED, Cell, cells, credentials
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 # Asks for `url` and prints the status, or what went wrong; arguments: url, CA file, user, password.
 ASK = """
 import base64, ssl, sys, urllib.request
-url, ca, user, password = sys.argv[1:]
-request = urllib.request.Request(url, data=b"{}")
+url, ca, user, password, method = sys.argv[1:]
+request = urllib.request.Request(url, data=b"{}" if method == "POST" else None, method=method)
 if user:
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
     request.add_header("Authorization", f"Basic {token}")
@@ -32,9 +34,16 @@ QUERY = "/select/logsql/query?query=*&limit=1"
 CA = "/etc/logstack/otelcol/ca.pem"
 
 
-def ask(fleet: FleetUnderTest, url: str, ca: str = CA, user: str = "", password: str = "") -> str:
+def ask(
+    fleet: FleetUnderTest,
+    url: str,
+    ca: str = CA,
+    user: str = "",
+    password: str = "",
+    method: str = "POST",
+) -> str:
     """What an application host gets from the log server."""
-    return fleet.hosts["app-1"].python(ASK, url, ca, user, password).strip()
+    return fleet.hosts["app-1"].python(ASK, url, ca, user, password, method).strip()
 
 
 def https(fleet: FleetUnderTest, path: str) -> str:
@@ -54,6 +63,18 @@ def test_only_who_knows_the_password_may_write(fleet: FleetUnderTest) -> None:
     assert ask(fleet, url, user="app-1", password="wrong") == "503"
     assert ask(fleet, url, user="app-1", password=others) == "503"
     assert ask(fleet, url, user="app-1", password=own) not in ("401", "403", "503")
+
+
+@pytest.mark.parametrize("cell", cells(), ids=str)
+def test_the_table_says_who_may(fleet: FleetUnderTest, cell: Cell) -> None:
+    """Each cell of "Who may do what" in docs/operations.md; readers are not deployed here."""
+    if "readers" in cell.who or cell.who == "another one's password":
+        pytest.skip("this fleet has no reader; tests/native/ has")
+    known = secrets_of(fleet)
+    user, password = credentials(cell.who, {**known, reader_secret("alice"): ""})
+    method, path = cell.request
+    answer = ask(fleet, https(fleet, path), user=user, password=password, method=method)
+    assert (int(answer) not in REFUSED) == cell.may
 
 
 CONNECT = """
