@@ -61,6 +61,9 @@ def arguments(target: Target) -> list[str]:
         "-master.peers=none",
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=1024",
+        # Deleted bytes stay in a volume until it is rewritten: by default not before they are 30 %
+        # of it. Those of an erasure have to go, however few they are.
+        "-master.garbageThreshold=0.000001",
         "-volume.max=0",  # as many volumes as the disk has room for
         "-volume.preStopSeconds=1",  # there is no other volume server to notify
         f"-volume.minFreeSpace={max(1, free // 1024**2)}MiB",
@@ -91,8 +94,7 @@ def vacuum_arguments(target: Target) -> list[str]:
     ]
 
 
-# Rewrites every volume that has deleted bytes. Without it they stay, by default until they are 30 %
-# of the volume; its own sweeps were not seen to free less, whatever their threshold.
+# Rewrites every volume that has deleted bytes, at once; the store's own sweeps do it later.
 VACUUM = "lock\nvolume.vacuum -garbageThreshold 0.000001\nunlock\n"
 
 

@@ -92,6 +92,7 @@ ARGV = {
         "-s3.localSocket=/srv/stack/data/seaweedfs/s3.sock",
         *("-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false"),
         *("-master.peers=none", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024"),
+        "-master.garbageThreshold=0.000001",
         *("-volume.max=0", "-volume.preStopSeconds=1", "-volume.minFreeSpace=64MiB"),
     ],
     "archiver": ["-P", "-m", "stack.cli.main", "archive", "run", "--every-interval"],
