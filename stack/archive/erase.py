@@ -95,6 +95,23 @@ def run(archive: Archive, request: Request, *, on_progress: OnProgress = no_prog
     return result
 
 
+def erasures(archive: Archive) -> list[dict[str, str | int | None]]:
+    """The tombstones, oldest first. `excludes_until` is None where all such records are excluded.
+
+    Raises ArchiveError.
+    """
+    return [
+        {
+            "created": rfc3339(item.created),
+            "field": item.erasure.field,
+            "reason": item.erasure.reason,
+            "records": sum(item.erasure.streams.values()),
+            "excludes_until": rfc3339(item.until) if item.until else None,
+        }
+        for item in archive.ledger().erasures
+    ]
+
+
 def check_locks(archive: Archive, keys: Iterable[str]) -> None:
     """Raises ArchiveError, which names each part that the object store will not delete."""
     reasons = []

@@ -75,8 +75,15 @@ def _with_folder(archive: Archive, error: Exception) -> Exception:
     )
 
 
-def run_forever(open_archive: Callable[[], Archive], note: Callable[[str], None]) -> None:
-    """Run at every interval, and sooner after a failure. Each run reads the settings again."""
+def run_forever(
+    open_archive: Callable[[], Archive],
+    note: Callable[[str], None],
+    finish: Callable[[RunResult], None] = lambda result: None,
+) -> None:
+    """Run at every interval, and sooner after a failure. Each run reads the settings again.
+
+    `finish` is called after each run that succeeded.
+    """
     wait_for_programs(open_archive())
     while True:
         archive = open_archive()
@@ -84,6 +91,7 @@ def run_forever(open_archive: Callable[[], Archive], note: Callable[[str], None]
         now = archive.now()
         try:
             result = run(archive)
+            finish(result)
             note(
                 f"archived {counted(result.exported.records, 'record')} of "
                 f"{counted(result.exported.hours, 'hour')}"

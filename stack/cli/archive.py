@@ -13,7 +13,6 @@ from stack import settings
 from stack.archive import ArchiveError, erase, repair, restore, search, verify
 from stack.archive import service as archiver
 from stack.archive.context import Archive, open_native
-from stack.archive.format.layout import rfc3339
 from stack.archive.lifecycle import describe, find_expired
 from stack.archive.verify import NOT_IN_STORE
 from stack.cli.console import AsJson, note, out, plain, print_json, progress
@@ -70,11 +69,12 @@ def run(
     Example: logstack archive run --now
     """
     if every_interval:
-        archiver.run_forever(open_archive, note)
+        archiver.run_forever(open_archive, note, free_expired)
         return
     archive = open_archive()
     with progress() as display:
         result = archiver.run(archive, include_current=now, on_progress=display.update)
+    free_expired(result)
     if as_json:
         print_json(asdict(result))
         return
@@ -92,6 +92,12 @@ def run(
         )
     for day, problems in result.expiry.blocked.items():
         note(f"{day} exceeded retention and stays in the engine: {problems[0]}", "red")
+
+
+def free_expired(result: archiver.RunResult) -> None:
+    """Free the bytes of parts that a run deleted after archive.days."""
+    if result.expiry.expired_parts and (remains := free_erased(running_target())):
+        note(remains)
 
 
 @group.command("verify")
@@ -298,17 +304,7 @@ def list_erasures(as_json: AsJson = False) -> None:
     Example: logstack archive erasures
     """
     with open_archive() as archive:
-        tombstones = archive.ledger().erasures
-    found = [
-        {
-            "created": rfc3339(item.created),
-            "field": item.erasure.field,
-            "reason": item.erasure.reason,
-            "records": sum(item.erasure.streams.values()),
-            "excludes_until": rfc3339(item.until) if item.until else None,
-        }
-        for item in tombstones
-    ]
+        found = erase.erasures(archive)
     if as_json:
         print_json(found)
         return

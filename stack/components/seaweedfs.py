@@ -94,7 +94,7 @@ def vacuum_arguments(target: Target) -> list[str]:
     ]
 
 
-# Rewrites every volume that has deleted bytes.
+# Rewrites every volume that has deleted bytes, at once; the store's own sweeps do it later.
 VACUUM = "lock\nvolume.vacuum -garbageThreshold 0.000001\nunlock\n"
 
 

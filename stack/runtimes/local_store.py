@@ -16,8 +16,8 @@ def free_erased(target: Target) -> str:
     """Rewrite the store's volumes without deleted bytes; what stays and until when, or nothing."""
     if endpoint := target.settings.archive.endpoint:
         return (
-            f"The bytes of deleted objects stay on the disks of {endpoint} until it reuses them: a "
-            "SeaweedFS of a log server within 15 minutes, any other as its operator says."
+            f"The bytes of deleted objects stay on the disks of {endpoint} until it reuses them. "
+            "For a SeaweedFS on a log server see docs/archive.md, Erase."
         )
     program = artifacts.find_in_venv("weed")
     try:
@@ -35,6 +35,7 @@ def free_erased(target: Target) -> str:
     if not error:
         return ""
     return (
-        "The bytes of deleted objects stay on the local store's disk until it frees them, within "
-        f"15 minutes while it runs. Now it could not:\n{last_lines(error, 2)}"
+        "The bytes of deleted objects stay on the local store's disk until it frees them, which "
+        "the next erase and the next expiry of parts ask for. Now it could not:\n"
+        f"{last_lines(error, 2)}"
     )

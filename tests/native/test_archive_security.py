@@ -244,7 +244,7 @@ def test_an_erase_while_the_store_cannot_be_asked_reports_what_stays(
     key.write_text("damaged", encoding="utf-8")
     monkeypatch.setattr(local_store, "VACUUM_SECONDS", 3)
     printed = archived.ok("archive", "erase", "--match", "user_id=2", "--reason", "asked for")
-    assert "stay on the local store's disk until it frees them, within 15 minutes" in printed
+    assert "stay on the local store's disk until it frees them, which the next erase" in printed
 
 
 def test_the_stores_inner_ports_ask_for_a_key(archived: ArchiveUnderTest, tmp_path: Path) -> None:
