@@ -2,8 +2,11 @@
 
 application = ProtocolTypeRouter({
     "http": get_asgi_application(),
-    "websocket": LogContextMiddleware(AuthMiddlewareStack(URLRouter(routes))),
+    "websocket": AuthMiddlewareStack(LogContextMiddleware(URLRouter(routes))),
 })
+
+Inside of what finds the user: each part of Channels passes a copy of the scope on, so that what is
+outside does not see it.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from logstack_django.requests import (
     valid_request_id,
 )
 
+_MOST_LAYERS = 16
 _access_logger = logging.getLogger("logstack_django.access")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -36,7 +40,14 @@ Application = Callable[[Scope, Receive, Send], Awaitable[Any]]
 class ScopeFields:
     """The fields of one connection: its id, trace and client, its user once it is loaded."""
 
-    def __init__(self, scope: Scope, options: Options, redactor: Redactor | None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        options: Options,
+        redactor: Redactor | None,
+        captured: dict[str, Any] | None = None,
+    ) -> None:
+        self._captured_before = captured or {}
         self.failed = False
         self.secrets: tuple[str, ...] = ()
         self._scope = scope
@@ -75,8 +86,27 @@ class ScopeFields:
 
     def _captured(self) -> dict[str, Any]:
         route = self._scope.get("url_route") or {}
-        found: dict[str, Any] = route.get("kwargs") or {}
+        found: dict[str, Any] = route.get("kwargs") or self._captured_before
         return found
+
+
+def captured_by(application: Any, path: str) -> dict[str, Any]:
+    """What the router of Channels inside an application will capture of a path."""
+    for _ in range(_MOST_LAYERS):
+        if hasattr(application, "routes"):
+            break
+        application = getattr(application, "inner", None) or getattr(
+            application, "application", None
+        )
+    for route in getattr(application, "routes", ()):
+        try:
+            found = route.pattern.match(path.lstrip("/"))
+        except Exception:  # a converter of the application
+            return {}
+        if found is not None:
+            rest, _, kwargs = found
+            return {**kwargs, **captured_by(getattr(route, "callback", None), rest)}
+    return {}
 
 
 class LogContextMiddleware:
@@ -93,7 +123,8 @@ class LogContextMiddleware:
             return await self._application(scope, receive, send)
         started = time.perf_counter()
         scope = dict(scope)
-        state = ScopeFields(scope, self._options, self._redactor)
+        captured = captured_by(self._application, str(scope.get("path", "")))
+        state = ScopeFields(scope, self._options, self._redactor, captured)
         with activate(Context({}, state)):
             outcome = "request_aborted"
             try:

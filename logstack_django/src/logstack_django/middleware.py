@@ -97,7 +97,8 @@ class _Call:
         if header and header not in response:
             response[header] = self.state.request_id
         if response.status_code >= 500 and self.state.failed:
-            pass  # a framework has logged the exception
+            # A framework has logged the exception. Django asks for this mark before it logs.
+            cast(Any, response)._has_been_logged = True
         elif response.status_code >= 400:
             # Django would log this after the last middleware, when the context is closed. It marks
             # the response, so that it is logged once.
