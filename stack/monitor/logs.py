@@ -75,7 +75,8 @@ def lines_of(program: Program, plan: Plan) -> list[str]:
     argv = ["journalctl", "--no-pager", "--quiet", "-o", "cat", "-n", str(JOURNAL_LINES)]
     try:
         result = subprocess.run(
-            [*argv, "-u", f"logstack-{program.name}.service"],
+            # Without what systemd says about the unit.
+            [*argv, f"_SYSTEMD_UNIT=logstack-{program.name}.service"],
             capture_output=True,
             text=True,
             check=False,

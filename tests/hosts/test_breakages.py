@@ -53,9 +53,10 @@ def restart(name: str, between: str) -> str:
     return f"systemctl stop logstack-{name}; {between}; systemctl start logstack-{name}"
 
 
-WRONG_FLAG = (
-    f"mkdir -p {ENGINE}.d && printf '[Service]\\nExecStart=\\nExecStart=%s -nosuchflag\\n' "
+WRONG_FOLDER = (
+    f"mkdir -p {ENGINE}.d && printf '[Service]\\nExecStart=\\nExecStart=%s %s' "
     "$(systemctl show -P ExecStart logstack-victorialogs | sed 's/.*path=//; s/ ;.*//') "
+    "-storageDataPath=/nosuch "
     f"> {ENGINE}.d/test.conf; systemctl daemon-reload; systemctl restart logstack-victorialogs"
 )
 # Those of one round are there together, on different hosts or in different parts of one.
@@ -164,7 +165,7 @@ ROUNDS = (
             ": > /etc/python3.11/sitecustomize.py",
             *(
                 "clock",
-                "this clock is 900 s ahead of the log server's",
+                " s ahead of the log server's",
                 "",
                 "timedatectl set-ntp true",
             ),
@@ -191,13 +192,13 @@ ROUNDS = (
         Breakage(
             "the engine ends again and again",
             "logs-1",
-            WRONG_FLAG,
+            WRONG_FOLDER,
             f"rm -r {ENGINE}.d; systemctl daemon-reload; systemctl restart logstack-victorialogs",
             *(
                 "programs",
                 "victorialogs ended ",
-                "nosuchflag",
-                "journalctl -u logstack-victorialogs",
+                "/nosuch",
+                "mount",
             ),
         ),
     ),
