@@ -45,7 +45,7 @@ HEAD_FIELDS = ("timestamp", "level", "logger_name", "message", "service_name", "
 ERROR_FIELDS = ("exception_type", "exception_message", "stack_trace")
 AGENT_FIELDS = frozenset(
     {
-        *("host", "format", "encoding_repaired", "level_original"),
+        *("host", "format", "encoding_repaired", "level_original", "syslog_identifier"),
         *("timestamp_original", "timestamp_invalid"),
     }
 )

@@ -42,6 +42,7 @@ EXAMPLE: dict[str, Any] = {
     "exception_message": "no name",
     "stack_trace": "Traceback (most recent call last):\nValueError: no name",
     "truncated": True,
+    "syslog_identifier": "erp",
     "encoding_repaired": False,
     "timestamp_original": "2099-01-31T10:30:01.123456Z",
     "timestamp_invalid": "yesterday",
@@ -145,7 +146,7 @@ def test_a_record_without_a_level_is_refused_unless_it_is_text() -> None:
         (
             "line",
             "timestamp message duration_ms method route path status response_bytes "
-            "exception_message stack_trace truncated format encoding_repaired "
+            "exception_message stack_trace truncated format syslog_identifier encoding_repaired "
             "level_original timestamp_original timestamp_invalid",
         ),
     ],
