@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from typing import Any
 
 import pytest
@@ -149,7 +150,8 @@ plain_context = st.fixed_dictionaries(
     optional={"request_id": words, "user_id": integers | words, "tenant": words, "seats": integers},
 )
 odd_names = (
-    *("plan", "password", "data", "request", "taskName", "server_time", "logstack_line", "é"),
+    *("plan", "password", "data", "request", "server_time", "logstack_line", "é"),
+    *(() if sys.version_info >= (3, 12) else ("taskName",)),  # logging refuses it since then
     *(name for name in SCHEMA["properties"] if name != "message"),
 )
 odd_values = st.sampled_from(["", "7", "-", "é", "a=b", "\u2028", None, True, -0.0, 10**12])
