@@ -382,11 +382,8 @@ def public_key() -> None:
 
     Example: logstack archive key > archive.pem
     """
-    pem = (
-        open_archive()
-        .key.public_key()
-        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    key = open_archive().key.public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     out.print(pem.decode(), end="")
 
 

@@ -168,7 +168,7 @@ def test_the_name_of_another_is_refused(
         assert answer.status_code in (status, 405), answer.text
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:9428", "victorialogs", "a:1"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:1", "victorialogs", "a:1"])
 def test_addresses_and_names_of_containers_are_served(stack: StackUnderTest, host: str) -> None:
     """They cannot be those of a page."""
     for port, path in (("victorialogs", "/health"), ("alertmanager", "/api/v2/alerts")):

@@ -17,6 +17,8 @@ from tests.support.example import settings_with
 
 IMPORTED = """
 import json, sys
+for optional in ("OpenSSL", "bcrypt"):  # others of our packages have them; hosts do not
+    sys.modules[optional] = None
 from importlib.metadata import packages_distributions
 before = set(sys.modules)
 from stack.archive import on_host
