@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from stack.archive import ArchiveError
 from stack.archive.context import Archive
 from stack.archive.storage.ledger import Ledger
+from stack.common.counted import counted
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Anchor:
         """Why the chain is not the one of this head; empty where it is."""
         if self.length > ledger.length:
             return (
-                f"{self.source}: the chain had {self.length} manifests, and the store has "
+                f"{self.source}: the chain had {counted(self.length, 'manifest')}, and the store has "
                 f"{ledger.length}: it was set back. Run: ./logstack archive repair"
             )
         if ledger.heads.get(self.length - 1) != self.sha256:

@@ -85,7 +85,9 @@ def run(
         f"{format_bytes(exported.raw_bytes)}, {format_bytes(exported.compressed_bytes)} compressed."
     )
     if exported.erased_before:
-        note(f"{exported.erased_before} records were left out: `archive erasures` lists why.")
+        note(
+            f"Left out: {counted(exported.erased_before, 'record')}. Run: ./logstack archive erasures"
+        )
     for day, count in result.expiry.shortened.items():
         out.print(
             f"Deleting {counted(count, 'record')} of {day} from the engine (retention.shorter)."
@@ -394,7 +396,7 @@ def note_expired(archive: Archive, hours: int) -> None:
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not (name and separator and value):
+    name, _, value = text.partition("=")
+    if not (name and value):
         raise typer.BadParameter(f"expected field=value, got {text!r}", param_hint=option)
     return name, value
