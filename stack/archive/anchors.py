@@ -29,8 +29,8 @@ class Anchor:
         """Why the chain is not the one of this head; empty where it is."""
         if self.length > ledger.length:
             return (
-                f"{self.source}: the chain had {counted(self.length, 'manifest')}, and the store has "
-                f"{ledger.length}: it was set back. Run: ./logstack archive repair"
+                f"{self.source}: the chain had {counted(self.length, 'manifest')}, and the store "
+                f"has {ledger.length}: it was set back. Run: ./logstack archive repair"
             )
         if ledger.heads.get(self.length - 1) != self.sha256:
             return (

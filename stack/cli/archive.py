@@ -85,9 +85,8 @@ def run(
         f"{format_bytes(exported.raw_bytes)}, {format_bytes(exported.compressed_bytes)} compressed."
     )
     if exported.erased_before:
-        note(
-            f"Left out: {counted(exported.erased_before, 'record')}. Run: ./logstack archive erasures"
-        )
+        left_out = counted(exported.erased_before, "record was", "records were")
+        note(f"{left_out} left out: `archive erasures` lists why.")
     for day, count in result.expiry.shortened.items():
         out.print(
             f"Deleting {counted(count, 'record')} of {day} from the engine (retention.shorter)."
@@ -385,8 +384,7 @@ def public_key() -> None:
     Example: logstack archive key > archive.pem
     """
     key = open_archive().key.public_key()
-    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    out.print(pem.decode(), end="")
+    out.print(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(), end="")
 
 
 def note_expired(archive: Archive, hours: int) -> None:
