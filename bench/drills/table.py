@@ -17,7 +17,7 @@ QUEUE_FULL = {("limits", "queue"): "4MiB", ("limits", "line"): "16KiB"}
 NO_FAULT = Names(f"{NONE}nothing is lost or late", f"{NONE}nothing is lost or late")
 STOPPED = Names("victorialogs is stopped", SWITCH)
 UNREAD = Names(
-    f"{NONE}nothing tells that there was more in a file", f"{NONE}as doctor cannot know it"
+    f"{NONE}nothing shows that there was more in a file", f"{NONE}as doctor cannot know it"
 )
 DRILLS = (
     Drill("engine-stopped", "the engine is stopped, at 1000 records/s",

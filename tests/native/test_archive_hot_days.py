@@ -112,7 +112,7 @@ def test_a_damaged_part_is_reported_while_the_engine_has_its_records(
     assert archive.target.archiver_log_file.read_text().count("archive_day_unverified") == 3
     found = archive.findings()["gate"]
     assert not found["ok"]
-    assert f"1 days cannot be verified, {day:%Y-%m-%d} since" in found["text"]
+    assert f"1 day cannot be verified, {day:%Y-%m-%d} since" in found["text"]
     assert found["command"] == "./logstack archive verify --deep"
     view.store.admin.put_object(Bucket=view.store.access.bucket, Key=key, Body=lost)
     result = json.loads(archive.ok("archive", "run", "--json"))["expiry"]

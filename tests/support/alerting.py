@@ -75,6 +75,7 @@ def alerting_stack(folder: Path, variables: Mapping[str, str]) -> Iterator[Alert
         values = {
             ("timing", "alert_interval"): "1s",
             ("alerts", "delay"): "0s",
+            ("alerts", "scan_interval"): "1s",
             ("alerts", "group_wait"): "1s",
             ("alerts", "group_interval"): "3s",
             ("alerts", "digest"): "2s",
