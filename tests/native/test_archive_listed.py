@@ -145,7 +145,11 @@ def test_a_listed_manifest_that_is_missing_is_named_and_keeps_its_day(
         problems, kept = named(archived)
         missing = [item.text for item in problems if item.kind == "manifest-missing"]
         assert [item.what for item in problems if item.kind == "manifest-missing"] == [key]
-        assert {item.kind for item in problems} <= {"manifest-missing", "hour-missing", "rolled-back"}
+        assert {item.kind for item in problems} <= {
+            "manifest-missing",
+            "hour-missing",
+            "rolled-back",
+        }
         assert len(kept) == (place == "middle")  # the newest manifest is of today
         assert all(key in text for text in [*missing, *kept])
         folder = archived.target.data_dir / "archive"
