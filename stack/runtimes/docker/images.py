@@ -30,7 +30,7 @@ APP_PACKAGES = (
     *("asgiref", "django", "gunicorn", "packaging", "sqlparse"),
     *("certifi", "charset-normalizer", "idna", "requests", "urllib3"),  # for its traffic
 )
-APP_FOLDERS = ("sample_app", "traffic", "monitor")
+APP_FOLDERS = ("sample_app", "traffic", "monitor", "common")
 
 
 def build_all(settings: Settings, on_progress: OnProgress, base: str = "") -> list[str]:
