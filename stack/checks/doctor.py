@@ -54,7 +54,7 @@ SUMMARIES: Mapping[str, tuple[str, str]] = {
     "notifications": ("notifications_10m", "{notifications_10m} were sent in ten minutes"),
     "certificates": ("certificate_days", "valid for {certificate_days} days or more"),
     "clock": ("clock_offset_s", "it agrees with the log server's"),
-    "services": ("services", "{services} are known, {silent_services} of them are silent"),
+    "services": ("services", "{services} known, {silent_services} of them silent"),
 }
 """What is said of a subject without a problem, where this value is known: sums over everything."""
 LEAST = ("disk_free_bytes", "certificate_days")  # of these the smallest
