@@ -291,8 +291,8 @@ def forget(
     out.print(remains or "Nothing of them is left on the local store's disk.")
     if result.filters:
         out.print(
-            f"{result.filters} filters of request and trace ids stay in manifests, which are never "
-            "changed: who has such an id can see that its hour may have had it."
+            f"Manifests, which are never changed, keep {counted(result.filters, 'filter')} of request "
+            "and trace ids: who has such an id can see that its hour may have had it."
         )
     out.print("The engine keeps its copy until it expires; restored records stay until")
     out.print("  ./logstack archive unrestore")
@@ -312,7 +312,7 @@ def list_erasures(as_json: AsJson = False) -> None:
     for item in found:
         until = f"before {item['excludes_until']}" if item["excludes_until"] else "of any time"
         text = (
-            f"{item['created']}  {item['field']}: {item['records']} records, {item['reason']!r}; "
+            f"{item['created']}  {item['field']}, records: {item['records']}, {item['reason']!r}; "
             f"excludes records {until}"
         )
         out.print(plain(text))

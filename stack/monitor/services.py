@@ -33,12 +33,13 @@ def look(view: View) -> Iterator[Observation]:
     except (OSError, ValueError, KeyError):
         return  # the engine does not answer: other probes say so
     notes[KNOWN] = known
+    where = f"--env {view.plan.environment} " if view.plan.units else ""  # hosts have no checkout
     problems = tuple(
         Problem(
             "service_silent",
             f"{name} has stopped logging",
             f"no record within {plan.silent_after.get(name, plan.silent_s):g} s",
-            f"./logstack logs --since 1d --service {shlex.quote(name)}",
+            f"./logstack logs {where}--since 1d --service {shlex.quote(name)}",
             service=name,
             note=True,
         )

@@ -18,7 +18,6 @@ from stack.queries.language import (
     equals,
     group,
     over,
-    present,
     stats,
     sum_lengths,
 )
@@ -41,26 +40,10 @@ PERSONAL_DATA = (
     r"(?: ?[0-9A-Z]{4}){3,6}(?: ?[0-9A-Z]{1,3})?\b",
 )
 
-# The identifier of the gateway's unit in the journal, and its answers to a wrong user or password:
-# agents get 503, because they drop records on 401.
-GATEWAY_SERVICE, REFUSALS = "logstack-gateway", ("401", "503")
-
 
 def heartbeat(scope: Scope, window: Window) -> Query:
     """The number of records, which is 0 rather than missing while the engine works."""
     return count("heartbeat", Filter(scope), window, by=())
-
-
-def gateway_refusals(
-    scope: Scope, window: Window, *, by: Sequence[str] = ("client_ip",), limit: int = 50
-) -> Query:
-    """Requests to the gateway with a wrong user or password, per address."""
-    conditions = (
-        equals("service_name", GATEWAY_SERVICE),
-        equals("status", *REFUSALS),
-        *map(present, by),
-    )
-    return count("gateway_refusals", Filter(scope, conditions, tuple(by)), window, by, limit)
 
 
 def fell_silent(

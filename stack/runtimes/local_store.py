@@ -9,7 +9,7 @@ from stack.common import last_lines
 from stack.components.seaweedfs import VACUUM, vacuum_arguments
 from stack.settings.targets import Target
 
-VACUUM_SECONDS = 300  # without the certificate it waits for ever
+VACUUM_SECONDS = 300  # the shell never ends if it has no valid certificate
 
 
 def free_erased(target: Target) -> str:

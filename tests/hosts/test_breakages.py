@@ -118,8 +118,8 @@ ROUNDS = (
         Breakage(
             "a file of rules is gone",
             "logs-1",
-            f"mv /etc/logstack/vmalert/rules/logstack.yaml /root/; {RELOAD_RULES}",
-            f"mv /root/logstack.yaml /etc/logstack/vmalert/rules/; {RELOAD_RULES}",
+            f"mv /etc/logstack/vmalert/rules/logstack.yaml /var/tmp/; {RELOAD_RULES}",
+            f"mv /var/tmp/logstack.yaml /etc/logstack/vmalert/rules/; {RELOAD_RULES}",
             *("rules", "not loaded: ", "", DEPLOY),
         ),
     ),
@@ -127,9 +127,9 @@ ROUNDS = (
         Breakage(
             "an agent has a wrong password",
             "app-1",
-            f"cp -p {OTELCOL}/authorization /root/kept; printf 'Basic YXBwLTE6d3Jvbmc=' > "
+            f"cp -p {OTELCOL}/authorization /var/tmp/kept; printf 'Basic YXBwLTE6d3Jvbmc=' > "
             f"{OTELCOL}/authorization; systemctl restart logstack-otelcol",
-            f"cp -p /root/kept {OTELCOL}/authorization; systemctl restart logstack-otelcol",
+            f"cp -p /var/tmp/kept {OTELCOL}/authorization; systemctl restart logstack-otelcol",
             *("records", "the destination refuses the password", "wrong user or password", DEPLOY),
         ),
         Breakage(

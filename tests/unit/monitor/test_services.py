@@ -111,6 +111,18 @@ def test_a_retired_service_is_forgotten(engine: Engine) -> None:
     assert engine.look(retired=("old",)) == []
 
 
+def test_the_command_reads_where_the_service_logs(engine: Engine) -> None:
+    """What a host's monitor says is typed on the machine that deploys."""
+    engine.ages = {"erp": DAY}
+    view = engine.view()
+    for units, command in (
+        (False, "./logstack logs --since 1d --service erp"),
+        (True, "./logstack logs --env dev --since 1d --service erp"),
+    ):
+        [found] = services.look(replace(view, plan=replace(view.plan, units=units)))
+        assert [item.command for item in found.problems] == [command]
+
+
 def test_days_are_searched_once(engine: Engine) -> None:
     """Later looks read the records of minutes."""
     engine.ages = {"erp": MINUTE}
