@@ -291,8 +291,8 @@ def forget(
     out.print(remains or "Nothing of them is left on the local store's disk.")
     if result.filters:
         out.print(
-            f"Manifests, which are never changed, keep {counted(result.filters, 'filter')} of request "
-            "and trace ids: who has such an id can see that its hour may have had it."
+            f"Manifests, which are never changed, keep {counted(result.filters, 'filter')} of "
+            "request and trace ids: who has such an id can see that its hour may have had it."
         )
     out.print("The engine keeps its copy until it expires; restored records stay until")
     out.print("  ./logstack archive unrestore")

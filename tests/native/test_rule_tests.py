@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import requests
 
 from stack import artifacts, settings
 from stack.alerting import past
@@ -23,11 +24,15 @@ from stack.alerting.rule_tests import (
     run_with_victorialogs,
 )
 from stack.alerting.rules import Rule, load_rule_file
-from stack.alerting.throwaway import flush, throwaway_victorialogs
+from stack.alerting.throwaway import flush, throwaway_loki, throwaway_victorialogs
 from stack.common import quote
-from stack.queries.evaluate import VictoriaLogsEvaluator
+from stack.engines.kinds import KINDS
+from stack.queries.evaluate import LokiEvaluator, VictoriaLogsEvaluator
+from stack.queries.language import Scope, over
+from stack.queries.where import count_where
 from stack.settings import ROOT
-from tests.support.native_stack import logstack_argv
+from tests.support.native_stack import logstack_argv, poll
+from tests.support.require import unavailable
 
 pytestmark = pytest.mark.native
 
@@ -130,6 +135,36 @@ def test_a_rule_of_ones_own_is_tried_on_the_past(binaries: None, tmp_path: Path)
     for item, hours in zip(found, (26, 3), strict=True):
         assert abs(item.began - (at - timedelta(hours=hours))) <= timedelta(minutes=5)
         assert item.ended - item.began <= timedelta(minutes=7)
+
+
+@pytest.mark.loki
+def test_a_line_of_text_is_a_message_in_loki(binaries: None) -> None:
+    """A rule about messages counts it like the message of a JSON line, and no other line."""
+    if not artifacts.is_available("loki", settings.load({})):
+        unavailable("loki", "loki is not on PATH")
+    at = evaluation_time()
+    nanoseconds = int(at.timestamp() - 60) * 10**9
+    lines = (
+        'could not connect: "db"\nnext line',
+        json.dumps({"message": 'could not connect: "db"\nnext line'}),
+        json.dumps({"message": "connected", "other": "could not connect"}),
+        "connected",
+    )
+    labels = {"environment": "prod", "service_name": "billing", "level": "ERROR"}
+    values = [[str(nanoseconds + number), text] for number, text in enumerate(lines)]
+    where = {"message": '~"connect: .db.\nnext"', "level": "ERROR"}
+    query = count_where(Scope("prod"), over("5m"), where=where)
+    with throwaway_loki(settings.load({})) as engine:
+        answer = requests.post(
+            f"{engine.url}/loki/api/v1/push",
+            json={"streams": [{"stream": labels, "values": values}]},
+            headers={"X-Scope-OrgID": KINDS["loki"].tenant},
+            timeout=10,
+        )
+        assert answer.ok, answer.text
+        evaluator = LokiEvaluator(engine.url)
+        [sample] = poll(lambda: evaluator.instant(query, at), "a number")
+    assert (dict(sample.labels), sample.value) == ({"service_name": "billing"}, 2)
 
 
 OWN_RULE = """
