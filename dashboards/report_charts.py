@@ -26,6 +26,8 @@ LABEL_LENGTH = 48
 def chart_html(result: PanelResult, times: TimeRange) -> Markup:
     """The panel's chart as a fragment of HTML; the page must contain Plotly's code."""
     figure = _over_time(result, times) if result.panel.kind == "timeseries" else _bars(result)
+    # Labels that turn when they have no room change the margin, which gives them room again.
+    figure.update_xaxes(tickangle=0)
     figure.update_layout(
         height=result.panel.height * ROW_PIXELS - 40,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
