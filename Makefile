@@ -62,10 +62,11 @@ test-all: ## run every test that this machine can run; the few that fail once mo
 		.venv/bin/python -m pytest -n 1 --dist loadgroup --last-failed --last-failed-no-failures=none
 
 PYTHON ?= /usr/bin/python3
-OTHER_VENV := $(call quote,$(ROOT)/.venv$(subst /,-,$(PYTHON)))
+OTHER_VENV := $(call quote,$(ROOT)/.venv$(subst /,-,$(PYTHON))$(DJANGO:%=-django-%))
 .PHONY: test-library
-test-library: ## PYTHON=/usr/bin/python3: run the tests of the library on another Python
+test-library: ## PYTHON=/usr/bin/python3 DJANGO=6.1: run the tests of the library on another Python and Django
 	@cd $(call quote,$(ROOT)) && LOGSTACK_PYTHON="$(PYTHON)" LOGSTACK_VENV=$(OTHER_VENV) ./logstack --prepare && \
+		$(if $(DJANGO),$(OTHER_VENV)/bin/python -m pip install -q 'django==$(DJANGO).*' &&) \
 		$(OTHER_VENV)/bin/python -m pytest tests/library
 
 # All others that are there, also pyenv's; those that are not are named.

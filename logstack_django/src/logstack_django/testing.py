@@ -100,8 +100,9 @@ def assert_logged(
     ]
     expected = {**({"message": message} if message is not None else {}), **fields}
     if count is not None and len(found) != count:
+        wording = f"{count} record{'s' * (count != 1)}"
         raise AssertionError(
-            f"expected {count} records with {expected}, got {len(found)}:\n{_show(found or logs)}"
+            f"expected {wording} with {expected}, got {len(found)}:\n{_show(found or logs)}"
         )
     if not found and count is None:
         nearest = sorted(logs, key=lambda record: -_count_matches(record, expected))[:5]
