@@ -61,7 +61,7 @@ def test_assert_logged_finds_counts_and_shows(captured_logs: CapturedLogs) -> No
     assert_logged(captured_logs, "never", count=0)
     with pytest.raises(AssertionError, match=r"(?s)expected a record with .*'n': 3.*Saved"):
         assert_logged(captured_logs, event_type="saved", n=3)
-    with pytest.raises(AssertionError, match=r"expected 1 records .* got 2"):
+    with pytest.raises(AssertionError, match=r"expected 1 record .* got 2"):
         assert_logged(captured_logs, event_type="saved", count=1)
     captured_logs.clear()
     assert len(captured_logs) == 0
