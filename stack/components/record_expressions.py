@@ -42,6 +42,8 @@ END = "\x01"
 CHANGED = " "
 # GELF has the severities of syslog, where others have larger numbers.
 IS_GELF = "r.short_message != nil"
+# MongoDB names its severity with one letter, which another program may use for anything.
+IS_MONGODB = 'r["t.$date"] != nil'
 # Serilog writes no level for the one that it calls Information.
 IS_SERILOG = 'r["@t"] != nil and (r["@m"] != nil or r["@mt"] != nil)'
 
@@ -103,8 +105,13 @@ def as_record() -> str:
             f"let r = {RECORD}",
             f"let renamed = fromPairs(filter(map(filter({json.dumps(aliases)}, r[#[0]] == nil), "
             f"[find(#[1], {is_alias}), #[0]]), #[0] != nil))",
-            f'let level_name = r.level != nil ? "level" : '
-            f'(find({json.dumps(level)}, {is_alias}) ?? "level")',
+            # The first name whose value is known: Monolog has its own numbers under `level`.
+            f"let level_names = {IS_MONGODB} ? [{_text('s')}] : {json.dumps(['level', *level])}",
+            f"let level_name = find(level_names, {is_alias} and "
+            f"{_map(level_spellings())}[lower(trim(string(r[#])))] != nil) "
+            f'?? (r.level != nil ? "level" : find(level_names, {is_alias}) ?? "level")',
+            'let is_ousted = level_name != "level" and r.level != nil '
+            f"and not (type(r.level) in {SHAPED})",
             f'let written = type(r[level_name]) in {SHAPED} ? "" : string(r[level_name] ?? "")',
             # slog writes levels between two as `INFO+2`.
             "let word = lower(trim(written))",
@@ -115,13 +122,15 @@ def as_record() -> str:
             f"(({IS_GELF} ? {_map(syslog_levels())}[spelled] : nil) ?? "
             f'{_map(level_spellings())}[spelled] ?? "")',
             'let pairs = map(filter(toPairs(r), (#[0] != level_name or written == "") and '
+            'not (#[0] == "level" and is_ousted) and '
             f"not ({_is_emptied()}) and not ({_is_long()})), "
             f'{_name()} + ":" + {_value()})',
             'let levels = level == "" ? [] : ["\\"level\\":\\"" + level + "\\""]',
             "let names = len(long) == 0 ? [] : "
             f"[{_text(_json(LONG_NAMES))} + {_ended(_members())}]",
-            'let original = upper(trim(written)) in [level, ""] or written == "" ? "" : '
-            '",\\"level_original\\":" + toJSON(written)',
+            "let shown = is_ousted ? string(r.level) : written",
+            'let original = upper(trim(shown)) in [level, ""] ? "" : '
+            '",\\"level_original\\":" + toJSON(shown)',
             # In order, so that a line that is sent again is the same.
             f'(original != "" or len(renamed) > 0 ? "{CHANGED}" : "") + '
             '"{" + join(sort(concat(pairs, levels, names)), ",") + original + "}"',

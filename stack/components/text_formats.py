@@ -108,6 +108,8 @@ SHAPES = (
         rf"^{_TIME} (?P<zone>[A-Z]{{3,5}}|[+-]\d\d) \[\d+\](?:-\d+)? (?:\S+@\S+ )?"
         r"(?P<level>[A-Z]+\d?):  ",
     ),
+    # [2026-11-28 19:12:05] production.ERROR: text: Monolog, and so Laravel
+    Shape("monolog", "bracket", rf"^\[{_ISO}\] (?P<logger_name>[\w-]+)\.{_LEVEL}: "),
     # With anything in brackets, a process id or separators before the level: gunicorn, Celery,
     # loguru, logback, Spring Boot, log4j, zap, MySQL, Kafka, Elasticsearch.
     Shape(
@@ -305,9 +307,9 @@ def used(shapes: dict[str, list[Shape]]) -> list[Shape]:
     return list({shape.name: shape for fitting in shapes.values() for shape in fitting}.values())
 
 
-def has(trace: Trace) -> str:
-    """Whether a line has such a trace."""
-    return f"body contains {_text(trace.hint)} and {matches(trace.pattern)}"
+def has(trace: Trace, value: str = "body") -> str:
+    """Whether a text has such a trace."""
+    return f"{value} contains {_text(trace.hint)} and {matches(trace.pattern, value)}"
 
 
 def begins_with(beginning: str) -> str:
