@@ -69,15 +69,20 @@ def _origin(line: Line, values: Mapping[str, Any] | None, record: Record, name: 
         if name == "message":
             return "the whole line" if text == line.text else "the line, in part"
         return "the shape of the text"
-    for path, what in _written_as(name):
-        written = _at(values, path)
-        if written is not None and f"{ASIDE}{path}" not in record:
-            return what + _difference(name, text, written)
+    written = [(what, _at(values, path)) for path, what in _written_as(name, record)]
+    read = [(what, value) for what, value in written if value is not None]
+    if read:
+        # Of several levels, the agent keeps the one that it does not know.
+        kept = record.get("level_original") if name == "level" else None
+        what, value = next((item for item in read if _text(item[1]) != kept), read[0])
+        return what + _difference(name, text, value)
     if name.startswith(ASIDE) and name.removeprefix(ASIDE) in values:
         return f"moved aside from `{name.removeprefix(ASIDE)}`"
     if name == "message":
         return "the whole line, which has no message"
     found = next((path for path, value in _paths(values) if _text(value) == text), "")
+    if not found and text in str(record.get("stack_trace", "")):
+        return "the stack trace"
     return f"`{found}`" if found else "made by the agent"
 
 
@@ -98,9 +103,7 @@ def _set_by_agent(line: Line, record: Record, name: str) -> str:
     if known and known.set_by == "agent":
         return f"the agent: {known.description}"
     is_text = record.get("format") == TEXT_FORMAT
-    has_own = not is_text and any(
-        _at(values, path) and f"{ASIDE}{path}" not in record for path, _ in _written_as(name)
-    )
+    has_own = not is_text and any(_at(values, path) for path, _ in _written_as(name, record))
     if name == "service_name" and record[name] == line.service and not has_own:
         return "the file's entry in agent.files, or --service"
     if name == "environment" and not has_own:
@@ -108,12 +111,12 @@ def _set_by_agent(line: Line, record: Record, name: str) -> str:
     return ""
 
 
-def _written_as(name: str) -> Iterator[tuple[str, str]]:
+def _written_as(name: str, record: Record) -> Iterator[tuple[str, str]]:
     """The names under which a field may be in a line, and what to call it then."""
-    yield name, "its own field"
     known = fields().get(name)
-    for alias in known.aliases if known else ():
-        yield alias, f"alias `{alias}`"
+    for path in (name, *(known.aliases if known else ())):
+        if f"{ASIDE}{path}" not in record:
+            yield path, "its own field" if path == name else f"alias `{path}`"
 
 
 def _difference(name: str, text: str, written: Any) -> str:

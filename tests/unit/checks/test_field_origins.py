@@ -97,3 +97,21 @@ def test_a_time_that_is_too_old_points_to_the_setting_and_to_import() -> None:
     assert found.fields["timestamp"] == "time of arrival"
     assert found.fields["timestamp_original"].startswith("moved aside from `timestamp`")
     assert any("archive.lateness" in text and "import" in text for text in found.advice)
+
+
+@pytest.mark.usefixtures("aliases")
+def test_of_two_levels_the_one_that_was_read_is_named() -> None:
+    """The other one is kept as `level_original`."""
+    line = {"msg": "m", "level": 400, "log.level": "ERROR"}
+    found = explained(line, {"message": "m", "level": "ERROR", "level_original": "400"})
+    assert found.fields["level"] == "alias `log.level`"
+    number = explained({"msg": "m", "level": 50}, {"level": "ERROR", "level_original": "50"})
+    assert number.fields["level"] == "its own field, read from '50'"
+
+
+def test_an_exception_is_read_from_the_stack_trace() -> None:
+    """Where the line does not name it."""
+    trace = "Traceback (most recent call last):\nValueError: order 17 failed"
+    record: Record = {"stack_trace": trace, "exception_type": "ValueError"}
+    found = explained({"stack_trace": trace}, record)
+    assert found.fields["exception_type"] == "the stack trace"
