@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup, TyperOption
@@ -123,8 +123,34 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,  # importing it takes longer than most commands
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lambda: None)
+    app.callback()(_options)
     return app
+
+
+def _show_version(asked: bool) -> None:
+    if not asked:
+        return
+    from importlib.metadata import version
+
+    from stack import settings  # `--help` needs no module of a command
+
+    print(f"logstack {version('logstack')}")  # noqa: T201
+    for name, number in settings.load().versions:
+        print(f"{name} {number}")  # noqa: T201
+    raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show this version, and those of the programs that the settings ask for.",
+        ),
+    ] = False,
+) -> None: ...
 
 
 def is_known(error: Exception) -> bool:

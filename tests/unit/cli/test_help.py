@@ -63,3 +63,12 @@ def test_the_table_of_commands_names_the_module_of_each() -> None:
     """main.py imports a command's module by it."""
     group: Any = typer.main.get_command(build_app())
     assert [command.name for command in group.commands.values()] == list(group.commands)
+
+
+def test_the_version_names_the_programs() -> None:
+    """As the settings ask for them."""
+    result = CliRunner().invoke(build_app(), ["--version"])
+    assert result.exit_code == 0
+    first, *programs = result.output.splitlines()
+    assert first.startswith("logstack 0.")
+    assert {"victorialogs", "otelcol"} < {line.split()[0] for line in programs}
