@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from bench.drills.components import ENGINE
 from bench.drills.drill import Outcome, Scene, measure, native, under_load
 from bench.drills.watch import Names, watching
@@ -62,6 +64,20 @@ def deleted_and_made_again(scene: Scene) -> None:
         with scene.writer.paused():
             time.sleep(0.5)
             scene.stack.app_log.unlink()
+
+
+def deleted_unread(scene: Scene) -> None:
+    """While the agent gets nothing of the processor: what it has open it reads afterwards."""
+    process = psutil.Process(scene.supervisor.processes()[scene.stack.agent].pid)
+    process.suspend()
+    try:
+        for _ in range(3):
+            scene.writer.wait_for(scene.seconds / 3)
+            with scene.writer.paused():
+                scene.stack.app_log.unlink()
+    finally:
+        process.resume()
+    scene.watch.until_named()
 
 
 def queue_full(scene: Scene) -> None:

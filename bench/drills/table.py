@@ -17,7 +17,7 @@ QUEUE_FULL = {("limits", "queue"): "4MiB", ("limits", "line"): "16KiB"}
 NO_FAULT = Names(f"{NONE}nothing is lost or late", f"{NONE}nothing is lost or late")
 STOPPED = Names("victorialogs is stopped", SWITCH)
 UNREAD = Names(
-    f"{NONE}nothing shows that there was more in a file", f"{NONE}as doctor cannot know it"
+    f"{NONE}the agent was behind for half a second at most", f"{NONE}as doctor does not see it"
 )
 DRILLS = (
     Drill("engine-stopped", "the engine is stopped, at 1000 records/s",
@@ -49,6 +49,9 @@ DRILLS = (
           at_5_mb(files.rotated(files.copied_away_and_truncated)), 5, 60, UNREAD, loses=True),
     Drill("rotation-delete", "deleted 0.5 s after a write and made again 10 times, 5 MB/s",
           at_5_mb(files.deleted_and_made_again), 5, 60, NO_FAULT),
+    Drill("rotation-delete-unread", "the same 3 times, while the agent is suspended",
+          at_5_mb(files.deleted_unread), 9, 60,
+          Names("went before otelcol had read them", "FileUnread"), loses=True),
     Drill("many-files", "500 files at once", files.many_files, 1, 10, NO_FAULT),
     Drill("large-file", "a file before the first start, 300 MB in the long form",
           files.large_file, 4, 60, NO_FAULT),

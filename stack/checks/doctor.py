@@ -34,7 +34,7 @@ COMMAND = re.compile(r"(.*)\. Run(?: on [\w.-]+(?: host)?)?: (.*)", re.DOTALL)
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
     "programs": ("component_restarting", "unclean_exit", "component_down", "memory_limit"),
     "disks": ("disk_full", "disk_filling", "engine_read_only"),
-    "log files": ("file_refused", "no_files", "file_matched_twice"),
+    "log files": ("file_refused", "file_unread", "no_files", "file_matched_twice"),
     "records": ("records_dropped", "queue_growing", "delivery_failing"),
     "notifications": ("notifications_failing",),
     "certificates": ("certificate_expires",),

@@ -18,6 +18,7 @@ from stack.monitor import history, notifications
 from stack.monitor.look import look
 from stack.monitor.model import Observation, to_json
 from stack.monitor.plan import Plan, read_plan
+from stack.monitor.unread import Watch
 
 SERVICE, LOGGER, EVENT = "logstack-monitor", "logstack.monitor", "component_health"
 MOST_BYTES = 5_000_000  # of the file of records before it is renamed
@@ -46,8 +47,11 @@ def main(arguments: list[str]) -> int:
 def _run(plan: Plan) -> None:
     """Look at every interval, until stopped."""
     known = history.load(Path(plan.folder))
+    files = Watch(plan)
+    files.start()
     while True:
         began = time.monotonic()
+        files.note(known.notes)
         view, found = look(plan, known)
         write(plan, records(plan, found, view.now))
         try:

@@ -17,6 +17,7 @@ from stack.monitor import (
     notifications,
     processes,
     services,
+    unread,
 )
 from stack.monitor.history import History
 from stack.monitor.metrics import METRICS, Samples
@@ -30,6 +31,7 @@ PROBES: tuple[Callable[[View], Iterator[Observation]], ...] = (
     processes.look,
     disks.look,
     files.look,
+    unread.look,
     agents.look,
     engines.look,
     services.look,

@@ -104,6 +104,16 @@ def read_processes(
     return found
 
 
+def pid_of(plan: Plan, name: str) -> int:
+    """The process of a program; 0 while it does not run, or where it is in a container."""
+    if plan.supervisor:
+        known = supervised(logs.tail(Path(plan.supervisor), TAIL)).get(name, Process())
+        return known.pid * _is_alive(known.pid)
+    samples: dict[str, Samples] = {}
+    _count_restarts(plan, samples, 0.0)
+    return int(samples.get(name, {}).get("pid", {}).get("", 0))
+
+
 def health_error(url: str) -> str:
     """Why a health check failed; empty if it passed. It is asked as on loopback."""
     try:
