@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import requests
 
 from stack.alerting.rules import Rule, load_rules
 from stack.hosts import secrets
+from stack.hosts.plan import plan_for
 from stack.queries.evaluate import VictoriaLogsEvaluator
+from stack.records.contract import OWN_SERVICES
 from stack.settings import Settings
 from tests.native.test_gateway import BATCH, WRITE
-from tests.support.forged import forged
-from tests.support.host_processes import fleet_settings, made_secrets, running_host
-from tests.support.native_stack import poll
+from tests.support.forged import forged, write_containers
+from tests.support.host_processes import (
+    HostUnderTest,
+    binaries_of,
+    fleet_settings,
+    made_secrets,
+    running_host,
+)
+from tests.support.native_stack import marker, poll
 from tests.support.otlp import otlp_batch
 
 pytestmark = pytest.mark.native
@@ -88,3 +97,25 @@ def test_no_other_rule_fires(written: Settings) -> None:
     others = [rule for rule in load_rules(written) if rule.name not in OF_THE_STACK]
     firing = [rule.name for rule in others if _about(rule, written)]
     assert firing == ["Watchdog"]
+
+
+def test_a_container_of_a_host_does_not_write_as_one_of_the_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by its label nor in its lines: on a host no program of the stack is a container."""
+    mark = marker()
+    folder = tmp_path / "containers"
+    monkeypatch.setattr("stack.components.log_sources.CONTAINER_LOGS", str(folder))
+    count = write_containers(folder, mark)
+    values = fleet_settings(app_hosts={"docker_logs": True})
+    known = made_secrets(tmp_path, values)
+    with running_host(tmp_path / "server", values, known, "logs-1", "victorialogs", "gateway"):
+        agent = HostUnderTest(tmp_path / "app", values, plan_for(values, known, "app-1"))
+        with agent.run("otelcol", binaries_of(values, "otelcol")["otelcol"]) as process:
+            poll(
+                lambda: _count(values, mark) >= count,
+                lambda: f"{count} records\n{process.log.read_text()}",
+            )
+        assert _count(values, f"{mark} service_name:*") == count
+        assert _count(values, f'{mark} service_name:"{OWN_SERVICES}"*') == 0
+        assert _count(values, f"{mark} service_name:=web") == 1

@@ -38,7 +38,7 @@ def test_an_application_writes_no_record_of_the_stack(stack: StackUnderTest) -> 
     for values in records:
         stack.write(line(record("forged", mark=mark, **values)))
     found = stack.wait_for({"mark": mark}, len(records))
-    assert not [item for item in found if item["service_name"].startswith(OWN_SERVICES)]
+    assert not [item for item in found if str(item["service_name"]).startswith(OWN_SERVICES)]
     for service in {values["service_name"] for values in records}:
         assert stack.count({"service_name": service, "mark": mark}) == 0
 
