@@ -20,7 +20,7 @@ from tests.support.native_stack import (
     on,
     record,
 )
-from tests.support.permissions import table
+from tests.support.permissions import statuses
 
 __all__ = ["gateway"]
 pytestmark = pytest.mark.native
@@ -30,15 +30,6 @@ NOT_HTTP = {
 }
 # Where others have no page at `/`.
 ONLY = {"loki": "/metrics", "promtail": "/metrics", "seaweedfs_volume": "/1,0111223344"}
-
-
-def statuses() -> dict[str, int]:
-    """What docs/operations.md says of each port."""
-    return {
-        name.strip("`"): int(status)
-        for names, status, _ in table("Pages in a browser")[1:]
-        for name in names.split(", ")
-    }
 
 
 def test_the_table_has_every_port_of_the_settings() -> None:

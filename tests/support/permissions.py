@@ -56,6 +56,15 @@ def cells() -> list[Cell]:
     ]
 
 
+def statuses() -> dict[str, int]:
+    """What a request for another host name is answered, by the name of the port."""
+    return {
+        name.strip("`"): int(status)
+        for names, status, _ in table("Pages in a browser")[1:]
+        for name in names.split(", ")
+    }
+
+
 def credentials(who: str, secrets: Mapping[str, str]) -> tuple[str, str]:
     """User and password of a row; the reader is alice."""
     app, reader = secrets[writer_secret("app-1")], secrets[reader_secret("alice")]
