@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards.model import BuildQuery, Page, Panel, QueryContext, Row, bars, chart, logs
 from stack.queries import catalogue as queries
 from stack.queries import health
-from stack.queries.language import Query, Scope
+from stack.queries.language import Query
 
 # What the monitor counts within ten minutes, by the names that panels show.
 FLOW = {
@@ -23,17 +23,12 @@ LOST = {
 COMPONENT, DESTINATION = ("host", "component"), ("host", "destination")
 
 
-def everywhere(context: QueryContext) -> Scope:
-    """The monitor's records are of a service of its own, whichever services are chosen."""
-    return Scope(context.scope.environment)
-
-
 def measured(field: str, by: tuple[str, ...] = (), *, smallest: bool = False) -> BuildQuery:
     """What the monitor measured, in each step."""
 
     def build(context: QueryContext) -> Query:
         return health.health_value(
-            everywhere(context), context.step, field=field, by=by, smallest=smallest
+            context.scope, context.step, field=field, by=by, smallest=smallest
         )
 
     return build
@@ -139,7 +134,7 @@ PIPELINE = Page(
                     "Problems",
                     "What the monitor found wrong, in records per step; docs/monitoring.md.",
                     lambda context: health.problem_count(
-                        everywhere(context), context.step, by=("problem", "component")
+                        context.scope, context.step, by=("problem", "component")
                     ),
                     stacked=True,
                     filled=False,
@@ -185,7 +180,7 @@ PIPELINE = Page(
                 logs(
                     "Problems of the stack",
                     "What the monitor found wrong, with the evidence and the command to run.",
-                    lambda context: health.problem_records(everywhere(context), readable=True),
+                    lambda context: health.problem_records(context.scope, readable=True),
                     filled=False,
                 ),
             ),

@@ -132,10 +132,16 @@ class Builder:
         """
         changed = [patch.module for patch in artifact.patches]
         modules = list(dict.fromkeys([*changed, *(added.module for added in artifact.added)]))
+        named_by = {patch.module: patch.required_by for patch in artifact.patches}
         copies: dict[str, Path] = {}
         for module in modules:
             required_by = copies[modules[0]] if copies and not artifact.manifest else None
+            if name := named_by.get(module):
+                required_by = self._download(artifact, f"{name}@v{artifact.version}", scratch)
             copies[module] = self._copy_module(artifact, module, scratch, required_by)
+            if required_by and not artifact.manifest:
+                replace = f"-replace={module}={copies[module]}"
+                self._run(artifact, [self.environment.go, "mod", "edit", replace], required_by)
         for added in artifact.added:
             path = copies[added.module] / added.file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +164,7 @@ class Builder:
     def _copy_module(
         self, artifact: Artifact, module: str, scratch: Path, required_by: Path | None
     ) -> Path:
-        """A module that can be changed, in the place of the one that another copy requires.
+        """A copy of a module that can be changed, of the version that `required_by` requires.
 
         Raises ArtifactError.
         """
@@ -171,9 +177,6 @@ class Builder:
         shutil.copytree(source, copy, copy_function=shutil.copyfile)
         for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):  # Go's cache is read-only
             folder.chmod(0o755)
-        if required_by:
-            replace = f"-replace={module}={copy}"
-            self._run(artifact, [self.environment.go, "mod", "edit", replace], required_by)
         return copy
 
     def _download(self, artifact: Artifact, versioned: str, scratch: Path) -> Path:

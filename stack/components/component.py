@@ -22,12 +22,17 @@ HOST_PYTHON = "/usr/bin/python3"
 
 @dataclass(frozen=True)
 class Patch:
-    """A change of one file of a Go module, which is built from a copy: `before` becomes `after`."""
+    """A change of one file of a Go module, which is built from a copy: `before` becomes `after`.
+
+    `required_by` is the module of the artifact's version that names the version of this one; empty:
+    it has the artifact's, or the one that the first changed module requires.
+    """
 
     module: str
     file: str
     before: str
     after: str
+    required_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ containers are none.
 
 from __future__ import annotations
 
-from stack.components.component import Patch
+from stack.components.component import Added, Patch
 
 FUNCTION = """\
 
@@ -25,7 +25,7 @@ func isNameOfOthers(host string) bool {
 REFUSE = """\
 http.Error(w, "unknown host name: expected an address or localhost", http.StatusMisdirectedRequest)
 """
-# Of VictoriaLogs, before any path of its own.
+# Of VictoriaLogs and vmalert, before any path of their own.
 VICTORIA_METRICS = Patch(
     "github.com/VictoriaMetrics/VictoriaMetrics",
     "lib/httpserver/httpserver.go",
@@ -40,4 +40,54 @@ func handlerWrapper(w http.ResponseWriter, r *http.Request, rh RequestHandler) {
 		return
 	}}
 """,
+)
+
+
+def answering(module: str, folder: str, package: str) -> Added:
+    """A file of a Go package with `answering`, a handler that refuses the names of others."""
+    text = f"""\
+package {package}
+
+import (
+	"net/http"
+	"strings"
+)
+
+// answering refuses requests to names of others, before any path of the handler.
+func answering(handler http.Handler) http.Handler {{
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {{
+		if isNameOfOthers(r.Host) {{
+			{REFUSE.rstrip()}
+			return
+		}}
+		handler.ServeHTTP(w, r)
+	}})
+}}
+{FUNCTION}"""
+    return Added(module, f"{folder}host_names.go", text)
+
+
+HEALTH_CHECK = (
+    "github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
+)
+METRICS = "go.opentelemetry.io/contrib/otelconf"
+# Of the collector: its health check and its metrics.
+COLLECTOR = (
+    Patch(
+        HEALTH_CHECK,
+        "healthcheckextension.go",
+        before="\thc.server.Handler = mux\n",
+        after="\thc.server.Handler = answering(mux)\n",
+    ),
+    Patch(
+        METRICS,
+        "v0.3.0/metric.go",
+        before="\t\tHandler:      mux,\n",
+        after="\t\tHandler:      answering(mux),\n",
+        required_by="go.opentelemetry.io/collector/service",
+    ),
+)
+COLLECTOR_FILES = (
+    answering(HEALTH_CHECK, "", "healthcheckextension"),
+    answering(METRICS, "v0.3.0/", "otelconf"),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from stack.components import agent_expressions as expressions
+from stack.components import host_names, secret_patterns, text_formats
 from stack.components import record_expressions as records
-from stack.components import secret_patterns, text_formats
 from stack.components.component import Artifact, Component, Container, Patch, config_check
 from stack.components.log_sources import (
     MOST_LINES,
@@ -138,7 +138,7 @@ IMPORTS = Patch(
 	"syscall"
 """,
 )
-PATCHES = (QUEUE, REGULAR, IMPORTS)
+PATCHES = (QUEUE, REGULAR, IMPORTS, *host_names.COLLECTOR)
 # A processor of our own.
 NAMES = ROOT / "stack" / "artifacts" / "names.go"
 
@@ -269,6 +269,7 @@ def program(settings: Settings) -> Artifact:
         binaries=("otelcol-logstack",),
         emptied=EMPTIED,
         patches=PATCHES,
+        added=host_names.COLLECTOR_FILES,
     )
 
 

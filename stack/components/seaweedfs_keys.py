@@ -35,6 +35,9 @@ def store_security(folder: Path, admin: str) -> dict[str, str]:
     text += f'[grpc]\nca = "{folder / CERTIFICATE}"\n'
     for server in SERVERS:
         text += f'[grpc.{server}]\ncert = "{folder / CERTIFICATE}"\nkey = "{folder / KEY}"\n'
+    # The master shows a page, also without its HTTP interface.
+    pair = f'cert = "{folder / CERTIFICATE}"\nkey = "{folder / KEY}"\n'
+    text += f'[https.master]\nca = "{folder / CERTIFICATE}"\n{pair}'
     certificate, key_text = _certificate(admin)
     return {
         "seaweedfs/security.toml": text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stack.common import quote
 from stack.components.component import IMAGE_USER, Artifact, Component, Container, as_pattern
+from stack.components.host_names import VICTORIA_METRICS
 from stack.engines.kinds import kind_of
 from stack.settings.targets import Target
 from stack.settings.units import (
@@ -38,6 +39,7 @@ COMPONENTS = (
             settings.versions["vmalert"],
             packages=("github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert",),
             binaries=("vmalert",),
+            patches=(VICTORIA_METRICS,),
         ),
         port="vmalert",
         health="/health",

@@ -31,7 +31,11 @@ def started(names: tuple[str, ...], folder: Path) -> Iterator[FleetUnderTest]:
             name: ("log_server",) if name.startswith("logs") else ("app_host",) for name in names
         }
         app = {"service": "erp-backend-api", "user": "erp"}
-        fleet.values = {"timing": {"start_timeout": "30s"}, "app_hosts": {"apps": [app]}}
+        fleet.values = {
+            "timing": {"start_timeout": "30s"},
+            "app_hosts": {"apps": [app]},
+            "gateway": {"readers": ["alice"]},
+        }
         fleet.prepare()
         yield fleet
 

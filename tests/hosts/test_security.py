@@ -7,9 +7,8 @@ import json
 import pytest
 
 from stack import settings
-from stack.hosts.secrets import reader_secret
 from tests.support.host_containers import FleetUnderTest
-from tests.support.permissions import REFUSED, Cell, cells, credentials
+from tests.support.permissions import REFUSED, Cell, cells, credentials, statuses
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
@@ -67,11 +66,8 @@ def test_only_who_knows_the_password_may_write(fleet: FleetUnderTest) -> None:
 
 @pytest.mark.parametrize("cell", cells(), ids=str)
 def test_the_table_says_who_may(fleet: FleetUnderTest, cell: Cell) -> None:
-    """Each cell of "Who may do what" in docs/operations.md; readers are not deployed here."""
-    if "readers" in cell.who or cell.who == "another one's password":
-        pytest.skip("this fleet has no reader; tests/native/ has")
-    known = secrets_of(fleet)
-    user, password = credentials(cell.who, {**known, reader_secret("alice"): ""})
+    """Each cell of "Who may do what" in docs/operations.md."""
+    user, password = credentials(cell.who, secrets_of(fleet))
     method, path = cell.request
     answer = ask(fleet, https(fleet, path), user=user, password=password, method=method)
     assert (int(answer) not in REFUSED) == cell.may
@@ -99,6 +95,31 @@ def test_a_local_user_of_a_log_server_reaches_no_program(fleet: FleetUnderTest) 
     asked = logs.python(CONNECT, *ports, user="nobody").splitlines()
     assert asked == [f"{port} ConnectionRefusedError" for port in ports]
     assert logs.python(CONNECT, *ports).splitlines() == [f"{port} open" for port in ports]
+
+
+NAMES = """
+import sys, urllib.request
+for port in sys.argv[1:]:
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": "evil.example"})
+    try:
+        print(urllib.request.urlopen(asked, timeout=10).status)
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
+
+
+def test_the_programs_of_a_log_server_refuse_the_names_of_others(fleet: FleetUnderTest) -> None:
+    """As docs/operations.md says of each port, also to those who reach it."""
+    ports = settings.load({}).ports
+    answers = {
+        name: status
+        for name, status in statuses().items()
+        if name not in ("gateway", "restored", "loki", "promtail", "grafana", "sample_app")
+        and name != "seaweedfs_volume"  # which answers 400 at `/`
+    }
+    numbers = [str(ports.effective(name)) for name in answers]
+    found = fleet.hosts["logs-1"].python(NAMES, *numbers).split()
+    assert dict(zip(answers, map(int, found), strict=True)) == answers
 
 
 def test_who_writes_may_not_read(fleet: FleetUnderTest) -> None:

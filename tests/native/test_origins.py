@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.server
 import json
 import shutil
+import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ import pytest
 import requests
 
 from stack.components.catalogue import selected
+from stack.components.seaweedfs_keys import CERTIFICATE
 from stack.engines.facts import LOKI_TENANT
 from tests.support.native_stack import ON_ENGINES, StackUnderTest, line, marker, record
 from tests.support.require import unavailable
@@ -47,10 +50,11 @@ READABLE = (
 )
 # Of the object store: what asked nobody for a key before, with the answer that is right.
 STORE = (
-    ("GET", "seaweedfs_master", "/dir/status", 404),
-    ("GET", "seaweedfs_master", "/dir/assign", 404),
-    ("GET", "seaweedfs_master", "/col/delete?collection={bucket}", 404),
-    ("POST", "seaweedfs_master", "/submit", 404),
+    ("GET", "seaweedfs_master", "/", 400),
+    ("GET", "seaweedfs_master", "/dir/status", 400),
+    ("GET", "seaweedfs_master", "/dir/assign", 400),
+    ("GET", "seaweedfs_master", "/col/delete?collection={bucket}", 400),
+    ("POST", "seaweedfs_master", "/submit", 400),
     ("GET", "seaweedfs_filer", "/buckets/{bucket}/", 404),
     ("PUT", "seaweedfs_filer", "/buckets/{bucket}/v1/file", 404),
     ("DELETE", "seaweedfs_filer", "/buckets/{bucket}/?recursive=true", 404),
@@ -140,41 +144,18 @@ def test_the_object_store_gives_and_deletes_nothing_without_a_key(
     assert answer.status_code == status, answer.text
 
 
-@pytest.mark.parametrize(
-    ("port", "path", "status"),
-    [
-        *(
-            ("victorialogs", path, 421)
-            for path in ("/select/logsql/query?query=*", "/metrics", "/")
-        ),
-        ("alertmanager", "/api/v2/alerts", 421),
-        ("alertmanager", "/api/v2/silences", 421),
-        ("sample_app", "/healthz", 400),
-        ("seaweedfs", "/", 403),
-    ],
-)
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "a.b.", "1.2.3.4x"])
-def test_the_name_of_another_is_refused(
-    stack: StackUnderTest, port: str, path: str, status: int, host: str
-) -> None:
-    """A page may let its own name point here: the program would be of the page's origin."""
-    if port not in ports_of(stack):
-        pytest.skip(f"{port} is not a part of it with this engine")
-    for method in ("GET", "POST"):
-        answer = requests.request(
-            method, stack.target.url(port, path), headers={"Host": host}, timeout=10
-        )
-        # S3 knows no POST there.
-        assert answer.status_code in (status, 405), answer.text
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:1", "victorialogs", "a:1"])
-def test_addresses_and_names_of_containers_are_served(stack: StackUnderTest, host: str) -> None:
-    """They cannot be those of a page."""
-    for port, path in (("victorialogs", "/health"), ("alertmanager", "/api/v2/alerts")):
-        if port in ports_of(stack):
-            url = stack.target.url(port, path)
-            assert requests.get(url, headers={"Host": host}, timeout=10).status_code == 200
+def test_the_master_of_the_store_asks_for_a_certificate(stack: StackUnderTest) -> None:
+    """It shows a page of its volumes to every local user otherwise, whatever is off."""
+    port = stack.settings.ports.effective("seaweedfs_master")
+    known = stack.target.config_dir("seaweedfs") / CERTIFICATE
+    context = ssl.create_default_context(cafile=str(known))
+    context.check_hostname = False
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        context.wrap_socket(connection) as master,
+        pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"),
+    ):
+        master.recv(1)
 
 
 def show(folder: Path, url: str) -> str:
@@ -190,22 +171,6 @@ def show(folder: Path, url: str) -> str:
         url,
     ]
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False).stdout
-
-
-@pytest.mark.browser
-def test_a_name_that_points_here_shows_no_record(stack: StackUnderTest, tmp_path: Path) -> None:
-    """What DNS rebinding leads to, in a browser; by its address the engine shows the record."""
-    mark = marker()
-    stack.write(line(record("seen by nobody", mark=mark)))
-    stack.wait_for({"mark": mark}, 1)
-    port = {"victorialogs", "loki"} & ports_of(stack)
-    if port == {"loki"}:
-        pytest.skip("Loki is not built here, and answers every name (decision 0042)")
-    here = stack.target.url("victorialogs", "/select/logsql/field_values?query=*&field=mark")
-    assert mark in show(tmp_path, here)
-    shown = show(tmp_path, here.replace("127.0.0.1", "evil.example"))
-    assert "unknown host name" in shown
-    assert mark not in shown
 
 
 @pytest.mark.browser

@@ -15,7 +15,9 @@ from stack.engines import Record, Selection
 from stack.engines.loki import Loki
 from stack.hosts import secrets
 from stack.hosts.plan import plan_for
+from stack.records.contract import ASIDE
 from stack.settings import Settings
+from tests.support.forged import write_containers
 from tests.support.host_checks import check
 from tests.support.host_processes import HostUnderTest, binaries_of, fleet_settings, made_secrets
 from tests.support.native_stack import line, marker, poll, record
@@ -91,6 +93,19 @@ def test_records_of_a_host_arrive_through_the_gateway(fleet: Fleet) -> None:
         (text,) = fleet.arrived("service_name", "web")
     assert found["host"] == "app-1"
     assert (text["message"], text["host"]) == (f"in a container {run}", "app-1")
+
+
+def test_a_container_does_not_write_as_one_of_the_stack(fleet: Fleet) -> None:
+    """Neither by its label nor in its lines: on a host no program of the stack is a container."""
+    run = marker()
+    write_containers(fleet.app.root / "var/lib/docker/containers", run)
+    with (
+        fleet.server.run("gateway", fleet.binaries("gateway")),
+        fleet.app.run("promtail", fleet.binaries("promtail")),
+    ):
+        renamed = fleet.arrived("service_name", f"{ASIDE}logstack-monitor", 3)
+    assert [item["host"] for item in renamed] == ["app-1"] * 3
+    assert fleet.stored("service_name", "logstack-monitor") == []
 
 
 def test_records_wait_in_their_file_while_the_log_server_is_unavailable(fleet: Fleet) -> None:

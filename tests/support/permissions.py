@@ -1,4 +1,4 @@
-"""The table "Who may do what" of docs/operations.md, cell by cell, for the tests that ask."""
+"""Tables of docs/operations.md about who reaches what, for the tests that ask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from stack.hosts.secrets import reader_secret, writer_secret
 from stack.settings import ROOT
 
 DOCUMENT = ROOT / "docs" / "operations.md"
-HEADING = "## Who may do what"
 # What a gateway answers to those who may not; a permitted request may fail for another reason.
 REFUSED = {401, 403, 404, 405, 421, 503}
 REQUESTS = {
@@ -40,16 +39,30 @@ class Cell:
         return f"{self.who}: {self.what}"
 
 
+def table(heading: str) -> list[list[str]]:
+    """The rows of the table below a heading, with the one of its columns' names."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return [row.strip("| ").split(" | ") for row in section.splitlines() if row.startswith("| ")]
+
+
 def cells() -> list[Cell]:
-    """Every cell of the table."""
-    section = DOCUMENT.read_text(encoding="utf-8").partition(HEADING)[2].partition("\n## ")[0]
-    rows = [row.strip("| ").split(" | ") for row in section.splitlines() if row.startswith("| ")]
-    (_, *columns), *others = rows
+    """Every cell of the table of what the gateway permits."""
+    (_, *columns), *others = table("Who may do what")
     return [
         Cell(who, what, answer != "no")
         for who, *answers in others
         for what, answer in zip(columns, answers, strict=True)
     ]
+
+
+def statuses() -> dict[str, int]:
+    """What a request for another host name is answered, by the name of the port."""
+    return {
+        name.strip("`"): int(status)
+        for names, status, _ in table("Pages in a browser")[1:]
+        for name in names.split(", ")
+    }
 
 
 def credentials(who: str, secrets: Mapping[str, str]) -> tuple[str, str]:

@@ -10,14 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from stack.artifacts import ArtifactError, cache_dir, ensure_all, find, required
+from stack.artifacts import (
+    ArtifactError,
+    cache_dir,
+    compose_plugin,
+    ensure_all,
+    find,
+    required,
+)
 from stack.components.component import Artifact
 from stack.components.otelcol import QUEUE
 from stack.settings import ROOT, Settings
 from tests.support.builds import (
     EVERYTHING,
     built,
-    refusal,
     scratch_folders,
     silent,
     to_build,
@@ -69,9 +75,10 @@ def test_the_collectors_folder_depends_on_what_is_in_it(values: Settings) -> Non
 
 def test_a_binary_says_its_version(go: FakeGo, values: Settings) -> None:
     """The linker sets each project's variable."""
-    script = '[ "$1" != env ] || { echo go99.0; exit; }\necho "$*" >> "$(dirname "$0")/arguments"'
-    write_program(go.program, f"#!/bin/sh\n{script}\nexit 1\n")
-    refusal(values)
+    script = go.program.read_text(encoding="utf-8").partition("\n")[2]
+    noted = 'echo "$*" >> "$(dirname "$0")/arguments"'
+    write_program(go.program, f"#!/bin/sh\n{noted}\n{script}")
+    ensure_all(values, silent)
     arguments = (go.program.parent / "arguments").read_text(encoding="utf-8").splitlines()
     version = f"v{values.versions.vmalert}"
     assert (
@@ -79,7 +86,7 @@ def test_a_binary_says_its_version(go: FakeGo, values: Settings) -> None:
         f"-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version={version} "
         f"-X github.com/prometheus/common/version.Version={version} "
         f"-X github.com/caddyserver/caddy/v2.CustomVersion={version} "
-        f"github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert@{version}"
+        "github.com/VictoriaMetrics/VictoriaMetrics/app/vmalert"
     ) in arguments
 
 
@@ -104,22 +111,22 @@ def test_two_runs_at_once_build_once(
 
 
 @pytest.mark.parametrize(
-    ("name", "binary", "printed"),
+    "printed",
     [
-        ("vmalert", "vmalert", "v{version}"),
-        ("vmalert", "vmalert", "vmalert-20260102-150405-tags-v{version}-0-g01ab"),
-        ("vmalert", "vmalert", "vmalert, version {version}, built today"),
+        "v{version}",
+        "docker-compose-20260102-150405-tags-v{version}-0-g01ab",
+        "Docker Compose version v{version}, built today",
     ],
 )
 def test_a_binary_on_path_of_the_very_version_is_used(
-    go: FakeGo, values: Settings, name: str, binary: str, printed: str
+    go: FakeGo, values: Settings, printed: str
 ) -> None:
     """However the project words it; it is not built again."""
-    text = printed.format(version=required(values)[name].version)
-    write_program(go.program.parent / binary, f"#!/bin/sh\necho '{text}'\n")
-    folders = ensure_all(values, silent)
-    assert folders[name] == go.program.parent
-    assert go.calls() == [call for call in EVERYTHING if call != f"install {binary}"]
+    text = printed.format(version=values.versions.compose)
+    write_program(go.program.parent / "docker-compose", f"#!/bin/sh\necho '{text}'\n")
+    known = {"compose": compose_plugin(values)}
+    assert ensure_all(values, silent, known)["compose"] == go.program.parent
+    assert go.calls() == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,7 @@ def test_a_binary_on_path_of_the_very_version_is_used(
     [
         "echo v{version}.1",
         "echo v{version}-rc1",
-        "echo vmalert-20260102-150405-tags-v{version}-3-g01ab",
+        "echo docker-compose-20260102-150405-tags-v{version}-3-g01ab",
         "echo 0.0.1",
         "exec false",
     ],
@@ -136,9 +143,9 @@ def test_a_binary_on_path_of_another_version_is_not_used(
     go: FakeGo, values: Settings, script: str
 ) -> None:
     """Neither a release candidate nor something built later."""
-    text = script.format(version=values.versions.vmalert)
-    write_program(go.program.parent / "vmalert", f"#!/bin/sh\n{text}\n")
-    assert find(required(values)["vmalert"], Path(values.paths.cache)) is None
+    text = script.format(version=values.versions.compose)
+    write_program(go.program.parent / "docker-compose", f"#!/bin/sh\n{text}\n")
+    assert find(compose_plugin(values), Path(values.paths.cache)) is None
 
 
 def test_half_of_a_set_on_path_is_not_used(go: FakeGo, values: Settings) -> None:
@@ -150,12 +157,13 @@ def test_half_of_a_set_on_path_is_not_used(go: FakeGo, values: Settings) -> None
     assert find(pair, Path(values.paths.cache)) == go.program.parent
 
 
-def test_an_alertmanager_of_others_is_not_used(go: FakeGo, values: Settings) -> None:
-    """It serves pages of others, whose name leads to loopback."""
-    for binary in ("alertmanager", "amtool"):
-        text = f"#!/bin/sh\necho {binary}, version {values.versions.alertmanager}\n"
-        write_program(go.program.parent / binary, text)
-    assert find(required(values)["alertmanager"], Path(values.paths.cache)) is None
+@pytest.mark.parametrize("name", ["victorialogs", "otelcol", "alertmanager", "vmalert"])
+def test_a_program_of_others_is_not_used(go: FakeGo, values: Settings, name: str) -> None:
+    """It lacks the changes that are made here: it answers pages of others, and loses records."""
+    artifact = required(values)[name]
+    for binary in artifact.binaries:
+        write_program(go.program.parent / binary, f"#!/bin/sh\necho v{artifact.version}\n")
+    assert find(artifact, Path(values.paths.cache)) is None
 
 
 def test_what_is_added_to_a_module_is_in_the_folders_name(go: FakeGo, values: Settings) -> None:
@@ -224,10 +232,3 @@ def test_without_a_home_the_setting_of_the_cache_is_named(monkeypatch: pytest.Mo
 
 def _no_home() -> Path:
     raise RuntimeError("Could not determine home directory.")
-
-
-def test_a_victorialogs_of_others_is_not_used(go: FakeGo, values: Settings) -> None:
-    """It lacks the changes that are made here, and loses records without them."""
-    text = f"#!/bin/sh\necho v{values.versions.victorialogs}\n"
-    write_program(go.program.parent / "victoria-logs", text)
-    assert find(required(values)["victorialogs"], Path(values.paths.cache)) is None
