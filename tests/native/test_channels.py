@@ -21,6 +21,7 @@ from stack.alerting.files import alert_files
 from stack.alerting.send import send
 from stack.alerting.throwaway import running
 from stack.components.catalogue import by_name, command
+from stack.monitor import metrics
 from stack.runtimes.native import read_tail
 from stack.settings.secrets import write_private
 from stack.settings.targets import Target
@@ -299,3 +300,25 @@ def test_secrets_are_sent_where_the_services_expect_them(alertmanager: Running) 
     assert len(holders) == len(PATHS)
     assert {path.parent.name for path in holders} == {"secrets"}
     assert {oct(path.stat().st_mode & 0o777) for path in holders} == {"0o600"}
+
+
+def test_the_monitor_sees_each_channel_fail(alertmanager: Running) -> None:
+    """In the counters that NotificationsFailing is about."""
+    for path in PATHS.values():
+        alertmanager.http.failing[path] = [500]
+    alertmanager.post("Fails")
+    url = alertmanager.target.url("alertmanager", "/metrics")
+
+    def failed() -> set[str]:
+        found = metrics.parse(metrics.fetch(url), metrics.METRICS["alertmanager"])
+        counts = found["notifications_failed"]
+        return {name for name, count in counts.items() if name.startswith("page/") and count}
+
+    names = {"msteamsv2" if name == "teams" else name for name in PATHS}
+    poll(
+        lambda: failed() == {f"page/{name}" for name in names},
+        lambda: f"{failed()}",
+        timeout=60,
+    )
+    for channel in PATHS:  # and each is asked again
+        alertmanager.wait(channel, "Fails")
