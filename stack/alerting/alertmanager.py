@@ -1,7 +1,7 @@
 """Alertmanager's configuration from settings, rules and channels. Pure.
 
-page goes to PagerDuty and Slack, ticket to Slack and e-mail, info to a digest by e-mail. Alerts
-without a severity are routed as tickets, so that none is lost. That a channel fails is sent to all.
+Alerts go to the channels of their severity (`channels.CHANNELS`). Those without a severity are
+routed as tickets, so that none is lost. That a channel fails is sent to all.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from stack.alerting.channels import CHANNELS, Channel, Channels
+from stack.alerting.channels import NAMES, Channels, channels_of
 from stack.alerting.rule_files import dump
 from stack.alerting.rules import Rule
 from stack.components.component import as_pattern
 from stack.settings import ROOT, Settings
-from stack.settings.alerts import MuteTime, Severity
+from stack.settings.alerts import SEVERITIES, MuteTime, Severity
 from stack.settings.targets import Target
 from stack.settings.units import go_duration, parse_duration
 
@@ -25,12 +25,6 @@ WATCHDOG = "Watchdog"
 FAILING, EVERYBODY = "NotificationsFailing", "everybody"
 TEST_LABEL = "test_channel"
 
-CHANNELS_OF: dict[Severity, tuple[Channel, ...]] = {
-    "page": ("pagerduty", "slack"),
-    "ticket": ("slack", "email"),
-    "info": ("email",),
-}
-
 
 def render_alertmanager(target: Target, rules: Sequence[Rule], channels: Channels) -> str:
     """The whole configuration as YAML."""
@@ -38,7 +32,7 @@ def render_alertmanager(target: Target, rules: Sequence[Rule], channels: Channel
     mute_times = target.settings.alerts.mute_times
     document: dict[str, Any] = {
         "route": route(target.settings),
-        "receivers": receivers(channels),
+        "receivers": receivers(channels, label_names(rules)),
         "inhibit_rules": inhibitions(rules),
         "templates": [f"{as_pattern(folder)}/*.tmpl"],
     }
@@ -68,7 +62,7 @@ def route(settings: Settings) -> dict[str, Any]:
             "group_by": ["..."],
             "group_wait": "0s",
         }
-        for channel in CHANNELS
+        for channel in NAMES
     ]
     failing = {
         "matchers": [f'alertname="{FAILING}"'],
@@ -103,20 +97,27 @@ def route(settings: Settings) -> dict[str, Any]:
     }
 
 
-def receivers(channels: Channels) -> list[dict[str, Any]]:
+def label_names(rules: Sequence[Rule]) -> list[str]:
+    """The names of the labels whose values come from records."""
+    return sorted({name for rule in rules for name in rule.query("any").by} - {"environment"})
+
+
+def receivers(channels: Channels, labels: Sequence[str]) -> list[dict[str, Any]]:
     """One per severity, one of all channels, one per channel for tests, the dead man's switch."""
     by_severity = [
-        {"name": severity, **_configs(channels, names)} for severity, names in CHANNELS_OF.items()
+        {"name": severity, **_configs(channels, channels_of(severity))} for severity in SEVERITIES
     ]
     tests = [{"name": f"test-{name}", **_configs(channels, (name,), test=True)}
-             for name in CHANNELS]  # fmt: skip
-    everybody = {"name": EVERYBODY, **_configs(channels, CHANNELS)}
-    return [
-        *by_severity,
-        everybody,
-        *tests,
-        {"name": "deadman", **_configs(channels, ("deadman",))},
-    ]
+             for name in NAMES]  # fmt: skip
+    everybody = {"name": EVERYBODY, **_configs(channels, NAMES)}
+    deadman = {"name": "deadman", **_configs(channels, ("deadman",))}
+    found: list[dict[str, Any]] = [*by_severity, everybody, *tests, deadman]
+    for entry in (entry for item in found for entry in item.get("opsgenie_configs", ())):
+        # Alertmanager adds every label as it is, and Opsgenie refuses more than 8,000 characters.
+        entry["details"] = {
+            name: f'{{{{ .CommonLabels.{name} | printf "%.200s" }}}}' for name in labels
+        }
+    return found
 
 
 def inhibitions(rules: Sequence[Rule]) -> list[dict[str, Any]]:
@@ -141,7 +142,7 @@ def message_templates() -> dict[str, str]:
 
 
 def _configs(
-    channels: Channels, names: Sequence[Channel], *, test: bool = False
+    channels: Channels, names: Sequence[str], *, test: bool = False
 ) -> dict[str, list[dict[str, Any]]]:
     # No message when the test alert ends.
     changes = {"send_resolved": False} if test else {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from stack.alerting import AlertError
-from stack.alerting.alertmanager import CHANNELS_OF
-from stack.alerting.channels import read_channels
+from stack.alerting.channels import channels_of, read_channels
 from stack.alerting.lint import links_without_address
+from stack.settings.alerts import SEVERITIES
 from stack.settings.targets import Target
 
 
@@ -16,8 +16,8 @@ def audience(target: Target) -> str:
     except AlertError as error:
         return f"Alerts reach nobody: {error}"
     known = {
-        severity: [name for name in names if name in channels.receivers]
-        for severity, names in CHANNELS_OF.items()
+        severity: [name for name in channels_of(severity) if name in channels.receivers]
+        for severity in SEVERITIES
     }
     unset = ["[receivers]"] if not all(known.values()) else []
     if any(known.values()):

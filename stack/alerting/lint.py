@@ -11,12 +11,12 @@ from pathlib import Path
 
 from stack import artifacts
 from stack.alerting import AlertError
-from stack.alerting.alertmanager import CHANNELS_OF
-from stack.alerting.channels import Channels
+from stack.alerting.channels import Channels, channels_of
 from stack.alerting.files import alert_files, load
 from stack.common import last_lines
 from stack.components.component import as_pattern
 from stack.settings import Settings
+from stack.settings.alerts import SEVERITIES
 from stack.settings.secrets import write_private
 from stack.settings.targets import Target
 
@@ -51,7 +51,8 @@ def remarks(channels: Channels, settings: Settings) -> Iterator[str]:
 
     Not an error: a fresh checkout has no secrets.
     """
-    for severity, names in CHANNELS_OF.items():
+    for severity in SEVERITIES:
+        names = channels_of(severity)
         if not any(name in channels.receivers for name in names):
             yield f"Alerts of severity {severity} are not delivered: set up {' or '.join(names)}."
     if "deadman" not in channels.receivers:

@@ -16,18 +16,13 @@ from datetime import UTC, datetime, timedelta
 
 from stack.alerting import AlertError
 from stack.alerting.alertmanager import TEST_LABEL
-from stack.alerting.channels import Channel
+from stack.alerting.channels import settings_of
 from stack.alerting.expressions import runbook_link
 from stack.alerting.http import ask
 from stack.settings.targets import Target
 
 ReadLog = Callable[[], str]
 WAIT = 30.0  # seconds for a channel to respond
-SETTING = {
-    "slack": "receivers.slack_webhook_file or receivers.slack_token_file",
-    "pagerduty": "receivers.pagerduty_key_file",
-    "email": "receivers.email_to",
-}
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Counters:
     failed: float
 
 
-def send(target: Target, channel: Channel, read_log: ReadLog, *, wait: float = WAIT) -> SendResult:
+def send(target: Target, channel: str, read_log: ReadLog, *, wait: float = WAIT) -> SendResult:
     """Send a marked message and wait for the channel's response. Raises AlertError.
 
     `read_log` returns the end of Alertmanager's log.
@@ -73,18 +68,18 @@ def send(target: Target, channel: Channel, read_log: ReadLog, *, wait: float = W
     return SendResult(channel, mark, False, f"no response within {wait:g} s")
 
 
-def check_configured(url: str, channel: Channel) -> None:
+def check_configured(url: str, channel: str) -> None:
     """Raises AlertError unless the running Alertmanager has the channel."""
     text = ask("GET", f"{url}/api/v2/status", "Alertmanager").json()["config"]["original"]
     entry = re.search(rf"(?m)^- name: test-{channel}\n(.*)", text)
     if entry is None or entry[1].startswith("- name:"):
         raise AlertError(
             f"cannot send to {channel}: it is not set up (see docs/alerts.md). Set "
-            f"{SETTING[channel]}. Run: make up"
+            f"{settings_of(channel)}. Run: make up"
         )
 
 
-def counters(url: str, channel: Channel) -> Counters:
+def counters(url: str, channel: str) -> Counters:
     """Alertmanager's counters of the receiver for test messages."""
     text = ask("GET", f"{url}/metrics", "Alertmanager").text
 
@@ -98,7 +93,7 @@ def counters(url: str, channel: Channel) -> Counters:
     )
 
 
-def post_alert(url: str, target: Target, channel: Channel, mark: str) -> None:
+def post_alert(url: str, target: Target, channel: str, mark: str) -> None:
     """Send the test alert to Alertmanager; it ends by itself after two minutes."""
     now = datetime.now(UTC)
     alert = {
@@ -130,7 +125,7 @@ def printed_since(known: str, text: str) -> str:
     return text.rpartition(f"{last}\n")[2] if last else text
 
 
-def failure(log: str, channel: Channel) -> str:
+def failure(log: str, channel: str) -> str:
     """Why the last message failed, from Alertmanager's log; "" if unknown."""
     for line in reversed(log.splitlines()):
         try:

@@ -19,7 +19,7 @@ from stack.alerting import AlertError, lint, past, rule_tests
 from stack.alerting import send as sending
 from stack.alerting.audience import audience
 from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
-from stack.alerting.channels import read_channels
+from stack.alerting.channels import NAMES, read_channels
 from stack.alerting.loaded import LoadedRule, loaded_rules
 from stack.alerting.rules import Rule, load_rule_file, load_rules, load_rules_for
 from stack.cli.console import AsJson, note, out, plain, print_json, progress
@@ -41,10 +41,7 @@ def register(parent: typer.Typer) -> None:
     parent.add_typer(app, name="alerts")
 
 
-class Channel(StrEnum):
-    slack = "slack"
-    pagerduty = "pagerduty"
-    email = "email"
+Channel = StrEnum("Channel", [(name, name) for name in NAMES])  # type: ignore[misc]  # of the table
 
 
 @app.command("list")

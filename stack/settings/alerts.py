@@ -136,6 +136,14 @@ class Receivers(Section):
     slack_api_url: BaseUrl
     pagerduty_key_file: SecretFile
     pagerduty_url: BaseUrl
+    opsgenie_key_file: SecretFile
+    opsgenie_url: BaseUrl
+    teams_webhook_file: SecretFile
+    discord_webhook_file: SecretFile
+    telegram_token_file: SecretFile
+    telegram_chat_id: int
+    telegram_url: BaseUrl
+    webhook_url_file: SecretFile
     email_to: tuple[MailAddress, ...] = Field(strict=False)
     email_from: MailAddress | Literal[""]
     smtp_server: Server

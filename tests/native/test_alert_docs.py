@@ -93,7 +93,7 @@ def test_every_query_of_the_runbooks_is_understood(victorialogs: VictoriaLogs, t
 def test_the_settings_on_the_page_are_accepted() -> None:
     """Each block, over the shipped ones."""
     found = [*blocks("[receivers]"), *blocks("[alerts]")]
-    assert len(found) == 8
+    assert len(found) == 13
     for text in found:
         settings_with(**tomllib.loads(text))
 

@@ -285,6 +285,11 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     secrets = {
         "slack_webhook_file": "https://hooks.slack.com/services/T0/B0/x",
         "pagerduty_key_file": "0123456789abcdef0123456789abcdef",
+        "opsgenie_key_file": "0123456789abcdef0123456789abcdef",
+        "teams_webhook_file": "https://teams.example.com/x",
+        "discord_webhook_file": "https://discord.example.com/x",
+        "telegram_token_file": "123456789:0123456789abcdef0123456789abcdef",
+        "webhook_url_file": "https://hook.example.com/x",
         "deadman_url_file": "https://hc.example.com/x",
         "smtp_password_file": "hunter2",
     }
@@ -293,6 +298,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "email_from": "logstack@example.com",
         "smtp_server": "smtp.example.com:587",
         "smtp_user": "logstack",
+        "telegram_chat_id": -100123,
     }
     for name, text in secrets.items():
         write_private(folder / name, text)
@@ -312,7 +318,7 @@ def test_amtool_accepts_the_configuration(amtool: Path, configuration: Path) -> 
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert f"{len(message_templates())} templates" in result.stdout
-    assert "8 receivers" in result.stdout
+    assert "13 receivers" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from stack import artifacts, settings
-from stack.alerting.channels import Channel
 from stack.alerting.files import alert_files
 from stack.alerting.send import post_alert
 from stack.alerting.throwaway import running
@@ -22,7 +21,7 @@ from tests.support.ports import free_ports
 from tests.support.sinks import HttpSink, http_sink
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
-SLACK: Channel = "slack"
+SLACK = "slack"
 GROUP_INTERVAL = 300  # seconds, of the settings: a retry in the next flush comes after it
 
 

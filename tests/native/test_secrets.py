@@ -77,6 +77,11 @@ def test_an_address_in_the_place_of_a_file_is_not_repeated(stack: StackUnderTest
         "SLACK_WEBHOOK_FILE": f"https://hooks.slack.com/services/T/B/{secret}",
         "SLACK_TOKEN_FILE": f"xoxb-1-{secret}",
         "PAGERDUTY_KEY_FILE": secret,
+        "OPSGENIE_KEY_FILE": secret,
+        "TEAMS_WEBHOOK_FILE": f"https://x.logic.azure.com/workflows/{secret}",
+        "DISCORD_WEBHOOK_FILE": f"https://discord.com/api/webhooks/1/{secret}",
+        "TELEGRAM_TOKEN_FILE": f"123456789:{secret}",
+        "WEBHOOK_URL_FILE": f"https://example.com/{secret}",
         "SMTP_PASSWORD_FILE": secret,
         "DEADMAN_URL_FILE": f"https://hc-ping.com/{secret}",
     }

@@ -1,4 +1,4 @@
-"""What receives alerts in tests: an HTTP server that is Slack, PagerDuty and a heartbeat; SMTP.
+"""What receives alerts in tests: an HTTP server that is every channel and a heartbeat; SMTP.
 
 Both are real servers on loopback. `answer` sets what the HTTP server says next, for a test of
 channels that refuse.
@@ -26,6 +26,15 @@ OK = {
     "/services/": (200, "text/plain", "ok"),
     "/api/chat.postMessage": (200, "application/json", '{"ok": true}'),
     "/v2/enqueue": (202, "application/json", '{"status": "success", "message": "Event processed"}'),
+    "/v2/alerts": (202, "application/json", '{"result": "Request will be processed"}'),
+    "/workflows/": (202, "text/plain", ""),  # Microsoft Teams
+    "/api/webhooks/": (204, "text/plain", ""),  # Discord
+    "/bot": (
+        200,
+        "application/json",
+        '{"ok": true, "result": {"message_id": 1, "date": 1, "chat": {"id": -1, "type": "group"}}}',
+    ),
+    "/hook/": (200, "text/plain", "OK"),  # a program of one's own
     "/ping/": (200, "text/plain", "OK"),
 }
 

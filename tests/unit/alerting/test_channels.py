@@ -21,6 +21,8 @@ from tests.support.example import settings_with, target_in
 WEBHOOK = "https://hooks.slack.com/services/T0/B0/abcdef"
 TOKEN = "xoxb-1234567890-abcdefghij"
 KEY = "0123456789abcdef0123456789abcdef"
+BOT = f"123456789:{KEY}"
+URL = "https://hc.example/x"
 EMAIL = {
     "email_to": ["oncall@example.com"],
     "email_from": "logstack@example.com",
@@ -73,7 +75,12 @@ def test_links_that_only_this_machine_can_open_are_named(tmp_path: Path) -> None
         ("slack_webhook_file", WEBHOOK, "slack_webhook", "slack_configs", "api_url_file"),
         ("slack_token_file", TOKEN, "slack_token", "slack_configs", "app_token_file"),
         ("pagerduty_key_file", KEY, "pagerduty_key", "pagerduty_configs", "routing_key_file"),
-        ("deadman_url_file", "https://hc.example/x", "deadman_url", "webhook_configs", "url_file"),
+        ("opsgenie_key_file", KEY, "opsgenie_key", "opsgenie_configs", "api_key_file"),
+        ("teams_webhook_file", URL, "teams_webhook", "msteamsv2_configs", "webhook_url_file"),
+        ("discord_webhook_file", URL, "discord_webhook", "discord_configs", "webhook_url_file"),
+        ("telegram_token_file", BOT, "telegram_token", "telegram_configs", "bot_token_file"),
+        ("webhook_url_file", URL, "webhook_url", "webhook_configs", "url_file"),
+        ("deadman_url_file", URL, "deadman_url", "webhook_configs", "url_file"),
     ],
 )
 def test_a_secret_is_copied_without_white_space(
@@ -81,7 +88,10 @@ def test_a_secret_is_copied_without_white_space(
 ) -> None:
     """The configuration names the copy and does not hold the secret."""
     channels = read(
-        tmp_path, **{key: secret(tmp_path, f"\n {text} \n")}, slack_channel="C0123456789"
+        tmp_path,
+        **{key: secret(tmp_path, f"\n {text} \n")},
+        slack_channel="C0123456789",
+        telegram_chat_id=-100123,
     )
     assert channels.secrets == {name: text}
     [configs] = channels.receivers.values()
@@ -93,7 +103,12 @@ SECRETS = {
     "slack_webhook_file": WEBHOOK,
     "slack_token_file": TOKEN,
     "pagerduty_key_file": KEY,
-    "deadman_url_file": "https://hc.example/x",
+    "opsgenie_key_file": KEY,
+    "teams_webhook_file": URL,
+    "discord_webhook_file": URL,
+    "telegram_token_file": BOT,
+    "webhook_url_file": URL,
+    "deadman_url_file": URL,
 }
 
 
@@ -181,7 +196,13 @@ def test_a_webhook_of_another_host_or_scheme_is_refused(
         ({"pagerduty_key_file": ""}, "short", "expected an integration key of 32 letters"),
         ({"slack_token_file": "", "slack_channel": "C1"}, "xoxo", "expected a bot token"),
         ({"slack_token_file": ""}, TOKEN, "receivers.slack_channel: expected the id of a channel"),
-        ({"deadman_url_file": ""}, "http://hc.example/x", "expected an address https://<host>/..."),
+        *(
+            ({f"{name}_file": ""}, "http://hc.example/x", "expected an address https://<host>/...")
+            for name in ("deadman_url", "teams_webhook", "discord_webhook", "webhook_url")
+        ),
+        ({"opsgenie_key_file": ""}, "short", "expected the API key of an integration"),
+        ({"telegram_token_file": ""}, KEY, "expected a bot token, 123456789:ABC..., got 32"),
+        ({"telegram_token_file": ""}, BOT, "receivers.telegram_chat_id: expected the number of a"),
         (
             {"slack_webhook_file": "", "slack_token_file": ""},
             WEBHOOK,
@@ -238,29 +259,33 @@ def test_the_problems_of_all_channels_and_rules_are_reported_at_once(tmp_path: P
 
 
 def test_channels_follow_severity(tmp_path: Path) -> None:
-    """A page to PagerDuty and Slack, a ticket to Slack and by e-mail, info by e-mail."""
-    webhook = secret(tmp_path, WEBHOOK)
-    (tmp_path / "key").write_text(KEY, encoding="utf-8")
-    (tmp_path / "key").chmod(0o600)
-    target = target_in(
-        tmp_path,
-        receivers={
-            **EMAIL,
-            "slack_webhook_file": webhook,
-            "pagerduty_key_file": str(tmp_path / "key"),
-        },
-    )
+    """A page to pagers and chats, a ticket to chats and by e-mail, info by e-mail."""
+    receivers: dict[str, Any] = {**EMAIL, "telegram_chat_id": -100123}
+    for key, text in SECRETS.items():
+        if key not in ("slack_token_file", "deadman_url_file"):
+            (tmp_path / key).mkdir()
+            receivers[key] = secret(tmp_path / key, text)
+    target = target_in(tmp_path, receivers=receivers)
     channels = read_channels(target.settings.receivers, tmp_path / "run")
     rules = load_rules(target.settings)
     document = yaml.safe_load(render_alertmanager(target, rules, channels))
     receivers = {item.pop("name"): item for item in document["receivers"]}
+    chats = [
+        *("discord_configs", "msteamsv2_configs", "slack_configs", "telegram_configs"),
+        "webhook_configs",
+    ]
     assert {name: sorted(item) for name, item in receivers.items()} == {
-        "page": ["pagerduty_configs", "slack_configs"],
-        "ticket": ["email_configs", "slack_configs"],
-        "info": ["email_configs"],
-        "everybody": ["email_configs", "pagerduty_configs", "slack_configs"],
+        "page": sorted(["opsgenie_configs", "pagerduty_configs", *chats]),
+        "ticket": sorted(["email_configs", *chats]),
+        "info": ["email_configs", "webhook_configs"],
+        "everybody": sorted(["email_configs", "opsgenie_configs", "pagerduty_configs", *chats]),
         "test-slack": ["slack_configs"],
         "test-pagerduty": ["pagerduty_configs"],
+        "test-opsgenie": ["opsgenie_configs"],
+        "test-teams": ["msteamsv2_configs"],
+        "test-discord": ["discord_configs"],
+        "test-telegram": ["telegram_configs"],
+        "test-webhook": ["webhook_configs"],
         "test-email": ["email_configs"],
         "deadman": [],
     }

@@ -127,7 +127,9 @@ def test_a_secret_in_place_of_its_file_is_refused_and_not_shown(key: str, secret
     assert "hooks.slack" not in message
 
 
-@pytest.mark.parametrize("key", ["slack_channel", "smtp_server", "email_to", "slack_hosts"])
+@pytest.mark.parametrize(
+    "key", ["slack_channel", "smtp_server", "email_to", "slack_hosts", "telegram_chat_id"]
+)
 def test_a_secret_in_another_place_is_not_shown(key: str) -> None:
     """A line too high or too low in the file."""
     message = refusal({variable(f"receivers.{key}"): f"[{SECRETS[0]!r}]"})
