@@ -40,8 +40,8 @@ LONG_NAMES = f"{ASIDE}names"
 END = "\x01"
 # What the text of a record begins with if it has other names or another level than the line.
 CHANGED = " "
-# GELF has the severities of syslog, where others have larger numbers.
-IS_GELF = "r.short_message != nil"
+# GELF and the journal have the severities of syslog, where others have larger numbers.
+IS_SYSLOG = 'r.short_message != nil or level_name == "PRIORITY"'
 # MongoDB names its severity with one letter, which another program may use for anything.
 IS_MONGODB = 'r["t.$date"] != nil'
 # Serilog writes no level for the one that it calls Information.
@@ -119,7 +119,7 @@ def as_record() -> str:
             'split(split(word, "+")[0], "-")[0] : word',
             f"let long = filter(toPairs(r), {_is_long()})",
             f'let level = written == "" ? ({IS_SERILOG} ? "INFO" : "") : '
-            f"(({IS_GELF} ? {_map(syslog_levels())}[spelled] : nil) ?? "
+            f"(({IS_SYSLOG} ? {_map(syslog_levels())}[spelled] : nil) ?? "
             f'{_map(level_spellings())}[spelled] ?? "")',
             'let pairs = map(filter(toPairs(r), (#[0] != level_name or written == "") and '
             'not (#[0] == "level" and is_ousted) and '

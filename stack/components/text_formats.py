@@ -141,6 +141,16 @@ SHAPES = (
     ),
     # 19:12:05.405 [main] ERROR com.example.App -- text
     Shape("clock", "digit", rf"^{_CLOCK}[.,]\d+ \[[^\]\n]*\] {_LEVEL}\s+{_LOGGER}"),
+    # 19:12:05.405 [error] text: Elixir
+    Shape("elixir", "digit", rf"^{_CLOCK}\.\d+ \[(?P<level>[a-z]+)\] "),
+    # [Nest] 123  - 11/28/2026, 7:12:05 PM   ERROR [Orders] text
+    Shape(
+        "nest",
+        "bracket",
+        rf"^\[Nest\] \d+ +- (?P<time>\d\d?/\d\d?/\d{{4}}, \d\d?:\d\d:\d\d [AP]M) +"
+        r"(?P<level>[A-Z]+) (?:\[(?P<logger_name>[^\]\n]+)\])?",
+        "1/2/2006, 3:04:05 PM",
+    ),
     # [28/Nov/2026 19:12:05] "GET /orders HTTP/1.1" 200 612
     Shape(
         "runserver",
