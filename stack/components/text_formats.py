@@ -147,7 +147,7 @@ SHAPES = (
     Shape(
         "nest",
         "bracket",
-        rf"^\[Nest\] \d+ +- (?P<time>\d\d?/\d\d?/\d{{4}}, \d\d?:\d\d:\d\d [AP]M) +"
+        r"^\[Nest\] \d+ +- (?P<time>\d\d?/\d\d?/\d{4}, \d\d?:\d\d:\d\d [AP]M) +"
         r"(?P<level>[A-Z]+) (?:\[(?P<logger_name>[^\]\n]+)\])?",
         "1/2/2006, 3:04:05 PM",
     ),
