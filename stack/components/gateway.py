@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from stack.components.component import Artifact, Component, config_check
-from stack.components.gateway_passwords import PATCHES
-from stack.settings import Settings
+from stack.components.component import Added, Artifact, Component, config_check
+from stack.components.gateway_passwords import MODULE, PATCHES
+from stack.settings import ROOT, Settings
 from stack.settings.targets import Target
+
+# A handler of our own, in the package that knows who a client is (decision 0061).
+OWN_HOST = ROOT / "stack" / "artifacts" / "own_host.go"
 
 
 def arguments(target: Target) -> list[str]:
@@ -28,6 +31,13 @@ COMPONENTS = (
             packages=("github.com/caddyserver/caddy/v2/cmd/caddy",),
             binaries=("caddy",),
             patches=PATCHES,
+            added=(
+                Added(
+                    MODULE,
+                    "modules/caddyhttp/caddyauth/own_host.go",
+                    OWN_HOST.read_text(encoding="utf-8"),
+                ),
+            ),
         ),
         port="gateway",
         health="/health",

@@ -30,11 +30,12 @@ class EngineKind:
     unchanged. Restored records go to `restored_component` with `restored_tenant`. `is_cluster`: all
     log servers share one set of records. `grafana_type` is the type of the data source in Grafana,
     `grafana_plugin` the plugin that it needs. The engine takes records up to `ahead` of its clock.
-    A gateway sets `write_headers`, in Caddy's syntax, on every batch. `from_otlp` makes of a record
-    of the collector what the engine returns of it. A request to `flush` makes what has arrived
-    visible to queries; empty: it is at once. `services` is the path and the query that give the
-    services of an ENVIRONMENT that logged as applications do within a WINDOW: text only if it names
-    its logger, as that of other programs in a host's journal does not.
+    A gateway sets `write_headers`, in Caddy's syntax, on every batch, or compares the host in each
+    batch of an agent, in the format of `own_host`. `from_otlp` makes of a record of the collector
+    what the engine returns of it. A request to `flush` makes what has arrived visible to queries;
+    empty: it is at once. `services` is the path and the query that give the services of an
+    ENVIRONMENT that logged as applications do within a WINDOW: text only if it names its logger, as
+    that of other programs in a host's journal does not.
     """
 
     name: str
@@ -62,6 +63,7 @@ class EngineKind:
     flush: str = ""
     ahead: timedelta = timedelta(days=1)
     write_headers: Mapping[str, str] = field(default_factory=dict)
+    own_host: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -312,6 +312,7 @@ KIND = EngineKind(
     dialect="logql",
     connect=Loki,
     ingestion={"otelcol": "/otlp/v1/logs", "promtail": "/loki/api/v1/push"},
+    own_host={"otelcol": "otlp", "promtail": "push"},
     reading=(
         *("/loki/api/v1/query", "/loki/api/v1/query_range", "/loki/api/v1/labels"),
         *("/loki/api/v1/label/*", "/loki/api/v1/series", "/loki/api/v1/tail"),

@@ -34,7 +34,7 @@ class Route:
     """Paths that some users may request. `users` maps names to the hashes of their passwords.
 
     `headers` reach the engine whatever the client sent. With `is_fixed` the client's query string
-    does not reach it either.
+    does not reach it either. `own_host` is the format of batches in which the host is compared.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Route:
     upstream: str
     headers: Mapping[str, str]
     is_fixed: bool
+    own_host: str = ""
 
 
 def render_caddyfile(target: Target, name: str, secrets: Mapping[str, str]) -> str:
@@ -94,6 +95,7 @@ def routes(
                 upstream,
                 {**engine.headers, **engine.write_headers},
                 is_fixed=True,
+                own_host=engine.own_host.get(agent, ""),
             )
             for agent, path in engine.ingestion.items()
         ),
