@@ -78,9 +78,12 @@ class Archive:
         """The folder of nameless temporary files."""
         return _made(self.folder / "work")
 
-    def ledger(self) -> Ledger:
-        """The chain as it is now; raises ArchiveError where it is shorter than this machine saw."""
-        ledger = self._new_ledger().refresh()
+    def ledger(self, known: Ledger | None = None) -> Ledger:
+        """The chain as it is now, of which `known` may have been read before.
+
+        Raises ArchiveError where it is shorter than this machine saw.
+        """
+        ledger = (known or self.new_ledger()).refresh()
         seen = self.state().get("length", 0)
         if ledger.length < seen:
             where = "the store" if self.store.can_read else self.manifests
@@ -95,7 +98,7 @@ class Archive:
     def cached_ledger(self) -> Ledger:
         """Cached manifest chain, for read-only commands; only newer manifests are read."""
         try:
-            return self._new_ledger().refresh_cached()
+            return self.new_ledger().refresh_cached()
         except ArchiveError:  # something in the cache is damaged
             return self.ledger()
 
@@ -104,7 +107,8 @@ class Archive:
         """The folder of copies of manifests."""
         return _made(self.folder / "manifests")
 
-    def _new_ledger(self) -> Ledger:
+    def new_ledger(self) -> Ledger:
+        """A chain that has yet to be read."""
         return Ledger(self.store, self.tenant, self.key, self.manifests)
 
     @property

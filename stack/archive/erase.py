@@ -17,10 +17,11 @@ from stack.archive.engines import reader_of
 from stack.archive.failpoints import failpoint
 from stack.archive.format import lines
 from stack.archive.format.layout import hour_name, hour_of, rfc3339
-from stack.archive.format.manifest import Erasure, Part, subtract
+from stack.archive.format.manifest import Erasure, Match, Part, subtract
 from stack.archive.lifecycle import Expired, find_expired
 from stack.archive.search import Matcher
-from stack.archive.storage.ledger import LISTED_ONLY, HourState, Ledger
+from stack.archive.storage.documents import LISTED_ONLY
+from stack.archive.storage.ledger import HourState, Ledger
 from stack.archive.storage.parts import PartWriter, decompress, fetch, fetch_lines, send_part
 from stack.archive.suppression import match_hmac
 from stack.common.counted import counted
@@ -44,13 +45,12 @@ class Erased:
 
 @dataclass(frozen=True)
 class Request:
-    """Which records to erase, those whose field `name` is `value`, and why.
+    """Which records to erase, and why: those of which a field has its value in `matches`.
 
-    `future`: those that come later, too, are never archived.
+    The tombstone is that of the first. `future`: those that come later, too, are never archived.
     """
 
-    name: str
-    value: str
+    matches: tuple[tuple[str, str], ...]
     reason: str
     future: bool = False
 
@@ -63,7 +63,6 @@ def run(archive: Archive, request: Request, *, on_progress: OnProgress = no_prog
     erase has to run again later; the text says when and why.
     """
     result = Erased()
-    name, value = request.name, request.value
     with archive.exclusive_lock():
         ledger = archive.ledger()
         _delete_replaced(archive, ledger, result)  # of an erase that was killed
@@ -73,16 +72,16 @@ def run(archive: Archive, request: Request, *, on_progress: OnProgress = no_prog
         found = [
             (hour, parts)
             for hour in hours
-            if (parts := _affected(archive, hour, expired, (name, value), on_progress))
+            if (parts := _affected(archive, hour, expired, request, on_progress))
         ]
-        orphaned = orphans.find_orphans(archive, ledger, name, value, on_progress=on_progress)
+        orphaned = orphans.find_orphans(archive, ledger, request.matches, on_progress=on_progress)
         sealed = [part.key for _, parts in found for part in parts]
         check_locks(archive, [*sealed, *orphaned.old])
         for hour, parts in found:
             on_progress(hour_name(hour.start), "erasing")
             _erase_hour(archive, ledger, hour, parts, request, result)
         _delete_replaced(archive, ledger, result)
-        digest = match_hmac(archive.key, name, value)
+        digest = match_hmac(archive.key, *request.matches[0])
         again = _delete_orphans(archive, ledger, orphaned, digest, result)
         archive.save_state(length=ledger.length, head=ledger.head)
         archive.part_cache.tidy(ledger.part_keys, hour_of(archive.now() - archive.lateness))
@@ -103,7 +102,7 @@ def erasures(archive: Archive) -> list[dict[str, str | int | None]]:
     return [
         {
             "created": rfc3339(item.created),
-            "field": item.erasure.field,
+            "field": ", ".join(sorted({match.field for match in item.erasure.matches})),
             "reason": item.erasure.reason,
             "records": sum(item.erasure.streams.values()),
             "excludes_until": rfc3339(item.until) if item.until else None,
@@ -130,12 +129,12 @@ def _affected(
     archive: Archive,
     hour: HourState,
     expired: Expired,
-    match: tuple[str, str],
+    request: Request,
     on_progress: OnProgress,
 ) -> tuple[Part, ...]:
     """The parts of an hour that hold records to erase."""
     on_progress(hour_name(hour.start), "searching")
-    matcher = _matcher(hour, *match)
+    matcher = _matcher(hour, request)
     record_of = reader_of(hour.engine)
 
     def holds(part: Part) -> bool:
@@ -145,8 +144,17 @@ def _affected(
     return tuple(part for part in expired.remaining(hour) if holds(part))
 
 
-def _matcher(hour: HourState, name: str, value: str) -> Matcher:
-    return Matcher(Selection(since=hour.start, until=hour.until, matches={name: value}))
+def _matcher(hour: HourState, request: Request) -> Matcher:
+    return Matcher(Selection(since=hour.start, until=hour.until), request.matches)
+
+
+def _digests(archive: Archive, request: Request, result: Erased) -> list[Match]:
+    """The matches of an hour's tombstone: all in the first one, as it counts for every hour."""
+    matches = request.matches if not result.hours else request.matches[:1]
+    return [
+        Match(field=name, match_hmac=match_hmac(archive.key, name, value))
+        for name, value in matches
+    ]
 
 
 def _erase_hour(
@@ -157,7 +165,7 @@ def _erase_hour(
     request: Request,
     result: Erased,
 ) -> None:
-    matcher = _matcher(hour, request.name, request.value)
+    matcher = _matcher(hour, request)
     record_of = reader_of(hour.engine)
     taken: dict[str, int] = {}
 
@@ -169,6 +177,7 @@ def _erase_hour(
                 yield line
 
     written: list[Part] = []
+    first, *others = _digests(archive, request, result)
     for part in parts:
         written += _rewrite(archive, hour, hour.numbers + len(written), kept(part))
     manifest = ledger.draft(
@@ -184,8 +193,9 @@ def _erase_hour(
         archived_streams=subtract(hour.streams, taken),
         parts=tuple(written),
         erasure=Erasure(
-            field=request.name,
-            match_hmac=match_hmac(archive.key, request.name, request.value),
+            field=first.field,
+            match_hmac=first.match_hmac,
+            also=tuple(others),
             reason=request.reason,
             streams=taken,
             replaced=tuple(part.model_copy(update={"ids": ""}) for part in parts),

@@ -58,14 +58,16 @@ class Decision(Enum):
     DROP_DAY = auto()
 
 
-def run(archive: Archive, *, on_progress: OnProgress = no_progress) -> ExpiryResult:
+def run(
+    archive: Archive, *, ledger: Ledger | None = None, on_progress: OnProgress = no_progress
+) -> ExpiryResult:
     """Verify days that are final, then delete those past retention or too large for the disk.
 
-    Raises ArchiveError, EngineError.
+    `ledger`: one to use, as far as it was read. Raises ArchiveError, EngineError.
     """
     result = ExpiryResult()
     with archive.exclusive_lock():
-        ledger = archive.ledger()
+        ledger = archive.ledger(ledger)
         for day in archive.engine.days():
             unverified = day_name(day) not in verified_days(archive)
             if unverified and is_final(archive, day) and not _waits(archive, day, result):
@@ -112,7 +114,7 @@ def _verify(archive: Archive, ledger: Ledger, day: datetime, result: ExpiryResul
     failed = failed_days(archive)
     problems = (
         _archive_latest(archive, ledger, day)
-        if archive.store.can_read and uncounted(archive, ledger, day)
+        if archive.store.can_read and _may_lack(archive, ledger, day)
         else check_day(archive, ledger, day)
     )
     if problems:
@@ -201,7 +203,7 @@ def _unreadable_manifests(archive: Archive, numbers: list[int]) -> list[str]:
 
 def _archive_latest(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:
     """Archive what came to a verified day since, however late; what is wrong with it then."""
-    if not uncounted(archive, ledger, day):
+    if not _may_lack(archive, ledger, day):
         return []
     try:
         for start in hours(day, day + DAY):
@@ -210,6 +212,16 @@ def _archive_latest(archive: Archive, ledger: Ledger, day: datetime) -> list[str
         return [str(error)]
     archive.save_state(length=ledger.length, head=ledger.head)
     return check_day(archive, ledger, day)
+
+
+def _may_lack(archive: Archive, ledger: Ledger, day: datetime) -> bool:
+    """Whether the archive may lack records of a day.
+
+    Counts do not say so of an hour with erased records, which the engine has or has not any more:
+    late records may have taken their place.
+    """
+    known = (ledger.hours.get(start) for start in hours(day, day + DAY))
+    return any(hour and hour.erased for hour in known) or bool(uncounted(archive, ledger, day))
 
 
 def uncounted(archive: Archive, ledger: Ledger, day: datetime) -> list[str]:

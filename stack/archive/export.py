@@ -68,16 +68,21 @@ class Exported:
 
 
 def run(
-    archive: Archive, *, include_current: bool = False, on_progress: OnProgress = no_progress
+    archive: Archive,
+    *,
+    ledger: Ledger | None = None,
+    include_current: bool = False,
+    on_progress: OnProgress = no_progress,
 ) -> Exported:
     """Archive every complete hour, and with `include_current` the current one up to now.
 
+    `ledger`: one to use, as far as it was read.
     Safe to be killed at any moment and to be run twice at once. Raises ArchiveError, EngineError.
     """
     result = Exported()
     with archive.exclusive_lock():
         archive.prepare()
-        ledger = archive.ledger()
+        ledger = archive.ledger(ledger)
         now = archive.now()
         if not archive.store.can_read:
             archive.save_state(without_reader=rfc3339(now))

@@ -16,7 +16,8 @@ from stack.archive.context import Archive
 from stack.archive.format.layout import HOUR, hour_of_part
 from stack.archive.format.manifest import Part
 from stack.archive.storage.bucket import parts_prefix
-from stack.archive.storage.ledger import READERS, HourState
+from stack.archive.storage.documents import READERS
+from stack.archive.storage.ledger import HourState
 from stack.archive.storage.store import LockedError
 from stack.common.counted import counted
 

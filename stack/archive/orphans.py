@@ -7,6 +7,7 @@ and by an exporter that cannot read and stores a part again under the next numbe
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -52,16 +53,15 @@ class Orphans:
 def find_orphans(
     archive: Archive,
     ledger: Ledger,
-    name: str,
-    value: str,
+    matches: Collection[tuple[str, str]],
     *,
     on_progress: OnProgress = no_progress,
 ) -> Orphans:
-    """The orphaned parts that hold records whose field `name` is `value`. Raises ArchiveError.
+    """The orphaned parts that hold records with one of `matches`. Raises ArchiveError.
 
     The engine of their lines is unknown: they are read as lines of every engine.
     """
-    matcher = Matcher(Selection(since=EPOCH, until=EVER, matches={name: value}))
+    matcher = Matcher(Selection(since=EPOCH, until=EVER), matches)
     named = ledger.named_keys
     found = Orphans()
     for item in archive.store.listing(parts_prefix(archive.settings.archive)):

@@ -32,6 +32,7 @@ from stack.records.timestamps import nanoseconds
 
 # Text that JSON does not escape, however deep it is nested.
 PLAIN = re.compile(r"[A-Za-z0-9 _.:@/+-]{3,}")
+FINDABLE = re.compile(rf"{PLAIN.pattern}|[A-Za-z0-9]{{1,2}}")
 Find = Callable[[bytes, int], int]
 """The first position in some lines at or after one, or -1."""
 
@@ -48,12 +49,14 @@ class Candidate:
 class Matcher:
     """Whether a line matches: first a cheap test of its bytes, then an exact one of its record."""
 
-    def __init__(self, selection: Selection):
+    def __init__(self, selection: Selection, any_of: Collection[tuple[str, str]] = ()):
+        """`any_of`: fields and values of which a record has at least one."""
         self.selection = selection
+        self.any_of = any_of
         self.first, self.last = nanoseconds(selection.since), nanoseconds(selection.until)
         self.levels = frozenset(levels_from(selection.level)) if selection.level else frozenset()
         self.grep = _pattern(selection.grep) if selection.grep else None
-        self._find = _finder(needle(selection), self.levels)
+        self._find = _finder_of_any(any_of) or _finder(needle(selection), self.levels)
 
     def candidates(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """Lines that can match, of raw bytes in blocks."""
@@ -77,6 +80,8 @@ class Matcher:
         for name, value in self.selection.matches.items():
             if text_in(record, name) != value:
                 return None
+        if self.any_of and not any(text_in(record, name) == text for name, text in self.any_of):
+            return None
         if self.grep is None or any(
             self.grep.search(str(record[name])) for name in SEARCHED_FIELDS if name in record
         ):
@@ -112,6 +117,24 @@ def _finder(text: bytes, levels: Collection[str]) -> Find | None:
     return None
 
 
+def _finder_of_any(matches: Collection[tuple[str, str]]) -> Find | None:
+    """Finds one of the values; None where one may be written in another way, or without any."""
+    if not matches or not all(FINDABLE.fullmatch(text) for _, text in matches):
+        return None
+    pattern = re.compile("|".join(_written(*match) for match in sorted(matches)).encode())
+    return lambda body, start: found.start() if (found := pattern.search(body, start)) else -1
+
+
+def _written(name: str, text: str) -> str:
+    """A pattern of a value in a line; a short one would be in most lines, so with its field.
+
+    In the line of a record, which is JSON in JSON, quotes have backslashes.
+    """
+    if PLAIN.fullmatch(text):
+        return re.escape(text)
+    return rf'{re.escape(name.rpartition(".")[2])}\\*"\s*:\s*\\*"?{re.escape(text)}'
+
+
 def candidates(ledger: Ledger, selection: Selection) -> list[Candidate]:
     """The parts that can hold matching records, by time, service and ids."""
     first, last = nanoseconds(selection.since), nanoseconds(selection.until)
@@ -135,6 +158,7 @@ def run(
     archive: Archive,
     selection: Selection,
     *,
+    any_of: Collection[tuple[str, str]] = (),
     limit: int | None = None,
     on_progress: OnProgress = no_progress,
     on_expired: Callable[[int], None] = lambda hours: None,
@@ -144,7 +168,7 @@ def run(
     `on_expired` is called once with the number of expired hours in the range, if any. Uses bounded
     memory, however many match. Raises ArchiveError.
     """
-    matcher = Matcher(selection)
+    matcher = Matcher(selection, any_of)
     ledger = archive.cached_ledger()
     expired = find_expired(archive, ledger.between(selection.since, selection.until))
     if expired.hours:

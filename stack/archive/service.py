@@ -40,8 +40,11 @@ def run(
     """Export what is missing, then expire verified days. Raises FAILURES, which it logs."""
     try:
         record_event(archive, "INFO", "archive_run_started", "Archiving began")
-        exported = export.run(archive, include_current=include_current, on_progress=on_progress)
-        expiry = expire.run(archive, on_progress=on_progress)
+        ledger = archive.new_ledger()  # read once: a year's takes seconds
+        exported = export.run(
+            archive, ledger=ledger, include_current=include_current, on_progress=on_progress
+        )
+        expiry = expire.run(archive, ledger=ledger, on_progress=on_progress)
     except FAILURES as caught:
         error = _with_folder(archive, caught)
         with suppress(OSError):  # the first error is raised, also where the log cannot be written

@@ -69,9 +69,10 @@ class Suppression:
         self._record_of = reader_of(engine)
         self.ends: dict[str, dict[str, float]] = {}
         for item in tombstones:
-            ends = self.ends.setdefault(item.erasure.field, {})
             until = nanoseconds(item.until) if item.until else inf
-            ends[item.erasure.match_hmac] = max(until, ends.get(item.erasure.match_hmac, until))
+            for match in item.erasure.matches:
+                ends = self.ends.setdefault(match.field, {})
+                ends[match.match_hmac] = max(until, ends.get(match.match_hmac, until))
         self.streams: dict[str, int] = {}
         self._end_of = lru_cache(MOST_KNOWN)(
             lambda field, value: self.ends[field].get(match_hmac(key, field, value), -inf)

@@ -28,13 +28,8 @@ from stack.archive.format.layout import (
 )
 from stack.archive.format.manifest import Counts, Manifest, Part, add, parse, sha256, subtract
 from stack.archive.lifecycle import may_have_expired
-from stack.archive.storage.ledger import (
-    LISTED_ONLY,
-    HourState,
-    Ledger,
-    older_documents,
-    read_documents,
-)
+from stack.archive.storage.documents import LISTED_ONLY, older_documents, read_documents
+from stack.archive.storage.ledger import HourState, Ledger
 from stack.archive.storage.parts import decompress
 from stack.archive.storage.store import MissingError, StoreError
 from stack.common.counted import counted
@@ -384,6 +379,8 @@ def _compare_counts(archive: Archive, hour: HourState, counts: Counts, report: R
     for stream, count in subtract(counts, accounted).items():
         if count < 0 and (dropped or early_expiry.may_lack(archive, hour.start, stream)):
             continue
+        if count < 0 and -count <= hour.erased.get(stream, 0):
+            continue  # erased in the engine, too
         name = rfc3339(hour.start)
         text = (
             f"{name}: the archive has {counted(accounted.get(stream, 0), 'record')} of {stream}, "

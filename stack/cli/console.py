@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stack.runtimes.native import Status
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, for scripts.")]
 PIPE_WIDTH = 250  # columns when the output is not a terminal
 KEPT = "\n\t"  # control characters that are printed as they are
 UNLIMITED = 10_000  # columns
@@ -53,6 +54,18 @@ err = _console(stderr=True)
 
 STATE_STYLES = {"healthy": "green", "idle": "dim", "starting": "yellow", "restarting": "yellow"}
 FINAL_STATES = ("healthy", "idle", "built", "done", "failed")
+
+
+def confirm(question: str, yes: bool, what: str, command: str) -> None:
+    """Ask unless `yes`. Raises Exit where the answer is no, or nobody can answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        note(f"cannot {what}: nobody can answer here. Run: {command}", "red")
+        raise typer.Exit(1)
+    if not typer.confirm(question, err=True):
+        note("Nothing was changed.")
+        raise typer.Exit(1)
 
 
 def note(text: str, style: str = "") -> None:

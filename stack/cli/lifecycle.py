@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from stack import settings
 from stack.cli.console import (
     AsJson,
+    Yes,
+    confirm,
     note,
     out,
     print_json,
@@ -136,7 +137,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 def clean(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, for scripts.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Stop everything and remove the data, the archive on this machine included.
 
@@ -160,24 +161,12 @@ def clean(
             note(f"Removes {shorten_path(str(path))} ({format_bytes(size)})")
         for loss in removal.describe_losses(values):
             note(f"  with {loss}", "yellow")
-        _confirm(yes)
+        confirm("Remove all of this?", yes, "remove it", "./logstack clean --yes")
         if containers:
             containers.clean()
         native.down(values, _report)
         removal.remove(values)
     note("Removed. The built binaries stay in the cache.")
-
-
-def _confirm(yes: bool) -> None:
-    """Ask whether to remove it all. Raises Exit where the answer is no or nobody can answer."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        note("cannot remove it: nobody can answer here. Run: ./logstack clean --yes", "red")
-        raise typer.Exit(1)
-    if not typer.confirm("Remove all of this?", err=True):
-        note("Nothing was removed.")
-        raise typer.Exit(1)
 
 
 def _report(name: str, text: str) -> None:

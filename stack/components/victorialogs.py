@@ -35,12 +35,16 @@ def arguments(target: Target) -> list[str]:
         # An archive would not notice older records; without one `import` brings any that are kept.
         *([f"-maxBackfillAge={lateness}h"] if target.has_archive else []),
         f"-futureRetention={kind_of(target.settings).ahead.days}d",
-        *(["-delete.enable"] if shorter else []),
+        *(["-delete.enable"] if shorter or target.settings.retention.allow_delete else []),
     ]
 
 
 def restored_arguments(target: Target) -> list[str]:
-    return [*common_arguments(target, "restored"), f"-retentionPeriod={RESTORED_RETENTION}"]
+    return [
+        *common_arguments(target, "restored"),
+        f"-retentionPeriod={RESTORED_RETENTION}",
+        "-delete.enable",  # of copies: whoever deletes some of them harms nothing
+    ]
 
 
 def common_arguments(target: Target, name: str) -> list[str]:

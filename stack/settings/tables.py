@@ -183,6 +183,7 @@ class Retention(Section):
 
     hot_days: int = Field(ge=1, le=3650)
     margin_days: int = Field(ge=1, le=365)
+    allow_delete: bool
     shorter: tuple[ShorterRetention, ...] = Field(default=(), strict=False)
 
     def engine_days(self, *, archived: bool) -> int:

@@ -85,7 +85,7 @@ def erase_later(archive: ArchiveUnderTest, value: str) -> erase.Erased:
     archive.now = datetime.now(UTC) + orphans.UNDER_WAY
     view = archive.archive
     try:
-        return erase.run(view, erase.Request("user_id", value, "asked for"))
+        return erase.run(view, erase.Request((("user_id", value),), "asked for"))
     finally:
         view.store.close()
         archive.now = NOW

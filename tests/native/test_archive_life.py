@@ -1,8 +1,8 @@
 """The life of a store, whose clock is passed in: what expires, comes late, is erased or held.
 
-48 days, with 36 days of archive and 6 in the engine. The records are of the last 48 days, so that
-the engine and the store, which have clocks of their own, take them. Without a lock of each part,
-because its end is by the store's clock.
+400 days with the settings as they are, apart from the lock of each part, whose end is by the
+store's clock. The records are of the last 400 days, because engine and store have clocks of their
+own.
 """
 
 from __future__ import annotations
@@ -18,17 +18,12 @@ from stack.archive.format.layout import DAY
 from tests.support.archives import TODAY, ArchiveUnderTest, at
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, pytest.mark.own_engine]
-VARIABLES = {
-    "LOGSTACK_ARCHIVE__LOCK": "none",
-    "LOGSTACK_ARCHIVE__DAYS": "36",
-    "LOGSTACK_ARCHIVE__LATENESS": "2d",
-    "LOGSTACK_RETENTION__HOT_DAYS": "6",
-    "LOGSTACK_RETENTION__MARGIN_DAYS": "3",
-}
-DAYS, STEP = 48, 2
-KEPT, HOT = 36, 6
-PERSON, ERASED_ON, HELD = 7, 24, 4
-LATE = range(16, DAYS, 8)
+VARIABLES = {"LOGSTACK_ARCHIVE__LOCK": "none"}
+DAYS, STEP = 400, 10
+KEPT, HOT = 365, 30
+PERSON, ERASED_ON, HELD, RESTORED = 7, 100, 10, 20
+LATE = range(80, DAYS, 80)
+VERIFIED = range(100, DAYS, 100)
 FIRST = TODAY - DAYS * DAY
 
 
@@ -56,7 +51,7 @@ def run_at(archive: ArchiveUnderTest, moment: datetime) -> service.RunResult:
 
 
 def messages(archive: ArchiveUnderTest, *options: str) -> set[str]:
-    printed = archive.ok("archive", "search", "--from", "90d", "-n", "9999", "--json", *options)
+    printed = archive.ok("archive", "search", "--from", "500d", "-n", "9999", "--json", *options)
     return {json.loads(text)["message"] for text in printed.splitlines()}
 
 
@@ -64,8 +59,14 @@ def until(number: int) -> list[str]:
     return ["--from", f"{day(number):%Y-%m-%d}", "--to", f"{day(number + 1):%Y-%m-%d}"]
 
 
+def restored(archive: ArchiveUnderTest, number: int) -> list[str]:
+    archive.ok("archive", "restore", *until(number))
+    record_of = reader_of("victorialogs")
+    return [str(record_of(line)["message"]) for line in archive.stored("restored")]
+
+
 @pytest.mark.timeout(900)
-def test_a_store_outlives_its_days(archive: ArchiveUnderTest) -> None:
+def test_every_record_is_where_it_belongs_after_400_days(archive: ArchiveUnderTest) -> None:
     """Every record is where it belongs at the end, and every command works on all of it."""
     archive.stop("victorialogs")
     archive.start("victorialogs", extra=["-maxBackfillAge=0", "-retentionPeriod=100y"])
@@ -86,11 +87,10 @@ def test_a_store_outlives_its_days(archive: ArchiveUnderTest) -> None:
         if number + STEP == ERASED_ON:
             archive.ok("archive", "erase", "--match", f"user_id={PERSON}", "--reason", "asked for")
             archive.ok("archive", "hold", *until(HELD))
-        if number == 20:
-            archive.ok("archive", "restore", *until(10))
-            record_of = reader_of("victorialogs")
-            found = [str(record_of(line)["message"]) for line in archive.stored("restored")]
-            assert found == ["day 10", "person 10", "hour 10"]
+        if number + STEP in VERIFIED:
+            assert archive.verify("--deep")["problems"] == []
+        if number + STEP == 2 * ERASED_ON:
+            assert restored(archive, RESTORED) == [f"day {RESTORED}", f"hour {RESTORED}"]
 
     gone = DAYS - KEPT  # days whose parts have expired, but for the one that is held
     kept = {HELD, *range(gone, DAYS)}

@@ -172,7 +172,7 @@ def test_an_erase_names_the_orphaned_part_that_it_cannot_read(
     with faulty_store(archive, NOT_FOUND, key.rpartition("/")[2]):
         view = archive.archive
         with pytest.raises(ArchiveError, match="1 record of 1 hour was erased") as raised:
-            erase.run(view, erase.Request("user_id", "2", "asked for"))
+            erase.run(view, erase.Request((("user_id", "2"),), "asked for"))
         view.store.close()
     assert f"{key}: the store lists it" in str(raised.value)
     assert "run the same erase again" in str(raised.value)

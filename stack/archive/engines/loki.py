@@ -22,8 +22,8 @@ from stack.archive.format import lines
 from stack.archive.format.layout import DAY, HOUR, day_of, hours
 from stack.archive.format.manifest import Counts, add
 from stack.common import wait_until
-from stack.engines import Record
-from stack.engines.logql import selector_of
+from stack.engines import Record, Selection
+from stack.engines.logql import selector_of, to_logql
 from stack.engines.loki import Entry, read_retention, record_from
 from stack.records.timestamps import nanoseconds
 from stack.settings.tables import ShorterRetention
@@ -118,7 +118,7 @@ class LokiArchive:
         if day not in self.days_within(day, day + DAY):
             return False  # the index still has streams whose entries are deleted
         for selector in selectors(self.client.series(day, day + DAY)):
-            self.client.delete(selector, day)
+            self.client.delete(selector, day, day + LAST)
             failpoint("day-detached")
         return True
 
@@ -131,11 +131,21 @@ class LokiArchive:
         requested = {item.query for item in self.client.deletions() if item.start == day}
         missing = [text for text in map(selector_of, kinds) if text not in requested]
         for selector in missing:
-            self.client.delete(selector, day)
+            self.client.delete(selector, day, day + LAST)
         return bool(missing)
 
     def supports_delete(self) -> bool:
         return True  # through the same API as whole days
+
+    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> None:
+        since = datetime.now(UTC) - self.retention() - DAY
+        for name, value in matches:
+            self.client.delete(
+                to_logql(Selection(since, until, matches={name: value})), since, until
+            )
+
+    def is_erasing(self) -> bool:
+        return self.has_pending_deletions()
 
     def has_pending_deletions(self) -> bool:
         return bool(self.client.deletions())

@@ -149,9 +149,13 @@ class LokiClient:
     def push(self, streams: list[dict[str, Any]]) -> None:
         self._ask("POST", "/loki/api/v1/push", data=lines.dump({"streams": streams}))
 
-    def delete(self, selector: str, day: datetime) -> None:
-        """Request the deletion of a day's entries of a selector."""
-        values = {"query": selector, "start": rfc3339(day), "end": rfc3339(day + LAST)}
+    def delete(self, selector: str, since: datetime, until: datetime) -> None:
+        """Request the deletion of the entries of [since, until] of a selector.
+
+        Loki refuses an end after the present, as that of today's day.
+        """
+        now = datetime.now(UTC).replace(microsecond=0)
+        values = {"query": selector, "start": rfc3339(since), "end": rfc3339(min(until, now))}
         self._ask("POST", "/loki/api/v1/delete", params=values)
 
     def deletions(self) -> list[Deletion]:

@@ -60,7 +60,13 @@ class Archivable(Protocol):
         """Delete a day's records of some kinds; False when that is in progress."""
 
     def supports_delete(self) -> bool:
-        """Whether the running engine allows `drop_records`."""
+        """Whether the running engine allows `drop_records` and `erase`."""
+
+    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> None:
+        """Ask for the deletion of the records of before `until` that have one of these fields."""
+
+    def is_erasing(self) -> bool:
+        """Whether queries may still return what `erase` was asked for."""
 
     def has_pending_deletions(self) -> bool:
         """Whether the disk space of deleted records is not free yet."""

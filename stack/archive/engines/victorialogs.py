@@ -139,6 +139,15 @@ class VictoriaLogsArchive:
     def supports_delete(self) -> bool:
         return '-delete.enable="true"' in self._get("/flags").text
 
+    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> None:
+        self._get("/internal/force_flush")  # what is not on disk yet is not deleted
+        filters = " or ".join(f"{quote(name)}:={quote(value)}" for name, value in matches)
+        values = {"filter": f"_time:<{rfc3339(until)} ({filters})"}
+        self._ask("POST", "/delete/run_task", values).close()
+
+    def is_erasing(self) -> bool:
+        return bool(self._get("/delete/active_tasks").json())
+
     def has_pending_deletions(self) -> bool:
         return False  # a partition is deleted at once
 

@@ -54,12 +54,19 @@ class Part(_Model):
         return int(self.first_ns) < last and int(self.last_ns) >= first
 
 
+class Match(_Model):
+    """A field, and the HMAC-SHA256 of its value."""
+
+    field: str
+    match_hmac: str
+
+
 class Erasure(_Model):
     """A tombstone: which records were erased, why, and how many of each stream.
 
     `match_hmac` is the HMAC-SHA256 of the erased field's value, so that the tombstone does not hold
     the value itself; with the archive's key it excludes such records. `future`: also those of after
-    the erasure.
+    the erasure. `also`: records that have one of these were erased with them.
     """
 
     field: str
@@ -68,6 +75,11 @@ class Erasure(_Model):
     streams: dict[str, int]
     replaced: tuple[Part, ...]
     future: bool = False
+    also: tuple[Match, ...] = ()
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        return (Match(field=self.field, match_hmac=self.match_hmac), *self.also)
 
 
 class Manifest(_Model):
@@ -108,12 +120,16 @@ def signed(manifest: Manifest, key: Ed25519PrivateKey) -> bytes:
     return canonical({**values, "signature": signature}) + b"\n"
 
 
-def parse(document: bytes, key: Ed25519PublicKey) -> Manifest:
-    """The manifest of a stored document. Raises ArchiveError when the signature is not valid."""
+def parse(document: bytes, key: Ed25519PublicKey | None) -> Manifest:
+    """The manifest of a stored document. Raises ArchiveError when the signature is not valid.
+
+    Without `key` the signature is not checked: a signed manifest names this one's hash.
+    """
     try:
         values = json.loads(document)
         signature = base64.b64decode(values.pop("signature"))
-        key.verify(signature, canonical(values))
+        if key is not None:
+            key.verify(signature, canonical(values))
         return Manifest.model_validate(values)
     except InvalidSignature:
         raise SignatureError(

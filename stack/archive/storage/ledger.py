@@ -7,8 +7,7 @@ same number one is refused, reads the chain again and continues from there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from stack.archive import ArchiveError
 from stack.archive.failpoints import failpoint
-from stack.archive.format.layout import manifest_key, manifests_prefix, sequence_of
+from stack.archive.format.layout import manifest_key, sequence_of
 from stack.archive.format.manifest import (
     Erasure,
     Manifest,
@@ -32,15 +31,20 @@ from stack.archive.format.manifest import (
     sha256,
     signed,
 )
-from stack.archive.storage.store import WITH_READER, Listed, MissingError, Store
+from stack.archive.storage.documents import (
+    LISTED_ONLY,
+    Candidates,
+    SignedDocument,
+    UnsignedError,
+    cache_path,
+    cached_files,
+    newest_first,
+    older_documents,
+    read_documents,
+    signed_document,
+)
+from stack.archive.storage.store import WITH_READER, Store
 from stack.settings.secrets import write_private
-
-READERS = 8
-LISTED_ONLY = "the store lists it, but does not have it (404)"
-
-
-class UnsignedError(ArchiveError):
-    """An object under a manifest's key that this archive's key did not sign."""
 
 
 @dataclass(frozen=True)
@@ -131,16 +135,7 @@ class Ledger:
             if document is None:
                 raise ArchiveError(f"cannot read {listed.key}: {LISTED_ONLY}")
             found[number] = [document]
-            if not self._is_signed(document):
-                found[number] += older_documents(self.store, listed.key)
-        self._extend(found)
-
-    def _is_signed(self, document: bytes) -> bool:
-        try:
-            parse(document, self.key.public_key())
-        except ArchiveError:
-            return False
-        return True
+        self._extend(found, lambda number: older_documents(self.store, self._key_of(number)))
 
     def _read_cache(self, cache: Path) -> None:
         """Append the cached manifests as far as they go.
@@ -148,7 +143,7 @@ class Ledger:
         A number has several files where a manifest was rewritten, or where a store's ETag is not
         an MD5: the one that continues the chain counts.
         """
-        files = _cached_files(cache)
+        files = cached_files(cache)
         known: dict[int, list[bytes]] = {}
         while (number := self.length + len(known)) in files:
             known[number] = [path.read_bytes() for path in files[number]]
@@ -159,28 +154,33 @@ class Ledger:
 
         They are those that continue the chain, which this ledger appends; it has to be new.
         """
-        for number, paths in sorted(_cached_files(self.cache).items() if self.cache else ()):
-            key = manifest_key(self.tenant, number)
+        for number, paths in sorted(cached_files(self.cache).items() if self.cache else ()):
+            key = self._key_of(number)
             for document in (path.read_bytes() for path in paths):
                 with suppress(ArchiveError):
-                    self.append(key, document)
+                    self.append(key, self._sealed(number, document))
                     if key not in stored:
                         yield key, document
                     break
             else:
                 self.strays.add(number)
 
-    def _extend(self, documents: Mapping[int, list[bytes]]) -> None:
+    def _extend(
+        self,
+        documents: Mapping[int, list[bytes]],
+        older: Callable[[int], list[bytes]] = lambda number: [],
+    ) -> None:
         """Append manifests by their numbers, each with the documents that it may be.
 
         The writer's key can store anything under the next number. What has no valid signature is a
         stray where the next manifest follows the one before it, or where none follows, so that it
-        stops nothing: the chain continues under the number after it. Raises ArchiveError.
+        stops nothing: the chain continues under the number after it. `older` gives what was
+        stored before something without a signature. Raises ArchiveError.
         """
         strays: dict[int, ArchiveError] = {}
-        for number in sorted(documents.keys() - self.strays):
-            name = manifest_key(self.tenant, number)
-            error = self._append_one_of(name, documents[number], strays)
+        documents = {n: found for n, found in documents.items() if n not in self.strays}
+        for number, candidates in reversed(list(newest_first(documents, self._sealed, older))):
+            error = self._append_one_of(self._key_of(number), candidates, strays)
             if error is None:
                 self.strays |= set(strays)
                 strays = {}
@@ -194,38 +194,43 @@ class Ledger:
             raise foreign[0]
         self.strays |= set(strays)
 
+    def _sealed(self, number: int, document: bytes, named: Collection[str] = ()) -> SignedDocument:
+        return signed_document(self._key_of(number), document, self.key.public_key(), named)
+
     def _append_one_of(
-        self, name: str, documents: list[bytes], strays: Collection[int]
+        self,
+        name: str,
+        candidates: Candidates,
+        strays: Collection[int],
     ) -> ArchiveError | None:
         """Append the first that is next in the chain; the error of the last one where none is."""
-        error = None
-        for document in documents:
+        error: ArchiveError | None = None
+        for item in candidates:
+            if isinstance(item, UnsignedError):
+                error = item
+                continue
             try:
-                self.append(name, document, strays)
+                self.append(name, item, strays)
             except ArchiveError as caught:
                 error = caught
             else:
                 return None
         return error
 
-    def append(self, name: str, document: bytes, strays: Collection[int] = ()) -> Manifest:
+    def append(self, name: str, item: SignedDocument, strays: Collection[int] = ()) -> None:
         """Add the next manifest; `strays` are numbers after the last one that others took.
 
         Numbers may be absent where a stray was deleted: the hash of the manifest before says that
-        none is missing. Raises ArchiveError when it is not the next one, UnsignedError when this
-        archive's key did not sign it.
+        none is missing. Raises ArchiveError when it is not the next one.
         """
-        try:
-            manifest = parse(document, self.key.public_key())
-        except ArchiveError as error:
-            raise UnsignedError(f"{name}: {error}") from error
+        manifest = item.manifest
         number = self.length
         while number in strays or number in self.strays:
             number += 1
-        expected = manifest_key(self.tenant, number)
+        expected = self._key_of(number)
         if name != expected and manifest.previous_sha256 != self.head:
             raise ArchiveError(f"{expected}: this manifest is missing; the next one is {name}")
-        if manifest_key(self.tenant, manifest.sequence) != name:
+        if self._key_of(manifest.sequence) != name:
             raise ArchiveError(f"{name}: it holds manifest {manifest.sequence}")
         if manifest.previous_sha256 != self.head:
             raise ArchiveError(
@@ -235,8 +240,10 @@ class Ledger:
         if manifest.tenant != self.tenant:  # a cached manifest may be another tenant's
             raise ArchiveError(f"{name}: expected tenant {self.tenant}, got {manifest.tenant}")
         self.take(manifest)
-        self.head = self.heads[manifest.sequence] = sha256(document)
-        return manifest
+        self.head = self.heads[manifest.sequence] = item.sha256
+
+    def _key_of(self, number: int) -> str:
+        return manifest_key(self.tenant, number)
 
     @property
     def next_number(self) -> int:
@@ -298,8 +305,8 @@ class Ledger:
         failpoint("manifest-stored")
         if self.cache:  # most stores' ETag is the MD5; where it is not, this copy is not used
             etag = hashlib.md5(document, usedforsecurity=False).hexdigest()
-            write_private(_cached(self.cache, name, etag), document.decode())
-        self.append(name, document)
+            write_private(cache_path(self.cache, name, etag), document.decode())
+        self.append(name, SignedDocument(parse(document, None), sha256(document)))
         return True
 
     @property
@@ -320,52 +327,6 @@ class Ledger:
                 yield hour
 
 
-def read_documents(
-    store: Store, tenant: str, cache: Path | None = None, *, after: str = ""
-) -> list[tuple[Listed, bytes | None]]:
-    """Every manifest's text in the order of the keys, or those after one; None for one that the
-    store lists but does not have, empty for an object that has no manifest's key.
-
-    `cache` is a folder with those read before; a file there is used when the store lists the same
-    ETag. The signature of each is checked in any case.
-    """
-    listed = store.listing(manifests_prefix(tenant), after)
-    found: dict[str, bytes | None] = {}
-    missing: list[Listed] = []
-    for item in listed:
-        if sequence_of(tenant, item.key) is None:
-            found[item.key] = b""
-            continue
-        path = _cached(cache, item.key, item.etag) if cache else None
-        if path and path.is_file():
-            found[item.key] = path.read_bytes()
-        else:
-            missing.append(item)
-
-    def read(item: Listed) -> bytes | None:
-        try:
-            document = store.get(item.key)
-        except MissingError:
-            return None
-        if cache:
-            path = _cached(cache, item.key, item.etag)
-            write_private(path, document.decode("utf-8", "replace"))
-        return document
-
-    if missing:
-        _ = store.reader  # created before the threads share it: creating one is not thread-safe
-        with ThreadPoolExecutor(READERS) as pool:
-            keys = [item.key for item in missing]
-            found |= dict(zip(keys, pool.map(read, missing), strict=True))
-    return [(item, found[item.key]) for item in listed]
-
-
-def older_documents(store: Store, key: str) -> list[bytes]:
-    """What is stored under a manifest's key below the newest version, which anybody with the
-    writer's key may have stored over it."""
-    return [b"".join(store.chunks(key, version)) for version in store.versions_of(key)[1:]]
-
-
 @contextmanager
 def _hint() -> Iterator[None]:
     """Add the command to run to an ArchiveError that has none."""
@@ -374,14 +335,3 @@ def _hint() -> Iterator[None]:
     except ArchiveError as error:
         hint = "" if "Run: " in str(error) else ". Run: ./logstack archive verify"
         raise ArchiveError(f"{error}{hint}") from None
-
-
-def _cached_files(cache: Path) -> dict[int, list[Path]]:
-    files: dict[int, list[Path]] = {}
-    for path in sorted(cache.glob("*.json")):
-        files.setdefault(int(path.stem.partition("-")[0]), []).append(path)
-    return files
-
-
-def _cached(cache: Path, key: str, etag: str) -> Path:
-    return cache / f"{Path(key).stem}-{etag}.json"

@@ -7,6 +7,7 @@ import io
 import json
 import random
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,10 +21,16 @@ from stack.archive.engines.victorialogs import record_of_line
 from stack.archive.failpoints import NAMES, failpoint
 from stack.archive.format import id_filter, lines
 from stack.archive.format.layout import further_part_key, hours, manifest_key, part_key
-from stack.archive.format.manifest import Manifest, parse, signed
+from stack.archive.format.manifest import Manifest, parse, sha256, signed
 from stack.archive.format.ordering import difference, in_batches, in_order, sorted_batches
 from stack.archive.search import Matcher, needle
 from stack.archive.service import next_run
+from stack.archive.storage.documents import (
+    SignedDocument,
+    UnsignedError,
+    newest_first,
+    signed_document,
+)
 from stack.archive.storage.ledger import Ledger
 from stack.archive.storage.part_cache import NotCachedError, PartCache
 from stack.archive.storage.parts import PartWriter, own_parts, read_lines
@@ -335,10 +342,32 @@ def test_equal_lines_make_equal_parts_however_they_came(tmp_path: Path) -> None:
     assert len(keys) == 1
 
 
+def test_a_manifest_that_a_signed_one_names_needs_no_check_and_any_other_does() -> None:
+    first = signed(manifest(), KEY)
+    second = signed(
+        manifest().model_copy(update={"sequence": 1, "previous_sha256": sha256(first)}), KEY
+    )
+    changed = first.replace(b"victorialogs", b"victorialogz", 1)
+    checked = []
+
+    def read(number: int, document: bytes, named: Collection[str]) -> SignedDocument:
+        checked.append(sha256(document) not in named)
+        return signed_document(str(number), document, KEY.public_key(), named)
+
+    def kinds(old: bytes) -> list[type]:
+        held = {0: [old], 1: [second]}
+        found = newest_first(held, read, older=lambda number: [])
+        return [type(item) for _, items in found for item in items]
+
+    assert kinds(first) == [SignedDocument, SignedDocument]
+    assert kinds(changed) == [SignedDocument, UnsignedError]
+    assert checked == [True, False, True, True]
+
+
 def test_another_tenants_manifest_is_refused() -> None:
     """The cache of a machine whose settings were changed holds such ones."""
     store = Store(Access("http://127.0.0.1:1", "r", "b", "", "", ""))
-    document = signed(manifest(), KEY)
+    document = signed_document("0", signed(manifest(), KEY), KEY.public_key())
     Ledger(store, "t", KEY).append(manifest_key("t", 0), document)
     with pytest.raises(ArchiveError, match="expected tenant u, got t"):
         Ledger(store, "u", KEY).append(manifest_key("u", 0), document)
