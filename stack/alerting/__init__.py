@@ -3,7 +3,8 @@
 rules.py         reads and checks the rule files
 expressions.py   a rule as expression, labels and annotations, for either engine
 rule_files.py    the files that vmalert and the ruler load
-channels.py      the list of channels: checks their secrets, builds their receivers
+channels.py      the list of channels
+receivers.py     checks their secrets, builds Alertmanager's receivers
 alertmanager.py  Alertmanager's configuration
 cases.py         the rule tests of alerts/tests/; rule_tests.py runs them
 http.py          requests to the programs; lint.py runs their checkers on the rendered files

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from stack.alerting.channels import NAMES, Channels, channels_of
+from stack.alerting.channels import NAMES, channels_of
+from stack.alerting.receivers import Channels
 from stack.alerting.rule_files import dump
 from stack.alerting.rules import Rule
 from stack.components.component import as_pattern
@@ -22,6 +23,8 @@ from stack.settings.units import go_duration, parse_duration
 HEAD = "# Rendered from stack/settings.toml and alerts/: change it there.\n"
 TEMPLATES = ROOT / "alerts" / "templates"
 WATCHDOG = "Watchdog"
+# With hundreds of services in one alert, a chat gets one message.
+GROUP, PAGE_CHAT = ["alertname", "environment"], "page-chat"
 FAILING, EVERYBODY = "NotificationsFailing", "everybody"
 TEST_LABEL = "test_channel"
 
@@ -55,15 +58,6 @@ def route(settings: Settings) -> dict[str, Any]:
         # both were equal, it would be slightly less, and every second call would be skipped.
         "repeat_interval": f"{interval // timedelta(milliseconds=2)}ms",
     }
-    tests = [
-        {
-            "matchers": [f'{TEST_LABEL}="{channel}"'],
-            "receiver": f"test-{channel}",
-            "group_by": ["..."],
-            "group_wait": "0s",
-        }
-        for channel in NAMES
-    ]
     failing = {
         "matchers": [f'alertname="{FAILING}"'],
         "receiver": EVERYBODY,
@@ -72,10 +66,11 @@ def route(settings: Settings) -> dict[str, Any]:
     digest = go_duration(alerts.digest)
     page = {
         "matchers": ['severity="page"'],
-        "receiver": "page",
+        "group_interval": go_duration(alerts.page_interval),
         "repeat_interval": go_duration(alerts.repeat_page),
         **_mute("page", settings),
     }
+    incidents = {"receiver": "page", "group_by": [*GROUP, "service_name"], "continue": True}
     info = {
         "matchers": ['severity="info"'],
         "receiver": "info",
@@ -89,12 +84,33 @@ def route(settings: Settings) -> dict[str, Any]:
     ticket = {"matchers": ['severity="ticket"'], "receiver": "ticket", **_mute("ticket", settings)}
     return {
         "receiver": "ticket",
-        "group_by": ["alertname", "service_name", "environment"],
+        "group_by": GROUP,
         "group_wait": go_duration(alerts.group_wait),
         "group_interval": go_duration(alerts.group_interval),
         "repeat_interval": go_duration(alerts.repeat_ticket),
-        "routes": [watchdog, *tests, failing, page, ticket, info],
+        "routes": [
+            watchdog,
+            *_test_routes(),
+            failing,
+            {**page, **incidents},
+            {**page, "receiver": PAGE_CHAT},
+            ticket,
+            info,
+        ],
     }
+
+
+def _test_routes() -> list[dict[str, Any]]:
+    """Of messages that `logstack alerts send` sends to one channel."""
+    return [
+        {
+            "matchers": [f'{TEST_LABEL}="{channel}"'],
+            "receiver": f"test-{channel}",
+            "group_by": ["..."],
+            "group_wait": "0s",
+        }
+        for channel in NAMES
+    ]
 
 
 def label_names(rules: Sequence[Rule]) -> list[str]:
@@ -103,15 +119,22 @@ def label_names(rules: Sequence[Rule]) -> list[str]:
 
 
 def receivers(channels: Channels, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """One per severity, one of all channels, one per channel for tests, the dead man's switch."""
-    by_severity = [
-        {"name": severity, **_configs(channels, channels_of(severity))} for severity in SEVERITIES
+    """Two for pages, one per other severity, one of all channels, one per channel for tests, the
+    dead man's switch.
+    """
+    incidents = {"name": "page", **_configs(channels, channels_of("page", by_service=True))}
+    messages = [
+        {
+            "name": PAGE_CHAT if severity == "page" else severity,
+            **_configs(channels, channels_of(severity, by_service=False)),
+        }
+        for severity in SEVERITIES
     ]
     tests = [{"name": f"test-{name}", **_configs(channels, (name,), test=True)}
              for name in NAMES]  # fmt: skip
     everybody = {"name": EVERYBODY, **_configs(channels, NAMES)}
     deadman = {"name": "deadman", **_configs(channels, ("deadman",))}
-    found: list[dict[str, Any]] = [*by_severity, everybody, *tests, deadman]
+    found: list[dict[str, Any]] = [incidents, *messages, everybody, *tests, deadman]
     for entry in (entry for item in found for entry in item.get("opsgenie_configs", ())):
         # Alertmanager adds every label as it is, and Opsgenie refuses more than 8,000 characters.
         entry["details"] = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stack.alerting import AlertError
-from stack.alerting.channels import channels_of, read_channels
+from stack.alerting.channels import channels_of
 from stack.alerting.lint import links_without_address
+from stack.alerting.receivers import read_channels
 from stack.settings.alerts import SEVERITIES
 from stack.settings.targets import Target
 

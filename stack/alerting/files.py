@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stack.alerting import AlertError
 from stack.alerting.alertmanager import message_templates, render_alertmanager
-from stack.alerting.channels import Channels, read_channels
+from stack.alerting.receivers import Channels, read_channels
 from stack.alerting.rule_files import render_rules
 from stack.alerting.rules import Rule, load_rules_for
 from stack.engines.kinds import kind_of

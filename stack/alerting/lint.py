@@ -11,8 +11,9 @@ from pathlib import Path
 
 from stack import artifacts
 from stack.alerting import AlertError
-from stack.alerting.channels import Channels, channels_of
+from stack.alerting.channels import channels_of
 from stack.alerting.files import alert_files, load
+from stack.alerting.receivers import Channels
 from stack.common import last_lines
 from stack.components.component import as_pattern
 from stack.settings import Settings

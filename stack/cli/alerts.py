@@ -19,8 +19,9 @@ from stack.alerting import AlertError, lint, past, rule_tests
 from stack.alerting import send as sending
 from stack.alerting.audience import audience
 from stack.alerting.cases import KINDS, Case, Kind, load_cases, missing_cases, shipped_settings
-from stack.alerting.channels import NAMES, read_channels
+from stack.alerting.channels import NAMES
 from stack.alerting.loaded import LoadedRule, loaded_rules
+from stack.alerting.receivers import read_channels
 from stack.alerting.rules import Rule, load_rule_file, load_rules, load_rules_for
 from stack.cli.console import AsJson, note, out, plain, print_json, progress
 from stack.cli.environment import Environment, Reader, open_target, require_this_machine

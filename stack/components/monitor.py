@@ -77,7 +77,8 @@ def limits(target: Target) -> Limits:
         free_disk_bytes=parse_bytes(settings.limits.free_disk),
         settle_s=seconds(values.settle),
         # Alertmanager tries again what has failed at the next interval of the group.
-        group_s=seconds(settings.alerts.group_interval) + 60,
+        group_s=max(seconds(settings.alerts.group_interval), seconds(settings.alerts.page_interval))
+        + 60,
     )
 
 

@@ -14,6 +14,10 @@ from stack.monitor.plan import Services
 from stack.monitor.view import View
 
 KNOWN = "services"  # the note with the names
+SILENT = "silent_services"  # that with those that were silent at the last look
+HEARD = "heard_since"  # since when the monitor's own records arrive
+MONITOR = "logstack-monitor"
+HEARD_S = 120.0  # the longest time between two of them, of which any interval is shorter
 # How far back services are searched when none is known yet.
 FIRST_S = 7 * 86_400.0
 OWN = "logstack-"  # the stack's own services: other problems and rules are about them
@@ -21,7 +25,11 @@ MOST = 10_000  # names that are remembered
 
 
 def look(view: View) -> Iterator[Observation]:
-    """One observation, with a note for each service that is silent; none without an answer."""
+    """One observation, with a note for each service that is silent; none without an answer.
+
+    After an outage of the agent, the engine or the whole stack nobody knows whether a service has
+    logged: none is newly silent before the monitor's own records have arrived for `silent_s`.
+    """
     plan, notes = view.plan.services, view.history.notes
     if plan is None or view.plan.engine not in view.samples:
         return
@@ -30,9 +38,13 @@ def look(view: View) -> Iterator[Observation]:
         before = notes[KNOWN] if KNOWN in notes else logged(plan, FIRST_S)
         known = sorted({*before, *recent} - set(plan.retired))[:MOST]
         silent = list(_silent(plan, known, {plan.silent_s: recent}))
+        arrives = MONITOR in _names(plan, min(HEARD_S, plan.silent_s))
     except (OSError, ValueError, KeyError):
         return  # the engine does not answer: other probes say so
-    notes[KNOWN] = known
+    since = notes.get(HEARD, view.now) if arrives else view.now
+    if view.now - since < plan.silent_s:
+        silent = [name for name in silent if name in notes.get(SILENT, ())]
+    notes.update({KNOWN: known, SILENT: silent, HEARD: since})
     where = f"--env {view.plan.environment} " if view.plan.units else ""  # hosts have no checkout
     problems = tuple(
         Problem(
@@ -66,8 +78,13 @@ def logged(plan: Services, seconds: float, at: float | None = None) -> set[str]:
     """The services that logged within `seconds` before now, or before `at`, as applications do.
 
     Text counts only if it names its logger, as that of other programs in a host's journal does not.
-    Raises OSError, ValueError, KeyError.
+    The stack's own are left out. Raises OSError, ValueError, KeyError.
     """
+    return {name for name in _names(plan, seconds, at) if not name.startswith(OWN)}
+
+
+def _names(plan: Services, seconds: float, at: float | None = None) -> set[str]:
+    """The same with the stack's own."""
     query = plan.query.replace("WINDOW", f"{round(seconds * 1000)}ms")
     moment = {} if at is None else {"time": f"{at:.3f}"}
     request = urllib.request.Request(  # noqa: S310 -- the address is that of the plan
@@ -77,5 +94,4 @@ def logged(plan: Services, seconds: float, at: float | None = None) -> set[str]:
     )
     with metrics.OPENER.open(request, timeout=plan.timeout_s) as answer:
         rows = json.load(answer)["data"]["result"]
-    names = {str(row["metric"].get("service_name", "")) for row in rows}
-    return {name for name in names if name and not name.startswith(OWN)}
+    return {str(row["metric"].get("service_name", "")) for row in rows} - {""}

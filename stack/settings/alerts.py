@@ -80,6 +80,7 @@ class AlertSettings(Section):
     delay: Annotated[Duration, between("0s", "10m")]
     group_wait: Annotated[Duration, between("0s", "1h")]
     group_interval: Annotated[Duration, between("1s", "1d")]
+    page_interval: Annotated[Duration, between("1s", "1d")]
     repeat_page: Annotated[Duration, between("1m", "30d")]
     repeat_ticket: Annotated[Duration, between("1m", "30d")]
     digest: Annotated[Duration, between("1s", "30d")]

@@ -255,9 +255,7 @@ def test_slack_cuts_nothing_off(amtool: Path, tmp_path: Path, data: dict[str, An
 def test_the_link_silences_this_service_alone(amtool: Path, tmp_path: Path) -> None:
     """By all labels of the group, which Alertmanager reads as one filter."""
     data = {**MESSAGES["firing"]}
-    data["groupLabels"] = {
-        "alertname": "ErrorRatioHigh", "environment": "prod", "service_name": 'a"b, c',
-    }  # fmt: skip
+    data["commonLabels"] = {**data["commonLabels"], "service_name": 'a"b, c'}
     text = render(amtool, tmp_path, "logstack.slack.text", data)
     [link] = re.findall(r"<([^<>|]*)\|Silence>", text)
     assert unquote_plus(link.partition("filter=")[2]) == (
@@ -318,13 +316,13 @@ def test_amtool_accepts_the_configuration(amtool: Path, configuration: Path) -> 
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert f"{len(message_templates())} templates" in result.stdout
-    assert "13 receivers" in result.stdout
+    assert "14 receivers" in result.stdout
 
 
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [
-        ({"alertname": "CriticalLogged", "severity": "page"}, "page"),
+        ({"alertname": "CriticalLogged", "severity": "page"}, "page,page-chat"),
         ({"alertname": "JobFailed", "severity": "ticket"}, "ticket"),
         ({"alertname": "Something", "severity": "info"}, "info"),
         ({"alertname": "Something", "severity": "unheard of"}, "ticket"),
@@ -356,4 +354,4 @@ def test_alerts_are_routed(
 
 def test_vmalert_and_amtool_accept_what_is_shipped(tmp_path: Path) -> None:
     """Every rule, as `logstack alerts lint` checks it."""
-    assert check_files(target_in(tmp_path)) == 44
+    assert check_files(target_in(tmp_path)) == 45

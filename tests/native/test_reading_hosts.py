@@ -173,6 +173,39 @@ def test_the_states_of_rules_on_hosts(staging: Environment) -> None:
     assert states(), "expected rules"
 
 
+def rule_about(request_id: str, folder: Path) -> str:
+    """The file of a rule that fires on records of a request."""
+    path = folder / "mine.yaml"
+    path.write_text(
+        f"""rules:
+  - name: Mine
+    where: {{request_id: {request_id}, message: ~"from afar"}}
+    window: 5m
+    above: 0
+    for: 0s
+    severity: ticket
+    summary: It is read
+    description: It is read from afar.
+    dashboard: errors
+    runbook: Mine
+""",
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+def test_a_rule_is_tried_on_the_records_of_hosts(staging: Environment, tmp_path: Path) -> None:
+    mark = marker()
+    staging.push(mark, request_id=mark)
+    staging.push(mark, request_id=mark)
+    asked = ("alerts", "try", rule_about(mark, tmp_path), "--since", "10m", "--json")
+    found = staging.run(*asked, "--env", "staging")
+    assert found.returncode == 0, found
+    [firing] = json.loads(found.stdout)
+    assert (firing["rule"], firing["highest"]) == ("Mine", 2)
+    assert firing["labels"]["service_name"] == "erp-backend-api"
+
+
 @pytest.mark.loki
 def test_loki_is_read_as_the_tenant_of_the_agents(tmp_path: Path) -> None:
     """The gateway names the tenant; records, rows, charts and the ruler's rules come through."""
@@ -197,6 +230,10 @@ def test_loki_is_read_as_the_tenant_of_the_agents(tmp_path: Path) -> None:
         listed = staging.run("alerts", "list", "--json", environ=environ)
         assert listed.returncode == 0, listed
         assert "inactive" in {row["state"] for row in json.loads(listed.stdout)}
+        file = rule_about(mark, tmp_path)
+        tried = staging.run("alerts", "try", file, "--since", "10m", "--json", environ=environ)
+        assert tried.returncode == 0, tried
+        assert [item["highest"] for item in json.loads(tried.stdout)] == [1]
 
 
 @pytest.mark.parametrize(

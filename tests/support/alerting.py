@@ -78,6 +78,7 @@ def alerting_stack(folder: Path, variables: Mapping[str, str]) -> Iterator[Alert
             ("alerts", "scan_interval"): "1s",
             ("alerts", "group_wait"): "1s",
             ("alerts", "group_interval"): "3s",
+            ("alerts", "page_interval"): "3s",
             ("alerts", "digest"): "2s",
             ("alerts", "deadman_interval"): "1s",
             ("alerts", "rules"): RULES,

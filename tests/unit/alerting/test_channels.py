@@ -12,9 +12,9 @@ import yaml
 from stack.alerting import AlertError
 from stack.alerting.alertmanager import render_alertmanager
 from stack.alerting.audience import audience
-from stack.alerting.channels import Channels, read_channels
 from stack.alerting.files import alert_files
 from stack.alerting.lint import remarks
+from stack.alerting.receivers import Channels, read_channels
 from stack.alerting.rules import load_rules
 from tests.support.example import settings_with, target_in
 
@@ -275,7 +275,8 @@ def test_channels_follow_severity(tmp_path: Path) -> None:
         "webhook_configs",
     ]
     assert {name: sorted(item) for name, item in receivers.items()} == {
-        "page": sorted(["opsgenie_configs", "pagerduty_configs", *chats]),
+        "page": ["opsgenie_configs", "pagerduty_configs"],
+        "page-chat": chats,
         "ticket": sorted(["email_configs", *chats]),
         "info": ["email_configs", "webhook_configs"],
         "everybody": sorted(["email_configs", "opsgenie_configs", "pagerduty_configs", *chats]),
@@ -360,6 +361,8 @@ def test_a_silent_service_inhibits_what_its_records_say(tmp_path: Path) -> None:
     )
     assert "ErrorRatioHigh" in silent["target_matchers"][0]
     assert silent["equal"] == ["environment", "service_name"]
-    assert late["target_matchers"] == ['alertname=~"ServiceSilent|ArchiveBehind|ArchiveNeverRan"']
+    assert late["target_matchers"] == [
+        'alertname=~"ServiceSilent|HostSilent|ArchiveBehind|ArchiveNeverRan"'
+    ]
     assert late["equal"] == ["environment"]
     assert failing["target_matchers"] == ['alertname=~"Watchdog"']

@@ -28,6 +28,8 @@ class Engine:
 
     def __init__(self) -> None:
         self.ages: dict[str, float] = {}
+        self.now = 0.0
+        self.monitor_age = 5.0  # seconds since the monitor's own newest record arrived
         self.asked: list[float] = []
         engine = self
 
@@ -37,7 +39,8 @@ class Engine:
                 query = urllib.parse.parse_qs(body)["query"][0]
                 [length] = re.findall(r"(\d+)ms", query)
                 engine.asked.append(int(length) / 1000)
-                names = [n for n, age in engine.ages.items() if age <= engine.asked[-1]]
+                ages = {**engine.ages, services.MONITOR: engine.monitor_age}
+                names = [n for n, age in ages.items() if age <= engine.asked[-1]]
                 rows = [{"metric": {"service_name": n}, "value": [0, "1"]} for n in names]
                 text = json.dumps({"status": "success", "data": {"result": rows}}).encode()
                 self.send_response(200)
@@ -49,7 +52,7 @@ class Engine:
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/query"
-        self.history = History()
+        self.history = History(notes={services.HEARD: -DAY})
 
     def look(self, **changes: object) -> list[str]:
         """The services that are silent in one look."""
@@ -63,7 +66,7 @@ class Engine:
         asked = Services(self.url, "_time:WINDOW {}", {}, **values)  # type: ignore[arg-type]
         plan_ = Plan("dev", 30, "", "", "make up", "otelcol", "victorialogs", (), (), LIMITS,
                      services=asked)  # fmt: skip
-        return View(plan_, 0, self.history, {"victorialogs": {}}, {})
+        return View(plan_, self.now, self.history, {"victorialogs": {}}, {})
 
 
 def names_of(found: Observation) -> list[str]:
@@ -128,7 +131,24 @@ def test_days_are_searched_once(engine: Engine) -> None:
     engine.ages = {"erp": MINUTE}
     engine.look()
     engine.look()
-    assert engine.asked == [600, services.FIRST_S, 600]
+    own = services.HEARD_S
+    assert engine.asked == [600, services.FIRST_S, own, 600, own]
+
+
+def test_nobody_is_newly_silent_before_records_have_arrived_for_a_while(engine: Engine) -> None:
+    """After an outage the records of a busy service come later than the monitor's first look."""
+    engine.ages = {"erp": MINUTE, "old": DAY}
+    assert engine.look() == ["old"]
+    engine.now, engine.monitor_age, engine.ages["erp"] = 20 * MINUTE, 20 * MINUTE, 20 * MINUTE
+    assert engine.look() == ["old"]  # the agent is down
+    engine.now, engine.monitor_age = 21 * MINUTE, 5
+    assert engine.look() == ["old"]  # it is back, and sends what is newest first
+    engine.now = 29 * MINUTE
+    assert engine.look() == ["old"]
+    engine.now = 31 * MINUTE
+    assert engine.look() == ["erp", "old"]
+    engine.now, engine.monitor_age, engine.ages["old"] = 40 * MINUTE, 20 * MINUTE, 5
+    assert engine.look() == ["erp"]  # also while nothing arrives, who is back is back
 
 
 def test_nobody_is_silent_while_the_engine_does_not_answer(engine: Engine) -> None:
