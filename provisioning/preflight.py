@@ -13,6 +13,7 @@ from stack.artifacts.bundles import MONITOR_PYTHON, PYTHONS
 from stack.hosts import agent_view, firewall
 from stack.hosts.plan import HostPlan
 from stack.settings import Settings
+from stack.settings.targets import STATE_DIR
 from stack.settings.units import format_bytes, parse_bytes
 
 SYSTEMS = ("debian", "ubuntu")
@@ -42,16 +43,7 @@ def failed_checks(
         found.append(
             f"memory: expected {format_bytes(MEMORY)}, got {format_bytes(facts['memory'])}"
         )
-    rooms = {"/opt": ROOM, "/var/tmp": ROOM}  # noqa: S108
-    rooms["/var/lib"] = ROOM + parse_bytes(settings.limits.free_disk)
-    for path, place in facts["places"].items():
-        if place["read_only"]:
-            found.append(f"{path}: expected a folder that can be written to, got a read-only one")
-        elif place["free"] < (expected := rooms.get(path, 0)):
-            found.append(
-                f"disk: expected {format_bytes(expected)} free in {path}, "
-                f"got {format_bytes(place['free'])}"
-            )
+    found += _disks(facts["places"], settings)
     if abs(facts["time"] - now) > CLOCK_SECONDS:
         found.append(
             f"clock: expected at most {CLOCK_SECONDS} s of difference from the control machine, "
@@ -80,6 +72,30 @@ def failed_checks(
             found.append(
                 f"ports: expected port {port} free for {component.name}, got a listener of the "
                 f"user {owner}. Run on the host: ss -ltnp 'sport = :{port}'"
+            )
+    return found
+
+
+def _disks(places: Mapping[str, Any], settings: Settings) -> list[str]:
+    """Where there is too little room; data may have disks of their own."""
+    least = parse_bytes(settings.limits.free_disk)
+    rooms = {"/opt": ROOM, "/var/tmp": ROOM, "/var/lib": ROOM + least}  # noqa: S108
+    found = []
+    for path, place in places.items():
+        is_data = PurePath(path).is_relative_to(STATE_DIR)
+        expected = least if is_data else rooms.get(path, 0)
+        if place["read_only"]:
+            found.append(f"{path}: expected a folder that can be written to, got a read-only one")
+        elif is_data and place["size"] <= least:
+            found.append(
+                f"limits.free_disk: expected less than the disk of {path} has, "
+                f"{format_bytes(place['size'])}, got {settings.limits.free_disk}: the engine would "
+                "accept no records. Set a smaller one, or mount a larger disk"
+            )
+        elif place["free"] < expected:
+            found.append(
+                f"disk: expected {format_bytes(expected)} free in {path}, "
+                f"got {format_bytes(place['free'])}"
             )
     return found
 

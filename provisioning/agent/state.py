@@ -29,6 +29,7 @@ from provisioning.agent.base import (
 
 # Configuration, programs, records, uploads.
 PLACES = ("/etc", "/opt", "/var/lib", "/var/tmp")  # noqa: S108
+DATA = "/var/lib/logstack"
 
 
 def inspect(request: Json) -> Json:
@@ -80,7 +81,7 @@ def facts(request: Json) -> Json:
         "os_name": release.get("PRETTY_NAME", ""),
         "machine": os.uname().machine,
         "memory": memory,
-        "places": {path: _place(path) for path in PLACES},
+        "places": {path: _place(path) for path in (*PLACES, *_data_disks())},
         "time": time.time(),
         "python": "%d.%d" % sys.version_info[:2],
         "systemd": os.path.isdir("/run/systemd/system"),
@@ -93,9 +94,17 @@ def facts(request: Json) -> Json:
 
 
 def _place(path: str) -> Json:
-    """The bytes that are free where a folder is, and whether it can be written to."""
-    free = shutil.disk_usage(path).free
-    return {"free": free, "read_only": bool(os.statvfs(path).f_flag & os.ST_RDONLY)}
+    """The bytes of the disk of a folder, those that are free, and whether it can be written to."""
+    disk = shutil.disk_usage(path)
+    read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return {"size": disk.total, "free": disk.free, "read_only": read_only}
+
+
+def _data_disks() -> list[str]:
+    """Where file systems are mounted for the data of all components, or of one."""
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        mounted = [line.split()[1] for line in file]
+    return sorted({path for path in mounted if (path + "/").startswith(DATA + "/")})
 
 
 def texts(request: Json) -> Json:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from stack.alerting import AlertError
 from stack.alerting.alertmanager import message_templates, render_alertmanager
+from stack.alerting.own_alerts import render_own_alerts
 from stack.alerting.receivers import Channels, read_channels
 from stack.alerting.rule_files import render_rules
 from stack.alerting.rules import Rule, load_rules_for
 from stack.engines.kinds import kind_of
+from stack.monitor.alerts import FILE
 from stack.settings.targets import Target
 
 SECRETS = "alertmanager/secrets"
@@ -38,6 +40,7 @@ def alert_files(target: Target) -> dict[str, str]:
     return {
         f"{engine.evaluator}/{engine.rules_file}": render_rules(rules, target, engine.dialect),
         "alertmanager/alertmanager.yml": render_alertmanager(target, rules, channels),
+        f"monitor/{FILE}": render_own_alerts(rules, target),
         **{f"alertmanager/{path}": text for path, text in message_templates().items()},
         **{f"{SECRETS}/{name}": f"{text}\n" for name, text in channels.secrets.items()},
     }

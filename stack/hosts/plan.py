@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ from stack.artifacts import host_programs as programs
 from stack.components import catalogue as components
 from stack.components.component import Artifact, Component
 from stack.components.grafana_files import grafana_files
-from stack.components.log_sources import app_log_dir
+from stack.components.log_sources import app_log_dir, reads_journal
 from stack.components.loki import render_loki
 from stack.components.monitor import plan_of
 from stack.components.otelcol import render_otelcol
@@ -361,6 +362,8 @@ def _monitor(context: _Context, name: str) -> Texts:
     apps = settings.app_hosts.apps if context.target.runs_apps else ()
     plan = replace(
         plan,
+        # An entry of the journal that no agent reads would be of no use to anybody.
+        records="" if reads_journal(context.target) else os.devnull,
         certificates=own,
         renew=certificate_command(settings, host),
         servers=tuple(
@@ -371,7 +374,7 @@ def _monitor(context: _Context, name: str) -> Texts:
         logs=("/var/log/journal", *(app_log_dir(app.service) for app in apps)),
         links=False,
     )
-    return {f"{name}/{FILE}": to_text(plan)}, set()
+    return {f"{name}/{FILE}": to_text(plan), **_alert_files(context, name)[0]}, set()
 
 
 def _grafana(context: _Context, name: str) -> Texts:

@@ -15,6 +15,7 @@ from typing import Any
 
 from stack.common.counted import counted
 from stack.monitor import history, notifications
+from stack.monitor.alerts import OwnAlert, read_alerts, tell
 from stack.monitor.look import look
 from stack.monitor.model import Observation, to_json
 from stack.monitor.plan import Plan, read_plan
@@ -31,20 +32,21 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         plan = read_plan(Path(arguments[1]))
+        own = read_alerts(Path(arguments[1]))
         if arguments[0] == "check":
             return 0
         if arguments[0] == "look":
             _, found = look(plan, history.load(Path(plan.folder)))
             sys.stdout.write(f"{to_json(found)}\n")
             return 0
-        _run(plan)
+        _run(plan, own)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot watch the stack: {error}\n")
         return 1
     return 0
 
 
-def _run(plan: Plan) -> None:
+def _run(plan: Plan, own: tuple[OwnAlert, ...]) -> None:
     """Look at every interval, until stopped."""
     known = history.load(Path(plan.folder))
     files = Watch(plan)
@@ -55,6 +57,7 @@ def _run(plan: Plan) -> None:
         view, found = look(plan, known)
         write(plan, records(plan, found, view.now))
         try:
+            tell(own, view, found)
             notifications.keep_alerts(view)
             known.save(Path(plan.folder))
         except (OSError, ValueError, KeyError) as error:

@@ -99,7 +99,7 @@ def keep_alerts(view: View) -> list[Alert]:
     for alert in again.values():
         # From now on: a look on a busy machine takes its time, and what has ended is not sent on.
         alert["until"] = time.time() + max(LEAST_S, LOOKS * view.plan.interval_s)
-        _send(base, alert)
+        send(base, alert)
     notes["alerts"] = {**kept, **again}
     return list(again.values())
 
@@ -145,7 +145,8 @@ def _essence(item: Alert, now: float) -> Alert:
     }
 
 
-def _send(base: str, alert: Alert) -> None:
+def send(base: str, alert: Alert) -> None:
+    """Send an alert that ends at its `until` to Alertmanager at an address. Raises OSError."""
     ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(alert["until"]))
     names = ("labels", "annotations", "startsAt", "generatorURL")
     body = json.dumps([{**{name: alert[name] for name in names}, "endsAt": ends}])

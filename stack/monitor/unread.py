@@ -114,16 +114,20 @@ class Watch:
 
     def note(self, notes: dict[str, Any]) -> None:
         """Add what was lost since the last call."""
-        losses, self.losses = self.losses, []
+        losses = self.losses[:]
+        del self.losses[: len(losses)]  # the thread may have added more
         notes.setdefault(NOTE, []).extend(asdict(loss) for loss in losses)
 
     def _run(self) -> None:
+        said = ""
         while True:
             began = time.monotonic()
             try:
-                self.losses = [*self.losses, *self.step(time.time())]
+                self.losses += self.step(time.time())
             except OSError as error:
-                sys.stderr.write(f"cannot follow the log files: {error}\n")
+                if str(error) != said:
+                    said = str(error)
+                    sys.stderr.write(f"cannot follow the log files: {said}\n")
             time.sleep(max(STEP_S, (time.monotonic() - began) / SHARE))
 
     def step(self, now: float) -> list[Loss]:
@@ -140,7 +144,11 @@ class Watch:
         losses = []
         for inode, file in list(self.known.items()):
             found = readers.get(inode, [])
-            size = os.fstat(file.descriptor).st_size
+            try:
+                size = os.fstat(file.descriptor).st_size
+            except OSError:  # of a file system on the network
+                os.close(self.known.pop(inode).descriptor)
+                continue
             lost, how = 0, "removed"
             if inode not in there and not found:
                 lost = self._lost_with(file, size)

@@ -334,6 +334,20 @@ def test_the_monitor_of_a_host_watches_what_runs_there(tmp_path: Path) -> None:
     assert found["app-1"]["logs"] == ["/var/log/journal", "/var/log/erp-backend-api"]
 
 
+def test_a_monitor_writes_nothing_where_no_agent_reads_the_journal(tmp_path: Path) -> None:
+    """A log server's always does. Only where Alertmanager is, it sends alerts itself."""
+    found = plans(tmp_path, "staging", app_hosts={"journal": False})
+    records = {
+        name: json.loads(text_of(plan, "/etc/logstack/monitor/monitor.json"))["records"]
+        for name, plan in found.items()
+    }
+    assert (records["logs-1"], records["app-1"]) == ("", "/dev/null")
+    own = {name for name, plan in found.items() if "monitor/alerts.json" in str(plan)}
+    assert own == {"logs-1"}
+    alerts = json.loads(text_of(found["logs-1"], "/etc/logstack/monitor/alerts.json"))
+    assert {alert["labels"]["host"] for alert in alerts} == {"logs-1"}
+
+
 @pytest.mark.parametrize(
     ("tls", "command"),
     [

@@ -39,6 +39,7 @@ BINARIES = {"vmalert": [Binary("/opt/logstack/vmalert/2/vmalert", "feed")]}
 PLACES = {
     path: {"free": 2**50, "read_only": False} for path in ("/etc", "/opt", "/var/lib", "/var/tmp")
 }
+DATA = "/var/lib/logstack/victorialogs"
 BARE: dict[str, Any] = {
     "files": {}, "binaries": {}, "links": {}, "directories": {}, "users": [], "services": {},
     "installed": [], "pending": [], "programs": [], "units": {}, "tables": [],
@@ -235,6 +236,13 @@ def test_preflight_says_everything_at_once() -> None:
         ("/opt", {"free": 1024**2}, "disk: expected 512 MiB free in /opt, got 1 MiB"),
         ("/var/tmp", {"free": 0}, "disk: expected 512 MiB free in /var/tmp, got 0 B"),
         ("/etc", {"free": 0}, ""),
+        (
+            DATA,
+            {"size": 200 * 2**20},
+            f"limits.free_disk: expected less than the disk of {DATA} has",
+        ),
+        (DATA, {"size": 2**30, "free": 2**20}, f"disk: expected 256 MiB free in {DATA}, got 1 MiB"),
+        (DATA, {"size": 2**30}, ""),
     ],
 )
 def test_preflight_looks_where_data_goes(
@@ -244,7 +252,7 @@ def test_preflight_looks_where_data_goes(
     facts = {
         "user": 0, "os": "debian", "os_name": "Debian", "machine": platform.machine(),
         "systemd": True, "memory": 2**40, "time": 1.0, "listening": {},
-        "places": {**PLACES, place: {**PLACES[place], **state}},
+        "places": {**PLACES, place: {**PLACES["/opt"], **state}},
     }  # fmt: skip
     found = preflight.failed_checks(facts, PLAN, settings.load({}), now=1.0)
     assert [text[: len(sentence)] for text in found] == ([sentence] if sentence else [])
