@@ -17,13 +17,11 @@ from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.engines.protocol import Archivable
 from stack.archive.orphans import EVER
 from stack.archive.suppression import text_in
-from stack.common import wait_until
 from stack.engines import Record, Selection
 from stack.records.timestamps import EPOCH
 
 # Not the client's address: many people share one.
 FOLLOWED = ("user_id", "username", "session_id", "client_id")
-ENGINE_SECONDS = 60.0
 Match = tuple[str, str]
 """A field and its value as text."""
 
@@ -97,11 +95,8 @@ def _matches_in(record: Record, name: str) -> set[Match]:
 def erase_in_engine(engine: Archivable, matches: Iterable[Match], until: datetime) -> str:
     """Delete a person's records of before `until` in an engine; what stays, or nothing.
 
-    Waits up to ENGINE_SECONDS. Raises EngineError.
+    Raises EngineError.
     """
     if not engine.supports_delete():
         return "the records stay until their day is deleted (see retention.allow_delete)"
-    engine.erase(list(matches), until)
-    if not wait_until(lambda: not engine.is_erasing(), ENGINE_SECONDS, every=0.5):
-        return "it deletes them in the background"
-    return ""
+    return engine.erase(list(matches), until)

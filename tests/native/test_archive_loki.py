@@ -104,6 +104,53 @@ def test_what_was_unrestored_is_hidden_and_can_be_restored_again(
     assert archive.stored("restored") == before
 
 
+def test_restored_records_of_today_are_deleted(archive: ArchiveUnderTest) -> None:
+    """Loki refuses a deletion that ends after the present."""
+    archive.now = None
+    archive.push([at(datetime.now(UTC) - timedelta(minutes=1), "of today")])
+    archive.ok("archive", "run", "--now")
+    archive.ok("archive", "restore", "--from", "1h", "--to", "now")
+    archive.ok("archive", "unrestore")
+    assert deletions(archive, LOKI_RESTORED_TENANT)
+    restart(archive)
+    assert archive.stored("restored") == []
+
+
+def test_a_record_of_a_day_that_the_archive_has_not_begun_is_archived(
+    archive: ArchiveUnderTest,
+) -> None:
+    """However old: its day is verified and deleted like any other."""
+    archive.push([at(yesterday(3), "in time")])
+    archive.ok("archive", "run")
+    old = yesterday(3) - 3 * DAY
+    archive.push([at(old, "of a day before the first one")])
+    result = json.loads(archive.ok("archive", "run", "--json"))["expiry"]
+    assert result["blocked"] == {}
+    assert f"{old:%Y-%m-%d}" in result["dropped"]
+    found = archive.ok("archive", "search", "--from", "9d", "--json")
+    texts = [json.loads(text)["message"] for text in found.splitlines()]
+    assert texts == ["of a day before the first one", "in time"]
+    assert archive.findings()["gate"]["ok"]
+
+
+def test_a_person_is_deleted_in_loki_with_name_and_session(archive: ArchiveUnderTest) -> None:
+    archive.push(
+        [
+            at(yesterday(3), "answered", user_id=7, session_id="a1b2c3"),
+            at(yesterday(3, minutes=1), "before the login", session_id="a1b2c3"),
+            at(yesterday(3, minutes=2), "of another", user_id=8),
+        ]
+    )
+    archive.ok("archive", "run")
+    archive.ok("archive", "restore", "--from", "3d", "--to", "now")
+    erase = ("archive", "erase", "--person", "user_id=7", "--reason", "asked for", "--yes")
+    archive.ok(*erase)
+    restart(archive)
+    for port in ("loki", "restored"):
+        held = [json.loads(json.loads(row)["line"])["message"] for row in archive.stored(port)]
+        assert held == ["of another"], port
+
+
 def test_thousands_of_equal_times_and_long_lines_are_read_completely(
     archive: ArchiveUnderTest,
 ) -> None:

@@ -137,15 +137,12 @@ class LokiArchive:
     def supports_delete(self) -> bool:
         return True  # through the same API as whole days
 
-    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> None:
+    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> str:
         since = datetime.now(UTC) - self.retention() - DAY
         for name, value in matches:
-            self.client.delete(
-                to_logql(Selection(since, until, matches={name: value})), since, until
-            )
-
-    def is_erasing(self) -> bool:
-        return self.has_pending_deletions()
+            selection = Selection(since, until, matches={name: value})
+            self.client.delete(to_logql(selection), since, until)
+        return "it hides the records within five minutes and deletes them some hours later"
 
     def has_pending_deletions(self) -> bool:
         return bool(self.client.deletions())

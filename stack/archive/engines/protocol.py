@@ -62,11 +62,9 @@ class Archivable(Protocol):
     def supports_delete(self) -> bool:
         """Whether the running engine allows `drop_records` and `erase`."""
 
-    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> None:
-        """Ask for the deletion of the records of before `until` that have one of these fields."""
-
-    def is_erasing(self) -> bool:
-        """Whether queries may still return what `erase` was asked for."""
+    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> str:
+        """Delete the records of before `until` that have one of these fields; what is not done
+        when it returns, or nothing."""
 
     def has_pending_deletions(self) -> bool:
         """Whether the disk space of deleted records is not free yet."""

@@ -17,7 +17,7 @@ from stack.archive.format import lines
 from stack.archive.format.layout import DAY, rfc3339
 from stack.archive.format.manifest import subtract
 from stack.archive.format.ordering import in_batches
-from stack.common import quote
+from stack.common import quote, wait_until
 from stack.engines import EngineError, Record
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines.http import open_session, send_request
@@ -27,6 +27,7 @@ from stack.settings.tables import ShorterRetention
 CHUNK = 1024 * 1024
 INSERT_BYTES = 2 * 1024 * 1024
 TIMEOUT = (3.05, 300)
+ERASE_SECONDS = 60.0
 NO_STREAM = "{}"  # the key of records without any of these fields
 
 
@@ -139,14 +140,15 @@ class VictoriaLogsArchive:
     def supports_delete(self) -> bool:
         return '-delete.enable="true"' in self._get("/flags").text
 
-    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> None:
+    def erase(self, matches: Sequence[tuple[str, str]], until: datetime) -> str:
         self._get("/internal/force_flush")  # what is not on disk yet is not deleted
         filters = " or ".join(f"{quote(name)}:={quote(value)}" for name, value in matches)
         values = {"filter": f"_time:<{rfc3339(until)} ({filters})"}
         self._ask("POST", "/delete/run_task", values).close()
-
-    def is_erasing(self) -> bool:
-        return bool(self._get("/delete/active_tasks").json())
+        ended = wait_until(
+            lambda: not self._get("/delete/active_tasks").json(), ERASE_SECONDS, every=0.5
+        )
+        return "" if ended else "it deletes the records in the background"
 
     def has_pending_deletions(self) -> bool:
         return False  # a partition is deleted at once
