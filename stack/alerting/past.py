@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from stack.alerting.expressions import expression
 from stack.alerting.rule_tests import as_query
@@ -12,6 +13,7 @@ from stack.alerting.rules import Rule
 from stack.queries.evaluate import Evaluator
 from stack.settings.units import parse_duration
 
+EPOCH = datetime.fromtimestamp(0, UTC)
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -48,14 +50,16 @@ def firings(
     hold = parse_duration(rule.hold)
     query = rule.query(environment)
     query = as_query(query, expression(rule, environment, evaluator.dialect), evaluator.dialect)
-    steps = int((until - since) / step) + 1
+    last = until - (until - EPOCH) % step
+    steps = int((last - since) / step) + 1
+    moments = [last - (steps - 1 - number) * step for number in range(steps)]
+    at_end = ((until, evaluator.instant(query, until)) for _ in range(until > last))
     open_: dict[Labels, Firing] = {}
     found: list[Firing] = []
-    for number in range(steps):
-        at = until - (steps - 1 - number) * step
+    for number, (at, samples) in enumerate(chain(evaluator.repeated(query, moments), at_end)):
         if number % 100 == 0:
             report(f"{number} of {steps} evaluations")
-        now = {tuple(sorted(s.labels.items())): s.value for s in evaluator.instant(query, at)}
+        now = {tuple(sorted(s.labels.items())): s.value for s in samples}
         for labels in [labels for labels in open_ if labels not in now]:
             found.append(open_.pop(labels))
         for labels, value in now.items():

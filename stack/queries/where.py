@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stack.queries.language import (
@@ -52,8 +53,16 @@ def count_where(
     scope: Scope, window: Window, *, where: Where, by: Sequence[str] = SERVICE
 ) -> Query:
     """The number of records, per service or by other fields, which the records must have."""
-    limit = 0 if set(by) <= set(_LABELS) else LIMIT
-    return count("count_where", filter_of(scope, where, by), window, by, limit)
+    chosen = filter_of(scope, where, by)
+    total = count("count_where", chosen, window, by)
+    if set(by) <= set(_LABELS):
+        return total
+    # Of equal numbers topk takes others each time, and alerts would fire and end: none is left out.
+    least = f"min(topk({LIMIT}, {total.logql}))"
+    return replace(
+        count("count_where", chosen, window, by, LIMIT),
+        logql=f"{total.logql} >= on () group_left () {least}",
+    )
 
 
 def share_where(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +28,9 @@ from stack.alerting.rules import Rule, load_rule_file
 from stack.alerting.throwaway import flush, throwaway_loki, throwaway_victorialogs
 from stack.common import quote
 from stack.engines.kinds import KINDS
-from stack.queries.evaluate import LokiEvaluator, VictoriaLogsEvaluator
+from stack.engines.loki import Loki
+from stack.engines.victorialogs import VictoriaLogs
+from stack.queries.evaluate import Evaluator, LokiEvaluator, VictoriaLogsEvaluator
 from stack.queries.language import Scope, over
 from stack.queries.where import count_where
 from stack.settings import ROOT
@@ -104,8 +107,25 @@ def test_the_quoted_records_are_those_that_count(binaries: None) -> None:
                 assert found.value or not rule.text.samples, case.name
 
 
-def test_a_rule_of_ones_own_is_tried_on_the_past(binaries: None, tmp_path: Path) -> None:
+@contextmanager
+def throwaway(engine: str) -> Iterator[tuple[VictoriaLogs | Loki, Evaluator]]:
+    """An empty engine, and what evaluates queries of it."""
+    values = settings.load({})
+    if engine == "loki":
+        with throwaway_loki(values) as loki:
+            yield loki, LokiEvaluator(loki.url)
+    else:
+        with throwaway_victorialogs(values) as victorialogs:
+            yield victorialogs, VictoriaLogsEvaluator(victorialogs.url)
+
+
+@pytest.mark.parametrize("engine", ["victorialogs", pytest.param("loki", marks=pytest.mark.loki)])
+def test_a_rule_of_ones_own_is_tried_on_the_past(
+    binaries: None, tmp_path: Path, engine: str
+) -> None:
     """Each time that it would have fired, once, with its labels and its highest number."""
+    if not artifacts.is_available(engine, settings.load({})):
+        unavailable(engine, f"{engine} is not on PATH")
     file = tmp_path / "mine.yaml"
     file.write_text(OWN_RULE, encoding="utf-8")
     [rule] = load_rule_file(file, settings.load({}))
@@ -119,11 +139,12 @@ def test_a_rule_of_ones_own_is_tried_on_the_past(binaries: None, tmp_path: Path)
         Records(count=9, ago="32h", fields={"level": "ERROR", "message": "connected"}),
     ]
     case = Case("Own", "", CaseText(kind="firing", about="the past", records=tuple(logged)))
-    with throwaway_victorialogs(settings.load({})) as engine:
-        engine.push(case.records("prod", at))
-        flush(engine)
+    with throwaway(engine) as (running, evaluator):
+        running.push(case.records("prod", at))
+        if isinstance(running, VictoriaLogs):
+            flush(running)
         found = past.firings(
-            VictoriaLogsEvaluator(engine.url),
+            evaluator,
             rule,
             "prod",
             (at - timedelta(days=2), at),
