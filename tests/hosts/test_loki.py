@@ -40,7 +40,7 @@ def test_loki_on_a_host(fleet: FleetUnderTest) -> None:
     assert "0 changes on 3 hosts" in fleet.deploy()
     mark = uuid.uuid4().hex
     fleet.hosts["logs-1"].sh(f"logger -t door {mark}")
-    poll(lambda: lines(fleet, f'{{service_name="door"}} |= `{mark}`'), fleet.journals, timeout=60)
+    poll(lambda: lines(fleet, f'{{host="logs-1"}} |= `{mark}`'), fleet.journals, timeout=60)
 
 
 def lines(fleet: FleetUnderTest, query: str) -> list[str]:

@@ -34,6 +34,7 @@ class Gateway:
     settings: Settings
     known: dict[str, str]
     authority: str
+    log: Path
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> int:
         """The status of a batch of app-1."""
@@ -65,7 +66,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running_host(folder, values, known, "logs-1", "loki", "gateway"):
         authority = folder / "ca.pem"
         authority.write_text(known[secrets.CA_CERTIFICATE], encoding="utf-8")
-        yield Gateway(values, known, str(authority))
+        log = folder / "process-gateway" / "output.log"
+        yield Gateway(values, known, str(authority), log)
 
 
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -135,6 +137,20 @@ def test_what_no_agent_sends_is_refused(
 ) -> None:
     """Also of its own host, as Loki might read it in another way."""
     assert gateway.post(OTLP, change(otlp_batch(OWN, marker(), [])), headers) == 403
+
+
+def test_a_refused_batch_is_logged_and_an_accepted_one_is_not(gateway: Gateway) -> None:
+    """An operator finds who tries to write as another host."""
+
+    def logged() -> list[int]:
+        lines = map(json.loads, gateway.log.read_text(encoding="utf-8").splitlines())
+        return [item["status"] for item in lines if item["msg"] == "handled request"]
+
+    before = len(logged())
+    gateway.post(OTLP, otlp_batch(OWN, marker(), []))
+    gateway.post(OTLP, otlp_batch(OTHERS, marker(), []))
+    poll(lambda: len(logged()) > before, "the request in the log")
+    assert logged()[before:] == [403]
 
 
 def test_an_empty_batch_reaches_loki(gateway: Gateway) -> None:
