@@ -14,7 +14,7 @@ import psutil
 from bench.drills.components import ENGINE
 from bench.drills.drill import Outcome, Scene, measure, native, under_load
 from bench.drills.watch import Names, watching
-from tests.support.native_stack import StackUnderTest, burst, line, marker, record
+from tests.support.native_stack import StackUnderTest, burst, line, marker, poll, record
 
 ROTATIONS = 10
 FILES, LINES = 500, 20
@@ -28,6 +28,7 @@ def rotated(rotate: Callable[[Path, int], None]) -> Callable[[Scene], None]:
     def fault(scene: Scene) -> None:
         for number in range(1, ROTATIONS + 1):
             scene.writer.wait_for(scene.seconds / ROTATIONS)
+            poll(scene.stack.app_log.exists, "a file to rotate")  # the writer may be slow
             rotate(scene.stack.app_log, number)
 
     return fault

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import requests
 
 from stack import settings
 from stack.records.contract import MONITOR_SERVICE
@@ -19,6 +20,7 @@ from stack.runtimes.docker.checks import check_log_mount, check_room, explain, l
 from stack.runtimes.docker.engine import DockerError, ask, check_engine
 from stack.settings import Settings, variable_name
 from tests.support.docker_stack import DockerStackUnderTest
+from tests.support.native_stack import poll
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
@@ -96,6 +98,27 @@ def test_a_channel_that_refuses_says_why(own_stack: DockerStackUnderTest) -> Non
     assert "email: not delivered: " in result.stderr
     assert "127.0.0.1:9: connect: connection refused" in result.stderr
     assert "Alertmanager's log: docker logs logstack-" in result.stderr
+
+
+def test_an_engine_that_is_stopped_is_an_alert_while_it_is_stopped(
+    own_stack: DockerStackUnderTest,
+) -> None:
+    """No rule can see it: the monitor tells Alertmanager."""
+    own_stack.variables |= {
+        variable_name("monitor", "interval"): "1s",
+        variable_name("alerts", "rules"): '{ComponentDown = {for = "1s"}}',
+    }
+    own_stack.up()
+    label = f"label=com.docker.compose.project={own_stack.runtime.project}"
+    service = "label=com.docker.compose.service=victorialogs"
+    ask("stop", ask("ps", "--quiet", "--filter", label, "--filter", service).strip())
+
+    def alerts() -> list[str]:
+        url = own_stack.target.url("alertmanager", "/api/v2/alerts?active=true")
+        labels = [item["labels"] for item in requests.get(url, timeout=10).json()]
+        return [x["component"] for x in labels if x["alertname"] == "ComponentDown"]
+
+    poll(lambda: alerts() == ["victorialogs"], lambda: f"an alert, got {alerts()}", timeout=120)
 
 
 def test_down_keeps_the_records(own_stack: DockerStackUnderTest) -> None:
