@@ -136,3 +136,21 @@ def test_a_store_that_was_set_back_as_a_whole_is_reported(
     store.close()
     archived.ok("archive", "repair")
     assert archived.verify("--head", head)["ok"]
+
+
+def test_the_engine_knows_the_head_on_a_machine_that_knows_none(
+    archived: ArchiveUnderTest, tmp_path: Path
+) -> None:
+    """Each run compares it: one that goes on from a chain that was set back would be a fork."""
+    archived.push(archived.target.archiver_log_file.read_bytes().splitlines())  # as the agent does
+    store = archived.store()
+    destroy(store, keys_of(store, "/manifests/")[-1])
+    store.close()
+    archived.target.archive_dir.rename(tmp_path / "the machine's")
+    assert archived.problems() == {("rolled-back", "a record in victorialogs")}
+    result = archived.run("archive", "run")
+    assert result.returncode == 1
+    assert "rolled-back: a record in victorialogs: the chain had" in result.stderr
+    assert json.loads(archived.target.archiver_log_file.read_text().splitlines()[-1])[
+        "message"
+    ].startswith("Archiving failed: rolled-back")
