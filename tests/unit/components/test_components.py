@@ -71,6 +71,7 @@ ARGV = {
         "-httpListenAddr=127.0.0.1:21010",
         *COMMON_OF_VICTORIALOGS,
         "-retentionPeriod=100y",
+        "-delete.enable",
     ],
     "seaweedfs": [
         "-logtostderr=true",
