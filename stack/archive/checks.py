@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from stack.archive import ArchiveError, early_expiry, expire
 from stack.archive.context import Archive
 from stack.archive.format.layout import HOUR, day_name, hour_of
-from stack.archive.lifecycle import overdue
+from stack.archive.lifecycle import is_held, overdue
 from stack.archive.storage.bucket import expiry_of, foreign_rules, lock_of
 from stack.archive.storage.store import WITH_READER
 from stack.common.counted import counted
@@ -136,7 +136,7 @@ def check_expiry(archive: Archive) -> tuple[bool, str]:
             "Run: ./logstack archive repair"
         )
     grace = archive.lateness + EXPIRY_GRACE  # a late part is locked for as long as any other
-    if late := [key for key in overdue(archive, grace) if not _is_held(archive, key)]:
+    if late := [key for key in overdue(archive, grace) if not is_held(archive, key)]:
         return False, (
             f"parts of more than {expected} days ago are still stored, the first is {late[0]}. "
             "Run: ./logstack archive run"
@@ -146,10 +146,6 @@ def check_expiry(archive: Archive) -> tuple[bool, str]:
     actual = counted(days, "day") if days else "no rule"
     text = f"the expiry of parts: expected {counted(expected, 'day')}, got {actual}"
     return False, f"{text}. See docs/archive.md"
-
-
-def _is_held(archive: Archive, key: str) -> bool:
-    return any(archive.store.lock(key, v).legal_hold for v in archive.store.versions_of(key))
 
 
 def _differs(what: str, expected: object, actual: object, command: str) -> str:

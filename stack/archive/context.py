@@ -24,6 +24,8 @@ from stack.archive.storage.ledger import Ledger
 from stack.archive.storage.part_cache import PartCache
 from stack.archive.storage.store import WITH_READER, Access, Store
 from stack.common import exclusive_lock
+from stack.engines import Engine
+from stack.engines.factory import engine_of
 from stack.engines.kinds import kind_of
 from stack.records.timestamps import Clock, utc_now
 from stack.settings import Settings
@@ -45,9 +47,9 @@ class Archive:
 
     `folder` holds its state, work files and a cache of manifests.
 
-    `records` is the log file of the archiver itself; None: standard output, which goes to the
-    journal on a host. `clock` is what the archive takes for the current time; engines and object
-    stores have their own.
+    `queries` asks the hot engine. `records` is the log file of the archiver itself; None: standard
+    output, which goes to the journal on a host. `clock` is what the archive takes for the current
+    time; engines and object stores have their own.
     """
 
     settings: Settings
@@ -57,6 +59,7 @@ class Archive:
     key: Ed25519PrivateKey
     folder: Path
     records: Path | None
+    queries: Engine
     clock: Clock = utc_now
 
     def __enter__(self) -> Self:
@@ -199,6 +202,7 @@ def open_with(
         key=signing_key(secrets["LOGSTACK_ARCHIVE_SIGNING_KEY"]),
         folder=target.archive_dir,
         records=records,
+        queries=engine_of(target),
         clock=clock,
     )
 

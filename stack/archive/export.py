@@ -27,7 +27,7 @@ from stack.archive.format.manifest import (
     subtract,
 )
 from stack.archive.format.ordering import difference, in_batches, sorted_batches
-from stack.archive.lifecycle import Expired, find_expired
+from stack.archive.lifecycle import Expired, find_expired, is_held
 from stack.archive.storage.ledger import HourState, Ledger
 from stack.archive.storage.part_cache import NotCachedError
 from stack.archive.storage.parts import HourParts, PartSpec, fetch_lines, own_parts
@@ -83,6 +83,7 @@ def run(
     with archive.exclusive_lock():
         archive.prepare()
         ledger = archive.ledger(ledger)
+        anchors.check(archive, ledger)
         now = archive.now()
         if not archive.store.can_read:
             archive.save_state(without_reader=rfc3339(now))
@@ -213,6 +214,7 @@ def export_hour(
         late = diff.is_late  # the hour is complete once the manifest is written
         if ledger.write(_manifest(archive, ledger, diff)):
             failpoint("manifest-uploaded")
+            _hold_late_parts(archive, diff)
             result.add(start, diff.parts, late=late)
             result.erased_before += sum(diff.suppressed.values())
             return
@@ -226,6 +228,15 @@ def export_hour(
         f"counts, got {sum(diff.accounted.values())} in {ATTEMPTS} attempts. Nothing "
         "was sealed; the next run tries again"
     )
+
+
+def _hold_late_parts(archive: Archive, diff: HourDiff) -> None:
+    """Put new parts of an hour under the legal hold of its others, where the admin's key is set."""
+    others = diff.known.parts.keys() - {part.key for part in diff.parts} if diff.known else ()
+    if diff.parts and any(is_held(archive, key) for key in others):
+        for part in diff.parts:
+            for version in archive.store.versions_of(part.key):
+                archive.store.hold(part.key, version, True)
 
 
 def _diff(

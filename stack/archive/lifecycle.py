@@ -56,6 +56,14 @@ def find_expired(archive: Archive, hours: Iterable[HourState]) -> Expired:
     return Expired(frozenset(key for _, key in gone), len({start for start, _ in gone}))
 
 
+def is_held(archive: Archive, key: str) -> bool:
+    """Whether a version of a part is under a legal hold; False where no admin's key is set."""
+    store = archive.store
+    if not store.access.admin:
+        return False
+    return any(store.lock(key, version).legal_hold for version in store.versions_of(key))
+
+
 def overdue(archive: Archive, grace: timedelta = timedelta(0)) -> list[str]:
     """The first stored parts whose hour ended more than archive.days and `grace` ago, in order."""
     before = archive.now() - timedelta(days=archive.settings.archive.days) - grace

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from stack.archive import ArchiveError
+from stack.archive import ArchiveError, rebuild
 from stack.archive.context import Archive
 from stack.archive.format.layout import manifest_key, manifests_prefix, tenant_prefix
 from stack.archive.format.manifest import Part, parse, sha256
@@ -17,12 +17,14 @@ from stack.archive.storage.bucket import foreign_rules, remove_foreign_rules
 from stack.archive.storage.ledger import Ledger
 from stack.archive.storage.parts import sealed_version
 from stack.archive.verify import Report, check_chain
+from stack.engines import EngineError
 
 
 @dataclass
 class Repaired:
     """The keys of objects that are as they were sealed again, by what was done.
 
+    `rebuilt`: parts were stored again from the engine.
     `uncovered`: newer versions, or delete markers, were deleted. `stored`: manifests of this
     machine were stored again. `deleted`: strays. `rules`: of the bucket, deleted. `kept` says why
     something could not be repaired.
@@ -31,6 +33,7 @@ class Repaired:
     uncovered: list[str] = field(default_factory=list)
     stored: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    rebuilt: list[str] = field(default_factory=list)
     rules: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
 
@@ -48,10 +51,28 @@ def run(archive: Archive) -> Repaired:
             for version in store.versions_of(key):
                 store.delete(key, version)
             result.deleted.append(key)
+        _rebuild(archive, ledger, result)
         result.rules = foreign_rules(store, settings)
         if result.rules:
             remove_foreign_rules(store, settings)
     return result
+
+
+def _rebuild(archive: Archive, ledger: Ledger, result: Repaired) -> None:
+    """Store parts again that the engine still has the records of; it may be away."""
+    try:
+        for hour, part in rebuild.damaged_parts(archive, ledger):
+            try:
+                reason = rebuild.store_again(archive, ledger, hour, part)
+            except ArchiveError as error:  # such as another damaged part of the same time
+                reason = str(error)
+            if reason:
+                result.kept.append(f"{part.key}: {reason}")
+            else:
+                result.rebuilt.append(part.key)
+                result.kept = [text for text in result.kept if not text.startswith(part.key)]
+    except (ArchiveError, EngineError) as error:
+        result.kept.append(f"parts of days in {archive.engine.name}: {error}")
 
 
 def _store_manifests(archive: Archive, result: Repaired) -> None:

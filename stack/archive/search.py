@@ -67,12 +67,21 @@ class Matcher:
             body, rest = data[:cut], data[cut:]
             yield from _lines_at(body, self._find) if self._find else body.split(b"\n")[:-1]
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether nothing but the time is asked for, so that no line needs to be parsed."""
+        selection = self.selection
+        return not (selection.matches or self.levels or self.grep or self.any_of)
+
+    def is_within(self, line: bytes) -> bool:
+        return self.first <= lines.timestamp(line) < self.last
+
     def matches(self, line: bytes, record_of: Callable[[bytes], Record]) -> bool:
         return self.record(line, record_of) is not None
 
     def record(self, line: bytes, record_of: Callable[[bytes], Record]) -> Record | None:
         """The record of a line if it matches."""
-        if not self.first <= lines.timestamp(line) < self.last:
+        if not self.is_within(line):
             return None
         record = record_of(line)
         if self.levels and record.get("level") not in self.levels:
@@ -178,6 +187,9 @@ def run(
     readers = {item.part.key: reader_of(item.engine) for item in chosen}
 
     def pick(part: Part, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        if matcher.takes_all and not suppression.ends:
+            yield from filter(matcher.is_within, matcher.candidates(blocks))
+            return
         for line in matcher.candidates(blocks):
             record = matcher.record(line, readers[part.key])
             if record is not None and not suppression.excludes(line, record):

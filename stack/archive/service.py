@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import requests
 
-from stack.archive import ArchiveError, expire, export
+from stack.archive import ArchiveError, anchors, expire, export
 from stack.archive.context import Archive, OnProgress, no_progress
 from stack.archive.events import record_event
 from stack.archive.format.layout import day_of
@@ -56,13 +56,14 @@ def run(
     record_event(
         archive,
         "INFO",
-        "archive_run_finished",
+        anchors.FINISHED,
         f"Archived {counted(exported.records, 'record')} of {counted(exported.hours, 'hour')}",
         archived_hours=exported.hours,
         archived_records=exported.records,
         compressed_bytes=exported.compressed_bytes,
         erased_records=exported.erased_before,
         chain_head=exported.chain_head,
+        chain_place=anchors.place_of(archive),
     )
     return RunResult(exported, expiry)
 

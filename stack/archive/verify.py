@@ -27,7 +27,7 @@ from stack.archive.format.layout import (
     tenant_prefix,
 )
 from stack.archive.format.manifest import Counts, Manifest, Part, add, parse, sha256, subtract
-from stack.archive.lifecycle import may_have_expired
+from stack.archive.lifecycle import is_held, may_have_expired
 from stack.archive.storage.documents import LISTED_ONLY, older_documents, read_documents
 from stack.archive.storage.ledger import HourState, Ledger
 from stack.archive.storage.parts import decompress
@@ -322,9 +322,12 @@ def _check_objects(
         missing = [key for key in hour.parts if key not in stored]
         expired = may_have_expired(archive, hour)
         report.hours_expired += bool(missing) and expired
-        if not expired:
-            for key in missing:
+        for key in missing:
+            if not expired:
                 report.add("part-missing", key, f"{key}: {NOT_IN_STORE}")
+            elif key in versions and is_held(archive, key):
+                text = f"{key}: a legal hold keeps it, but a delete marker hides it. {REPAIR}"
+                report.add("part-missing", key, text)
         for key, part in hour.parts.items():
             if key in stored and stored[key] != part.compressed_bytes:
                 text = (

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stack.cli.text import as_json, visible
+from stack.cli.text import as_json, as_json_line, visible
 
 if TYPE_CHECKING:
     from stack.runtimes.native import Status
@@ -81,7 +81,23 @@ def plain(text: str, style: str = "") -> Text:
 def print_json(value: object, *, indent: int | None = None) -> None:
     """Print a result as JSON, on one line without `indent`."""
     only_ascii = not out.encoding.startswith("utf")
-    out.print(Text(as_json(value, indent=indent, only_ascii=only_ascii)))
+    _print_raw(as_json(value, indent=indent, only_ascii=only_ascii))
+
+
+def print_json_line(record: Mapping[str, object]) -> None:
+    """Print a record as one line of JSON."""
+    _print_raw(
+        as_json_line(record) if out.encoding.startswith("utf") else as_json(record, only_ascii=True)
+    )
+
+
+def _print_raw(text: str) -> None:
+    """Rich, which has nothing to do here, would take most of the time of a search."""
+    try:
+        out.file.write(f"{text}\n")
+        out.file.flush()
+    except BrokenPipeError:
+        out.on_broken_pipe()
 
 
 def print_statuses(statuses: list[Status], *, detailed: bool = True) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from stack.cli.console import out, print_json
+from stack.cli.console import out, print_json_line
 from stack.cli.text import visible
 from stack.engines import Record
 from stack.records.contract import LEVEL_COLORS
@@ -20,7 +20,7 @@ NOT_IN_DETAILS = {
 def print_record(record: Record, as_json: bool) -> None:
     """Print the record, as coloured text or as one line of JSON."""
     if as_json:
-        print_json(record)
+        print_json_line(record)
     else:
         out.print(format_record(record))
 

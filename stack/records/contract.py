@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -163,12 +163,24 @@ def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
 
 def parse_record(values: Mapping[str, str]) -> dict[str, Value]:
     """A record from texts of an engine: fields of the contract first and typed, others as text."""
-    known = fields()
-    record: dict[str, Value] = {
-        name: field.parse(values[name]) for name, field in known.items() if name in values
-    }
-    record |= {name: values[name] for name in sorted(values) if name not in known}
+    record: dict[str, Value] = {}
+    rest = set(values)
+    for name, parse in _parsers():  # each record of a search comes here
+        if name in rest:
+            rest.remove(name)
+            record[name] = parse(values[name]) if parse else values[name]
+    for name in sorted(rest):
+        record[name] = values[name]
     return record
+
+
+@cache
+def _parsers() -> list[tuple[str, Callable[[str], Value] | None]]:
+    """Every field with its parser; None for text."""
+    return [
+        (name, None if field.types == ("string",) else field.parse)
+        for name, field in fields().items()
+    ]
 
 
 def normalise(line: Mapping[str, Any]) -> dict[str, Value]:

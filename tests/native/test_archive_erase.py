@@ -9,6 +9,7 @@ import pytest
 
 from stack.archive import ArchiveError, erase, failpoints, orphans
 from stack.archive.engines import reader_of
+from stack.archive.format.layout import DAY
 from stack.archive.format.manifest import parse
 from stack.archive.storage.store import StoreError
 from tests.support.archives import (
@@ -154,6 +155,26 @@ def test_a_legal_hold_refuses_an_erase_until_it_is_lifted(archived: ArchiveUnder
     archived.ok("archive", "hold", "--from", "4d", "--to", "now", "--off")
     archived.ok(*command)
     assert archived.verify("--deep")["records"] == 4
+
+
+def test_a_late_part_of_a_held_hour_is_held(archived: ArchiveUnderTest) -> None:
+    """One that a delete marker hides, as of a lifecycle rule, is named with the way back."""
+    archived.ok("archive", "hold", "--from", "4d", "--to", "now")
+    archived.push([at(yesterday(3, minutes=50), "late", user_id=4)])
+    archived.ok("archive", "run")
+    store = archived.store()
+    keys = keys_of(store, "/hr=03/")
+    assert len(keys) == 2
+    for key in keys:
+        assert [store.lock(key, number).legal_hold for number in store.versions_of(key)] == [True]
+    store.admin.delete_object(Bucket=store.access.bucket, Key=keys[0])
+    store.close()
+    archived.now = NOW + 400 * DAY
+    [problem] = [item for item in archived.verify()["problems"] if "hr=03" in item["what"]]
+    assert problem["kind"] == "part-missing"
+    assert "a legal hold keeps it, but a delete marker hides it" in problem["text"]
+    archived.ok("archive", "repair")
+    assert "hr=03" not in str(archived.verify()["problems"])
 
 
 @pytest.mark.parametrize(

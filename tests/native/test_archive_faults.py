@@ -86,7 +86,8 @@ def test_the_store_being_down_loses_nothing(archive_and_store: ArchiveUnderTest)
         ("no versions", "It supports no ListObjectVersions"),
         ("no conditions", "It supports no conditional writes (If-None-Match: *)"),
         ("no SHA-256", "It supports no checksums (x-amz-checksum-sha256)"),
-        ("no lock", "cannot set the lock of new objects"),
+        ("no lock", "no Object Lock, without which nothing protects objects from deletion"),
+        ("no lifecycle", "no lifecycle rules, without which no part would expire"),
     ],
 )
 def test_a_store_that_lacks_what_later_steps_need_is_refused_by_the_first_run(

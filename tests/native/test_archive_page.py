@@ -14,6 +14,7 @@ import pytest
 from stack.settings import ROOT
 from tests.support.archives import ArchiveUnderTest, SharedStore, at, running_archive, yesterday
 from tests.support.require import unavailable
+from tests.support.store_proxy import Proxy
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack]
 
@@ -39,7 +40,9 @@ def archive(
         yield started
 
 
-def shell(archive: ArchiveUnderTest, folder: Path, block: int) -> subprocess.CompletedProcess[str]:
+def shell(
+    archive: ArchiveUnderTest, folder: Path, block: int, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run one block of the page with the variables that it needs."""
     code = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)[block]
     access = archive.archive.store.access
@@ -51,6 +54,7 @@ def shell(archive: ArchiveUnderTest, folder: Path, block: int) -> subprocess.Com
             "S3": f"{access.endpoint}/{access.bucket}",
             "READER": access.reader,
             "HOUR": f"{yesterday(3):%Y-%m-%dT%H:%M:%SZ}",
+            **variables,
         },
         capture_output=True,
         text=True,
@@ -70,6 +74,21 @@ def test_an_hour_is_read_and_its_hashes_are_right(
         ["late", *(f"number {n}" for n in range(9) if n != 4)]
     )
     assert {row[1] for row in rows} == {"erp-backend-api"}
+
+
+def test_a_store_that_does_not_answer_is_not_the_end_of_the_chain(
+    archive: ArchiveUnderTest, tmp_path: Path
+) -> None:
+    """It looked as if the archive had been tampered with; and another form of the hour as empty."""
+    proxy = Proxy(archive.target.url("seaweedfs"), "503 SlowDown", "00000005")
+    address = f"http://127.0.0.1:{proxy.server_port}/{archive.archive.store.access.bucket}"
+    result = shell(archive, tmp_path, 0, S3=address)
+    proxy.stop()
+    assert result.returncode == 1
+    assert result.stdout == "5.json: the store answered 503: try again\n"
+    result = shell(archive, tmp_path, 0, HOUR=f"{yesterday(3):%Y-%m-%dT%H:%M}")
+    assert result.returncode == 1
+    assert "HOUR: expected one like" in result.stdout
 
 
 def test_a_manifest_is_proven_and_a_changed_one_is_not(

@@ -136,3 +136,46 @@ def test_a_store_that_was_set_back_as_a_whole_is_reported(
     store.close()
     archived.ok("archive", "repair")
     assert archived.verify("--head", head)["ok"]
+
+
+def test_parts_are_stored_again_while_the_engine_has_their_records(
+    archived: ArchiveUnderTest, shared_store: SharedStore
+) -> None:
+    """One that is lost and one with other bytes; none that would be another than was sealed."""
+    archived.push([at(yesterday(3, minutes=2), "late", user_id=2)])  # between those of a part
+    archived.ok("archive", "run")
+    store = archived.store()
+    lost, other = keys_of(store, "hr=03/part-0")[0], keys_of(store, "hr=04/part-")[0]
+    destroy(store, lost)
+    replace_silently(store, other, store.get(other)[:-9])
+    assert {key for _, key in archived.problems("--deep")} == {lost, other}
+    repaired = json.loads(archived.ok("archive", "repair", "--json"))
+    assert repaired["rebuilt"] == [lost, other]
+    assert archived.verify("--deep")["ok"]
+
+    replace_silently(store, lost, b"something else")
+    shared_store.empty_engine()
+    archived.push([at(yesterday(3), "user 1", user_id=1)])
+    result = archived.run("archive", "repair")
+    assert result.returncode == 1
+    assert f"{lost}: what the engine has of it makes another part" in result.stdout
+    assert store.get(lost) == b"something else"
+    store.close()
+
+
+def test_the_engine_knows_the_head_on_a_machine_that_knows_none(
+    archived: ArchiveUnderTest, tmp_path: Path
+) -> None:
+    """Each run compares it: one that goes on from a chain that was set back would be a fork."""
+    archived.push(archived.target.archiver_log_file.read_bytes().splitlines())  # as the agent does
+    store = archived.store()
+    destroy(store, keys_of(store, "/manifests/")[-1])
+    store.close()
+    archived.target.archive_dir.rename(tmp_path / "the machine's")
+    assert archived.problems() == {("rolled-back", "a record in victorialogs")}
+    result = archived.run("archive", "run")
+    assert result.returncode == 1
+    assert "rolled-back: a record in victorialogs: the chain had" in result.stderr
+    assert json.loads(archived.target.archiver_log_file.read_text().splitlines()[-1])[
+        "message"
+    ].startswith("Archiving failed: rolled-back")

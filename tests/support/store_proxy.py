@@ -38,6 +38,7 @@ LACKS: dict[str, Callable[[BaseHTTPRequestHandler], bool]] = {
     "no versions": lambda request: "versions" in request.path.partition("?")[2],
     "no conditions": lambda request: "If-None-Match" in request.headers,
     "no SHA-256": lambda request: "x-amz-checksum-sha256" in request.headers,
+    "no lifecycle": lambda request: "lifecycle" in request.path.partition("?")[2],
     "no lock": lambda request: "object-lock" in request.path.partition("?")[2],
 }
 """What a store that lacks something answers with 501, by the fault."""

@@ -21,7 +21,8 @@ from stack.common import quote, wait_until
 from stack.engines import EngineError, Record
 from stack.engines.facts import VL_EMPTY_MESSAGE, VL_STREAM_FIELDS
 from stack.engines.http import open_session, send_request
-from stack.engines.victorialogs import read_flag, record_from
+from stack.engines.victorialogs import contract_time, read_flag
+from stack.records.contract import parse_record
 from stack.settings.tables import ShorterRetention
 
 CHUNK = 1024 * 1024
@@ -203,8 +204,13 @@ class VictoriaLogsArchive:
 
 
 def record_of_line(line: bytes) -> Record:
-    """The typed record of a line that was exported from a VictoriaLogs."""
-    return record_from(_row_of(line))
+    """The typed record of a line that was exported from a VictoriaLogs, as `record_from` of its
+    row, in half the time: a search reads many."""
+    stored = lines.decode(line)
+    message = "" if stored.line == VL_EMPTY_MESSAGE else stored.line
+    timestamp = contract_time(lines.format_ns(stored.ts_ns))
+    own = {"message": message, "timestamp": timestamp}
+    return parse_record({**stored.labels, **stored.metadata, **own})
 
 
 def _row_of(line: bytes) -> dict[str, str]:

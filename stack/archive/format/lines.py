@@ -104,7 +104,12 @@ def parse_ns(text: str) -> int:
 def format_ns(ts_ns: int) -> str:
     """RFC 3339 with nine decimals."""
     seconds, rest = divmod(ts_ns, 1_000_000_000)
-    return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    return f"{_second(seconds)}.{rest:09d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return f"{EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 @lru_cache(maxsize=4096)

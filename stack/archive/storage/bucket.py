@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,16 @@ from stack.settings.tables import Archive
 PROBE_BYTES = 1024 * 1024
 PROBES = "probes/"
 NOT_SUPPORTED = (400, 404, 405, 501)
+CONDITIONS = "conditional writes (If-None-Match: *)"
+CHECKSUMS = "checksums (x-amz-checksum-sha256)"
+# What does not work without a feature.
+WITHOUT = {
+    CONDITIONS: "two exporters could overwrite each other's manifests",
+    CHECKSUMS: "no upload could be proven",
+    "ListObjectVersions": "no day could be verified, erased or deleted in the engine",
+    "Object Lock": "nothing protects objects from deletion (archive.lock = none accepts that)",
+    "lifecycle rules": "no part would expire after archive.days",
+}
 CHECKS_NO_HASHES = (
     "cannot use the store: it accepted an object with a wrong SHA-256, so it does not check hashes"
 )
@@ -40,18 +51,20 @@ def prepare(store: Store, settings: Archive) -> None:
             if not _exists(store, bucket):  # another machine created it meanwhile
                 raise
     if settings.lock != "none":
+        with _needs("Object Lock"):
+            store.ask(
+                "set the lock of new objects",
+                lambda: admin.put_object_lock_configuration(
+                    Bucket=bucket, ObjectLockConfiguration=_lock_rule(settings)
+                ),
+            )
+    with _needs("lifecycle rules"):
         store.ask(
-            "set the lock of new objects",
-            lambda: admin.put_object_lock_configuration(
-                Bucket=bucket, ObjectLockConfiguration=_lock_rule(settings)
+            "set the expiry of objects",
+            lambda: admin.put_bucket_lifecycle_configuration(
+                Bucket=bucket, LifecycleConfiguration=_lifecycle(settings)
             ),
         )
-    store.ask(
-        "set the expiry of objects",
-        lambda: admin.put_bucket_lifecycle_configuration(
-            Bucket=bucket, LifecycleConfiguration=_lifecycle(settings)
-        ),
-    )
     if not settings.endpoint:
         store.ask(
             "deny the writer to delete",
@@ -90,7 +103,8 @@ def probe(store: Store) -> None:
     else:
         raise ArchiveError(CHECKS_NO_HASHES)
     if store.can_read:
-        _probe_versions(store)
+        with _needs("ListObjectVersions"):
+            store.versions(PROBES)
     if store.put(key, body, digest):
         raise ArchiveError(
             "cannot use the store: it overwrote an object in spite of If-None-Match: *, so two "
@@ -105,27 +119,29 @@ def _explain_refusal(store: Store, key: str, error: StoreError) -> str:
     where: Any = {"Bucket": store.access.bucket, "Key": f"{key}-plain", "Body": b"probe"}
     checksum = base64.b64encode(hashlib.sha256(b"probe").digest()).decode()
     features: dict[str, dict[str, Any]] = {
-        "conditional writes (If-None-Match: *)": {"ChecksumSHA256": checksum},
-        "checksums (x-amz-checksum-sha256)": {"IfNoneMatch": "*"},
+        CONDITIONS: {"ChecksumSHA256": checksum},
+        CHECKSUMS: {"IfNoneMatch": "*"},
     }
     for name, options in features.items():
         with suppress(StoreError):
             store.ask("probe", partial(store.writer.put_object, **where, **options))
-            return f". It supports no {name}, which the archive needs: docs/archive.md, Stores"
+            return _lacking(name)
     return ""
 
 
-def _probe_versions(store: Store) -> None:
-    """Raises ArchiveError where versions of objects cannot be listed."""
+@contextmanager
+def _needs(feature: str) -> Iterator[None]:
+    """Raises ArchiveError, with what does not work then, where the store lacks a feature."""
     try:
-        store.versions(PROBES)
+        yield
     except StoreError as error:
         if error.status in NOT_SUPPORTED:
-            raise ArchiveError(
-                f"{error}. It supports no ListObjectVersions, without which no day could be "
-                "verified, erased or deleted in the engine: docs/archive.md, Stores"
-            ) from None
+            raise ArchiveError(f"{error}{_lacking(feature)}") from None
         raise
+
+
+def _lacking(feature: str) -> str:
+    return f". It supports no {feature}, without which {WITHOUT[feature]}: docs/archive.md, Stores"
 
 
 def lock_of(store: Store, bucket: str) -> tuple[str, int]:
