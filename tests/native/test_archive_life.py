@@ -19,11 +19,11 @@ from tests.support.archives import TODAY, ArchiveUnderTest, at
 
 pytestmark = [pytest.mark.native, pytest.mark.own_stack, pytest.mark.own_engine]
 VARIABLES = {"LOGSTACK_ARCHIVE__LOCK": "none"}
-DAYS, STEP = 400, 10
+DAYS, STEP = 400, 20
 KEPT, HOT = 365, 30
 PERSON, ERASED_ON, HELD, RESTORED = 7, 100, 10, 20
 LATE = range(80, DAYS, 80)
-VERIFIED = range(100, DAYS, 100)
+VERIFIED = (200,)
 FIRST = TODAY - DAYS * DAY
 
 
@@ -65,7 +65,7 @@ def restored(archive: ArchiveUnderTest, number: int) -> list[str]:
     return [str(record_of(line)["message"]) for line in archive.stored("restored")]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_record_is_where_it_belongs_after_400_days(archive: ArchiveUnderTest) -> None:
     """Every record is where it belongs at the end, and every command works on all of it."""
     archive.stop("victorialogs")
