@@ -64,10 +64,10 @@ def forget(
         finally:  # also where only some records could be erased
             remains = free_erased(target)
         kept = dict(_erase_in_engines(archive, target, matches)) if whose else {}
+    note_expired(archive, result.expired_hours)
     if as_json:
         print_json({**asdict(result), "remains": remains, "engines": kept})
         return
-    note_expired(archive, result.expired_hours)
     out.print(
         f"Erased {counted(result.records, 'record')} of {counted(result.hours, 'hour')}; "
         f"deleted {counted(len(result.deleted), 'object')}."
