@@ -354,4 +354,4 @@ def test_alerts_are_routed(
 
 def test_vmalert_and_amtool_accept_what_is_shipped(tmp_path: Path) -> None:
     """Every rule, as `logstack alerts lint` checks it."""
-    assert check_files(target_in(tmp_path)) == 45
+    assert check_files(target_in(tmp_path)) == 47
