@@ -16,6 +16,7 @@ from stack.monitor.view import View
 KNOWN = "services"  # the note with the names
 SILENT = "silent_services"  # that with those that were silent at the last look
 HEARD = "heard_since"  # since when the monitor's own records arrive
+SUSPECTED = "suspected_services"  # since when others seem to be silent
 MONITOR = "logstack-monitor"
 HEARD_S = 120.0  # the longest time between two of them, of which any interval is shorter
 # How far back services are searched when none is known yet.
@@ -28,7 +29,8 @@ def look(view: View) -> Iterator[Observation]:
     """One observation, with a note for each service that is silent; none without an answer.
 
     After an outage of the agent, the engine or the whole stack nobody knows whether a service has
-    logged: none is newly silent before the monitor's own records have arrived for `silent_s`.
+    logged: none is newly silent before the monitor's own records have arrived for `silent_s`, nor
+    before one of them has arrived that was written after the service fell silent.
     """
     plan, notes = view.plan.services, view.history.notes
     if plan is None or view.plan.engine not in view.samples:
@@ -39,12 +41,25 @@ def look(view: View) -> Iterator[Observation]:
         known = sorted({*before, *recent} - set(plan.retired))[:MOST]
         silent = list(_silent(plan, known, {plan.silent_s: recent}))
         arrives = MONITOR in _names(plan, min(HEARD_S, plan.silent_s))
+        suspected = notes.get(SUSPECTED, {})
+        since = {
+            name: suspected.get(name, view.now)
+            for name in silent
+            if name not in notes.get(SILENT, ())
+        }
+        heard = {
+            at: MONITOR in _names(plan, view.now - at) for at in set(since.values()) - {view.now}
+        }
     except (OSError, ValueError, KeyError):
         return  # the engine does not answer: other probes say so
-    since = notes.get(HEARD, view.now) if arrives else view.now
-    if view.now - since < plan.silent_s:
-        silent = [name for name in silent if name in notes.get(SILENT, ())]
-    notes.update({KNOWN: known, SILENT: silent, HEARD: since})
+    heard_since = notes.get(HEARD, view.now) if arrives else view.now
+    is_heard = view.now - heard_since >= plan.silent_s
+    silent = [
+        name
+        for name in silent
+        if name not in since or (is_heard and heard.get(since[name]))
+    ]
+    notes.update({KNOWN: known, SILENT: silent, HEARD: heard_since, SUSPECTED: since})
     where = f"--env {view.plan.environment} " if view.plan.units else ""  # hosts have no checkout
     problems = tuple(
         Problem(

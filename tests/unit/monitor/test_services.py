@@ -20,6 +20,7 @@ from stack.monitor.plan import Limits, Plan, Services
 from stack.monitor.view import View
 
 LIMITS = Limits(300, 259_200, 5, 14, 1, 720, 360)
+INTERVAL = 30.0
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 
 
@@ -55,7 +56,9 @@ class Engine:
         self.history = History(notes={services.HEARD: -DAY})
 
     def look(self, **changes: object) -> list[str]:
-        """The services that are silent in one look."""
+        """The services that are silent at the second of two looks: the first one suspects."""
+        list(services.look(self.view(**changes)))
+        self.now += INTERVAL
         found = list(services.look(self.view(**changes)))
         assert len(found) == 1
         return names_of(found[0])
@@ -117,6 +120,7 @@ def test_a_retired_service_is_forgotten(engine: Engine) -> None:
 def test_the_command_reads_where_the_service_logs(engine: Engine) -> None:
     """What a host's monitor says is typed on the machine that deploys."""
     engine.ages = {"erp": DAY}
+    engine.look()
     view = engine.view()
     for units, command in (
         (False, "./logstack logs --since 1d --service erp"),
@@ -129,8 +133,8 @@ def test_the_command_reads_where_the_service_logs(engine: Engine) -> None:
 def test_days_are_searched_once(engine: Engine) -> None:
     """Later looks read the records of minutes."""
     engine.ages = {"erp": MINUTE}
-    engine.look()
-    engine.look()
+    for _ in range(2):
+        list(services.look(engine.view()))
     own = services.HEARD_S
     assert engine.asked == [600, services.FIRST_S, own, 600, own]
 
@@ -149,6 +153,15 @@ def test_nobody_is_newly_silent_before_records_have_arrived_for_a_while(engine: 
     assert engine.look() == ["erp", "old"]
     engine.now, engine.monitor_age, engine.ages["old"] = 40 * MINUTE, 20 * MINUTE, 5
     assert engine.look() == ["erp"]  # also while nothing arrives, who is back is back
+
+
+def test_what_falls_silent_when_the_agent_does_is_not_reported(engine: Engine) -> None:
+    """A record of the monitor has to arrive that was written afterwards."""
+    engine.ages = {"erp": 11 * MINUTE}
+    engine.monitor_age = INTERVAL + 10
+    assert engine.look() == []
+    engine.monitor_age = 5
+    assert engine.look() == ["erp"]
 
 
 def test_nobody_is_silent_while_the_engine_does_not_answer(engine: Engine) -> None:
