@@ -54,11 +54,7 @@ def look(view: View) -> Iterator[Observation]:
         return  # the engine does not answer: other probes say so
     heard_since = notes.get(HEARD, view.now) if arrives else view.now
     is_heard = view.now - heard_since >= plan.silent_s
-    silent = [
-        name
-        for name in silent
-        if name not in since or (is_heard and heard.get(since[name]))
-    ]
+    silent = [name for name in silent if name not in since or (is_heard and heard.get(since[name]))]
     notes.update({KNOWN: known, SILENT: silent, HEARD: heard_since, SUSPECTED: since})
     where = f"--env {view.plan.environment} " if view.plan.units else ""  # hosts have no checkout
     problems = tuple(
