@@ -47,7 +47,7 @@ rollback: ## ENV=staging: undo the changes of the last deploy
 # Two processes; tests that share what a session starts are in one of them (tests/conftest.py).
 PARALLEL := -n 2 --dist loadgroup --no-loadscope-reorder
 FAILED := $(ROOT)/.pytest_cache/v/cache/lastfailed
-FEW := 8
+FEW := 5
 SLOW := docker or hosts or browser or loki or own_stack
 .PHONY: test
 test: ## run the quick tests, no Docker needed; TEST=tests/unit: run these

@@ -1,7 +1,7 @@
-"""Tells Alertmanager what the monitor sees, as the alerts that the rules make of its records.
+"""Sends Alertmanager what the monitor sees, as the alerts that the rules make of its records.
 
-Rules see only what the engine has taken: without this nobody would be told of an engine or an agent
-that does not work before it works again. An alert of both is one, because its labels agree.
+Rules see only what the engine has taken: without this no channel would be notified of an engine or
+an agent that does not work before it works again. An alert of both is one: its labels agree.
 """
 
 from __future__ import annotations
